@@ -1,0 +1,253 @@
+//! How each case is run. Cases that need the same connections share one server process, in an order in which none
+//! disturbs the next: memory is read before any load.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Server;
+use crate::codec::{Codec, Plain, Request};
+use crate::handshakes::handshakes;
+use crate::nearport::Frames;
+use crate::pacer::Pacer;
+use crate::plan::{CROWD, Case, Measure, OPEN_LOOP_PER_S, Plan, WAITING};
+use crate::process::ServerProcess;
+use crate::rng::Rng;
+use crate::swarm::Swarm;
+use crate::tally::quantile_ms;
+
+/// Connections made and closed before memory is first read, so that the server's code and arenas are resident.
+const REHEARSAL: usize = 8;
+
+/// Readings of resident memory before the bench gives up on a server that keeps growing.
+const RSS_READINGS_MAX: usize = 20;
+
+/// Broadcasts of one fan-out window at least, however short.
+const BROADCASTS_MIN: u32 = 3;
+
+/// One figure of one case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) case: Case,
+    pub(crate) measure: Measure,
+    pub(crate) value: f64,
+}
+
+/// Cases that share a server process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Idle memory, open loop, fan-out on [`CROWD`] connections.
+    Crowd,
+    /// Closed loop, fan-out on [`WAITING`] connections.
+    Waiting,
+    /// Connections that come and go.
+    Handshakes,
+}
+
+impl Group {
+    pub(crate) const ALL: [Self; 3] = [Self::Crowd, Self::Waiting, Self::Handshakes];
+
+    fn cases(self) -> &'static [Case] {
+        match self {
+            Self::Crowd => &[Case::Idle, Case::EchoOpen, Case::FanoutCrowd],
+            Self::Waiting => &[Case::EchoClosed, Case::FanoutWaiting],
+            Self::Handshakes => &[Case::Handshake],
+        }
+    }
+
+    pub(crate) fn holds_any(self, wanted: &[Case]) -> bool {
+        self.cases().iter().any(|case| wanted.contains(case))
+    }
+
+    /// Starts `server`, runs those of its cases that are wanted, stops it.
+    pub(crate) async fn run(
+        self,
+        server: Server,
+        plan: &Plan,
+        wanted: &[Case],
+        rng: Rng,
+    ) -> Result<Vec<Sample>> {
+        let codec: Arc<dyn Codec> = match server {
+            Server::Nearport => Arc::new(Frames),
+            Server::Default | Server::Tuned => Arc::new(Plain),
+        };
+        let server = ServerProcess::start(server)?;
+        let mut run = Run { server, plan, samples: Vec::new() };
+        match self {
+            Self::Crowd => run.crowd(codec, wanted, rng).await?,
+            Self::Waiting => run.waiting(codec, wanted).await?,
+            Self::Handshakes => run.handshakes(codec).await?,
+        }
+        Ok(run.samples)
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crowd => write!(f, "{CROWD} connections"),
+            Self::Waiting => write!(f, "{WAITING} connections"),
+            Self::Handshakes => f.write_str("handshakes"),
+        }
+    }
+}
+
+/// One server process and what was found out about it.
+struct Run<'a> {
+    server: ServerProcess,
+    plan: &'a Plan,
+    samples: Vec<Sample>,
+}
+
+impl Run<'_> {
+    async fn crowd(&mut self, codec: Arc<dyn Codec>, wanted: &[Case], rng: Rng) -> Result<()> {
+        let rehearsal = Swarm::connect(&self.server, Arc::clone(&codec), REHEARSAL).await?;
+        rehearsal.close();
+        drop(rehearsal);
+        let before = self.settled_rss().await?;
+        let mut swarm = Swarm::connect(&self.server, codec, CROWD).await?;
+        if wanted.contains(&Case::Idle) {
+            let grown = self.settled_rss().await?.saturating_sub(before);
+            self.add(Case::Idle, Measure::RssBytes, grown as f64 / CROWD as f64);
+        }
+        if wanted.contains(&Case::EchoOpen) {
+            self.open_loop(&mut swarm, rng).await.context("open loop")?;
+        }
+        if wanted.contains(&Case::FanoutCrowd) {
+            self.fan_out(&mut swarm, Case::FanoutCrowd, 2).await.context("fan-out")?;
+        }
+        swarm.close();
+        Ok(())
+    }
+
+    async fn waiting(&mut self, codec: Arc<dyn Codec>, wanted: &[Case]) -> Result<()> {
+        let mut swarm = Swarm::connect(&self.server, codec, WAITING).await?;
+        if wanted.contains(&Case::EchoClosed) {
+            self.closed_loop(&mut swarm).await.context("closed loop")?;
+        }
+        if wanted.contains(&Case::FanoutWaiting) {
+            self.fan_out(&mut swarm, Case::FanoutWaiting, 10).await.context("fan-out")?;
+        }
+        swarm.close();
+        Ok(())
+    }
+
+    async fn handshakes(&mut self, codec: Arc<dyn Codec>) -> Result<()> {
+        let measured = handshakes(&self.server, codec, self.plan.warm_up, self.plan.window).await?;
+        self.add_cpu(Case::Handshake, measured.server_cpu, measured.count)?;
+        self.add(Case::Handshake, Measure::Datagrams, measured.datagrams as f64 / measured.count as f64);
+        self.add(Case::Handshake, Measure::PerSecond, measured.count as f64 / measured.elapsed.as_secs_f64());
+        Ok(())
+    }
+
+    /// Every connection sends, waits for its reply, sends again.
+    async fn closed_loop(&mut self, swarm: &mut Swarm) -> Result<()> {
+        let tally = Arc::clone(&swarm.tally);
+        tally.set_closed_loop(true);
+        tally.expect(swarm.links.len());
+        for link in swarm.links.iter() {
+            link.say(Request::Echo, tally.now_ns()).await?;
+        }
+        tokio::time::sleep(self.plan.warm_up).await;
+        let datagrams = swarm.datagrams();
+        let (began, cpu, count) = (Instant::now(), self.server.cpu()?, tally.count());
+        tally.open_window(began, began + self.plan.window);
+        tokio::time::sleep(self.plan.window).await;
+        let (elapsed, cpu, count) = (began.elapsed(), self.server.cpu()? - cpu, tally.count() - count);
+        let datagrams = swarm.datagrams() - datagrams;
+        tally.set_closed_loop(false);
+        swarm.settled().await?;
+
+        self.add_cpu(Case::EchoClosed, cpu, count)?;
+        self.add(Case::EchoClosed, Measure::Datagrams, datagrams as f64 / count as f64);
+        self.add(Case::EchoClosed, Measure::PerSecond, count as f64 / elapsed.as_secs_f64());
+        self.add_latency(Case::EchoClosed, swarm);
+        Ok(())
+    }
+
+    /// Messages at Poisson times on random connections.
+    async fn open_loop(&mut self, swarm: &mut Swarm, rng: Rng) -> Result<()> {
+        let from = Instant::now() + self.plan.warm_up;
+        let to = from + self.plan.window;
+        swarm.tally.open_window(from, to);
+        let pacer = Pacer::start(swarm, OPEN_LOOP_PER_S, to, rng)?;
+        tokio::time::sleep_until(from.into()).await;
+        let (cpu, datagrams) = (self.server.cpu()?, swarm.datagrams());
+        tokio::time::sleep_until(to.into()).await;
+        let (cpu, datagrams) = (self.server.cpu()? - cpu, swarm.datagrams() - datagrams);
+        let lag_us = pacer.join()?;
+        swarm.settled().await?;
+
+        let count = swarm.tally.latency_us().len();
+        self.add_cpu(Case::EchoOpen, cpu, count)?;
+        self.add(Case::EchoOpen, Measure::Datagrams, datagrams as f64 / count as f64);
+        self.add_latency(Case::EchoOpen, swarm);
+        self.add(Case::EchoOpen, Measure::PacerLagP99Ms, quantile_ms(&lag_us, 0.99));
+        Ok(())
+    }
+
+    /// One connection after the other asks for a broadcast. The window ends one period after the last of them, when
+    /// everything has arrived and been acknowledged.
+    async fn fan_out(&mut self, swarm: &mut Swarm, case: Case, per_s: u32) -> Result<()> {
+        let period = Duration::from_secs(1) / per_s;
+        let whole_periods =
+            |time: Duration| u32::try_from(time.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
+        let warm_up = whole_periods(self.plan.warm_up).max(1);
+        let measured = whole_periods(self.plan.window).max(BROADCASTS_MIN);
+        let began = Instant::now();
+        let (mut cpu, mut datagrams) = (Duration::ZERO, 0);
+        for round in 0..warm_up + measured {
+            if round == warm_up {
+                swarm.settled().await?;
+                let now = Instant::now();
+                swarm.tally.open_window(now, now + period * (measured + 1));
+                datagrams = swarm.datagrams();
+                cpu = self.server.cpu()?;
+            }
+            let asking = &swarm.links[round as usize % swarm.links.len()];
+            swarm.tally.expect(swarm.links.len());
+            asking.say(Request::Broadcast, swarm.tally.now_ns()).await?;
+            tokio::time::sleep_until((began + period * (round + 1)).into()).await;
+        }
+        swarm.settled().await?;
+        let (cpu, datagrams) = (self.server.cpu()? - cpu, swarm.datagrams() - datagrams);
+
+        let count = u64::from(measured) * swarm.links.len() as u64;
+        self.add_cpu(case, cpu, count)?;
+        self.add(case, Measure::Datagrams, datagrams as f64 / count as f64);
+        self.add_latency(case, swarm);
+        Ok(())
+    }
+
+    /// Resident memory once two readings agree.
+    async fn settled_rss(&self) -> Result<u64> {
+        let mut last = self.server.rss_bytes()?;
+        for _ in 0..RSS_READINGS_MAX {
+            tokio::time::sleep(self.plan.settle).await;
+            let now = self.server.rss_bytes()?;
+            if now == last {
+                return Ok(now);
+            }
+            last = now;
+        }
+        anyhow::bail!("the idle server's memory keeps changing, {last} bytes at last")
+    }
+
+    fn add(&mut self, case: Case, measure: Measure, value: f64) {
+        self.samples.push(Sample { case, measure, value });
+    }
+
+    fn add_cpu(&mut self, case: Case, cpu: Duration, operations: u64) -> Result<()> {
+        ensure!(operations > 0, "{}: nothing happened in the window", case.name());
+        self.add(case, Measure::CpuUs, cpu.as_secs_f64() * 1e6 / operations as f64);
+        Ok(())
+    }
+
+    fn add_latency(&mut self, case: Case, swarm: &Swarm) {
+        let latency_us = swarm.tally.latency_us();
+        self.add(case, Measure::P50Ms, quantile_ms(&latency_us, 0.50));
+        self.add(case, Measure::P99Ms, quantile_ms(&latency_us, 0.99));
+    }
+}

@@ -1,0 +1,101 @@
+//! Server processes: this program started again with `--serve`, and what the kernel says about them.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustls::pki_types::CertificateDer;
+
+use crate::Server;
+
+/// In the server process: says where it listens and with which certificate, as the first line on stdout, and ends the
+/// process when stdin closes, so that no server outlives the bench however that ends.
+pub(crate) fn announce(address: SocketAddr, certificate: &CertificateDer<'_>) -> Result<()> {
+    let hex: String = certificate.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("{address} {hex}");
+    io::stdout().flush()?;
+    thread::Builder::new().name("parent".to_owned()).spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    })?;
+    Ok(())
+}
+
+/// A server under test. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
+}
+
+impl ServerProcess {
+    /// Starts `server` and waits until it listens.
+    pub(crate) fn start(server: Server) -> Result<Self> {
+        let program = std::env::current_exe().context("where is this program?")?;
+        let mut child = Command::new(program)
+            .args(["--serve", &server.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a server process")?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("the child has no stdout")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let announced = line.trim().split_once(' ').and_then(|(address, certificate)| {
+            Some((address.parse().ok()?, CertificateDer::from(from_hex(certificate)?)))
+        });
+        match announced {
+            Some((address, certificate)) => Ok(Self { child, address, certificate }),
+            None => {
+                let _ = child.kill();
+                let status = child.wait()?;
+                bail!("server {server} announced no address ({status})")
+            }
+        }
+    }
+
+    /// Time that all its threads have run. The servers start their threads before they listen and keep them, so no
+    /// thread leaves with its share.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let mut total = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id())).context("the server is gone")? {
+            let path = task?.path().join("schedstat");
+            let line =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let first = line.split_ascii_whitespace().next().context("empty schedstat")?;
+            total += first.parse::<u64>().context("schedstat is no number")?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
+    /// Resident memory, counted page by page (`VmRSS` in `status` may lag by a batch per thread).
+    pub(crate) fn rss_bytes(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))
+            .context("the server is gone")?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("Rss:")).context("smaps_rollup without Rss")?;
+        let kib = line.trim().strip_suffix("kB").context("Rss not in kB")?.trim().parse::<u64>()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may be gone already; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}

@@ -1,0 +1,138 @@
+//! Settings of the chat backend.
+
+use nearport_trunk::queue::Bound;
+use serde::Deserialize;
+
+use crate::Error;
+use crate::ledger::BATCH_ITEMS_MAX;
+
+/// Settings of the chat backend. [`Default`] fits a node of 2 cores with some 10,000 sessions.
+///
+/// A full queue refuses: the shard answers the request with 60018 (busy) and the login with close code BUSY.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Clients send a ping after this long without sending anything, milliseconds. 25 s is below the 30 s after
+    /// which common NATs forget a UDP flow (RFC 4787 asks for 2 minutes, many give 30 s).
+    pub heartbeat_ms: u32,
+    /// Told to clients: the largest frame body that the edge reads, bytes. Must be what the edge enforces.
+    pub frame_bytes_max: u32,
+
+    /// Logins and page requests waiting for the front thread. Two cores need two seconds for the TLS handshakes of
+    /// 16,384 logins (238 µs each), so a reconnect storm meets the edge's bounds before this one.
+    pub front_queue_items: usize,
+    /// Bytes of the same. Worst case of memory.
+    pub front_queue_bytes: usize,
+    /// Most items that the front thread takes at once. It bounds how long a login waits behind pages.
+    pub front_batch_items: usize,
+
+    /// Messages, acks and read marks waiting for the writer thread: half a second at 30,000 messages a second.
+    pub writer_queue_items: usize,
+    /// Bytes of the same. Worst case of memory.
+    pub writer_queue_bytes: usize,
+    /// Most items in one group commit, at most half of [`BATCH_ITEMS_MAX`]: as many acks may wait to join it.
+    pub writer_batch_items: usize,
+    /// Most SENDs of one session in one group commit. What goes beyond is answered with 60018 and a retry time, so
+    /// that one client cannot fill the commits of all others.
+    pub session_sends_per_batch: u32,
+    /// An ack alone does not cost a commit: it waits for the next one, at most this long, milliseconds. A crash
+    /// of the machine in that time makes a device without a memory of its own show those messages again; a
+    /// client that must not sends FLUSH.
+    pub ack_delay_ms: u64,
+
+    /// Sessions of one user. One more login ends the oldest session with close code KICKED.
+    pub user_sessions_max: usize,
+    /// Accounts remembered between look-ups, about 150 bytes each.
+    pub accounts_cached: usize,
+    /// Apps are read again after this long, milliseconds: how late a disabled App or a new key is noticed.
+    pub apps_age_ms: u64,
+    /// Refused UserSigs of one user from one address in one minute; beyond it logins are answered with 70050.
+    pub login_failures_max: u32,
+    /// Users and addresses of which failures are counted in one minute, about 120 bytes each.
+    pub login_failures_tracked: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 25_000,
+            frame_bytes_max: 16 * 1024,
+            front_queue_items: 16_384,
+            front_queue_bytes: 16 << 20,
+            front_batch_items: 128,
+            writer_queue_items: 16_384,
+            writer_queue_bytes: 32 << 20,
+            writer_batch_items: 1024,
+            session_sends_per_batch: 128,
+            ack_delay_ms: 1000,
+            user_sessions_max: 32,
+            accounts_cached: 65_536,
+            apps_age_ms: 10_000,
+            login_failures_max: 20,
+            login_failures_tracked: 16_384,
+        }
+    }
+}
+
+impl Config {
+    /// Checks that the values can work together.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the name of the value and what is allowed.
+    pub fn check(&self) -> Result<(), Error> {
+        let least_one = [
+            ("front_queue_items", self.front_queue_items),
+            ("front_batch_items", self.front_batch_items),
+            ("writer_queue_items", self.writer_queue_items),
+            ("writer_batch_items", self.writer_batch_items),
+            ("session_sends_per_batch", self.session_sends_per_batch as usize),
+            ("user_sessions_max", self.user_sessions_max),
+            ("heartbeat_ms", self.heartbeat_ms as usize),
+        ];
+        if let Some((name, _)) = least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::Config(format!("{name} must be at least 1")));
+        }
+        if self.writer_batch_items > BATCH_ITEMS_MAX / 2 {
+            return Err(Error::Config(format!("writer_batch_items must be at most {}", BATCH_ITEMS_MAX / 2)));
+        }
+        // A frame that fits nowhere would be answered "busy" for ever.
+        let frame = self.frame_bytes_max as usize + 1024;
+        if self.front_queue_bytes < frame || self.writer_queue_bytes < frame {
+            return Err(Error::Config(format!(
+                "front_queue_bytes and writer_queue_bytes must be at least frame_bytes_max + 1024 ({frame})"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn front_queue(&self) -> Bound {
+        Bound { items: self.front_queue_items, bytes: self.front_queue_bytes }
+    }
+
+    pub(crate) fn writer_queue(&self) -> Bound {
+        Bound { items: self.writer_queue_items, bytes: self.writer_queue_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_and_each_bad_value_is_named() {
+        Config::default().check().unwrap();
+        type Spoil = fn(&mut Config);
+        let bad: [(Spoil, &str); 4] = [
+            (|c| c.writer_batch_items = 1025, "writer_batch_items"),
+            (|c| c.front_batch_items = 0, "front_batch_items"),
+            (|c| c.user_sessions_max = 0, "user_sessions_max"),
+            (|c| c.writer_queue_bytes = 16 * 1024, "writer_queue_bytes"),
+        ];
+        for (spoil, name) in bad {
+            let mut config = Config::default();
+            spoil(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The reading half of the backend: sessions come and go, pages are read.
+//!
+//! [`Front`] is a synchronous core: a batch and the time go in, messages for the links come out.
+//!
+//! **Subscribing without a gap.** A session must not miss a message that is stored while it logs in. So a login goes in
+//! this order, and the writer publishes only after its commit has returned:
+//!
+//! 1. with the registry locked: add the session, so that the writer sees interest, and push `Join` to the link;
+//! 2. read the head of the user log;
+//! 3. with the registry locked: push `Accept` with that head.
+//!
+//! A message committed before step 2 is below the head, and the client's first sync brings it. One committed after
+//! step 2 is published after step 1, so its publish stands behind `Join` in the link's queue and the shard
+//! delivers it, or marks the session behind if it comes before `Accept`.
+
+mod apps;
+mod login;
+mod pages;
+mod throttle;
+
+use bytes::Bytes;
+use nearport_trunk::Up;
+use nearport_trunk::local::LinkId;
+use nearport_wire::{Kind, code};
+
+use crate::downs::Downs;
+use crate::key::UserKey;
+use crate::reply::{Failure, ReplyTo};
+use crate::shared::Shared;
+
+use apps::Apps;
+use throttle::Throttle;
+
+/// Opens and closes sessions and answers SYNC and HISTORY. See the module documentation.
+#[derive(Debug)]
+pub struct Front {
+    shared: Shared,
+    apps: Apps,
+    throttle: Throttle,
+}
+
+/// A request with the user who asks.
+struct Question {
+    reply_to: ReplyTo,
+    user: UserKey,
+    kind: Kind,
+    body: Bytes,
+}
+
+impl Front {
+    /// A front without any App in its cache.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        let config = &shared.config;
+        let apps = Apps::new(shared.directory.clone(), config.apps_age_ms, shared.metrics.clone());
+        let throttle = Throttle::new(config.login_failures_max, config.login_failures_tracked);
+        Self { shared, apps, throttle }
+    }
+
+    /// Handles `Open`, `Close` and every request that only reads, and leaves `batch` empty. Answers go to `out`,
+    /// which is flushed in between where order matters; the caller flushes the rest.
+    ///
+    /// Logins are handled before the rest: of one session nothing can stand before its `Open`. Frames of a
+    /// session that has ended are dropped and counted.
+    pub fn handle(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
+        if batch.is_empty() {
+            return;
+        }
+        self.shared.metrics.front_batch.record(batch.len() as f64);
+        let (mut candidates, mut rest) = (Vec::new(), Vec::new());
+        for (link, up) in batch.drain(..) {
+            match up {
+                Up::Open { session, hello, peer } => match self.vet(link, session, hello, peer, now_ms) {
+                    Ok(candidate) => candidates.push(candidate),
+                    Err(refusal) => self.refuse(link, session, &refusal, out),
+                },
+                other => rest.push((link, other)),
+            }
+        }
+        if !candidates.is_empty() {
+            self.admit(candidates, now_ms, out);
+        }
+        for question in self.resolve(rest) {
+            self.answer(question, out);
+        }
+    }
+
+    /// Takes closed sessions out and finds out who asks.
+    fn resolve(&self, rest: Vec<(LinkId, Up)>) -> Vec<Question> {
+        let metrics = &self.shared.metrics;
+        let mut questions = Vec::with_capacity(rest.len());
+        let mut registry = self.shared.registry();
+        for (link, up) in rest {
+            match up {
+                Up::Frame { session, lane, kind, id, body } => match registry.session(session) {
+                    Some(known) => {
+                        let reply_to = ReplyTo { link, session, lane, id };
+                        questions.push(Question { reply_to, user: known.user.clone(), kind, body });
+                    }
+                    None => metrics.strays.increment(1),
+                },
+                Up::Close { session } => {
+                    registry.remove(session);
+                }
+                // Opens were taken out above, acks go to the writer.
+                Up::Open { .. } | Up::Ack { .. } => metrics.strays.increment(1),
+            }
+        }
+        metrics.sessions.set(registry.len() as f64);
+        questions
+    }
+
+    fn answer(&self, question: Question, out: &mut Downs) {
+        let Question { reply_to, user, kind, body } = question;
+        let answer = match kind {
+            Kind::SYNC => self.sync(&user, body),
+            Kind::HISTORY => self.history(&user, body),
+            Kind(kind) => {
+                Err(Failure::new(code::UNKNOWN_REQUEST, format!("unknown request kind {kind:#04x}")))
+            }
+        };
+        match answer {
+            Ok(body) => reply_to.reply(body, out),
+            Err(failure) => reply_to.fail(&failure, &self.shared.metrics, out),
+        }
+    }
+}

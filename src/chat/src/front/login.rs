@@ -1,0 +1,261 @@
+//! From Hello to Welcome.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearport_trunk::local::LinkId;
+use nearport_trunk::{Down, SessionId};
+use nearport_wire::body::{Hello, Welcome};
+use nearport_wire::close::CloseCode;
+use nearport_wire::code;
+use prost::Message as _;
+
+use super::Front;
+use super::apps::NoApp;
+use crate::downs::Downs;
+use crate::key::{AppId, UserKey, check_name};
+use crate::ledger::{CursorName, LedgerError};
+use crate::registry::Session;
+use crate::usersig::{self, Expect};
+
+/// "Verifications too frequent; retry after 1 minute", of the public contract.
+const TOO_MANY_FAILURES: u32 = 70050;
+/// "Internal error; retry" of the account service, of the public contract.
+const ACCOUNT_INTERNAL: u32 = 70500;
+
+/// Longest `Hello.client`, bytes, as the protocol says.
+const CLIENT_BYTES_MAX: usize = 64;
+
+/// How often a batch of logins is checked again because an account was kicked meanwhile. Kicks come from
+/// operators; three inside one batch are no coincidence any more, and the clients may come back later.
+const CHECK_ROUNDS_MAX: usize = 3;
+
+/// A login whose UserSig is good.
+pub(super) struct Candidate {
+    link: LinkId,
+    session: SessionId,
+    user: UserKey,
+    device: Arc<str>,
+    /// `Hello.cursor`.
+    cursor: Option<u64>,
+    issued_s: u64,
+}
+
+/// A login that is refused. The client reads the close code; people read the contract's number and the text.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    close: CloseCode,
+    code: u32,
+    info: String,
+}
+
+impl Refusal {
+    fn new(close: CloseCode, code: u32, info: impl Into<String>) -> Self {
+        Self { close, code, info: info.into() }
+    }
+
+    fn bad_hello(info: impl Into<String>) -> Self {
+        Self::new(CloseCode::BAD_BODY, code::BAD_PARAMETER, info)
+    }
+
+    fn unavailable() -> Self {
+        Self::new(
+            CloseCode::UNAVAILABLE,
+            ACCOUNT_INTERNAL,
+            "the server's store does not answer, try again later",
+        )
+    }
+}
+
+impl Front {
+    /// Checks all of a login that needs neither accounts nor sessions, cheapest first.
+    pub(super) fn vet(
+        &mut self,
+        link: LinkId,
+        session: SessionId,
+        hello: Bytes,
+        peer: SocketAddr,
+        now_ms: u64,
+    ) -> Result<Candidate, Refusal> {
+        let hello = Hello::decode(hello).map_err(|error| Refusal::bad_hello(format!("hello: {error}")))?;
+        let app = self.apps.find(hello.app, now_ms).map_err(|none| match none {
+            NoApp::Unknown => {
+                let info = format!("app {} does not exist on this server", hello.app);
+                Refusal::new(CloseCode::NO_APP, code::APP_NOT_FOUND, info)
+            }
+            NoApp::Unavailable => Refusal::unavailable(),
+        })?;
+        if app.app.disabled {
+            let info = format!("app {} is disabled", hello.app);
+            return Err(Refusal::new(CloseCode::NO_APP, code::APP_DISABLED, info));
+        }
+        let user = UserKey::new(AppId(hello.app), &hello.user)
+            .map_err(|error| Refusal::bad_hello(format!("user: {error}")))?;
+        check_name(&hello.device).map_err(|error| Refusal::bad_hello(format!("device: {error}")))?;
+        if hello.client.len() > CLIENT_BYTES_MAX {
+            return Err(Refusal::bad_hello("client: name is longer than 64 bytes"));
+        }
+        if self.throttle.is_blocked(&user, peer.ip(), now_ms) {
+            let info = "too many refused usersigs, try again in a minute";
+            return Err(Refusal::new(CloseCode::BUSY, TOO_MANY_FAILURES, info));
+        }
+        let expect = Expect { sdkappid: hello.app, user: &hello.user };
+        match usersig::verify(&hello.usersig, expect, &app.keys(), now_ms / 1000) {
+            Ok(verified) => Ok(Candidate {
+                link,
+                session,
+                user,
+                device: hello.device.into(),
+                cursor: hello.cursor,
+                issued_s: verified.issued_s,
+            }),
+            Err(error) => {
+                self.throttle.failed(&user, peer.ip(), now_ms);
+                Err(Refusal::new(CloseCode::UNAUTHORIZED, error.code(), error.to_string()))
+            }
+        }
+    }
+
+    /// Refuses a login.
+    pub(super) fn refuse(&self, link: LinkId, session: SessionId, refusal: &Refusal, out: &mut Downs) {
+        self.shared.metrics.login(Some(refusal.close));
+        tracing::debug!(?session, close = %refusal.close, code = refusal.code, info = refusal.info, "login refused");
+        let reason = format!("{} {}", refusal.code, refusal.info);
+        out.push(link, Down::Reject { session, code: refusal.close, reason });
+    }
+
+    /// Registers new accounts and opens the sessions. The order is explained in the documentation of [`super`].
+    pub(super) fn admit(&mut self, candidates: Vec<Candidate>, now_ms: u64, out: &mut Downs) {
+        let joined = self.join(candidates, now_ms, out);
+        let welcomes: Vec<_> = joined
+            .into_iter()
+            .map(|candidate| {
+                let welcome = self.welcome(&candidate, now_ms);
+                (candidate, welcome)
+            })
+            .collect();
+
+        let mut registry = self.shared.registry();
+        for (candidate, welcome) in welcomes {
+            let (link, session) = (candidate.link, candidate.session);
+            match welcome {
+                Ok(welcome) => {
+                    // One that was taken out meanwhile has its `Reject` already.
+                    if registry.accept(session, welcome.head) {
+                        self.shared.metrics.login(None);
+                        let welcome = welcome.encode_to_vec().into();
+                        // Joined already, unless the link's queue was so full that it dropped the `Join`.
+                        let topics = registry.topic(&candidate.user).into_iter().collect();
+                        out.push(link, Down::Accept { session, welcome, topics });
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot read the ledger for a login");
+                    if registry.remove(session).is_some() {
+                        self.refuse(link, session, &Refusal::unavailable(), out);
+                    }
+                }
+            }
+        }
+        out.flush();
+    }
+
+    /// Step 1: accounts are there and not refused, sessions are registered, `Join` is on its way. Returns those that
+    /// were not refused.
+    fn join(&self, candidates: Vec<Candidate>, now_ms: u64, out: &mut Downs) -> Vec<Candidate> {
+        for _ in 0..CHECK_ROUNDS_MAX {
+            let (version, verdicts) = self.verdicts(&candidates, now_ms);
+            let mut registry = self.shared.registry();
+            if version.is_some_and(|version| !self.shared.accounts.is_current(version)) {
+                // An account was kicked since it was looked up. From here on a kick waits for the registry and
+                // then finds the sessions in it.
+                continue;
+            }
+            let mut joined = Vec::with_capacity(candidates.len());
+            for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
+                let Candidate { link, session, user, device, .. } = &candidate;
+                if let Err(refusal) = verdict {
+                    self.refuse(*link, *session, &refusal, out);
+                    continue;
+                }
+                let entry =
+                    Session { user: user.clone(), device: device.clone(), link: *link, accepted: false };
+                let removed = registry.add(*session, entry, self.shared.config.user_sessions_max);
+                if let Some(removed) = removed {
+                    self.shared.kick(&removed, "another login took this session's place", out);
+                }
+                let topic = registry.topic(user).expect("a session of this user was just added");
+                out.push(*link, Down::Join { session: *session, topic });
+                joined.push(candidate);
+            }
+            // Before the lock goes: a publish that sees the new interest must stand behind the `Join`.
+            out.flush();
+            return joined;
+        }
+        let refusal =
+            Refusal::new(CloseCode::BUSY, ACCOUNT_INTERNAL, "accounts are being changed, try again");
+        for candidate in candidates {
+            self.refuse(candidate.link, candidate.session, &refusal, out);
+        }
+        Vec::new()
+    }
+
+    /// Looks the accounts up, registers those that are new in one transaction, and says who is refused. The version
+    /// is that of the look-up; `None` if nothing could be looked up.
+    fn verdicts(&self, candidates: &[Candidate], now_ms: u64) -> (Option<u64>, Vec<Result<(), Refusal>>) {
+        let accounts = &self.shared.accounts;
+        let keys: Vec<_> = candidates.iter().map(|candidate| candidate.user.clone()).collect();
+        let found = match accounts.find(&keys) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "cannot look accounts up");
+                return (None, vec![Err(Refusal::unavailable()); candidates.len()]);
+            }
+        };
+        let accounts_of = || keys.iter().zip(&found.valid_from_s);
+        let new: BTreeSet<_> =
+            accounts_of().filter(|(_, known)| known.is_none()).map(|(key, _)| key.clone()).collect();
+        let registered = if new.is_empty() { Ok(()) } else { accounts.register(new, now_ms) };
+        if let Err(error) = &registered {
+            tracing::error!(%error, "cannot register accounts");
+        }
+        let verdict = |(candidate, valid_from_s): (&Candidate, &Option<u64>)| match valid_from_s {
+            Some(valid_from_s) if candidate.issued_s < *valid_from_s => {
+                // The contract has no code of its own for it; 70001 tells clients what to do: get a new one.
+                let info = "usersig was withdrawn by a kick: sign a new one";
+                Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info))
+            }
+            None if registered.is_err() => Err(Refusal::unavailable()),
+            Some(_) | None => Ok(()),
+        };
+        let verdicts = candidates.iter().zip(&found.valid_from_s).map(verdict).collect();
+        (Some(found.version), verdicts)
+    }
+
+    /// Step 2: where the session starts. A cursor beyond the head is cut to it and counted: it comes from a client
+    /// that counted wrong, or from a ledger that lost commits.
+    fn welcome(&self, candidate: &Candidate, now_ms: u64) -> Result<Welcome, LedgerError> {
+        let (ledger, config) = (&self.shared.ledger, &self.shared.config);
+        let head = ledger.log_head(&candidate.user)?;
+        let cursor = match candidate.cursor {
+            Some(cursor) => cursor,
+            None => {
+                let name = CursorName::Device(candidate.device.as_ref().into());
+                ledger.cursor(&candidate.user, &name)?.unwrap_or_default()
+            }
+        };
+        if cursor > head {
+            self.shared.metrics.cursors_clamped.increment(1);
+        }
+        Ok(Welcome {
+            session: candidate.session.0,
+            time_ms: now_ms,
+            head,
+            cursor: cursor.min(head),
+            heartbeat_ms: config.heartbeat_ms,
+            frame_bytes_max: config.frame_bytes_max,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! The chat backend: accounts, conversations, the promise.
+//!
+//! Domain logic over two traits: [`ledger::Ledger`], what is written per message, and
+//! [`directory::Directory`], what is looked up and changed rarely.
+//!
+//! [`service::Chat`] is the shell: a `trunk` backend with two threads. What they do stands in two synchronous cores
+//! that take a batch and the time, and that a simulator runs without threads:
+//!
+//! - [`front::Front`] opens and closes sessions and answers what only reads (SYNC, HISTORY).
+//! - [`writer::Writer`] does all that writes (SEND, MARK_READ, acks, FLUSH). It is the only one that commits.
+//!
+//! What both need is in [`shared::Shared`]: above all the registry of live sessions behind one mutex, which each
+//! core locks briefly, a bounded number of times per batch. Rules that hold everywhere:
+//!
+//! - No answer that promises durability leaves before the commit that makes it true has returned.
+//! - What a session gets on its link stands in this order: `Join`, then `Accept` or `Reject`, then at most one
+//!   `Kick`. For that these four are pushed to the link's queue while the registry is locked.
+//! - No order of output depends on a hash map's order, so the same input gives the same output.
+
+pub mod account;
+pub mod config;
+pub mod directory;
+pub mod downs;
+mod error;
+pub mod front;
+pub mod key;
+pub mod ledger;
+mod metrics;
+mod registry;
+mod reply;
+pub mod service;
+pub mod shared;
+pub mod usersig;
+pub mod writer;
+
+use std::sync::Arc;
+
+pub use config::Config;
+pub use error::Error;
+pub use service::Chat;
+
+/// Milliseconds since the Unix epoch, from wherever the node has its time.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -1,0 +1,203 @@
+//! Who is online, on which link.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nearport_trunk::local::LinkId;
+use nearport_trunk::{SessionId, Topic};
+
+use crate::key::UserKey;
+
+/// A live session: accepted, or about to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) user: UserKey,
+    pub(crate) device: Arc<str>,
+    pub(crate) link: LinkId,
+    /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
+    pub(crate) accepted: bool,
+}
+
+/// A session that was taken out to make room; somebody has to tell its client.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    pub(crate) id: SessionId,
+    pub(crate) link: LinkId,
+    pub(crate) accepted: bool,
+}
+
+#[derive(Debug)]
+struct User {
+    topic: Topic,
+    /// Newest position of the user log that a session may have seen. Acks beyond it are wrong.
+    head: u64,
+    /// In the order of login, so that nothing depends on a hasher. Short: `Config::user_sessions_max`.
+    live: Vec<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    id: SessionId,
+    link: LinkId,
+    device: Arc<str>,
+}
+
+/// Live sessions, and per user the links that have interest in the user's topic.
+///
+/// Both maps are only asked for one key, never walked.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    sessions: HashMap<SessionId, Session>,
+    users: HashMap<UserKey, User>,
+}
+
+impl Registry {
+    /// Adds a session that is not accepted yet. From here on, publishes to its user reach its link.
+    ///
+    /// Takes out the session of the same device or, if the user then has more than `user_sessions_max`, the oldest.
+    pub(crate) fn add(
+        &mut self,
+        id: SessionId,
+        session: Session,
+        user_sessions_max: usize,
+    ) -> Option<Removed> {
+        let Session { user, device, link, .. } = &session;
+        let known = self.users.get(user);
+        let same_device = known.and_then(|known| known.live.iter().find(|live| live.device == *device));
+        let oldest = || known.filter(|known| known.live.len() >= user_sessions_max)?.live.first();
+        let leaves = same_device.or_else(oldest).map(|live| live.id);
+        let live = Live { id, link: *link, device: device.clone() };
+        // Most users have one session: the four entries that a growing Vec starts with would be waste.
+        let one = || Vec::with_capacity(1);
+        let user = user.clone();
+        let removed = leaves.and_then(|id| self.remove(id));
+        self.users
+            .entry(user)
+            .or_insert_with_key(|user| User { topic: user.as_bytes().into(), head: 0, live: one() })
+            .live
+            .push(live);
+        self.sessions.insert(id, session);
+        removed
+    }
+
+    /// Marks a session accepted, its client told that the log ends at `head`. `false`: it was taken out meanwhile.
+    pub(crate) fn accept(&mut self, id: SessionId, head: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.accepted = true;
+        if let Some(user) = self.users.get_mut(&session.user) {
+            user.head = user.head.max(head);
+        }
+        true
+    }
+
+    /// Takes a session out; publishes no longer count it. Nothing happens if it is not there.
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Removed> {
+        let session = self.sessions.remove(&id)?;
+        if let Some(user) = self.users.get_mut(&session.user) {
+            user.live.retain(|live| live.id != id);
+            if user.live.is_empty() {
+                self.users.remove(&session.user);
+            }
+        }
+        Some(Removed { id, link: session.link, accepted: session.accepted })
+    }
+
+    /// Takes out all sessions of a user, oldest first.
+    pub(crate) fn remove_user(&mut self, user: &UserKey) -> Vec<Removed> {
+        let ids: Vec<_> =
+            self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| live.id).collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// A live session.
+    pub(crate) fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// Sessions now.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The topic of a user who is online.
+    pub(crate) fn topic(&self, user: &UserKey) -> Option<Topic> {
+        self.users.get(user).map(|user| user.topic.clone())
+    }
+
+    /// Newest position of the user's log that a session may have seen, 0 if the user is not online.
+    pub(crate) fn head(&self, user: &UserKey) -> u64 {
+        self.users.get(user).map_or(0, |user| user.head)
+    }
+
+    /// The user's log has grown to `position`: remembers it and puts into `links` every link with an interested
+    /// session other than `except`, each once. Nothing happens if the user is not online.
+    pub(crate) fn reach(
+        &mut self,
+        user: &UserKey,
+        position: u64,
+        except: SessionId,
+        links: &mut Vec<LinkId>,
+    ) {
+        links.clear();
+        let Some(user) = self.users.get_mut(user) else { return };
+        user.head = user.head.max(position);
+        for live in user.live.iter().filter(|live| live.id != except) {
+            if !links.contains(&live.link) {
+                links.push(live.link);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::AppId;
+
+    fn session(name: &str, device: &str, link: usize) -> Session {
+        let user = UserKey::new(AppId(1), name).unwrap();
+        Session { user, device: device.into(), link: LinkId(link), accepted: false }
+    }
+
+    #[test]
+    fn the_same_device_makes_room_first_and_then_the_oldest() {
+        let mut registry = Registry::default();
+        let mut add = |id, device| {
+            let removed = registry.add(SessionId(id), session("alice", device, 0), 2);
+            removed.map(|removed| removed.id.0)
+        };
+        assert_eq!(add(1, "phone"), None);
+        assert_eq!(add(2, "laptop"), None);
+        assert_eq!(add(3, "laptop"), Some(2));
+        assert_eq!(add(4, "tablet"), Some(1));
+        assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn a_late_close_of_a_replaced_session_leaves_its_successor() {
+        let mut registry = Registry::default();
+        registry.add(SessionId(1), session("alice", "phone", 0), 2);
+        registry.add(SessionId(2), session("alice", "phone", 1), 2);
+        assert!(registry.remove(SessionId(1)).is_none());
+        let mut links = Vec::new();
+        registry.reach(&session("alice", "", 0).user, 7, SessionId(9), &mut links);
+        assert_eq!(links, [LinkId(1)]);
+    }
+
+    #[test]
+    fn each_link_is_reached_once_and_not_for_the_sender_alone() {
+        let mut registry = Registry::default();
+        for (id, device, link) in [(1, "a", 0), (2, "b", 1), (3, "c", 1)] {
+            registry.add(SessionId(id), session("alice", device, link), 9);
+        }
+        let alice = session("alice", "", 0).user;
+        let mut links = Vec::new();
+        registry.reach(&alice, 1, SessionId(1), &mut links);
+        assert_eq!(links, [LinkId(1)]);
+        registry.reach(&alice, 2, SessionId(2), &mut links);
+        assert_eq!(links, [LinkId(0), LinkId(1)]);
+        assert_eq!(registry.head(&alice), 2);
+        assert_eq!(registry.remove_user(&alice).len(), 3);
+        assert!(registry.topic(&alice).is_none(), "nothing is kept for a user who is offline");
+    }
+}

@@ -1,0 +1,189 @@
+//! The shell: two threads that run the cores, and the links that feed them.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nearport_trunk::local::{DownQueue, LinkId, LocalLink};
+use nearport_trunk::queue::{Receiver, Sender, Waited, bounded};
+use nearport_trunk::{Backend, Link, Up, Waker};
+use nearport_wire::Kind;
+
+use crate::directory::Directory;
+use crate::downs::Downs;
+use crate::front::Front;
+use crate::key::AppId;
+use crate::ledger::Ledger;
+use crate::shared::Shared;
+use crate::writer::Writer;
+use crate::{Clock, Config, Error};
+
+/// How long a thread sleeps when it has no deadline. Only an upper bound: an arriving item wakes it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Workers of a link, as [`route`] numbers them.
+const FRONT: usize = 0;
+const WRITER: usize = 1;
+
+type Item = (LinkId, Up);
+
+/// The chat backend, running. Dropping it is a [`Chat::shutdown`] whose outcome nobody hears.
+pub struct Chat {
+    shared: Shared,
+    clock: Clock,
+    queues: [Sender<Item>; 2],
+    threads: Mutex<Vec<Thread>>,
+}
+
+struct Thread {
+    name: &'static str,
+    handle: JoinHandle<()>,
+}
+
+impl Chat {
+    /// Starts the threads **front** and **writer**.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Spawn`].
+    pub fn start(
+        ledger: Arc<dyn Ledger>,
+        directory: Arc<dyn Directory>,
+        clock: Clock,
+        config: Config,
+    ) -> Result<Self, Error> {
+        let shared = Shared::new(ledger, directory, config)?;
+        let config = shared.config.clone();
+        let (front_sender, front_queue) = bounded(config.front_queue());
+        let (writer_sender, writer_queue) = bounded(config.writer_queue());
+        let chat = Self {
+            shared: shared.clone(),
+            clock: clock.clone(),
+            queues: [front_sender, writer_sender],
+            threads: Mutex::new(Vec::new()),
+        };
+        let (front, writer) = (Front::new(shared.clone()), Writer::new(shared.clone()));
+        let (downs, front_clock) = (Downs::new(shared.links.clone()), clock.clone());
+        let items = config.front_batch_items;
+        chat.spawn("front", move || run_front(front, &front_queue, downs, &front_clock, items))?;
+        let downs = Downs::new(shared.links.clone());
+        let items = config.writer_batch_items;
+        chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
+        Ok(chat)
+    }
+
+    /// Registers accounts at the first start or for an operator; those that exist stay as they are. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Directory`]; then none was registered.
+    pub fn register(&self, app: AppId, names: &[&str]) -> Result<(), Error> {
+        self.shared.register(app, names, (self.clock)())
+    }
+
+    /// Ends all sessions of a user and refuses UserSigs issued before now; see [`Shared::kick_user`]. Returns how
+    /// many sessions it ended.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::NoAccount`], [`Error::Directory`]; then nothing has changed.
+    pub fn kick(&self, app: AppId, name: &str) -> Result<usize, Error> {
+        self.shared.kick_user(app, name, (self.clock)())
+    }
+
+    /// Whether it can serve: both threads run and the ledger takes writes. For `/readyz`; cheap.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn ready(&self) -> Result<(), String> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in ["front", "writer"] {
+            if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
+                return Err(Error::NotRunning(name).to_string());
+            }
+        }
+        self.shared.ledger.writable().map_err(|error| error.to_string())
+    }
+
+    /// Refuses new work, finishes what is queued, commits waiting acks and joins the threads. Answers are in the links'
+    /// queues when it returns. Shut the edge down first: what it sends later is refused as busy. A second call does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] if a thread had ended in a panic.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        self.queues.iter().for_each(Sender::close);
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended =
+            threads.into_iter().map(|thread| thread.handle.join().map_err(|_| Error::Panicked(thread.name)));
+        // Both are joined before the first error is told.
+        ended.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new().name(format!("chat-{name}"));
+        let handle = thread.spawn(run).map_err(|error| Error::Spawn(name, error))?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(Thread { name, handle });
+        Ok(())
+    }
+}
+
+impl Backend for Chat {
+    fn link(&self, waker: Waker) -> Box<dyn Link> {
+        let down = DownQueue::new(waker);
+        let id = self.shared.links.add(down.clone());
+        Box::new(LocalLink::new(id, self.queues.to_vec(), route, down))
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        if let Err(error) = self.shutdown() {
+            tracing::error!(%error, "chat did not end cleanly");
+        }
+    }
+}
+
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chat").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// Which worker a message is for. All that writes goes to the writer, in order per session.
+#[must_use]
+pub fn route(up: &Up) -> usize {
+    match up {
+        Up::Ack { .. } => WRITER,
+        Up::Frame { kind, .. } if matches!(*kind, Kind::SEND | Kind::MARK_READ | Kind::FLUSH) => WRITER,
+        Up::Open { .. } | Up::Close { .. } | Up::Frame { .. } => FRONT,
+    }
+}
+
+fn run_front(mut front: Front, queue: &Receiver<Item>, mut downs: Downs, clock: &Clock, batch_items: usize) {
+    let mut batch = Vec::with_capacity(batch_items);
+    while queue.wait(&mut batch, batch_items, IDLE) != Waited::Closed {
+        front.handle(&mut batch, clock(), &mut downs);
+        downs.flush();
+    }
+}
+
+fn run_writer(
+    mut writer: Writer,
+    queue: &Receiver<Item>,
+    mut downs: Downs,
+    clock: &Clock,
+    batch_items: usize,
+) {
+    let mut batch = Vec::with_capacity(batch_items);
+    loop {
+        let due = writer.deadline_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(clock())));
+        let waited = queue.wait(&mut batch, batch_items, due.unwrap_or(IDLE).min(IDLE));
+        if waited == Waited::Closed {
+            writer.expire_acks();
+        }
+        writer.turn(&mut batch, clock(), &mut downs);
+        downs.flush();
+        if waited == Waited::Closed {
+            return;
+        }
+    }
+}

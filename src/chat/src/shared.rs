@@ -1,0 +1,86 @@
+//! What the two cores share.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nearport_trunk::Down;
+use nearport_wire::close::CloseCode;
+
+use crate::account::Accounts;
+use crate::directory::Directory;
+use crate::downs::{Downs, Links};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::registry::{Registry, Removed};
+use crate::{Config, Error};
+
+/// What [`Front`](crate::front::Front) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
+#[derive(Clone)]
+pub struct Shared {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) links: Links,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: Arc<Config>,
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Shared {
+    /// A backend without sessions.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        directory: Arc<dyn Directory>,
+        config: Config,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let metrics = Arc::new(Metrics::new());
+        let accounts = Accounts::new(directory.clone(), config.accounts_cached, metrics.clone());
+        Ok(Self {
+            ledger,
+            directory,
+            accounts: Arc::new(accounts),
+            links: Links::default(),
+            metrics,
+            config: Arc::new(config),
+            registry: Arc::default(),
+        })
+    }
+
+    /// The links that answers go to. A simulator adds its own.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Locks the registry. Held for look-ups and pushes to link queues only, never across a read or a commit.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the client of a session that was taken out of the registry. Call it with the registry still locked,
+    /// and flush before unlocking: else the `Accept` of another thread may pass this message.
+    pub(crate) fn kick(&self, removed: &Removed, reason: &str, out: &mut Downs) {
+        self.metrics.kicks.increment(1);
+        let (session, code, reason) = (removed.id, CloseCode::KICKED, reason.to_owned());
+        let down = if removed.accepted {
+            Down::Kick { session, code, reason }
+        } else {
+            self.metrics.login(Some(code));
+            Down::Reject { session, code, reason }
+        };
+        out.push(removed.link, down);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("ledger", &self.ledger)
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,18 @@
+//! The chat backend over the engines in memory: its two cores step by step, then the threads around them.
+//!
+//! Modules say `cfg(test)` so that clippy takes their helpers for test code.
+
+#[cfg(test)]
+mod acks;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod send;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,166 @@
+use super::*;
+use std::time::Instant;
+
+use nearport_client::core::{Core, CoreConfig};
+use nearport_client::{Acks, Failure, Limits, Platform, Receive, Sent, text, user};
+
+fn message(from: &str, to: &str, seq: u64, said: &str) -> Message {
+    Message {
+        position: seq,
+        seq,
+        time_ms: 12 * 3_600_000,
+        from: from.into(),
+        to: Some(user(to)),
+        content: text(said),
+        msg_key: String::new(),
+        client_msg_id: Vec::new(),
+    }
+}
+
+fn page(messages: Vec<Message>, peer_read: u64) -> HistoryPage {
+    let head = messages.first().map_or(0, |message| message.seq);
+    HistoryPage { messages, complete: true, head, read: 0, peer_read }
+}
+
+fn view() -> View {
+    View::new("alice", Some("bob"), (80, 24))
+}
+
+fn type_line(view: &mut View, line: &str) -> Option<Command> {
+    line.chars().for_each(|c| assert_eq!(view.key(Key::Char(c)), None));
+    view.key(Key::Enter)
+}
+
+/// Output without control sequences, one string per printed row.
+fn rows(view: &mut View) -> Vec<String> {
+    let output = view.take_output();
+    let mut rows = Vec::new();
+    for row in output.split('\n') {
+        let mut plain = String::new();
+        let mut chars = row.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\x1b' => while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {},
+                '\r' => plain.clear(),
+                c => plain.push(c),
+            }
+        }
+        rows.push(plain);
+    }
+    rows.pop();
+    rows
+}
+
+#[test]
+fn history_comes_first_and_what_arrives_meanwhile_is_shown_once() {
+    let mut view = view();
+    assert_eq!(view.history(20), Command::History(20));
+    view.event(Event::Message(message("bob", "alice", 3, "three")));
+    view.event(Event::Message(message("bob", "alice", 4, "four")));
+    assert_eq!(rows(&mut view), [""; 0]);
+    let newest_first = vec![message("bob", "alice", 3, "three"), message("alice", "bob", 2, "two")];
+    view.page(Ok(page(newest_first, 1)));
+    assert_eq!(rows(&mut view), ["12:00Z ✓  you: two", "12:00Z    bob: three", "12:00Z    bob: four"]);
+    assert_eq!(view.shown_seq(), 4);
+    view.event(Event::Message(message("bob", "alice", 4, "four")));
+    assert_eq!(rows(&mut view), [""; 0]);
+}
+
+#[test]
+fn ticks_follow_a_message_from_sending_to_read() {
+    let mut view = view();
+    view.page(Ok(page(Vec::new(), 0)));
+    assert_eq!(type_line(&mut view, "hi bob"), Some(Command::Send("hi bob".into())));
+    let id = posted(&mut view, "hi bob");
+    assert_eq!(rows(&mut view), ["-- no messages yet", "12:00Z …  you: hi bob"]);
+    view.event(Event::Sent { id, sent: sent(1) });
+    assert!(view.take_output().contains("\x1b[1A\x1b[7C✓ \x1b[1B"));
+    let read = |user: &str, seq| Event::Read { user: user.into(), peer: "alice".into(), seq };
+    view.event(read("carol", 1));
+    assert!(!view.take_output().contains('✓'), "somebody else");
+    view.event(read("bob", 1));
+    assert!(view.take_output().contains("\x1b[1A\x1b[7C✓✓\x1b[1B"));
+    view.event(read("bob", 1));
+    assert!(!view.take_output().contains('✓'), "known already");
+    let id = posted(&mut view, "again");
+    view.event(Event::Failed { id, failure: Failure::Timeout });
+    assert!(view.take_output().contains("✗"));
+}
+
+#[test]
+fn slash_commands_are_understood_or_explained() {
+    let mut view = view();
+    assert_eq!(type_line(&mut view, "/quit"), Some(Command::Quit));
+    assert_eq!(type_line(&mut view, "//quit"), Some(Command::Send("/quit".into())));
+    assert_eq!(type_line(&mut view, "/history 7"), Some(Command::History(7)));
+    view.page(Err("no".into()));
+    assert_eq!(type_line(&mut view, "  "), None);
+    rows(&mut view);
+    for (typed, hint) in [
+        ("/histroy", "-- unknown command /histroy: /help lists all"),
+        ("/history 0", "-- /history takes a number from 1 to 200"),
+        ("/history 201", "-- /history takes a number from 1 to 200"),
+        ("/quit now", "-- unknown command /quit now: /help lists all"),
+    ] {
+        assert_eq!(type_line(&mut view, typed), None);
+        assert_eq!(rows(&mut view), [hint]);
+    }
+    assert_eq!(type_line(&mut view, "/help"), None);
+    assert_eq!(rows(&mut view).len(), HELP.len());
+}
+
+#[test]
+fn another_conversation_can_be_entered_and_others_are_announced() {
+    let mut view = View::new("alice", None, (80, 24));
+    assert_eq!(type_line(&mut view, "hi"), None);
+    assert_eq!(rows(&mut view), ["-- nobody to send it to: /to NAME first"]);
+    view.event(Event::Message(message("carol", "alice", 9, "psst")));
+    assert_eq!(rows(&mut view), ["-- carol wrote: psst (/to carol to answer)"]);
+    assert_eq!(type_line(&mut view, "/to carol"), Some(Command::History(HISTORY_ON_ENTRY)));
+    assert_eq!(view.peer(), Some("carol"));
+    view.page(Ok(page(vec![message("carol", "alice", 9, "psst")], 0)));
+    assert_eq!(rows(&mut view), ["-- talking to carol", "12:00Z    carol: psst"]);
+    view.event(Event::Message(message("alice", "bob", 1, "from my phone, to bob")));
+    assert_eq!(rows(&mut view), [""; 0], "own messages elsewhere are no news");
+    view.event(Event::Message(message("alice", "carol", 10, "from my phone")));
+    assert_eq!(rows(&mut view), ["12:00Z ✓  you: from my phone"]);
+}
+
+#[test]
+fn trouble_shows_in_the_one_status_row_and_goes_away() {
+    let mut view = view();
+    let lost = Event::Disconnected {
+        code: nearport_client::CloseCode::LOST,
+        reason: "timed out".into(),
+        retry_in: Duration::from_secs(2),
+    };
+    view.event(lost);
+    assert!(view.take_output().contains("alice → bob (reconnecting in 2s: timed"));
+    view.event(Event::Connected { resumed: true, cursor: 0, head: 0, time_ms: 0 });
+    assert!(view.take_output().contains("alice → bob > "));
+}
+
+fn sent(seq: u64) -> Sent {
+    Sent { seq, time_ms: 0, msg_key: String::new(), duplicate: false }
+}
+
+fn posted(view: &mut View, said: &str) -> MsgId {
+    // Only the SDK's core makes ids; each core has its own.
+    let config = CoreConfig {
+        app: 1,
+        user: "alice".into(),
+        device: "d".into(),
+        platform: Platform::Linux,
+        usersig: "s".into(),
+        client: String::new(),
+        cursor: None,
+        acks: Acks::Manual,
+        receive: Receive::Everything,
+        limits: Limits::default(),
+        seed: view.own.len() as u64,
+    };
+    let now = Instant::now();
+    let id = Core::new(config, now).send(now, user("bob"), text(said), false).unwrap();
+    view.posted(id, said, 12 * 3_600_000);
+    id
+}

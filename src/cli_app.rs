@@ -1,0 +1,176 @@
+//! `nearport app` and `nearport usersig`: what an operator does with Apps, beside a running server or without one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use nearport_chat::directory::{self, Directory};
+use nearport_chat::key::{AppId, UserKey};
+use nearport_chat::usersig::sign_v2;
+use nearport_store::SqliteDirectory;
+use serde_json::json;
+
+use crate::cli::{Failure, SettingsArgs};
+use crate::first_run::{self, FIRST_APP, Layout};
+use crate::{duration, node};
+
+/// Apps: tenants with users and a key of their own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// Make an App with a new key; prints it as JSON. A running server knows it at once.
+    Create(Create),
+    /// One JSON line per App, without keys.
+    List(SettingsArgs),
+    /// One App as JSON, with its key.
+    Show(Show),
+}
+
+/// Make an App.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// sdkappid, 1 to 4294967295 [default: the next free one from 1400000000].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    id: Option<u32>,
+    /// A name for people.
+    #[arg(long, default_value = "")]
+    name: String,
+}
+
+/// Show an App.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// sdkappid.
+    app: u32,
+}
+
+impl App {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => create.run(),
+            Self::List(settings) => {
+                for app in open(&settings)?.apps()? {
+                    println!("{}", describe(&app, false));
+                }
+                Ok(())
+            }
+            Self::Show(show) => {
+                let apps = open(&show.settings)?.apps()?;
+                let app = apps.iter().find(|app| app.id == AppId(show.app));
+                let app = app.ok_or_else(|| anyhow::anyhow!("app {} does not exist", show.app))?;
+                println!("{}", describe(app, true));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self) -> Result<(), Failure> {
+        let directory = open(&self.settings)?;
+        let taken: Vec<u32> = directory.apps()?.iter().map(|app| app.id.0).collect();
+        let next = (FIRST_APP..=u32::MAX).find(|id| !taken.contains(id));
+        let id = self
+            .id
+            .or(next)
+            .ok_or_else(|| anyhow::anyhow!("no free id from {FIRST_APP}: give one with --id"))?;
+        let app = first_run::new_app(id, &self.name, node::now_ms())?;
+        directory.create_app(&app)?;
+        println!("{}", describe(&app, true));
+        Ok(())
+    }
+}
+
+/// The directory of Apps; made if there is none, as `serve` does. SQLite lets a server use it at the same time.
+fn open(settings: &SettingsArgs) -> Result<Arc<dyn Directory>, Failure> {
+    let layout = Layout(settings.load()?.config.data);
+    layout.make()?;
+    Ok(Arc::new(SqliteDirectory::open(&layout.directory())?))
+}
+
+fn describe(app: &directory::App, with_key: bool) -> serde_json::Value {
+    let mut object = json!({
+        "app": app.id.0,
+        "name": app.name,
+        "admins": app.admins,
+        "disabled": app.disabled,
+        "created_ms": app.created_ms,
+    });
+    if with_key {
+        object["key"] = app.secret.clone().into();
+    }
+    object
+}
+
+/// Sign a UserSig, the pass that a user logs in with.
+#[derive(Debug, Args)]
+pub(crate) struct UserSig {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Whom it is for.
+    #[arg(long)]
+    user: String,
+    /// sdkappid [default: the App in client.toml].
+    #[arg(long)]
+    app: Option<u32>,
+    /// How long it is good.
+    #[arg(long, default_value = "180d", value_parser = duration::parse)]
+    expire: Duration,
+    /// Sign with this key [default: the App's, from the data directory].
+    #[arg(long)]
+    key: Option<String>,
+}
+
+impl UserSig {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let layout = Layout(self.settings.load()?.config.data);
+        let file = layout.read_client_file()?;
+        let app = self.app.or_else(|| file.as_ref().map(|file| file.app));
+        let app = app.ok_or_else(|| Failure::usage(no_client_file(&layout, "--app")))?;
+        let key = match self.key {
+            Some(key) => key,
+            None => key_of(&layout, app)?,
+        };
+        println!("{}", sign(app, &key, &self.user, self.expire)?);
+        Ok(())
+    }
+}
+
+/// Signs with the clock of this machine.
+pub(crate) fn sign(app: u32, key: &str, user: &str, expire: Duration) -> Result<String, Failure> {
+    UserKey::new(AppId(app), user).map_err(|error| Failure::usage(format!("user `{user}`: {error}")))?;
+    if expire.as_secs() == 0 {
+        return Err(Failure::usage(
+            "a UserSig that expires at once helps nobody: --expire must be at least 1s",
+        ));
+    }
+    Ok(sign_now(app, key, user, expire))
+}
+
+/// As [`sign`], for names that are known to be good.
+pub(crate) fn sign_now(app: u32, key: &str, user: &str, expire: Duration) -> String {
+    sign_v2(key, app, user, node::now_ms() / 1000, expire.as_secs(), None)
+}
+
+/// The secret of an App: from `client.toml`, or from the directory beside it.
+pub(crate) fn key_of(layout: &Layout, app: u32) -> Result<String, Failure> {
+    let file = layout.read_client_file()?;
+    if let Some(key) = file.filter(|file| file.app == app).and_then(|file| file.key) {
+        return Ok(key);
+    }
+    let apps = match layout.directory() {
+        path if path.exists() => SqliteDirectory::open(&path)?.apps()?,
+        _ => Vec::new(),
+    };
+    let found = apps.into_iter().find(|known| known.id == AppId(app)).and_then(|known| known.secret);
+    found.ok_or_else(|| {
+        anyhow::anyhow!("no key of app {app} in {}: give it with --key", layout.0.display()).into()
+    })
+}
+
+pub(crate) fn no_client_file(layout: &Layout, flags: &str) -> String {
+    format!("there is no {}: start `nearport serve` first, or give {flags}", layout.client_file().display())
+}

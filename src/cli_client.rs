@@ -1,0 +1,150 @@
+//! How client commands find a server and log in: `client.toml` of a data directory, and flags over it.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use nearport_client::{Client, Config, Network, NetworkConfig, Platform};
+
+use crate::cli::{Failure, SettingsArgs};
+use crate::cli_app;
+use crate::first_run::{ClientFile, Layout};
+
+/// A chat may be left open for a week before its UserSig ends.
+const USERSIG_LIFE: Duration = Duration::from_hours(24 * 7);
+
+/// How long a command waits for its first login.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Flags that say which server and which App. Each goes over what client.toml says.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AccessArgs {
+    /// Data directory whose client.toml is read [default: data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Host and port of the edge.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// PEM file of the CA that the server's certificate is checked against.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// sdkappid.
+    #[arg(long)]
+    app: Option<u32>,
+    /// The App's key, to sign UserSigs with.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Who logs in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+    /// Who you are.
+    #[arg(long)]
+    pub(crate) user: String,
+    /// A UserSig from the App's back end [default: one signed with the App's key].
+    #[arg(long, conflicts_with = "key")]
+    usersig: Option<String>,
+}
+
+/// A server and an App.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(crate) addr: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) ca_pem: Vec<u8>,
+    pub(crate) app: u32,
+    key: Option<String>,
+    pub(crate) layout: Layout,
+}
+
+impl AccessArgs {
+    /// Reads `client.toml` and the CA, and looks the server up.
+    pub(crate) fn resolve(self) -> Result<Access, Failure> {
+        let settings = SettingsArgs { data: self.data.clone(), ..SettingsArgs::default() };
+        let layout = Layout(settings.load()?.config.data);
+        let file = layout.read_client_file()?;
+        let missing = |flag| Failure::usage(cli_app::no_client_file(&layout, flag));
+
+        let from_file = |get: fn(&ClientFile) -> Option<String>| file.as_ref().and_then(get);
+        let server = self.server.or_else(|| from_file(|file| Some(file.server.clone())));
+        let server = server.ok_or_else(|| missing("--server, --ca, --app and --usersig"))?;
+        let app = self.app.or_else(|| file.as_ref().map(|file| file.app)).ok_or_else(|| missing("--app"))?;
+        let ca = self.ca.or_else(|| file.as_ref().and_then(|file| file.ca.clone()));
+        let ca = ca.ok_or_else(|| match &file {
+            // A server with a certificate of its own: only its operator knows who signed that.
+            Some(_) => Failure::usage("client.toml names no CA: give --ca FILE"),
+            None => missing("--ca"),
+        })?;
+        let ca_pem = std::fs::read(&ca).with_context(|| format!("certificate authority {}", ca.display()))?;
+        let (addr, name) = look_up(&server)?;
+        Ok(Access { addr, name, ca_pem, app, key: self.key, layout })
+    }
+}
+
+impl Access {
+    /// The App's key: as given, or from the data directory.
+    pub(crate) fn key(&self) -> Result<String, Failure> {
+        match &self.key {
+            Some(key) => Ok(key.clone()),
+            None => cli_app::key_of(&self.layout, self.app),
+        }
+    }
+}
+
+impl LoginArgs {
+    /// Starts a client as `device`, changed by `tune`, and waits until it is logged in. Needs a runtime.
+    pub(crate) async fn login(self, device: &str, tune: impl FnOnce(&mut Config)) -> Result<Client, Failure> {
+        let access = self.access.resolve()?;
+        let usersig = match self.usersig {
+            Some(usersig) => usersig,
+            None => cli_app::sign(access.app, &access.key()?, &self.user, USERSIG_LIFE)?,
+        };
+        let mut config = Config::new(access.addr, access.name.clone(), access.app, self.user, usersig);
+        config.device = device.to_owned();
+        config.platform = Platform::Linux;
+        config.client = concat!("nearport-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+        tune(&mut config);
+        let network = Network::new(NetworkConfig::from_ca_pem(&access.ca_pem)?)?;
+        let client = Client::connect(&network, config);
+        let logged_in = client.ready(LOGIN_TIMEOUT).await;
+        logged_in.with_context(|| format!("cannot log in at {} ({})", access.name, access.addr))?;
+        Ok(client)
+    }
+}
+
+/// `host:port` to an address, and to the name that the certificate must have.
+fn look_up(server: &str) -> Result<(SocketAddr, String), Failure> {
+    let (host, port) = server.rsplit_once(':').ok_or_else(|| {
+        Failure::usage(format!("server `{server}`: write HOST:PORT, for example localhost:4433"))
+    })?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port: u16 =
+        port.parse().map_err(|_| Failure::usage(format!("server `{server}`: `{port}` is not a port")))?;
+    let addresses = (host, port).to_socket_addrs().with_context(|| format!("cannot look up {host}"))?;
+    // The edge of a development server listens on IPv4, and `localhost` may name IPv6 first.
+    let addresses: Vec<_> = addresses.collect();
+    let addr = addresses.iter().find(|addr| addr.is_ipv4()).or_else(|| addresses.first());
+    let addr = addr.ok_or_else(|| anyhow::anyhow!("{host} has no address"))?;
+    Ok((*addr, host.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_a_host_and_a_port() {
+        assert_eq!(
+            look_up("127.0.0.1:4433").unwrap(),
+            ("127.0.0.1:4433".parse().unwrap(), "127.0.0.1".to_owned())
+        );
+        assert_eq!(look_up("[::1]:1").unwrap(), ("[::1]:1".parse().unwrap(), "::1".to_owned()));
+        assert!(look_up("127.0.0.1").is_err());
+        assert!(look_up("localhost:x").is_err());
+    }
+}

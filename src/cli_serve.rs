@@ -1,0 +1,182 @@
+//! `nearport serve`
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use nearport_api::Recorder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::{Failure, SettingsArgs, runtime};
+use crate::config::Config;
+use crate::log;
+use crate::node::{BackendKind, Node};
+
+/// Run a node; the first start makes everything it needs.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Which part of the house runs here.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// What answers clients; `echo` measures the edge alone and keeps nothing.
+    #[arg(long, value_enum, default_value_t = BackendArg::Chat)]
+    backend: BackendArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Everything in this process.
+    All,
+    /// The gateway only.
+    Edge,
+    /// The chat backend only.
+    Core,
+    /// The addressing service only.
+    Locate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BackendArg {
+    Chat,
+    Echo,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.role != Role::All {
+            let name =
+                self.role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return Err(Failure::usage(format!("role {name} is not available yet: leave --role out")));
+        }
+        let config = self.settings.load()?.config;
+        log::init(&config.log);
+        raise_descriptor_limit();
+        let recorder = Recorder::install()?;
+        let backend = match self.backend {
+            BackendArg::Chat => BackendKind::Chat,
+            BackendArg::Echo => BackendKind::Echo,
+        };
+        runtime()?.block_on(async {
+            let node = Node::start(&config, backend, recorder).await?;
+            // Only now: until here a signal ends the process at once, which the store is made for.
+            let leave = leave_on_signal()?;
+            greet(&config, backend, &node);
+            node.run(leave).await?;
+            Ok(())
+        })
+    }
+}
+
+/// A future for the first SIGTERM or SIGINT. The second one ends the process at once with exit code 1.
+fn leave_on_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (first, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        let _ = first.send(());
+        either(&mut terminate, &mut interrupt).await;
+        tracing::warn!("second signal: ending at once");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        let _ = told.await;
+    })
+}
+
+async fn either(a: &mut Signal, b: &mut Signal) {
+    tokio::select! {
+        _ = a.recv() => {}
+        _ = b.recv() => {}
+    }
+}
+
+/// One socket per shard and one file per table of the store: the usual soft limit of 1,024 is meant for programs that
+/// call select(2).
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, soft = ?limit.current, "descriptor limit stays");
+    }
+}
+
+/// Says on stdout where the node listens and what to type next. A closed stdout is nobody's problem.
+fn greet(config: &Config, backend: BackendKind, node: &Node) {
+    let program = std::env::current_exe().unwrap_or_else(|_| "nearport".into());
+    let here = std::env::current_dir().unwrap_or_default();
+    let data = (config.data != Config::default().data).then_some(config.data.as_path());
+    let typed = Typed { program: shown_program(&program, &here), data: data.map(shown) };
+
+    let mut text = String::new();
+    let (edge, ops) = (node.edge_addr(), node.ops_addr());
+    let _ = writeln!(text, "nearport {} listens on {edge} (QUIC)", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "health and metrics: http://{ops}/readyz http://{ops}/metrics\n");
+    match backend {
+        BackendKind::Chat => {
+            let _ = writeln!(text, "Chat in two other terminals:\n");
+            let _ = writeln!(text, "    {}", typed.command("chat", "--user alice --to bob"));
+            let _ = writeln!(text, "    {}\n", typed.command("chat", "--user bob --to alice"));
+            let _ = writeln!(text, "Or send one message, and receive what is new:\n");
+            let _ = writeln!(text, "    {}", typed.command("send", "--user alice --to bob 'hello bob'"));
+            let _ = writeln!(text, "    {}\n", typed.command("recv", "--user bob"));
+        }
+        BackendKind::Echo => {
+            let _ = writeln!(text, "The echo backend accepts every login and keeps nothing. Measure it:\n");
+            let pid = std::process::id();
+            let _ = writeln!(text, "    {}\n", typed.command("load echo", &format!("--server-pid {pid}")));
+        }
+    }
+    let _ = writeln!(text, "Server, CA, app and key for clients: {}", node.client_file().display());
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+struct Typed {
+    program: String,
+    data: Option<String>,
+}
+
+impl Typed {
+    fn command(&self, name: &str, rest: &str) -> String {
+        let data = self.data.as_ref().map(|data| format!(" --data {data}")).unwrap_or_default();
+        format!("{} {name}{data} {rest}", self.program)
+    }
+}
+
+/// How to call `program` from `here`: relative when it is below.
+fn shown_program(program: &Path, here: &Path) -> String {
+    match program.strip_prefix(here) {
+        Ok(below) => shown(&PathBuf::from(".").join(below)),
+        Err(_) => shown(program),
+    }
+}
+
+/// A path as a POSIX shell reads it.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_work_as_typed() {
+        let here = Path::new("/home/a b");
+        assert_eq!(shown_program(Path::new("/home/a b/target/nearport"), here), "./target/nearport");
+        assert_eq!(shown_program(Path::new("/usr/bin/nearport"), here), "/usr/bin/nearport");
+        assert_eq!(shown(Path::new("/it's here")), r"'/it'\''s here'");
+        let typed = Typed { program: "./n".into(), data: Some("d".into()) };
+        assert_eq!(typed.command("recv", "--user bob"), "./n recv --data d --user bob");
+    }
+}

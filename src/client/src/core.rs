@@ -1,0 +1,422 @@
+//! What outlives a connection, as a pure machine: the outbox, the cursor, when to come back.
+//!
+//! A [`Core`] drives one [`session::Client`] after the other. It knows no socket, no runtime and no clock; the
+//! SDK's driver and the simulator run the same code.
+//!
+//! ```text
+//!                    transport up           welcome
+//!   Connecting ────────────────► Opening ───────────► Live ──── slot of a GoAway is over ──┐
+//!    ▲   │ fails, takes too long    │ fails              │ lost, closed with a code        │
+//!    │   ▼                          ▼                    ▼                                 │
+//!    └─ Backoff ◄── 2xxx, 3xxx ─────┴────────────────────┴── 1xxx, 4xxx, 5xxx ──► Stopped  │
+//!    ▲                                                                              │      │
+//!    └────────────────────────────── reconnect_now ◄────────────────────────────────┴──────┘
+//! ```
+//!
+//! Order of calls: give input (`handle_*`) or a command; then drain [`Core::poll_transport`], write what
+//! [`Core::poll_output`] holds, drain [`Core::poll_answer`] and, as the application wants them,
+//! [`Core::poll_event`]; then wait for input or [`Core::poll_timeout`]. Read from the transport only while
+//! [`Core::wants_input`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nearport_session::{self as session, Closing, Outbox};
+use nearport_wire::body::Hello;
+use nearport_wire::close::{CloseCode, Return};
+
+use crate::config::{Acks, Limits, Platform, Receive};
+use crate::event::{Event, Failure, MsgId, RequestId, Sent};
+
+mod backoff;
+mod commands;
+mod inbox;
+mod live;
+mod requests;
+mod sends;
+
+pub use requests::Reply;
+
+use backoff::{Backoff, HEALTHY_AFTER, SplitMix};
+use inbox::Inbox;
+use live::PAUSED_HEARTBEAT;
+use requests::Requests;
+use sends::Sends;
+
+/// What a core is made from. The fields are those of [`Config`](crate::Config), without addresses.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "documented at Config")]
+pub struct CoreConfig {
+    pub app: u32,
+    pub user: String,
+    pub device: String,
+    pub platform: Platform,
+    pub usersig: String,
+    pub client: String,
+    pub cursor: Option<u64>,
+    pub acks: Acks,
+    pub receive: Receive,
+    pub limits: Limits,
+    /// Seed of message ids and of the jitter; must differ between the cores of one user.
+    pub seed: u64,
+}
+
+impl fmt::Debug for CoreConfig {
+    /// Without the UserSig.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreConfig")
+            .field("app", &self.app)
+            .field("user", &self.user)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the shell does with its transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportAction {
+    /// Open a connection and a stream to the server; answer with [`Core::handle_connected`] or
+    /// [`Core::handle_disconnected`].
+    Connect,
+    /// Write what [`Core::poll_output`] holds, as far as that goes without waiting for long, and close the
+    /// connection, or the attempt, with this code. Do not call [`Core::handle_disconnected`] for it.
+    Disconnect(CloseCode),
+}
+
+/// Where a core stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A transport is being opened.
+    Connecting,
+    /// The hello is out.
+    Opening,
+    /// Logged in.
+    Live,
+    /// Waiting for the next attempt.
+    Backoff,
+    /// Not coming back by itself.
+    Stopped,
+}
+
+/// The outcome of a command that somebody waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Of [`Core::send_awaited`].
+    Send {
+        /// What it returned.
+        id: MsgId,
+        /// The message's place, or why it has none.
+        result: Result<Sent, Failure>,
+    },
+    /// Of a request.
+    Request {
+        /// What it returned.
+        id: RequestId,
+        /// The answer.
+        result: Result<Reply, Failure>,
+    },
+}
+
+/// Whose answer a session request brings.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Send(u64),
+    Request(RequestId),
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    instance: [u8; 8],
+    state: State,
+    session: Option<session::Client>,
+    /// Output of a core without a session: always empty.
+    no_output: Outbox,
+    disconnect: Option<CloseCode>,
+    connect: bool,
+    sends: Sends,
+    requests: Requests,
+    /// Requests of the session in flight, by the session's id.
+    asked: BTreeMap<u64, Asked>,
+    inbox: Inbox,
+    answers: VecDeque<Answer>,
+    backoff: Backoff,
+    /// Position up to which the user's log was received; `None` before the first login without a cursor.
+    cursor: Option<u64>,
+    was_live: bool,
+    last_closing: Option<Closing>,
+    /// End of the attempt (Connecting) or of the wait (Backoff).
+    deadline: Option<Instant>,
+    live_since: Option<Instant>,
+    leave_at: Option<Instant>,
+    last_received: Instant,
+    /// Next sign of life while input is paused.
+    paused_beat: Option<Instant>,
+    /// Input has just been resumed: answers that waited in the transport are not late yet.
+    session_rests_until: Option<Instant>,
+}
+
+impl Core {
+    /// A core that wants to connect at once.
+    #[must_use]
+    pub fn new(config: CoreConfig, now: Instant) -> Self {
+        let mut dice = SplitMix(config.seed);
+        let instance = dice.next().to_be_bytes();
+        let inbox = Inbox::new(config.acks, config.receive, &config.limits, now);
+        let mut core = Self {
+            instance,
+            state: State::Stopped,
+            session: None,
+            no_output: Outbox::default(),
+            disconnect: None,
+            connect: false,
+            sends: Sends::new(),
+            requests: Requests::default(),
+            asked: BTreeMap::new(),
+            inbox,
+            answers: VecDeque::new(),
+            backoff: Backoff::new(dice),
+            cursor: config.cursor,
+            was_live: false,
+            last_closing: None,
+            deadline: None,
+            live_since: None,
+            leave_at: None,
+            last_received: now,
+            paused_beat: None,
+            session_rests_until: None,
+            config,
+        };
+        core.begin_attempt(now);
+        core
+    }
+
+    // ---- getters ----
+
+    /// Where the core stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Position up to which the user's log was received. What the application has shown may lie behind by the
+    /// events that it has not taken.
+    #[must_use]
+    pub fn cursor(&self) -> Option<u64> {
+        self.cursor
+    }
+
+    /// Messages without an acknowledgement, waiting or in flight.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.sends.len()
+    }
+
+    /// Whether [`Self::poll_event`] has something to give.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Why the last session or attempt ended.
+    #[must_use]
+    pub fn last_closing(&self) -> Option<&Closing> {
+        self.last_closing.as_ref()
+    }
+
+    /// Whether to read from the transport: not while too many events wait for the application. The answer to the
+    /// hello is always welcome, or a slow application would never get back in.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.inbox.has_room() || self.state == State::Opening
+    }
+
+    // ---- input ----
+
+    /// The transport that [`TransportAction::Connect`] asked for is up, with its stream.
+    pub fn handle_connected(&mut self, now: Instant) {
+        if self.state != State::Connecting {
+            return;
+        }
+        let hello = Hello {
+            app: self.config.app,
+            user: self.config.user.clone(),
+            usersig: self.config.usersig.clone(),
+            device: self.config.device.clone(),
+            platform: self.config.platform.into(),
+            cursor: self.cursor,
+            client: self.config.client.clone(),
+        };
+        let limits = session::ClientConfig {
+            answer_timeout: self.config.limits.answer_timeout,
+            ..session::ClientConfig::default()
+        };
+        self.state = State::Opening;
+        self.deadline = None;
+        self.last_received = now;
+        self.session = Some(session::Client::new(limits, &hello, now));
+    }
+
+    /// Bytes of the stream.
+    pub fn handle_bytes(&mut self, now: Instant, chunk: Bytes) {
+        self.resume(now);
+        let Some(session) = self.session.as_mut().filter(|_| self.state != State::Stopped) else { return };
+        self.last_received = now;
+        self.inbox.tick(now);
+        session.handle_bytes(now, chunk);
+        self.drain_session(now);
+        self.pump(now);
+        if !self.inbox.has_room() && self.session.is_some() {
+            self.paused_beat.get_or_insert(now + PAUSED_HEARTBEAT);
+        }
+    }
+
+    /// The transport is gone, or could not be opened.
+    pub fn handle_disconnected(&mut self, now: Instant, closing: Closing) {
+        match self.state {
+            State::Connecting => self.end(now, closing, Duration::ZERO),
+            State::Opening | State::Live => {
+                if let Some(session) = &mut self.session {
+                    session.handle_disconnect(closing);
+                }
+                self.drain_session(now);
+                // There is no transport to close any more.
+                self.disconnect = None;
+            }
+            State::Backoff | State::Stopped => {}
+        }
+    }
+
+    /// Does what is due. Harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.resume(now);
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if self.state == State::Backoff {
+                self.begin_attempt(now);
+            } else {
+                self.break_off(now, Closing::new(CloseCode::LOST, "no connection in time"));
+            }
+        }
+        if self.leave_at.is_some_and(|at| at <= now) {
+            self.break_off(now, Closing::new(CloseCode::GOING_AWAY, "the server asked to leave"));
+        }
+        self.sends.handle_timeout(now);
+        self.handle_session_timeout(now);
+        self.pump(now);
+    }
+
+    // ---- output ----
+
+    /// What to do with the transport.
+    pub fn poll_transport(&mut self) -> Option<TransportAction> {
+        if let Some(code) = self.disconnect.take() {
+            return Some(TransportAction::Disconnect(code));
+        }
+        std::mem::take(&mut self.connect).then_some(TransportAction::Connect)
+    }
+
+    /// What waits to be written to the stream. Empty without a session.
+    pub fn poll_output(&mut self) -> &mut Outbox {
+        self.session.as_mut().map_or(&mut self.no_output, session::Client::poll_output)
+    }
+
+    /// The next event for the application. With [`Acks::Auto`] asking says that the message before it is shown.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.inbox.pop()
+    }
+
+    /// The next outcome of a command that somebody waits for.
+    pub fn poll_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called. Taking events may move it.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let live = if self.state == State::Live {
+            [self.leave_at, self.sends.poll_timeout(), self.inbox.poll_timeout()]
+        } else {
+            [None; 3]
+        };
+        live.into_iter().chain([self.deadline, self.session_timeout()]).flatten().min()
+    }
+
+    // ---- attempts ----
+
+    fn begin_attempt(&mut self, now: Instant) {
+        self.session = None;
+        self.state = State::Connecting;
+        self.connect = true;
+        self.deadline = Some(now + self.config.limits.connect_timeout);
+    }
+
+    /// This side gives up on the transport.
+    fn break_off(&mut self, now: Instant, closing: Closing) {
+        self.disconnect = Some(closing.code);
+        self.connect = false;
+        self.end(now, closing, Duration::ZERO);
+    }
+
+    /// The session or the attempt is over.
+    fn end(&mut self, now: Instant, closing: Closing, retry_after: Duration) {
+        self.session = None;
+        if self.live_since.is_some_and(|since| now >= since + HEALTHY_AFTER) {
+            self.backoff.reset();
+        }
+        let asked_to_leave = self.leave_at.is_some_and(|at| at <= now);
+        let returns = closing.code.returns();
+        if matches!(returns, Return::No | Return::AfterChange) {
+            return self.stop(closing);
+        }
+        self.forget_connection();
+        let retry_in = if asked_to_leave {
+            self.backoff.next_after_go_away()
+        } else {
+            self.backoff.next(returns, retry_after)
+        };
+        self.state = State::Backoff;
+        self.deadline = Some(now + retry_in);
+        self.last_closing = Some(closing.clone());
+        self.inbox.tell(Event::Disconnected { code: closing.code, reason: closing.reason, retry_in });
+    }
+
+    /// No way back by itself. Where a change of credentials helps, the outbox waits for it.
+    fn stop(&mut self, closing: Closing) {
+        self.forget_connection();
+        self.state = State::Stopped;
+        self.connect = false;
+        self.deadline = None;
+        if closing.code.returns() != Return::AfterChange {
+            for (counter, item) in self.sends.take_all() {
+                self.report(counter, &item, Err(Failure::Stopped));
+            }
+        }
+        for id in self.requests.take_all() {
+            self.answers.push_back(Answer::Request { id, result: Err(Failure::Stopped) });
+        }
+        self.last_closing = Some(closing.clone());
+        self.inbox.tell(Event::Stopped { code: closing.code, reason: closing.reason });
+    }
+
+    fn forget_connection(&mut self) {
+        self.asked.clear();
+        self.live_since = None;
+        self.leave_at = None;
+        self.paused_beat = None;
+        self.session_rests_until = None;
+        for (counter, item) in self.sends.connection_lost() {
+            self.report(counter, &item, Err(Failure::Lost));
+        }
+        for id in self.requests.connection_lost() {
+            self.answers.push_back(Answer::Request { id, result: Err(Failure::Lost) });
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod model;
+#[cfg(test)]
+mod tests;

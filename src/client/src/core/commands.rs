@@ -1,0 +1,187 @@
+//! What the application tells a core to do.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use nearport_session::Closing;
+use nearport_wire::body;
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Kind, Lane, check_content};
+use prost::Message as _;
+
+use super::requests::Request;
+use super::{Answer, Core, State};
+use crate::error::{PostError, QueueFull, RequestError};
+use crate::event::{Content, Failure, HistoryRange, MsgId, RequestId, Target};
+
+/// Longest name of a target. The contract's are shorter; this only keeps a frame below its limit.
+const TARGET_BYTES_MAX: usize = 256;
+
+impl Core {
+    /// Queues a message; its outcome is [`Event::Sent`](crate::Event::Sent) or
+    /// [`Event::Failed`](crate::Event::Failed). `online_only`: not stored, sent at most
+    /// once, only to devices that are online.
+    ///
+    /// # Errors
+    /// [`PostError`]; nothing was queued then.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        to: Target,
+        content: Content,
+        online_only: bool,
+    ) -> Result<MsgId, PostError> {
+        self.enqueue(now, to, content, online_only, false)
+    }
+
+    /// As [`Self::send`], but the outcome is an [`Answer`].
+    ///
+    /// # Errors
+    /// [`PostError`]; nothing was queued then.
+    pub fn send_awaited(
+        &mut self,
+        now: Instant,
+        to: Target,
+        content: Content,
+        online_only: bool,
+    ) -> Result<MsgId, PostError> {
+        self.enqueue(now, to, content, online_only, true)
+    }
+
+    fn enqueue(
+        &mut self,
+        now: Instant,
+        to: Target,
+        content: Content,
+        online_only: bool,
+        awaited: bool,
+    ) -> Result<MsgId, PostError> {
+        if self.state == State::Stopped {
+            return Err(PostError::Stopped);
+        }
+        if online_only && self.state != State::Live {
+            return Err(PostError::Offline);
+        }
+        check_content(&content, content.encoded_len())?;
+        let (Target::User(name) | Target::Group(name)) = &to;
+        if !(1..=TARGET_BYTES_MAX).contains(&name.len()) {
+            return Err(PostError::Target(name.len()));
+        }
+        let id = MsgId::new(self.instance, self.sends.next_counter());
+        let body = body::Send {
+            client_msg_id: Bytes::copy_from_slice(id.as_bytes()),
+            to: Some(body::Target { target: Some(to) }),
+            content: Some(content),
+            online_only,
+        };
+        let body: Bytes = body.encode_to_vec().into();
+        let limits = &self.config.limits;
+        self.sends.check_room(body.len(), limits.outbox_messages_max, limits.outbox_bytes_max)?;
+        self.sends.push(body, online_only, awaited);
+        self.pump(now);
+        Ok(id)
+    }
+
+    /// Asks for a page of a conversation; `limit` is 1 to 200 messages. Asked again after a reconnect.
+    ///
+    /// # Errors
+    /// [`QueueFull`].
+    pub fn request_history(
+        &mut self,
+        now: Instant,
+        with: Target,
+        range: HistoryRange,
+        limit: u32,
+    ) -> Result<RequestId, QueueFull> {
+        self.ask(now, Request::History { with, range, limit })
+    }
+
+    /// Moves this user's read cursor in a conversation. Asked again after a reconnect.
+    ///
+    /// # Errors
+    /// [`QueueFull`].
+    pub fn mark_read(&mut self, now: Instant, with: Target, seq: u64) -> Result<RequestId, QueueFull> {
+        self.ask(now, Request::MarkRead { with, seq })
+    }
+
+    /// Acknowledges what is shown and asks for an answer once that is on the server's disk. With automatic
+    /// acknowledgements every event that was taken counts as shown. Asked again after a reconnect.
+    ///
+    /// # Errors
+    /// [`QueueFull`].
+    pub fn flush(&mut self, now: Instant) -> Result<RequestId, QueueFull> {
+        self.inbox.shown_so_far();
+        self.ask(now, Request::Flush)
+    }
+
+    /// A request of any kind. It is not asked again after a reconnect: it fails with [`Failure::Lost`].
+    ///
+    /// # Errors
+    /// [`RequestError::QueueFull`]; [`RequestError::NotARequest`] for what would end the session.
+    pub fn request_other(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        kind: Kind,
+        body: Bytes,
+    ) -> Result<RequestId, RequestError> {
+        if !kind.is_request() || body.len() > nearport_wire::Limits::default().body_bytes_max {
+            return Err(RequestError::NotARequest { kind: kind.0, bytes: body.len() });
+        }
+        Ok(self.ask(now, Request::Other { lane, kind, body })?)
+    }
+
+    fn ask(&mut self, now: Instant, request: Request) -> Result<RequestId, QueueFull> {
+        let id = self.requests.push(request, self.config.limits.requests_max)?;
+        if self.state == State::Stopped {
+            self.requests.settle(id);
+            self.answers.push_back(Answer::Request { id, result: Err(Failure::Stopped) });
+        }
+        self.pump(now);
+        Ok(id)
+    }
+
+    /// Says that everything up to `position` is shown on this device. Positions beyond what was received are cut
+    /// back to it. Needed with [`Acks::Manual`](crate::Acks::Manual) only.
+    pub fn acknowledge(&mut self, now: Instant, position: u64) {
+        self.inbox.tick(now);
+        self.inbox.acknowledge(position);
+        self.pump(now);
+    }
+
+    /// Takes other credentials for the next login, after which [`Self::reconnect_now`] leaves [`State::Stopped`].
+    pub fn renew_usersig(&mut self, usersig: String) {
+        self.config.usersig = usersig;
+    }
+
+    /// Ends the wait of a back-off, or leaves [`State::Stopped`]. No effect in other states.
+    pub fn reconnect_now(&mut self, now: Instant) {
+        if matches!(self.state, State::Backoff | State::Stopped) {
+            self.backoff.reset();
+            self.begin_attempt(now);
+        }
+    }
+
+    /// Acknowledges what is shown, says good-bye and stops. What has no answer yet fails with
+    /// [`Failure::Stopped`].
+    pub fn close(&mut self, now: Instant) {
+        if self.state == State::Stopped {
+            return;
+        }
+        self.inbox.shown_so_far();
+        if self.state != State::Backoff {
+            self.disconnect = Some(CloseCode::BYE);
+        }
+        match &mut self.session {
+            Some(session) if self.state == State::Live => {
+                if let Some(position) = self.inbox.take_ack(now, true) {
+                    session.acknowledge(now, position);
+                }
+                // The session stays for its last output.
+                session.close(now);
+            }
+            _ => self.session = None,
+        }
+        self.stop(Closing::new(CloseCode::BYE, "closed by the client"));
+    }
+}

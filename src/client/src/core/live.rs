@@ -1,0 +1,229 @@
+//! The live half of a core: what its session says, what goes into it, and the session's clock.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nearport_session::{self as session, Closing};
+use nearport_wire::body;
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Kind, Lane};
+use prost::Message as _;
+
+use super::requests::Request;
+use super::sends::Item;
+use super::{Answer, Asked, Core, State};
+use crate::event::{Event, Failure, Message, MsgId, RequestId, Sent, msg_key};
+
+/// While input is paused the session's own heartbeat rests, because its answers are not read. A frame this often
+/// keeps the server (75 s of silence) from giving up.
+pub(super) const PAUSED_HEARTBEAT: Duration = Duration::from_secs(20);
+
+impl Core {
+    pub(super) fn drain_session(&mut self, now: Instant) {
+        while let Some(event) = self.session.as_mut().and_then(session::Client::poll_event) {
+            match event {
+                session::Event::Live(welcome) => self.go_live(now, &welcome),
+                session::Event::Entry { position, delivery } => self.take_entry(position, delivery),
+                session::Event::CaughtUp => self.inbox.tell(Event::CaughtUp),
+                session::Event::Transient(delivery) => {
+                    let bytes = delivery.encoded_len();
+                    self.inbox.hint(Event::Transient(Message::from_delivery(0, delivery)), bytes);
+                }
+                session::Event::Read(body::ReadEvent { user, peer, seq }) => {
+                    let bytes = user.len() + peer.len();
+                    self.inbox.hint(Event::Read { user, peer, seq }, bytes);
+                }
+                session::Event::Answer { id, result } => match self.asked.remove(&id) {
+                    Some(Asked::Send(counter)) => self.take_send_answer(now, counter, result),
+                    Some(Asked::Request(request)) => self.take_answer(now, request, result),
+                    None => {}
+                },
+                session::Event::GoAway { reason, slot } => {
+                    let at = now + slot;
+                    self.leave_at = Some(self.leave_at.map_or(at, |planned| planned.min(at)));
+                    self.inbox.tell(Event::GoAway { code: reason, slot });
+                }
+                session::Event::Closed { closing, retry_after } => {
+                    self.disconnect = Some(closing.code);
+                    self.end(now, closing, retry_after);
+                }
+            }
+        }
+    }
+
+    fn go_live(&mut self, now: Instant, welcome: &body::Welcome) {
+        // A cursor other than ours: the log is shorter than what we have seen, so it is another log (a new data
+        // directory). Its entries are new whatever their positions.
+        let resumed = self.was_live && self.cursor == Some(welcome.cursor);
+        let from_server = self.cursor.is_none();
+        self.inbox.start(welcome.cursor, resumed, from_server);
+        self.cursor = Some(welcome.cursor);
+        self.state = State::Live;
+        self.was_live = true;
+        self.live_since = Some(now);
+        self.inbox.tell(Event::Connected {
+            resumed,
+            cursor: welcome.cursor,
+            head: welcome.head,
+            time_ms: welcome.time_ms,
+        });
+    }
+
+    /// An entry of the user's log: each comes once, in order.
+    fn take_entry(&mut self, position: u64, delivery: Option<body::Delivery>) {
+        self.cursor = Some(position);
+        // Without a delivery: the answer to an own send named the place before the log did.
+        let Some(delivery) = delivery else { return self.inbox.own_entry(position) };
+        if let Some(counter) = self.own_counter(&delivery) {
+            self.inbox.own_entry(position);
+            self.settle_by_log(counter, &delivery);
+        } else {
+            let bytes = delivery.encoded_len();
+            self.inbox.message(Message::from_delivery(position, delivery), bytes);
+        }
+    }
+
+    /// The counter of a message that this core sent. The prefix alone is no proof: every receiver has seen it.
+    fn own_counter(&self, delivery: &body::Delivery) -> Option<u64> {
+        let message = delivery.message.as_ref().filter(|message| message.from == self.config.user)?;
+        let (instance, counter) = message.client_msg_id.split_first_chunk::<8>()?;
+        (*instance == self.instance).then_some(())?;
+        Some(u64::from_be_bytes(counter.try_into().ok()?))
+    }
+
+    /// An own message stands in the log: its answer was lost, or is still on its way.
+    fn settle_by_log(&mut self, counter: u64, delivery: &body::Delivery) {
+        if let Some(item) = self.sends.settle(counter) {
+            let id = MsgId::new(self.instance, counter);
+            let msg_key = msg_key(delivery.seq, id.as_bytes(), delivery.time_ms);
+            let sent = Sent { seq: delivery.seq, time_ms: delivery.time_ms, msg_key, duplicate: false };
+            self.report(counter, &item, Ok(sent));
+        }
+    }
+
+    fn take_send_answer(&mut self, now: Instant, counter: u64, result: Result<Bytes, session::Failure>) {
+        let failure = match result.map(body::Sent::decode) {
+            Ok(Ok(sent)) => {
+                if let Some(session) = &mut self.session {
+                    session.own_entry(now, sent.position);
+                }
+                if let Some(item) = self.sends.settle(counter) {
+                    self.report(counter, &item, Ok(sent.into()));
+                }
+                return;
+            }
+            Ok(Err(error)) => {
+                return self.break_off(now, Closing::new(CloseCode::BAD_BODY, error.to_string()));
+            }
+            Err(failure) => failure,
+        };
+        let retry_in = match &failure {
+            session::Failure::Timeout => Some(Duration::ZERO),
+            session::Failure::Refused { retry_after, .. } => {
+                Some(*retry_after).filter(|after| !after.is_zero())
+            }
+        };
+        let online_only = self.sends.get(counter).is_none_or(|item| item.online_only);
+        match retry_in.filter(|_| !online_only) {
+            Some(retry_in) => self.sends.retry(counter, now + retry_in),
+            None => {
+                if let Some(item) = self.sends.settle(counter) {
+                    self.report(counter, &item, Err(failure.clone().into()));
+                }
+            }
+        }
+        self.suspect(now, &failure);
+    }
+
+    fn take_answer(&mut self, now: Instant, id: RequestId, result: Result<Bytes, session::Failure>) {
+        let Some(request) = self.requests.settle(id) else { return };
+        let timed_out = result.as_ref().err().cloned();
+        let result = match result.map(|reply| request.read_reply(reply)) {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => {
+                return self.break_off(now, Closing::new(CloseCode::BAD_BODY, error.to_string()));
+            }
+            Err(failure) => Err(failure.into()),
+        };
+        self.answers.push_back(Answer::Request { id, result });
+        if let Some(failure) = timed_out {
+            self.suspect(now, &failure);
+        }
+    }
+
+    /// A request went without an answer, and so did everything else: the path is dead. The heartbeat would not
+    /// notice, because requests that are tried again keep it from asking.
+    fn suspect(&mut self, now: Instant, failure: &session::Failure) {
+        let silent = now >= self.last_received + self.config.limits.answer_timeout;
+        if *failure == session::Failure::Timeout && silent && self.state == State::Live {
+            self.break_off(now, Closing::new(CloseCode::LOST, "no answer to a request, nor anything else"));
+        }
+    }
+
+    pub(super) fn report(&mut self, counter: u64, item: &Item, result: Result<Sent, Failure>) {
+        let id = MsgId::new(self.instance, counter);
+        match result {
+            result if item.awaited => self.answers.push_back(Answer::Send { id, result }),
+            Ok(sent) => self.inbox.tell(Event::Sent { id, sent }),
+            Err(failure) => self.inbox.tell(Event::Failed { id, failure }),
+        }
+    }
+
+    /// Hands to the session what it takes.
+    pub(super) fn pump(&mut self, now: Instant) {
+        if self.state != State::Live {
+            return;
+        }
+        while let Some((counter, item)) = self.sends.take_expired(now, self.config.limits.retry_for) {
+            self.report(counter, &item, Err(Failure::Expired));
+        }
+        let Some(session) = &mut self.session else { return };
+        while let Some((counter, body)) = self.sends.next_to_send(now) {
+            let Some(id) = session.request(now, Lane::Chat, Kind::SEND, body) else { break };
+            self.asked.insert(id, Asked::Send(counter));
+            self.sends.mark_sent(counter, now);
+        }
+        while let Some((request_id, request)) = self.requests.next_to_send() {
+            let flush = matches!(request, Request::Flush);
+            if let Some(position) = self.inbox.take_ack(now, flush) {
+                session.acknowledge(now, position);
+            }
+            let (lane, kind, body) = request.frame();
+            let Some(id) = session.request(now, lane, kind, &body) else { break };
+            self.asked.insert(id, Asked::Request(request_id));
+            self.requests.mark_sent(request_id);
+        }
+        if let Some(position) = self.inbox.take_ack(now, false) {
+            session.acknowledge(now, position);
+        }
+    }
+
+    /// Input flows again: what waited in the transport gets the time of an answer before it counts as late.
+    pub(super) fn resume(&mut self, now: Instant) {
+        if self.paused_beat.is_some() && self.inbox.has_room() {
+            self.paused_beat = None;
+            self.session_rests_until = Some(now + self.config.limits.answer_timeout);
+        }
+    }
+
+    pub(super) fn session_timeout(&self) -> Option<Instant> {
+        let timeout = self.session.as_ref()?.poll_timeout()?;
+        let rested = self.session_rests_until.map_or(timeout, |until| timeout.max(until));
+        Some(self.paused_beat.unwrap_or(rested))
+    }
+
+    pub(super) fn handle_session_timeout(&mut self, now: Instant) {
+        if self.session_timeout().is_none_or(|timeout| now < timeout) {
+            return;
+        }
+        let Some(session) = &mut self.session else { return };
+        if self.paused_beat.is_some() {
+            session.acknowledge(now, self.inbox.ack_position());
+            self.paused_beat = Some(now + PAUSED_HEARTBEAT);
+        } else {
+            self.session_rests_until = None;
+            session.handle_timeout(now);
+            self.drain_session(now);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The Rust SDK: one logged-in device that reconnects by itself, keeps unsent messages and shows each message once.
+//!
+//! A [`Network`] is the process's UDP sockets and TLS settings, shared by all clients. A [`Client`] is one device of
+//! one user: it connects, logs in, comes back after a loss, sends again what has no acknowledgement under the same
+//! id, and gives the user's log as [`Event`]s without gaps and without repetition.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use nearport_client::{Client, Config, Event, Network, NetworkConfig, text, user};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = Network::new(NetworkConfig::from_ca_pem(&std::fs::read("certs/dev/ca.pem")?)?)?;
+//! let config = Config::new("127.0.0.1:4433".parse()?, "localhost", 1400000000, "alice", "eJw…");
+//! let alice = Client::connect(&network, config);
+//! alice.ready(Duration::from_secs(5)).await?;
+//! let sent = alice.send(user("bob"), text("hi")).await?;
+//! println!("on disk as number {} of the conversation", sent.seq);
+//! while let Some(event) = alice.next_event().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {}", message.from, message.text());
+//!     }
+//! }
+//! alice.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Keep taking events
+//!
+//! Events wait in a bounded queue. While it is full the client does not read from its connection, so the answers to
+//! sends wait too. A program that only sends says [`Receive::Nothing`].
+//!
+//! # What survives what
+//!
+//! The outbox and the cursor live in memory: they survive lost connections and server restarts, not the process. A
+//! message whose `send` has returned is on the server's disk. After a restart of the process the server's memory of
+//! the device ([`Client::flush`]) or [`Config::cursor`] say what is new.
+
+mod client;
+mod config;
+pub mod core;
+mod driver;
+mod error;
+mod event;
+mod network;
+
+pub use client::Client;
+pub use config::{Acks, Config, FROM_NOW, Limits, Platform, Receive};
+pub use core::State;
+pub use error::{ConnectError, NetworkError, PostError, QueueFull, RequestError, SendError};
+pub use event::{
+    Content, Event, Failure, HistoryPage, HistoryRange, Message, MsgId, RequestId, Sent, Target, text, user,
+};
+pub use nearport_wire::close::CloseCode;
+pub use nearport_wire::{Kind, Lane};
+pub use network::{KeyExchange, Network, NetworkConfig};

@@ -1,0 +1,334 @@
+//! Settings of a node: one struct per part, every key with its default and what it is for.
+//!
+//! The path of a field is its key: `edge.listen` in a file is `NEARPORT__EDGE__LISTEN` in the environment and
+//! `--set edge.listen=ADDR` on the command line. `config_load` merges these layers; nothing else reads the
+//! environment.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nearport_edge::cid::SHARDS_MAX;
+use nearport_edge::shard::Admission;
+use serde::{Deserialize, Serialize};
+
+use crate::duration;
+
+/// All settings. `Default` is what a node without any file runs with: loopback only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Directory of everything that is kept; see [`KEYS`] for this and all following fields.
+    pub data: PathBuf,
+    /// The gateway.
+    pub edge: Edge,
+    /// Its certificate.
+    pub tls: Tls,
+    /// The operations server.
+    pub ops: Ops,
+    /// The ledger's engine.
+    pub store: Store,
+    /// The chat backend.
+    pub chat: Chat,
+    /// Leaving.
+    pub drain: Drain,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `edge.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Edge {
+    pub listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<NonZeroU16>,
+    pub connections_max: usize,
+}
+
+/// `tls.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Tls {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    pub dev_dir: PathBuf,
+}
+
+/// `ops.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Ops {
+    pub listen: SocketAddr,
+}
+
+/// `store.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Store {
+    pub cache_bytes: u64,
+    pub flush_bytes: u64,
+    pub accept_missing_commits: bool,
+}
+
+/// `chat.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Chat {
+    #[serde(with = "duration::text")]
+    pub heartbeat: Duration,
+    #[serde(with = "duration::text")]
+    pub ack_delay: Duration,
+    pub user_sessions_max: usize,
+    pub login_failures_max: u32,
+}
+
+/// `drain.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Drain {
+    #[serde(with = "duration::text")]
+    pub delay: Duration,
+    #[serde(with = "duration::text")]
+    pub within: Duration,
+}
+
+/// `log.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One key, for `config explain` and for the nearest-key hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The dotted path.
+    pub name: &'static str,
+    /// What it is for, and what it costs.
+    pub doc: &'static str,
+}
+
+/// Every key, in the order in which they are explained.
+pub const KEYS: &[Key] = &[
+    Key { name: "data", doc: "directory of the store, the cluster secret and client.toml" },
+    Key { name: "edge.listen", doc: "UDP address of the gateway; port 0 takes any free one" },
+    Key { name: "edge.shards", doc: "threads with their own socket, 1 to 32; unset: one per core" },
+    Key { name: "edge.connections_max", doc: "connections of one shard, about 20 KB each; more are ignored" },
+    Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
+    Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
+    Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
+    Key { name: "ops.listen", doc: "TCP address of /livez, /readyz and /metrics: for operators only" },
+    Key { name: "store.cache_bytes", doc: "memory for recently read blocks of the ledger" },
+    Key {
+        name: "store.flush_bytes",
+        doc: "rows in memory before they become files: larger means less compaction, a longer start after a crash",
+    },
+    Key {
+        name: "store.accept_missing_commits",
+        doc: "open a ledger although acknowledged commits are missing, for one start, knowing that they stay missing",
+    },
+    Key {
+        name: "chat.heartbeat",
+        doc: "silence after which a client pings; NATs forget a UDP flow after 30s",
+    },
+    Key {
+        name: "chat.ack_delay",
+        doc: "longest time that a device's read position waits for a commit to share",
+    },
+    Key {
+        name: "chat.user_sessions_max",
+        doc: "devices of one user that are online; one more ends the oldest",
+    },
+    Key {
+        name: "chat.login_failures_max",
+        doc: "refused logins of one user in a minute before answer 70050",
+    },
+    Key {
+        name: "drain.delay",
+        doc: "how long /readyz says no before clients are sent away, for a load balancer",
+    },
+    Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
+    Key {
+        name: "log.level",
+        doc: "error, warn, info, debug, trace, or directives such as info,nearport_edge=debug",
+    },
+    Key { name: "log.format", doc: "auto (text on a terminal, JSON elsewhere), json or text" },
+];
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            edge: Edge::default(),
+            tls: Tls::default(),
+            ops: Ops::default(),
+            store: Store::default(),
+            chat: Chat::default(),
+            drain: Drain::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
+            shards: None,
+            connections_max: Admission::default().connections_max,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { cert: None, key: None, dev_dir: "certs/dev".into() }
+    }
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let engine = nearport_store::Options::default();
+        Self {
+            cache_bytes: engine.cache_bytes,
+            flush_bytes: engine.flush_bytes,
+            accept_missing_commits: engine.accept_missing_commits,
+        }
+    }
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        let chat = nearport_chat::Config::default();
+        Self {
+            heartbeat: Duration::from_millis(chat.heartbeat_ms.into()),
+            ack_delay: Duration::from_millis(chat.ack_delay_ms),
+            user_sessions_max: chat.user_sessions_max,
+            login_failures_max: chat.login_failures_max,
+        }
+    }
+}
+
+impl Chat {
+    /// The backend's own settings.
+    pub(crate) fn backend(&self) -> nearport_chat::Config {
+        nearport_chat::Config {
+            // Both were checked to be small.
+            heartbeat_ms: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
+            ack_delay_ms: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
+            user_sessions_max: self.user_sessions_max,
+            login_failures_max: self.login_failures_max,
+            ..nearport_chat::Config::default()
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, within: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+impl Config {
+    /// Rules between or beyond single types: the key that is wrong, and why.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        let shards = self.edge.shards.map_or(1, NonZeroU16::get);
+        if usize::from(shards) > SHARDS_MAX {
+            return Err(("edge.shards", format!("{shards} is more than {SHARDS_MAX}")));
+        }
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => return Err(("tls.cert", "it needs tls.key beside it".into())),
+            (None, Some(_)) => return Err(("tls.key", "it needs tls.cert beside it".into())),
+            _ => {}
+        }
+        if self.store.flush_bytes < 1 << 20 {
+            return Err((
+                "store.flush_bytes",
+                "less than 1 MiB makes more files than the engine can merge".into(),
+            ));
+        }
+        // Clients count as gone after 75 s of silence, which is to cover three heartbeats.
+        if !(Duration::from_secs(1)..=Duration::from_secs(25)).contains(&self.chat.heartbeat) {
+            return Err(("chat.heartbeat", "must be 1s to 25s".into()));
+        }
+        if self.chat.ack_delay > Duration::from_secs(60) {
+            return Err(("chat.ack_delay", "must be at most 60s".into()));
+        }
+        if self.chat.user_sessions_max == 0 {
+            return Err(("chat.user_sessions_max", "must be at least 1".into()));
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err(("data", "the path is empty".into()));
+        }
+        if let Err(error) = self.log.level.parse::<tracing_subscriber::filter::EnvFilter>() {
+            return Err(("log.level", error.to_string()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
+        for (name, value) in table {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                toml::Value::Table(inner) => leaves(inner, &path, out),
+                _ => out.push(path),
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_is_a_documented_key_and_the_other_way_round() {
+        let full = Config {
+            edge: Edge { shards: NonZeroU16::new(2), ..Edge::default() },
+            tls: Tls { cert: Some("a".into()), key: Some("b".into()), ..Tls::default() },
+            ..Config::default()
+        };
+        let mut fields = Vec::new();
+        leaves(&toml::Table::try_from(full).unwrap(), "", &mut fields);
+        fields.sort();
+        let mut keys: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        keys.sort();
+        assert_eq!(fields, keys);
+    }
+}

@@ -1,0 +1,274 @@
+//! The shell around a shard: its thread, its socket, its clock.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nearport_session::Closing;
+use nearport_trunk::{Link, Waker};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::cid::steer;
+use crate::shard::{Shard, ShardConfig};
+use crate::socket::{BATCH, Receiver, Sender};
+use crate::stats::{Exporter, Stats};
+
+/// Datagrams for another shard that may wait there; more are dropped and counted, QUIC repeats them. Only used
+/// where the kernel does not steer.
+const HANDED_OVER_MAX: usize = 4096;
+
+/// How often figures are published while anything happens.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// Pause when the socket's buffer is full. 4 MiB leave a 1 Gbit/s link in 34 ms.
+const SEND_RETRY: Duration = Duration::from_millis(1);
+
+/// What the edge tells a shard.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Drain(Duration),
+    Stop(Closing),
+}
+
+/// What other threads may touch of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    wake: Arc<Notify>,
+    control: Mutex<Vec<Control>>,
+    handed_over: Mutex<Vec<(SocketAddr, Box<[u8]>)>>,
+    stats: Mutex<Stats>,
+    published: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn waker(&self) -> Waker {
+        let wake = self.wake.clone();
+        Waker::new(move || wake.notify_one())
+    }
+
+    pub(crate) fn control(&self, control: Control) {
+        lock(&self.control).push(control);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        *lock(&self.stats)
+    }
+
+    /// Waits until no session is left, at most until `deadline`; returns how many are.
+    pub(crate) fn wait_for_empty(&self, deadline: Instant) -> u64 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let not_empty = |stats: &mut Stats| stats.sessions > 0 || !stats.draining;
+        let waited = self.published.wait_timeout_while(lock(&self.stats), left, not_empty);
+        waited.unwrap_or_else(PoisonError::into_inner).0.sessions
+    }
+
+    fn publish(&self, stats: Stats) {
+        *lock(&self.stats) = stats;
+        self.published.notify_all();
+    }
+
+    /// Takes a datagram that the kernel gave to the wrong shard. Returns whether there was room.
+    fn hand_over(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let mut queue = lock(&self.handed_over);
+        let room = queue.len() < HANDED_OVER_MAX;
+        if room {
+            queue.push((from, datagram.into()));
+        }
+        drop(queue);
+        self.wake.notify_one();
+        room
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is valid after every statement, so a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a shard until it is told to stop. `shards` are all of the edge, in order.
+pub(crate) fn run(config: ShardConfig, link: Box<dyn Link>, socket: UdpSocket, shards: &[Arc<Shared>]) {
+    let index = usize::from(config.index);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let outcome = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            let socket = register(socket)?;
+            let exporter = Exporter::new(config.index);
+            let shard = Shard::new(config, link, Instant::now());
+            let driver = Driver {
+                shard,
+                socket,
+                index,
+                shards,
+                receiver: Receiver::new(),
+                sender: Sender::new(),
+                exporter,
+                stats: Stats::default(),
+                published_at: None,
+                stopping: false,
+            };
+            driver.run().await
+        })
+    });
+    if let Err(error) = outcome {
+        tracing::error!(shard = index, %error, "shard stopped");
+    }
+}
+
+/// Registers the socket for reading only. With writing too, which `tokio::net::UdpSocket` always asks for, every
+/// datagram that leaves raises an event that wakes the thread for nothing: 0.7 times per turn in our own figures.
+fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types that lie about their descriptor; a socket does not"
+    )]
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+struct Driver<'a> {
+    shard: Shard,
+    socket: AsyncFd<UdpSocket>,
+    index: usize,
+    shards: &'a [Arc<Shared>],
+    receiver: Receiver,
+    sender: Sender,
+    exporter: Exporter,
+    /// What the driver itself counts: hand-over and sending.
+    stats: Stats,
+    published_at: Option<Instant>,
+    stopping: bool,
+}
+
+impl Driver<'_> {
+    async fn run(mut self) -> io::Result<()> {
+        let wake = self.shards[self.index].wake.clone();
+        let far = tokio::time::Instant::now() + Duration::from_secs(3600);
+        let sleep = tokio::time::sleep_until(far);
+        tokio::pin!(sleep);
+        loop {
+            let mut readable = false;
+            if !self.shard.has_work() {
+                let deadline = self.deadline().map_or(far, tokio::time::Instant::from_std);
+                if sleep.deadline() != deadline {
+                    sleep.as_mut().reset(deadline);
+                }
+                tokio::select! {
+                    biased;
+                    ready = self.socket.readable() => { ready?.retain_ready(); readable = true; }
+                    () = wake.notified() => {}
+                    () = sleep.as_mut() => {}
+                }
+            }
+            // One clock reading per turn.
+            let now = Instant::now();
+            self.take_control();
+            if readable || self.shard.has_work() {
+                self.receive(now);
+            }
+            self.take_handed_over(now);
+            self.shard.turn(now);
+            self.flush().await?;
+            self.publish(now);
+            if self.stopping {
+                // What close_all queued is out. Peers that miss it see a reset from the next process.
+                return Ok(());
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let publish = self.published_at.map(|at| at + PUBLISH_EVERY);
+        [self.shard.poll_timeout(), publish].into_iter().flatten().min()
+    }
+
+    /// Reads one batch. More than that waits until this one is answered: the batch stays in the cache and latency
+    /// stays low (our own figure: 64 beats 256).
+    fn receive(&mut self, now: Instant) {
+        let (shard, shards, index) = (&mut self.shard, self.shards, self.index);
+        let Self { socket, receiver, stats, .. } = self;
+        let handle = |from: SocketAddr, datagram: &[u8]| {
+            let owner = steer(datagram, shards.len());
+            if owner == index {
+                shard.handle_datagram(now, from, None, datagram);
+            } else {
+                let taken = shards[owner].hand_over(from, datagram);
+                if taken { stats.handed_over += 1 } else { stats.hand_over_dropped += 1 }
+            }
+        };
+        let received = match receiver.receive(socket.get_ref(), handle) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // An ICMP error of an earlier send, reported here; the socket is fine.
+            Err(error) => return tracing::debug!(%error, "receive"),
+        };
+        if received < BATCH {
+            // The queue was empty at the end of the call, and what comes later raises a new edge of epoll. Telling
+            // tokio so saves every wake-up a second system call that finds nothing.
+            let nothing = |_: &UdpSocket| Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = socket.try_io(Interest::READABLE, nothing);
+        }
+    }
+
+    /// Sends everything. Waits when the socket's buffer is full: nothing is lost, and nothing new is made meanwhile.
+    async fn flush(&mut self) -> io::Result<()> {
+        loop {
+            let batch = self.shard.transmits().front();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match self.sender.send(self.socket.get_ref(), batch) {
+                Ok(sent) => self.shard.transmits().sent(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stats.send_blocked += 1;
+                    tokio::time::sleep(SEND_RETRY).await;
+                }
+                Err(error) => {
+                    // The first datagram cannot be sent (its route is gone, say). QUIC repeats what matters.
+                    tracing::debug!(%error, "send");
+                    self.stats.send_failed += 1;
+                    self.shard.transmits().sent(1);
+                }
+            }
+        }
+    }
+
+    fn take_control(&mut self) {
+        for control in std::mem::take(&mut *lock(&self.shards[self.index].control)) {
+            match control {
+                Control::Drain(within) => self.shard.drain(within),
+                Control::Stop(closing) => {
+                    self.shard.close_all(&closing);
+                    self.stopping = true;
+                }
+            }
+        }
+    }
+
+    fn take_handed_over(&mut self, now: Instant) {
+        if self.shards.len() > 1 {
+            let datagrams = std::mem::take(&mut *lock(&self.shards[self.index].handed_over));
+            for (from, datagram) in datagrams {
+                self.shard.handle_datagram(now, from, None, &datagram);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let stats = Stats {
+            handed_over: self.stats.handed_over,
+            hand_over_dropped: self.stats.hand_over_dropped,
+            send_blocked: self.stats.send_blocked,
+            send_failed: self.stats.send_failed,
+            ..self.shard.stats()
+        };
+        let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);
+        if due || stats.draining || self.stopping {
+            self.exporter.export(&stats);
+            self.shards[self.index].publish(stats);
+            self.published_at = Some(now);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The gateway: long connections at a PoP, in front of any backend.
+//!
+//! An [`Edge`] is a group of shards, one thread each. A [`shard::Shard`] is a pure engine that owns a QUIC endpoint
+//! (quinn-proto, driven by us), its connections, sessions, topics and timers; a driver around it owns the UDP socket
+//! and the clock. Shards share nothing on the message path: the kernel steers each datagram by its connection id
+//! ([`cid`]) to the socket of the shard that owns the connection, and the backend is reached over one
+//! [`nearport_trunk::Link`] per shard.
+//!
+//! The edge never decodes the body of a client's frame and never depends on a backend.
+
+pub mod cid;
+mod driver;
+mod keys;
+pub mod quic;
+pub mod shard;
+mod socket;
+mod stats;
+mod wheel;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nearport_session::{Closing, ServerLimits};
+use nearport_trunk::Backend;
+use nearport_wire::close::CloseCode;
+
+use driver::{Control, Shared};
+pub use keys::Keys;
+use shard::{Admission, ShardConfig};
+pub use stats::Stats;
+
+/// What an edge needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// UDP address; port 0 lets the system choose. A host with several addresses should name one: replies to a
+    /// wildcard leave from the address that the routing table prefers.
+    pub listen: SocketAddr,
+    /// Threads, 1 to 32.
+    pub shards: usize,
+    /// The cluster's secret: connection ids, reset tokens and address tokens come from it.
+    pub secret: [u8; 32],
+    /// Number of this host in its cluster.
+    pub node: u16,
+    /// Which start of this host's edge this is, larger each time; keep it on disk. Packets of connections of an
+    /// earlier one are answered with a stateless reset, so that clients come back at once after a crash.
+    pub generation: u32,
+    /// Bounds of sessions.
+    pub session: ServerLimits,
+    /// Bounds of admission, per shard.
+    pub admission: Admission,
+}
+
+/// What can go wrong when an edge starts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// TLS cannot be set up.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// Another program has the port.
+    #[error("{0} is in use by another process")]
+    AddrInUse(SocketAddr),
+    /// The number of shards is not 1 to 32.
+    #[error("{0} shards: must be 1 to 32")]
+    Shards(usize),
+    /// Any other error of the operating system.
+    #[error("{0}: {1}")]
+    Io(&'static str, io::Error),
+}
+
+/// A running edge. Dropping it stops it without a drain.
+#[derive(Debug)]
+pub struct Edge {
+    address: SocketAddr,
+    steered: bool,
+    shards: Vec<Arc<Shared>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Edge {
+    /// Binds the sockets and starts the shards. `tls` comes from [`quic::tls_config`].
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running then.
+    pub fn start(config: &Config, tls: rustls::ServerConfig, backend: &dyn Backend) -> Result<Self, Error> {
+        if !(1..=cid::SHARDS_MAX).contains(&config.shards) {
+            return Err(Error::Shards(config.shards));
+        }
+        let keys = Keys::derive(&config.secret);
+        let server = Arc::new(quic::server_config(tls, &keys)?);
+        let session = Arc::new(config.session.clone());
+        let (sockets, steered) = socket::bind_group(config.listen, config.shards).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                Error::AddrInUse(config.listen)
+            } else {
+                Error::Io("bind the edge's UDP port", error)
+            }
+        })?;
+        let address = sockets[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
+        if !steered {
+            tracing::warn!("the kernel refuses the steering filter: datagrams are handed over in user space");
+        }
+
+        let mut edge = Self { address, steered, shards: Vec::new(), threads: Vec::new() };
+        edge.shards = (0..config.shards).map(|_| Arc::default()).collect();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let index = u8::try_from(index).expect("at most 32 shards");
+            let owner = cid::Owner { node: config.node, shard: index, generation: config.generation };
+            let shard = ShardConfig {
+                index,
+                endpoint: Arc::new(quic::endpoint_config(&keys, owner, None)),
+                server: server.clone(),
+                session: session.clone(),
+                admission: config.admission,
+            };
+            let shared = edge.shards.clone();
+            let link = backend.link(shared[usize::from(index)].waker());
+            let thread = std::thread::Builder::new()
+                .name(format!("edge-{index}"))
+                .spawn(move || driver::run(shard, link, socket, &shared))
+                .map_err(|error| Error::Io("start a shard's thread", error))?;
+            edge.threads.push(thread);
+        }
+        Ok(edge)
+    }
+
+    /// The bound UDP address.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the kernel steers datagrams to their shard.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        self.steered
+    }
+
+    /// Figures of each shard, at most a second old.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Stats> {
+        self.shards.iter().map(|shard| shard.stats()).collect()
+    }
+
+    /// Live sessions, at most a second old.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.stats().iter().map(|stats| stats.sessions).sum()
+    }
+
+    /// Whether every shard's thread runs. A shard that died takes no new clients: restart the process.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Takes no new connection, asks every client to leave within the first half of `within`, and waits until all
+    /// have left or the time is up. Blocks the calling thread. Returns the number of sessions left.
+    pub fn drain(&self, within: Duration) -> u64 {
+        let deadline = Instant::now() + within;
+        for shard in &self.shards {
+            shard.control(Control::Drain(within / 2));
+        }
+        self.shards.iter().map(|shard| shard.wait_for_empty(deadline)).sum()
+    }
+
+    /// Closes what is left with GOING_AWAY and waits for the threads. Returns their last figures.
+    pub fn stop(mut self) -> Vec<Stats> {
+        self.stop_threads();
+        self.stats()
+    }
+
+    fn stop_threads(&mut self) {
+        for shard in &self.shards {
+            shard.control(Control::Stop(Closing::new(CloseCode::GOING_AWAY, "the server is going away")));
+        }
+        for thread in self.threads.drain(..) {
+            // A shard that panicked has logged it; the others still want their goodbye.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}

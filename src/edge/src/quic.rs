@@ -1,0 +1,90 @@
+//! How our QUIC endpoints are set up, and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::server::ResolvesServerCert;
+
+use crate::Error;
+use crate::cid::{Owner, ShardCids};
+use crate::keys::Keys;
+
+/// TLS for the edge: TLS 1.3 only, ALPN `np/1`, no early data.
+///
+/// 0-RTT is off: it excludes tickets that every PoP can read (rustls 0.23), and a replayed hello costs the backend.
+/// `provider` chooses key exchange and ciphers; the default of aws-lc-rs prefers the hybrid X25519MLKEM768.
+///
+/// # Errors
+/// [`Error::Tls`] if the provider lacks TLS 1.3.
+pub fn tls_config(
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<rustls::ServerConfig, Error> {
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
+    config.max_early_data_size = 0;
+    // Resumption by shared tickets belongs to the cluster key; until then a ticket would only cost 200 bytes in
+    // each handshake and a cache that holds 256 sessions for everybody.
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// The transport parameters of a chat connection.
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let idle = IdleTimeout::from(VarInt::from_u32(90_000));
+    transport
+        // quinn allocates for each permitted stream when a connection starts: 100 + 100 cost 9.6 KB (our figure).
+        .max_concurrent_bidi_streams(VarInt::from_u32(4))
+        .max_concurrent_uni_streams(VarInt::from_u32(2))
+        .stream_receive_window(VarInt::from_u32(64 * 1024))
+        .receive_window(VarInt::from_u32(256 * 1024))
+        .send_window(256 * 1024)
+        .datagram_receive_buffer_size(None)
+        // Messages are smaller than the smallest MTU; probing each connection costs two datagrams of 1,452 bytes.
+        .mtu_discovery_config(None)
+        // A PoP is near: a lost first flight is repeated after 3 × 100 ms instead of a second.
+        .initial_rtt(Duration::from_millis(100))
+        // Three client heartbeats of 25 s and a margin. The smaller of both sides' values counts.
+        .max_idle_timeout(Some(idle))
+        // One datagram per `Transmit`: a train needs UDP_SEGMENT, which this socket does not use yet.
+        .enable_segmentation_offload(false);
+    transport
+}
+
+/// Configuration of new connections, the same for all shards.
+///
+/// # Errors
+/// [`Error::Tls`] if the provider lacks the cipher suite of QUIC's initial packets.
+pub fn server_config(tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerConfig, Error> {
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = ServerConfig::new(Arc::new(crypto), keys.token.clone());
+    config
+        .transport_config(Arc::new(transport()))
+        // An Incoming is decided upon in the turn that brings it, so few ever wait; the defaults are 65,536 and 100
+        // MiB.
+        .max_incoming(1024)
+        .incoming_buffer_size(16 * 1024)
+        .incoming_buffer_size_total(8 << 20);
+    Ok(config)
+}
+
+/// Configuration of one shard's endpoint. `seed` makes a simulated endpoint repeatable.
+#[must_use]
+pub fn endpoint_config(keys: &Keys, owner: Owner, seed: Option<[u8; 32]>) -> EndpointConfig {
+    let mut config = EndpointConfig::new(keys.reset.clone());
+    let cids = ShardCids::new(keys.cid.clone(), owner, 0);
+    config
+        .cid_generator(move || Box::new(cids.clone()))
+        // Resets go only to ids that decrypt to a dead connection of ours and are smaller than what they answer, so
+        // there is nothing to ration; at the default of 20 ms, 10,000 clients of a crashed process would take
+        // minutes to learn of it.
+        .min_reset_interval(Duration::ZERO)
+        .rng_seed(seed);
+    config
+}

@@ -1,0 +1,636 @@
+//! A shard: one thread's share of the edge, as a pure engine.
+//!
+//! It owns a QUIC endpoint, its connections and sessions, the topic table and the timers, and touches no socket and
+//! no clock: a driver feeds it datagrams and the time and carries its datagrams away. So a whole shard also runs
+//! inside the simulator.
+//!
+//! One turn, after any number of [`Shard::handle_datagram`]:
+//! 1. what the backend sent down is applied, and a publish fans out to its members;
+//! 2. timers that are due fire;
+//! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
+//! 4. each touched connection writes and hands over its datagrams.
+//!
+//! Reading all before writing any lets an acknowledgement, a reply and a push share a packet. The work of a turn is
+//! bounded: connections that only have a fan-out to deliver wait in a queue of their own and are taken a few at a
+//! time, so that a message to a large room does not delay the others. Each connection's step runs under
+//! `catch_unwind`: a panic costs that connection and nobody else.
+
+mod conn;
+mod topics;
+mod transmits;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use nearport_session::{Closing, ServerLimits};
+use nearport_trunk::{Down, Link, SessionId, Up};
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Kind, body, code, encode_into};
+use prost::Message as _;
+use quinn_proto::{
+    ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig,
+};
+
+use crate::stats::Stats;
+use crate::wheel::Wheel;
+use conn::{Conn, Touched};
+use topics::Topics;
+pub use transmits::Transmits;
+
+/// Messages taken from the backend in one turn.
+const DOWNS_PER_TURN: usize = 256;
+
+/// Connections with nothing but a fan-out that are stepped in one turn, beside all that were touched otherwise.
+const FAN_OUT_PER_TURN: usize = 128;
+
+/// When a request that the backend had no room for may be sent again.
+const BUSY_RETRY: Duration = Duration::from_millis(500);
+
+/// How long closes that the backend had no room for wait before they are offered again.
+const UPS_RETRY: Duration = Duration::from_millis(5);
+
+/// What a shard is made of.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Its number, below 32.
+    pub index: u8,
+    /// QUIC endpoint: reset key, connection ids, seed.
+    pub endpoint: Arc<EndpointConfig>,
+    /// QUIC server: TLS, transport.
+    pub server: Arc<ServerConfig>,
+    /// Bounds of sessions.
+    pub session: Arc<ServerLimits>,
+    /// Bounds of admission.
+    pub admission: Admission,
+}
+
+/// Bounds of admission, per shard. They are checked before any cryptography of a new connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission {
+    /// Connections; above, a new one is ignored and its client tries another way.
+    pub connections_max: usize,
+    /// Handshakes in progress above which an unvalidated client must first return a Retry token.
+    pub handshakes_soft: usize,
+    /// Handshakes in progress above which new ones are ignored: the client repeats its Initial later.
+    pub handshakes_hard: usize,
+}
+
+impl Default for Admission {
+    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 512
+    /// at once are what a core does in 128 ms; 4,096 are a second, after which clients give up anyway.
+    fn default() -> Self {
+        Self { connections_max: 65_536, handshakes_soft: 512, handshakes_hard: 4_096 }
+    }
+}
+
+/// One shard. See the module documentation for the order of calls.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    endpoint: Endpoint,
+    /// By connection handle, which the endpoint numbers densely.
+    conns: Vec<Option<Box<Conn>>>,
+    link: Box<dyn Link>,
+    topics: Topics,
+    wheel: Wheel,
+    /// Touched by a datagram, a timer or an answer.
+    prompt: Vec<u32>,
+    /// Touched by a fan-out only.
+    fan_out: VecDeque<u32>,
+    transmits: Transmits,
+    ups: Vec<Up>,
+    downs: Vec<Down>,
+    due: Vec<(u32, u64)>,
+    /// Connections that this turn steps.
+    turn: Vec<u32>,
+    more_downs: bool,
+    /// The backend was full: what waits in `ups` is offered again then.
+    retry_ups_at: Option<Instant>,
+    next_session: u64,
+    handshaking: usize,
+    draining: bool,
+    stats: Stats,
+}
+
+impl Shard {
+    /// A shard without connections.
+    #[must_use]
+    pub fn new(config: ShardConfig, link: Box<dyn Link>, now: Instant) -> Self {
+        // MTU discovery is off in our transport, so the flag for it does not matter.
+        let endpoint = Endpoint::new(config.endpoint.clone(), Some(config.server.clone()), false, None);
+        Self {
+            config,
+            endpoint,
+            conns: Vec::new(),
+            link,
+            topics: Topics::default(),
+            wheel: Wheel::new(now),
+            prompt: Vec::new(),
+            fan_out: VecDeque::new(),
+            transmits: Transmits::default(),
+            ups: Vec::new(),
+            downs: Vec::new(),
+            due: Vec::new(),
+            turn: Vec::new(),
+            more_downs: false,
+            retry_ups_at: None,
+            next_session: 0,
+            handshaking: 0,
+            draining: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one datagram. It is copied: a slice of a batch buffer that a stream retains would pin the whole batch.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local_ip: Option<IpAddr>,
+        datagram: &[u8],
+    ) {
+        self.stats.datagrams_in += 1;
+        let mut response = self.transmits.buffer();
+        let data = BytesMut::from(datagram);
+        // One datagram must not take the shard down, whatever is in it.
+        let endpoint = &mut self.endpoint;
+        let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
+        let Some(event) = handled else {
+            self.stats.panics += 1;
+            return tracing::error!("datagram dropped after a panic in the endpoint");
+        };
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return };
+                match caught(|| conn.quic.handle_event(event)) {
+                    Some(()) => self.touch(index_of(handle)),
+                    None => self.remove_panicked(handle),
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                return self.admit(now, incoming, response);
+            }
+            Some(DatagramEvent::Response(transmit)) => {
+                return self.transmits.push(transmit.destination, response);
+            }
+            None => {}
+        }
+        self.transmits.recycle(response);
+    }
+
+    /// Runs one turn; see the module documentation.
+    pub fn turn(&mut self, now: Instant) {
+        self.stats.turns += 1;
+        self.take_downs();
+        self.fire_timers(now);
+        self.turn.append(&mut self.prompt);
+        self.turn_fan_out();
+
+        let turn = std::mem::take(&mut self.turn);
+        for index in &turn {
+            self.read(*index, now);
+        }
+        if !self.ups.is_empty() {
+            self.send_ups(now);
+            self.take_downs();
+        }
+        for index in &turn {
+            self.write(*index, now);
+        }
+        // Answers that came within the turn touched connections outside it too.
+        let late = std::mem::take(&mut self.prompt);
+        for index in &late {
+            self.write(*index, now);
+        }
+        self.turn = turn;
+        self.turn.clear();
+    }
+
+    /// Datagrams to send.
+    pub fn transmits(&mut self) -> &mut Transmits {
+        &mut self.transmits
+    }
+
+    /// When [`Self::turn`] has to run next, if nothing else happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.wheel.next(), self.retry_ups_at].into_iter().flatten().min()
+    }
+
+    /// Whether another turn has work at once.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.more_downs || !self.prompt.is_empty() || !self.fan_out.is_empty() || self.has_new_ups()
+    }
+
+    /// Connections that ended while they were written left a close for the backend.
+    fn has_new_ups(&self) -> bool {
+        !self.ups.is_empty() && self.retry_ups_at.is_none()
+    }
+
+    /// Asks every client to leave within `within`, evenly spread, and takes no new connection.
+    pub fn drain(&mut self, within: Duration) {
+        self.draining = true;
+        let live = self.stats.sessions.max(1);
+        let mut slot = 0u32;
+        for index in 0..self.conns.len() {
+            let Some(conn) = self.conns[index].as_mut().filter(|conn| conn.session.is_live()) else {
+                continue;
+            };
+            conn.session.go_away(CloseCode::GOING_AWAY, within.mul_f64(f64::from(slot) / live as f64));
+            slot += 1;
+            self.touch(u32::try_from(index).expect("connections are numbered by u32"));
+        }
+    }
+
+    /// Closes every connection. Run turns until [`Self::is_empty`] or until patience ends.
+    pub fn close_all(&mut self, closing: &Closing) {
+        self.draining = true;
+        for index in 0..self.conns.len() {
+            if let Some(conn) = &mut self.conns[index] {
+                conn.close(closing.clone(), Duration::ZERO, &mut self.ups);
+                let index = u32::try_from(index).expect("connections are numbered by u32");
+                self.account(index);
+                self.touch(index);
+            }
+        }
+    }
+
+    /// Whether no connection is left, not even one that drains.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.endpoint.open_connections() == 0
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.endpoint.open_connections() as u64,
+            handshakes: self.handshaking as u64,
+            topics: self.topics.len() as u64,
+            draining: self.draining,
+            ..self.stats
+        }
+    }
+
+    fn admit(&mut self, now: Instant, incoming: Incoming, mut response: Vec<u8>) {
+        let Admission { connections_max, handshakes_soft, handshakes_hard } = self.config.admission;
+        let full = self.endpoint.open_connections() >= connections_max || self.handshaking >= handshakes_hard;
+        if self.draining {
+            self.stats.refused += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut response);
+            return self.transmits.push(transmit.destination, response);
+        }
+        if full {
+            self.stats.ignored += 1;
+            self.endpoint.ignore(incoming);
+            return self.transmits.recycle(response);
+        }
+        if self.handshaking >= handshakes_soft && incoming.may_retry() {
+            self.stats.retries += 1;
+            match self.endpoint.retry(incoming, &mut response) {
+                Ok(transmit) => self.transmits.push(transmit.destination, response),
+                Err(error) => self.endpoint.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        match self.endpoint.accept(incoming, now, &mut response, None) {
+            Ok((handle, quic)) => {
+                self.transmits.recycle(response);
+                self.insert(handle, quic, now);
+            }
+            Err(error) => {
+                self.stats.handshake_failures += 1;
+                match error.response {
+                    Some(transmit) => self.transmits.push(transmit.destination, response),
+                    None => self.transmits.recycle(response),
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
+        self.stats.accepted += 1;
+        self.handshaking += 1;
+        // Shard, then a counter that makes ids unique, then the connection's index for finding it.
+        self.next_session += 1;
+        let index = index_of(handle);
+        let shard = u64::from(self.config.index) << 56;
+        let id = SessionId(shard | (self.next_session & 0xff_ffff) << 32 | u64::from(index));
+        if self.conns.len() <= handle.0 {
+            self.conns.resize_with(handle.0 + 1, || None);
+        }
+        self.conns[handle.0] = Some(Box::new(Conn::new(quic, id, &self.config.session, now)));
+        self.touch(index);
+    }
+
+    fn touch(&mut self, index: u32) {
+        if let Some(Some(conn)) = self.conns.get_mut(index as usize)
+            && std::mem::replace(&mut conn.touched, Touched::Prompt) != Touched::Prompt
+        {
+            self.prompt.push(index);
+        }
+    }
+
+    /// Adds a share of the fan-out queue to the turn. Who was touched promptly meanwhile has been served.
+    fn turn_fan_out(&mut self) {
+        for _ in 0..FAN_OUT_PER_TURN {
+            let Some(index) = self.fan_out.pop_front() else { return };
+            if matches!(&self.conns[index as usize], Some(conn) if conn.touched == Touched::FanOut) {
+                self.turn.push(index);
+            }
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now, &mut due);
+        for (index, tick) in due.drain(..) {
+            let Some(Some(conn)) = self.conns.get_mut(index as usize) else { continue };
+            conn.armed.fired(tick);
+            match conn.poll_timeout() {
+                Some(at) if at <= now => {
+                    let ups = &mut self.ups;
+                    match caught(|| conn.handle_timeout(now, ups)) {
+                        Some(()) => {
+                            self.account(index);
+                            self.touch(index);
+                        }
+                        None => self.remove_panicked(ConnectionHandle(index as usize)),
+                    }
+                }
+                // The entry was early; the deadline moved on meanwhile.
+                Some(at) => self.wheel.arm(index, &mut conn.armed, at),
+                None => {}
+            }
+        }
+        self.due = due;
+    }
+
+    /// First half of a step: QUIC events and stream data.
+    fn read(&mut self, index: u32, now: Instant) {
+        let Some(Some(conn)) = self.conns.get_mut(index as usize) else { return };
+        let (limits, ups) = (&self.config.session, &mut self.ups);
+        match caught(|| conn.read(limits, now, ups)) {
+            Some(()) => self.account(index),
+            None => self.remove_panicked(ConnectionHandle(index as usize)),
+        }
+    }
+
+    /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
+    fn write(&mut self, index: u32, now: Instant) {
+        let handle = ConnectionHandle(index as usize);
+        let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return };
+        conn.touched = Touched::No;
+        let queued = self.transmits.len();
+        let transmits = &mut self.transmits;
+        let stepped = caught(|| {
+            conn.write();
+            conn.transmit(now, transmits)
+        });
+        self.stats.datagrams_out += (self.transmits.len() - queued) as u64;
+        let Some(more) = stepped else { return self.remove_panicked(handle) };
+        self.account(index);
+        if self.exchange_events(handle) || more {
+            self.touch(index);
+        }
+        if let Some(Some(conn)) = self.conns.get_mut(handle.0)
+            && let Some(at) = conn.poll_timeout()
+        {
+            self.wheel.arm(index, &mut conn.armed, at);
+        }
+    }
+
+    /// Carries events between the connection and the endpoint. Returns whether the connection got one.
+    fn exchange_events(&mut self, handle: ConnectionHandle) -> bool {
+        let mut touched = false;
+        loop {
+            let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return false };
+            let Some(event) = conn.quic.poll_endpoint_events() else { return touched };
+            let drained = event.is_drained();
+            let answer = self.endpoint.handle_event(handle, event);
+            if drained {
+                self.remove(handle);
+                return false;
+            }
+            if let Some(event) = answer {
+                // New connection ids for the client: without them it cannot change its address.
+                if caught(|| conn.quic.handle_event(event)).is_none() {
+                    self.remove_panicked(handle);
+                    return false;
+                }
+                touched = true;
+            }
+        }
+    }
+
+    /// The step of a connection panicked: it is dropped without a word, its client learns by a reset.
+    fn remove_panicked(&mut self, handle: ConnectionHandle) {
+        self.stats.panics += 1;
+        tracing::error!(connection = handle.0, "connection dropped after a panic in its step");
+        self.endpoint.handle_event(handle, EndpointEvent::drained());
+        self.remove(handle);
+    }
+
+    fn remove(&mut self, handle: ConnectionHandle) {
+        let Some(mut conn) = self.conns.get_mut(handle.0).and_then(Option::take) else { return };
+        conn.end(&mut self.ups);
+        self.count(&mut conn);
+    }
+
+    /// Brings counts and topics in step with what a call may have changed.
+    fn account(&mut self, index: u32) {
+        let Some(slot) = self.conns.get_mut(index as usize) else { return };
+        if slot.as_ref().is_some_and(|conn| conn.phase() != conn.counted) {
+            let Some(mut conn) = slot.take() else { return };
+            self.count(&mut conn);
+            self.conns[index as usize] = Some(conn);
+        }
+    }
+
+    fn count(&mut self, conn: &mut Conn) {
+        let (before, after) = (conn.counted, conn.phase());
+        conn.counted = after;
+        self.handshaking -= usize::from(before.handshaking && !after.handshaking);
+        match (before.live, after.live) {
+            (false, true) => self.stats.sessions += 1,
+            (true, false) => self.stats.sessions -= 1,
+            _ => {}
+        }
+        if after.ended && !before.ended {
+            self.stats.closed += 1;
+            self.leave_all(conn);
+        }
+    }
+
+    fn leave_all(&mut self, conn: &mut Conn) {
+        while let Some(topic) = conn.joined.first() {
+            let conns = &mut self.conns;
+            self.topics.leave(&mut conn.joined, &topic, |other, topic, place| {
+                if let Some(Some(other)) = conns.get_mut(other as usize) {
+                    other.joined.moved(topic, place);
+                }
+            });
+        }
+    }
+
+    fn send_ups(&mut self, now: Instant) {
+        self.stats.ups += self.ups.len() as u64;
+        self.link.send(&mut self.ups);
+        self.retry_ups_at = None;
+        if self.ups.is_empty() {
+            return;
+        }
+        // The backend is full: answer here, keep only what must not be lost.
+        let refused = std::mem::take(&mut self.ups);
+        self.stats.ups_refused += refused.len() as u64;
+        for up in refused {
+            match up {
+                Up::Open { session, .. } => {
+                    let closing = Closing::new(CloseCode::BUSY, "the backend is busy: come back later");
+                    self.close(session, closing, BUSY_RETRY);
+                }
+                Up::Frame { session, lane, id, .. } => {
+                    let retry_after_ms = u32::try_from(BUSY_RETRY.as_millis()).unwrap_or(u32::MAX);
+                    let info = "the backend is busy: send again later".to_owned();
+                    let error = body::Error { code: code::TOO_MANY_REQUESTS, info, retry_after_ms };
+                    self.reply(session, lane, Kind::ERROR, id, &error.encode_to_vec());
+                }
+                Up::Ack { .. } => {}
+                Up::Close { .. } => self.ups.push(up),
+            }
+        }
+        if !self.ups.is_empty() {
+            self.retry_ups_at = Some(now + UPS_RETRY);
+        }
+    }
+
+    fn take_downs(&mut self) {
+        let mut downs = std::mem::take(&mut self.downs);
+        let received = self.link.recv(&mut downs, DOWNS_PER_TURN);
+        self.more_downs = received.more;
+        self.stats.downs += downs.len() as u64;
+        for down in downs.drain(..) {
+            self.apply(down);
+        }
+        self.downs = downs;
+        if received.lost {
+            self.stats.link_losses += 1;
+            for index in 0..self.conns.len() {
+                if let Some(conn) = &mut self.conns[index] {
+                    conn.session.mark_behind();
+                    self.touch(u32::try_from(index).expect("connections are numbered by u32"));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, down: Down) {
+        match down {
+            Down::Accept { session, welcome, topics } => {
+                for topic in topics {
+                    self.apply(Down::Join { session, topic });
+                }
+                if let Some((index, conn)) = self.find(session) {
+                    conn.session.accept(&welcome);
+                    self.account(index);
+                    self.touch(index);
+                }
+            }
+            Down::Reject { session, code, reason } | Down::Kick { session, code, reason } => {
+                self.close(session, Closing::new(code, reason), Duration::ZERO);
+            }
+            Down::Reply { session, lane, kind, id, body } => self.reply(session, lane, kind, id, &body),
+            Down::Publish { topic, lane, kind, id, body, except } => {
+                let mut frame = BytesMut::new();
+                encode_into(lane, kind, id, &body, &mut frame);
+                self.publish(&topic, &frame.freeze(), except);
+            }
+            Down::Join { session, topic } => {
+                let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
+                if let Some((index, mut joined)) = found {
+                    self.topics.join(index, &mut joined, topic);
+                    if let Some((_, conn)) = self.find(session) {
+                        conn.joined = joined;
+                    }
+                }
+            }
+            Down::Leave { session, topic } => {
+                let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
+                if let Some((index, mut joined)) = found {
+                    let conns = &mut self.conns;
+                    self.topics.leave(&mut joined, &topic, |other, topic, place| {
+                        if let Some(Some(other)) = conns.get_mut(other as usize) {
+                            other.joined.moved(topic, place);
+                        }
+                    });
+                    if let Some(conn) = &mut self.conns[index as usize] {
+                        conn.joined = joined;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Encoded once, shared by every member on this shard.
+    fn publish(&mut self, topic: &nearport_trunk::Topic, frame: &Bytes, except: Option<SessionId>) {
+        for index in self.topics.members(topic) {
+            let Some(Some(conn)) = self.conns.get_mut(*index as usize) else { continue };
+            if except == Some(conn.id) {
+                continue;
+            }
+            if conn.session.push(frame, &self.config.session) {
+                self.stats.pushes += 1;
+            } else {
+                self.stats.pushes_dropped += 1;
+            }
+            if conn.touched == Touched::No {
+                conn.touched = Touched::FanOut;
+                self.fan_out.push_back(*index);
+            }
+        }
+    }
+
+    fn reply(&mut self, session: SessionId, lane: nearport_wire::Lane, kind: Kind, id: u64, body: &[u8]) {
+        if let Some((index, conn)) = self.find(session) {
+            conn.session.reply(lane, kind, id, body);
+            self.touch(index);
+        }
+    }
+
+    fn close(&mut self, session: SessionId, closing: Closing, retry_after: Duration) {
+        let mut ups = std::mem::take(&mut self.ups);
+        if let Some((index, conn)) = self.find(session) {
+            tracing::debug!(session = ?session, code = %closing.code, reason = closing.reason, "session closed");
+            conn.close(closing, retry_after, &mut ups);
+            self.account(index);
+            self.touch(index);
+        }
+        self.ups = ups;
+    }
+
+    fn find(&mut self, session: SessionId) -> Option<(u32, &mut Conn)> {
+        let index = (session.0 & 0xffff_ffff) as u32;
+        let conn = self.conns.get_mut(index as usize)?.as_mut()?;
+        (conn.id == session).then_some((index, conn))
+    }
+}
+
+/// Runs one step of a connection; `None` if it panicked. What the step touched beside the connection (lists of
+/// messages and datagrams) is valid after every push.
+fn caught<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
+}
+
+fn index_of(handle: ConnectionHandle) -> u32 {
+    u32::try_from(handle.0).expect("at most 65,536 connections per shard")
+}
+
+#[cfg(test)]
+#[path = "shard/tests.rs"]
+mod tests;

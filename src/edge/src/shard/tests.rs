@@ -1,0 +1,414 @@
+//! A shard, clients and a clock, without a socket.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use nearport_trunk::{Received, Topic};
+use nearport_wire::{Decoder, Frame, Lane, Limits};
+use quinn_proto::crypto::rustls::QuicClientConfig;
+use quinn_proto::{ClientConfig, Connection, Dir, Event, StreamEvent, StreamId, VarInt};
+use rustls_pki_types::PrivateKeyDer;
+
+use super::*;
+use crate::cid::Owner;
+use crate::keys::Keys;
+use crate::quic;
+
+/// A backend that accepts everybody and remembers what came up; a test plays its part.
+#[derive(Debug, Clone, Default)]
+struct Script(Arc<Mutex<ScriptState>>);
+
+#[derive(Debug, Default)]
+struct ScriptState {
+    ups: Vec<Up>,
+    downs: Vec<Down>,
+    full: bool,
+    lost: bool,
+}
+
+impl Script {
+    fn state(&self) -> std::sync::MutexGuard<'_, ScriptState> {
+        self.0.lock().unwrap()
+    }
+
+    fn sessions(&self) -> Vec<SessionId> {
+        let state = self.state();
+        state
+            .ups
+            .iter()
+            .filter_map(|up| if let Up::Open { session, .. } = up { Some(*session) } else { None })
+            .collect()
+    }
+
+    fn closed(&self) -> Vec<SessionId> {
+        let state = self.state();
+        state
+            .ups
+            .iter()
+            .filter_map(|up| if let Up::Close { session } = up { Some(*session) } else { None })
+            .collect()
+    }
+}
+
+impl Link for Script {
+    fn send(&mut self, ups: &mut Vec<Up>) {
+        let mut state = self.state();
+        if state.full {
+            return;
+        }
+        for up in ups.drain(..) {
+            if let Up::Open { session, .. } = up {
+                let topics = vec![Topic::from(&b"all"[..])];
+                state.downs.push(Down::Accept { session, welcome: Bytes::new(), topics });
+            }
+            state.ups.push(up);
+        }
+    }
+
+    fn recv(&mut self, downs: &mut Vec<Down>, max: usize) -> Received {
+        let mut state = self.state();
+        let count = max.min(state.downs.len());
+        downs.extend(state.downs.drain(..count));
+        Received { more: !state.downs.is_empty(), lost: std::mem::take(&mut state.lost) }
+    }
+}
+
+struct Peer {
+    endpoint: Endpoint,
+    handle: ConnectionHandle,
+    quic: Connection,
+    stream: Option<StreamId>,
+    decoder: Decoder,
+    frames: Vec<Frame>,
+    lost: Option<quinn_proto::ConnectionError>,
+}
+
+/// One shard and its clients, by port.
+struct World {
+    shard: Shard,
+    script: Script,
+    peers: BTreeMap<u16, Peer>,
+    now: Instant,
+    client_config: ClientConfig,
+}
+
+impl World {
+    fn new(session: ServerLimits) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let chain = rustls::sign::CertifiedKey::new(vec![certified.cert.der().clone()], key);
+        let tls = quic::tls_config(provider.clone(), Arc::new(rustls::sign::SingleCertAndKey::from(chain)))
+            .unwrap();
+        let keys = Keys::derive(&[1; 32]);
+        let owner = Owner { node: 1, shard: 0, generation: 1 };
+        let config = ShardConfig {
+            index: 0,
+            endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
+            server: Arc::new(quic::server_config(tls, &keys).unwrap()),
+            session: Arc::new(session),
+            admission: Admission::default(),
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certified.cert.der().clone()).unwrap();
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
+        let client_config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
+        let (script, now) = (Script::default(), Instant::now());
+        let shard = Shard::new(config, Box::new(script.clone()), now);
+        Self { shard, script, peers: BTreeMap::new(), now, client_config }
+    }
+
+    /// A client that has said hello and is live.
+    fn login(&mut self, port: u16) {
+        let keys = Keys::derive(&[9; 32]);
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset)), None, false, None);
+        let to = SocketAddr::from(([127, 0, 0, 1], 4433));
+        let (handle, quic) = endpoint.connect(self.now, self.client_config.clone(), to, "edge").unwrap();
+        let (decoder, frames) = (Decoder::new(Limits::client()), Vec::new());
+        self.peers.insert(port, Peer { endpoint, handle, quic, stream: None, decoder, frames, lost: None });
+        self.run();
+        let stream = self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi).unwrap();
+        self.peers.get_mut(&port).unwrap().stream = Some(stream);
+        self.send(port, Frame::new(Lane::Control, Kind::HELLO, 0, Bytes::new()));
+        assert_eq!(self.take(port), [Kind::WELCOME]);
+    }
+
+    fn send(&mut self, port: u16, frame: Frame) {
+        self.send_raw(port, &frame.encode());
+    }
+
+    fn send_raw(&mut self, port: u16, bytes: &[u8]) {
+        let peer = self.peers.get_mut(&port).unwrap();
+        let stream = peer.stream.unwrap();
+        assert_eq!(peer.quic.send_stream(stream).write(bytes).unwrap(), bytes.len());
+        self.run();
+    }
+
+    /// Kinds received since the last call.
+    fn take(&mut self, port: u16) -> Vec<Kind> {
+        self.peers.get_mut(&port).unwrap().frames.drain(..).map(|frame| frame.kind).collect()
+    }
+
+    fn close_code(&self, port: u16) -> Option<CloseCode> {
+        match self.peers[&port].lost.as_ref()? {
+            quinn_proto::ConnectionError::ApplicationClosed(close) => {
+                Some(CloseCode(u32::try_from(close.error_code.into_inner()).unwrap()))
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Moves datagrams both ways until nobody has anything to say; time stands still.
+    fn run(&mut self) {
+        loop {
+            let mut idle = true;
+            let ports: Vec<u16> = self.peers.keys().copied().collect();
+            for port in ports {
+                let from = SocketAddr::from(([127, 0, 0, 1], port));
+                let peer = self.peers.get_mut(&port).unwrap();
+                let mut datagrams = Vec::new();
+                loop {
+                    let mut buffer = Vec::new();
+                    if peer.quic.poll_transmit(self.now, 1, &mut buffer).is_none() {
+                        break;
+                    }
+                    datagrams.push(buffer);
+                }
+                idle &= datagrams.is_empty();
+                for datagram in datagrams {
+                    self.shard.handle_datagram(self.now, from, None, &datagram);
+                }
+            }
+            self.shard.turn(self.now);
+            while self.shard.has_work() {
+                self.shard.turn(self.now);
+            }
+            while let Some((to, datagram)) = self.shard.transmits().pop() {
+                idle = false;
+                if let Some(peer) = self.peers.get_mut(&to.port()) {
+                    peer.receive(self.now, &datagram);
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass to the next deadline of the shard, at most `at_most`.
+    fn pass(&mut self, at_most: Duration) {
+        let end = self.now + at_most;
+        while self.now < end {
+            self.now = self
+                .shard
+                .poll_timeout()
+                .map_or(end, |at| at.clamp(self.now + Duration::from_millis(1), end));
+            self.run();
+        }
+    }
+}
+
+impl Peer {
+    fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        let server = SocketAddr::from(([127, 0, 0, 1], 4433));
+        let event = self.endpoint.handle(now, server, None, None, datagram.into(), &mut Vec::new());
+        if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+            self.quic.handle_event(event);
+        }
+        while let Some(event) = self.quic.poll_endpoint_events() {
+            if let Some(event) = self.endpoint.handle_event(self.handle, event) {
+                self.quic.handle_event(event);
+            }
+        }
+        while let Some(event) = self.quic.poll() {
+            match event {
+                Event::ConnectionLost { reason } => self.lost = Some(reason),
+                Event::Stream(StreamEvent::Readable { id }) => {
+                    let mut stream = self.quic.recv_stream(id);
+                    let mut chunks = stream.read(true).unwrap();
+                    while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+                        self.decoder.feed(chunk.bytes);
+                        while let Some(frame) = self.decoder.next_frame().unwrap() {
+                            self.frames.push(frame);
+                        }
+                    }
+                    let _ = chunks.finalize();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn request(id: u64) -> Frame {
+    Frame::new(Lane::Chat, Kind::ECHO, id, Bytes::from_static(b"body"))
+}
+
+fn publish(id: u64, except: Option<SessionId>) -> Down {
+    let topic = Topic::from(&b"all"[..]);
+    Down::Publish { topic, lane: Lane::Chat, kind: Kind::PUSH, id, body: vec![7; 100].into(), except }
+}
+
+#[test]
+fn a_request_goes_up_undecoded_and_its_reply_comes_down() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    world.send(1, request(5));
+    let session = world.script.sessions()[0];
+    let up = world.script.state().ups.pop();
+    assert!(
+        matches!(up, Some(Up::Frame { session: s, id: 5, kind: Kind::ECHO, body, .. }) if s == session && body == "body")
+    );
+    let reply = Down::Reply { session, lane: Lane::Chat, kind: Kind::REPLY, id: 5, body: Bytes::new() };
+    world.script.state().downs.push(reply);
+    world.run();
+    assert_eq!(world.take(1), [Kind::REPLY]);
+}
+
+#[test]
+fn a_publish_reaches_members_but_not_who_is_excepted_or_gone() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=3).for_each(|port| world.login(port));
+    let sessions = world.script.sessions();
+    world.send(3, Frame::new(Lane::Control, Kind::CLOSE, 0, Bytes::new()));
+    assert_eq!(world.script.closed(), [sessions[2]]);
+    world.script.state().downs.push(publish(9, Some(sessions[0])));
+    world.run();
+    assert_eq!((world.take(1), world.take(2)), (vec![], vec![Kind::PUSH]));
+    assert_eq!(world.shard.stats().sessions, 2);
+}
+
+#[test]
+fn a_fan_out_larger_than_a_turn_reaches_everybody() {
+    let mut world = World::new(ServerLimits::default());
+    let ports = 1..=u16::try_from(FAN_OUT_PER_TURN + 40).unwrap();
+    ports.clone().for_each(|port| world.login(port));
+    let before = world.shard.stats().turns;
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert!(ports.clone().all(|port| world.take(port) == [Kind::PUSH]));
+    assert!(world.shard.stats().turns > before + 1, "more than one turn");
+}
+
+#[test]
+fn each_broken_rule_closes_with_its_code_and_the_neighbour_lives_on() {
+    let long = [&[0x80, 0x10, 0, 0][..], &[1, 0x20, 0]].concat(); // 2^20 bytes announced
+    let cases: [(&[u8], CloseCode); 5] = [
+        (&long, CloseCode::FRAME_TOO_LONG),
+        (&[0, 9, 0x20, 0], CloseCode::BAD_FRAME),
+        (&[0, 0, 0xee, 0], CloseCode::BAD_KIND),
+        (&[0, 0, 0x01, 0], CloseCode::OUT_OF_TURN),
+        (&[0, 0, 0x07, 0], CloseCode::BYE),
+    ];
+    let mut world = World::new(ServerLimits::default());
+    world.login(99);
+    for (port, (bytes, code)) in (1..).zip(cases) {
+        world.login(port);
+        world.send_raw(port, bytes);
+        assert_eq!(world.take(port), [Kind::CLOSE], "{code}");
+        assert_eq!(world.close_code(port), Some(code));
+    }
+    assert_eq!(world.script.closed().len(), cases.len(), "the backend hears of each");
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert_eq!(world.take(99), [Kind::PUSH]);
+}
+
+#[test]
+fn a_second_stream_is_refused() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    let peer = world.peers.get_mut(&1).unwrap();
+    let second = peer.quic.streams().open(Dir::Bi).unwrap();
+    peer.quic.send_stream(second).write(b"x").unwrap();
+    world.run();
+    assert_eq!(world.close_code(1), Some(CloseCode::BAD_STREAM));
+}
+
+#[test]
+fn half_a_frame_and_then_silence_ends_the_session_in_time() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    world.send_raw(1, &[60, 1, 0x20]);
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.close_code(1), None);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.close_code(1), Some(CloseCode::TIMEOUT));
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=2).for_each(|port| world.login(port));
+    let sessions = world.script.sessions();
+    let (index, _) = world.shard.find(sessions[0]).unwrap();
+    world.shard.conns[index as usize].as_mut().unwrap().panic_in_read = true;
+    world.send(1, request(1));
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert_eq!((world.take(1), world.take(2)), (vec![], vec![Kind::PUSH]));
+    assert_eq!(world.script.closed(), [sessions[0]]);
+    let stats = world.shard.stats();
+    assert_eq!((stats.panics, stats.sessions, stats.connections), (1, 1, 1));
+    // The client's next packet belongs to a connection of ours that is dead: a reset tells it at once.
+    world.peers.get_mut(&1).unwrap().quic.ping();
+    world.run();
+    assert!(matches!(world.peers[&1].lost, Some(quinn_proto::ConnectionError::Reset)));
+}
+
+#[test]
+fn a_full_backend_answers_busy_and_no_close_is_lost() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    world.login(2);
+    let sessions = world.script.sessions();
+    world.script.state().full = true;
+    world.send(1, request(1));
+    let peer = world.peers.get_mut(&1).unwrap();
+    let error = peer.frames.pop().unwrap();
+    assert_eq!((error.kind, error.id), (Kind::ERROR, 1));
+    assert_eq!(body::Error::decode(error.body).unwrap().code, code::TOO_MANY_REQUESTS);
+    let peer = world.peers.get_mut(&2).unwrap();
+    peer.quic.close(world.now, VarInt::from_u32(0), Bytes::new());
+    world.run();
+    assert_eq!(world.script.closed(), [], "the close waits for room, without spinning");
+    world.script.state().full = false;
+    world.pass(UPS_RETRY);
+    assert_eq!(world.script.closed(), [sessions[1]]);
+}
+
+#[test]
+fn a_lost_publish_tells_every_session_to_sync() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    world.script.state().lost = true;
+    world.run();
+    assert_eq!(world.take(1), [Kind::BEHIND]);
+}
+
+#[test]
+fn drain_spreads_the_clients_and_refuses_new_ones() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=4).for_each(|port| world.login(port));
+    world.shard.drain(Duration::from_secs(8));
+    world.run();
+    let mut slots: Vec<u32> = (1..=4)
+        .map(|port| {
+            let frame = world.peers.get_mut(&port).unwrap().frames.pop().unwrap();
+            body::GoAway::decode(frame.body).unwrap().slot_ms
+        })
+        .collect();
+    slots.sort_unstable();
+    assert_eq!(slots, [0, 2000, 4000, 6000]);
+    world.shard.close_all(&Closing::new(CloseCode::GOING_AWAY, "bye"));
+    world.run();
+    assert_eq!(world.close_code(4), Some(CloseCode::GOING_AWAY));
+    assert_eq!(world.shard.stats().sessions, 0);
+}

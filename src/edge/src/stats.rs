@@ -1,0 +1,100 @@
+//! Figures of a shard: plain numbers on its own thread, carried to the metrics registry once a second.
+
+/// Counters and gauges of one shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Turns run.
+    pub turns: u64,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Datagrams handed over for sending.
+    pub datagrams_out: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connection attempts refused because the shard drains.
+    pub refused: u64,
+    /// Connection attempts ignored because a bound was reached.
+    pub ignored: u64,
+    /// Retry packets sent.
+    pub retries: u64,
+    /// First packets that failed to decrypt or to parse.
+    pub handshake_failures: u64,
+    /// Sessions ended.
+    pub closed: u64,
+    /// Steps that panicked, each at the cost of one connection.
+    pub panics: u64,
+    /// Messages sent up to the backend.
+    pub ups: u64,
+    /// Messages that the backend had no room for.
+    pub ups_refused: u64,
+    /// Messages received from the backend.
+    pub downs: u64,
+    /// Times that the way down overflowed and all sessions were marked behind.
+    pub link_losses: u64,
+    /// Pushes written to sessions.
+    pub pushes: u64,
+    /// Pushes dropped for slow sessions.
+    pub pushes_dropped: u64,
+    /// Open connections, draining ones included.
+    pub connections: u64,
+    /// Handshakes in progress.
+    pub handshakes: u64,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Topics with members.
+    pub topics: u64,
+    /// Datagrams that the kernel gave to this shard and that another one owns.
+    pub handed_over: u64,
+    /// Those of them that found no room there.
+    pub hand_over_dropped: u64,
+    /// Times that the socket's buffer was full.
+    pub send_blocked: u64,
+    /// Datagrams that the system refused to send.
+    pub send_failed: u64,
+    /// The shard takes no new connections.
+    pub draining: bool,
+}
+
+/// A shard's figures in the metrics registry. Handles are made once: the macros look the key up at every call.
+pub(crate) struct Exporter {
+    counters: Vec<(metrics::Counter, Read)>,
+    gauges: Vec<(metrics::Gauge, Read)>,
+}
+
+/// Which figure a handle shows.
+type Read = fn(&Stats) -> u64;
+
+macro_rules! figures {
+    ($make:ident, $shard:expr, $($name:literal $field:ident),+ $(,)?) => {
+        vec![$((metrics::$make!(concat!("nearport_edge_", $name), "shard" => $shard.clone()), (|stats| stats.$field) as Read)),+]
+    };
+}
+
+impl Exporter {
+    pub(crate) fn new(shard: u8) -> Self {
+        let shard = shard.to_string();
+        Self {
+            counters: figures!(
+                counter, shard,
+                "turns_total" turns, "datagrams_received_total" datagrams_in, "datagrams_sent_total" datagrams_out,
+                "connections_accepted_total" accepted, "connections_refused_total" refused,
+                "connections_ignored_total" ignored, "retries_total" retries,
+                "handshake_failures_total" handshake_failures, "sessions_closed_total" closed,
+                "panics_total" panics, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
+                "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
+                "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
+                "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,
+                "send_blocked_total" send_blocked, "send_failed_total" send_failed,
+            ),
+            gauges: figures!(
+                gauge, shard,
+                "connections" connections, "handshakes" handshakes, "sessions" sessions, "topics" topics,
+            ),
+        }
+    }
+
+    pub(crate) fn export(&self, stats: &Stats) {
+        self.counters.iter().for_each(|(counter, read)| counter.absolute(read(stats)));
+        self.gauges.iter().for_each(|(gauge, read)| gauge.set(read(stats) as f64));
+    }
+}

@@ -1,0 +1,32 @@
+//! Assembly: settings become a running node, and the command line around it.
+//!
+//! [`config`] holds what can be set and [`config_load`] where it is read from; [`node::Node`] starts the store, the
+//! chat backend, the edge and the operations server in one process; [`cli`] is the `nearport` program. The gateway
+//! itself is in the crates below `src/`.
+
+mod chat_keys;
+mod chat_line;
+mod chat_screen;
+mod chat_view;
+pub mod cli;
+mod cli_app;
+mod cli_chat;
+mod cli_client;
+mod cli_config;
+mod cli_doctor;
+mod cli_load;
+mod cli_message;
+mod cli_serve;
+pub mod config;
+pub mod config_load;
+pub mod duration;
+mod files;
+mod first_run;
+mod log;
+pub mod node;
+mod terminal;
+mod tls;
+
+pub use files::FileError;
+pub use first_run::DataError;
+pub use tls::TlsError;

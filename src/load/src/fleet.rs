@@ -1,0 +1,288 @@
+//! The clients of a run: logs them in with bounded concurrency, passes on their events, says good-bye.
+//!
+//! One task per client, from its login to its end. Each client stands for a device of its own, so they share sockets
+//! but no TLS tickets: every login pays for a whole handshake.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nearport_client::{Client, Config, Event, FROM_NOW, Network, NetworkConfig};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::Error;
+use crate::latency::Latency;
+use crate::options::{Credentials, Options};
+use crate::progress::Progress;
+use crate::report::Connect;
+use crate::stop::Stop;
+
+/// How long the last acknowledgements of a client may take to reach the server's disk.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a scenario does with the events of its clients. Called from the clients' tasks: must not block.
+pub(crate) trait Listener: Send + Sync + 'static {
+    /// Client `index` has told something. The first `Connected` is the login.
+    fn event(&self, index: usize, event: Event);
+
+    /// Client `index` could not put its acknowledgements on the server's disk.
+    fn flush_failed(&self, index: usize, reason: String) {
+        let _ = (index, reason);
+    }
+}
+
+/// How clients leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    /// Not yet.
+    Stay,
+    /// At once.
+    Close,
+    /// After a round trip behind everything that the server has pushed, which shows late duplicates too, and which
+    /// puts the device's cursor on disk.
+    FlushAndClose,
+}
+
+/// Logged-in clients. Dropped, their tasks end and they say good-bye without waiting.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    tasks: JoinSet<()>,
+    farewell: watch::Sender<Farewell>,
+}
+
+/// How the logins went.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    /// By index; `None` for a client that could not log in.
+    pub(crate) clients: Vec<Option<Client>>,
+    pub(crate) latency: Latency,
+    /// From the first login begun to the last one finished.
+    pub(crate) took: Duration,
+    pub(crate) failed: u64,
+    pub(crate) first_failure: Option<String>,
+    /// Told to stop before the end.
+    pub(crate) interrupted: bool,
+}
+
+/// The name of the user of client `index`.
+pub(crate) fn user_name(index: usize) -> String {
+    format!("load-{index}")
+}
+
+/// What the tasks share.
+struct Common {
+    network: Network,
+    credentials: Arc<Credentials>,
+    login_timeout: Duration,
+    /// Logins, and later good-byes, under way.
+    gate: Semaphore,
+}
+
+/// The outcome of one login.
+type Outcome = (usize, Result<(Client, Duration), String>);
+
+impl Fleet {
+    /// Logs in all clients of `options`. Returns when each has succeeded or failed, or `stop` was asked for.
+    ///
+    /// # Errors
+    /// Sockets or certificates cannot be used.
+    pub(crate) async fn log_in(
+        options: &Options,
+        credentials: &Arc<Credentials>,
+        listener: &Arc<impl Listener>,
+        stop: &mut Stop,
+        progress: &Progress,
+    ) -> Result<(Self, Logins), Error> {
+        let common = Arc::new(Common {
+            network: network(options, credentials)?,
+            credentials: Arc::clone(credentials),
+            login_timeout: options.login_timeout,
+            gate: Semaphore::new(options.logins_max),
+        });
+        let count = options.connections as usize;
+        let (farewell, farewells) = watch::channel(Farewell::Stay);
+        let (outcomes, mut outcomes_in) = mpsc::channel(options.logins_max);
+        let mut tasks = JoinSet::new();
+        progress.begin("logins", count as u64);
+        let start = Instant::now();
+        for index in 0..count {
+            let (common, listener) = (Arc::clone(&common), Arc::clone(listener));
+            tasks.spawn(member(index, common, listener, outcomes.clone(), farewells.clone()));
+        }
+        drop(outcomes);
+        let mut logins = Logins::none(count);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.asked(1) => {
+                    logins.interrupted = true;
+                    break;
+                }
+                outcome = outcomes_in.recv() => match outcome {
+                    Some(outcome) => logins.take(outcome),
+                    None => break,
+                },
+            }
+            progress.advance();
+        }
+        logins.took = start.elapsed();
+        Ok((Self { tasks, farewell }, logins))
+    }
+
+    /// Lets all clients say good-bye; with `flush`, after a last round trip. Returns when all have, or at the second
+    /// wish to stop.
+    pub(crate) async fn close(mut self, flush: bool, stop: &mut Stop, progress: &Progress) {
+        progress.begin("good-byes", self.tasks.len() as u64);
+        let farewell = if flush { Farewell::FlushAndClose } else { Farewell::Close };
+        self.farewell.send_replace(farewell);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.asked(2) => return,
+                done = self.tasks.join_next() => match done {
+                    // A task that panicked has printed why, and its client's messages are missing in the books.
+                    Some(_) => progress.advance(),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+impl Logins {
+    fn none(count: usize) -> Self {
+        Self {
+            clients: std::iter::repeat_with(|| None).take(count).collect(),
+            latency: Latency::new(),
+            took: Duration::ZERO,
+            failed: 0,
+            first_failure: None,
+            interrupted: false,
+        }
+    }
+
+    fn take(&mut self, (index, result): Outcome) {
+        match result {
+            Ok((client, took)) => {
+                self.latency.record(took);
+                self.clients[index] = Some(client);
+            }
+            Err(reason) => {
+                self.failed += 1;
+                self.first_failure.get_or_insert(reason);
+            }
+        }
+    }
+
+    /// Clients that are in.
+    pub(crate) fn succeeded(&self) -> usize {
+        self.clients.iter().flatten().count()
+    }
+
+    /// All clients, if all are in.
+    ///
+    /// # Errors
+    /// [`Error::Login`], or [`Error::Interrupted`].
+    pub(crate) fn all(&self) -> Result<Vec<Client>, Error> {
+        if self.interrupted {
+            return Err(Error::Interrupted);
+        }
+        let clients: Vec<Client> = self.clients.iter().flatten().cloned().collect();
+        if clients.len() == self.clients.len() { Ok(clients) } else { Err(self.too_few()) }
+    }
+
+    /// The error that says how many are in and why one is not.
+    pub(crate) fn too_few(&self) -> Error {
+        Error::Login {
+            logged_in: self.succeeded(),
+            wanted: self.clients.len(),
+            first: self.first_failure.clone().unwrap_or_else(|| "a client's task ended".into()),
+        }
+    }
+
+    /// For the report.
+    pub(crate) fn connect(&self) -> Connect {
+        let succeeded = self.succeeded();
+        let quantiles = self.latency.quantiles();
+        let per_s =
+            (succeeded > 0).then(|| crate::report::rounded(succeeded as f64 / self.took.as_secs_f64()));
+        Connect { per_s, p50_ms: quantiles.p50, p99_ms: quantiles.p99 }
+    }
+}
+
+fn network(options: &Options, credentials: &Credentials) -> Result<Network, Error> {
+    let config = NetworkConfig::from_ca_pem(&credentials.ca_pem)?;
+    Ok(Network::new(NetworkConfig { sockets: options.sockets, resumption: false, ..config })?)
+}
+
+/// The life of one client.
+async fn member(
+    index: usize,
+    common: Arc<Common>,
+    listener: Arc<impl Listener>,
+    outcomes: mpsc::Sender<Outcome>,
+    mut farewells: watch::Receiver<Farewell>,
+) {
+    let outcome = log_in(index, &common).await;
+    let client = outcome.as_ref().ok().map(|(client, _)| client.clone());
+    // Without a reader the run is over already.
+    let sent = outcomes.send((index, outcome)).await;
+    drop(outcomes);
+    let (Some(client), Ok(())) = (client, sent) else { return };
+
+    let farewell = loop {
+        tokio::select! {
+            event = client.next_event() => match event {
+                Some(event) => listener.event(index, event),
+                None => return, // stopped for good; the event before has said why
+            },
+            farewell = farewells.wait_for(|farewell| *farewell != Farewell::Stay) => {
+                // The fleet is gone: there is nobody to flush for.
+                break farewell.map_or(Farewell::Close, |farewell| *farewell);
+            }
+        }
+    };
+    let _permit = common.gate.acquire().await;
+    if farewell == Farewell::FlushAndClose {
+        flush(index, &client, &*listener).await;
+    }
+    client.close().await;
+}
+
+async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), String> {
+    let _permit = common.gate.acquire().await;
+    let credentials = &common.credentials;
+    let user = user_name(index);
+    let usersig = (credentials.usersig)(&user);
+    let mut config =
+        Config::new(credentials.server, credentials.server_name.clone(), credentials.app, user, usersig);
+    config.device = "load".into();
+    config.client = concat!("nearport-load/", env!("CARGO_PKG_VERSION")).into();
+    // What earlier runs left in the user's log is not for this one.
+    config.cursor = Some(FROM_NOW);
+    let start = Instant::now();
+    let client = Client::connect(&common.network, config);
+    client.ready(common.login_timeout).await.map_err(|error| error.to_string())?;
+    Ok((client, start.elapsed()))
+}
+
+/// A round trip behind everything that was pushed, taking the events that come with it.
+async fn flush(index: usize, client: &Client, listener: &impl Listener) {
+    let flushed = tokio::time::timeout(FLUSH_TIMEOUT, client.flush());
+    tokio::pin!(flushed);
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = &mut flushed => break result,
+            Some(event) = client.next_event() => listener.event(index, event),
+        }
+    };
+    while let Some(event) = client.try_next_event() {
+        listener.event(index, event);
+    }
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => listener.flush_failed(index, error.to_string()),
+        Err(_) => listener.flush_failed(index, format!("no answer to the flush in {FLUSH_TIMEOUT:?}")),
+    }
+}

@@ -1,0 +1,69 @@
+//! The load tool: many clients against one server, and a report of what came of it.
+//!
+//! It is made from the SDK, so it measures what applications get: reconnects, retries and exactly-once display
+//! included. It keeps books of its own about every message and so checks the promise of the system while it
+//! measures: nothing acknowledged is lost, nothing is shown twice, nothing overtakes.
+//!
+//! - [`Scenario::Connect`]: logins per second.
+//! - [`Scenario::Idle`]: memory per session.
+//! - [`Scenario::Echo`]: the edge alone.
+//! - [`Scenario::Chat`]: durable messages between pairs of users.
+//!
+//! # Open loop
+//!
+//! Messages are due at times that are fixed before the run, at the asked rate, whether or not the server keeps up. Latency
+//! counts from the time at which a message was due. A stalled server shows up with the full length of its stall in
+//! every message that was due meanwhile; a closed loop would send less and call that fast (coordinated omission).
+//!
+//! # One thread
+//!
+//! All clients run on one thread, with a second one that keeps the time: server and load tool often share a small machine,
+//! and a load tool that spreads over all cores measures itself. `send_lag_ms` in the report says when that thread was
+//! the bottleneck.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+mod clock;
+mod error;
+mod fleet;
+mod latency;
+mod open_loop;
+mod options;
+mod pacer;
+mod payload;
+mod process;
+mod progress;
+mod report;
+mod scenario;
+mod schedule;
+mod stop;
+mod tally;
+
+pub use error::Error;
+pub use latency::Quantiles;
+pub use options::{Credentials, Options, Pattern, Scenario, Transport};
+pub use progress::Progress;
+pub use report::{Connect, ErrorCounts, Report, Server};
+
+/// Runs a scenario to its end and reports. Blocks the calling thread and runs its own single-threaded runtime on it:
+/// from async code call it on a blocking thread.
+///
+/// Ctrl-C ends the sending early and the report covers what was; a second Ctrl-C ends the waiting for messages
+/// that are still missing, which are then reported as such.
+///
+/// # Errors
+/// [`Error`], if there is nothing to report. A server that loses messages, or dies half-way, is a report, not an
+/// error: look at [`Report::is_clean`].
+pub fn run(options: &Options, credentials: Credentials, progress: &Progress) -> Result<Report, Error> {
+    options.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let result = runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        let stop = stop::Stop::on_ctrl_c(&mut tasks);
+        scenario::run(options, Arc::new(credentials), progress, stop).await
+    });
+    progress.finish();
+    result
+}

@@ -1,0 +1,188 @@
+//! What a run found, as JSON and as a table.
+
+use serde::Serialize;
+
+use crate::latency::Quantiles;
+use crate::options::{Options, Scenario, Transport};
+
+mod table;
+
+/// What a run found. `None` is null in JSON: not measured, or without meaning in this scenario.
+///
+/// Names and order of the first fields are a contract with scripts; fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What the clients did.
+    pub scenario: Scenario,
+    /// How they connected.
+    pub transport: Transport,
+    /// Clients that were asked for.
+    pub connections: u32,
+    /// Length of the measured window in seconds: of the logins in `connect`, else as asked for unless interrupted.
+    pub duration_s: f64,
+    /// Messages that were due, per second of the window.
+    pub offered_per_s: Option<f64>,
+    /// Acknowledged messages (`chat`), replies (`echo`) or logins (`connect`), per second of the window.
+    pub achieved_per_s: Option<f64>,
+    /// Messages, requests or logins that were begun, warm-up included.
+    pub sent: Option<u64>,
+    /// Those with an acknowledgement: for `chat` the message is on the server's disk.
+    pub acked: Option<u64>,
+    /// Messages that were shown at their receiver, each counted once.
+    pub delivered: Option<u64>,
+    /// Acknowledged and not shown when the run ended.
+    pub lost: Option<u64>,
+    /// Shown again.
+    pub duplicated: Option<u64>,
+    /// Shown behind a later message of the same sender.
+    pub reordered: Option<u64>,
+    /// Sum of [`Self::error_counts`].
+    pub errors: u64,
+    /// From the intended send time to the display at the receiver (`chat`), to the reply (`echo`); length of a login
+    /// (`connect`).
+    pub latency_ms: Quantiles,
+    /// The logins.
+    pub connect: Connect,
+    /// The server's process.
+    pub server: Server,
+    /// What the program was built from.
+    pub commit: Option<String>,
+    /// Processors that this process may use.
+    pub cores: Option<usize>,
+    /// From the intended send time to the acknowledgement (`chat`).
+    pub ack_ms: Quantiles,
+    /// From the intended send time to the moment at which the client had the message: how late the load tool itself
+    /// was. Latencies include it.
+    pub send_lag_ms: Quantiles,
+    /// Length of a message's text.
+    pub message_bytes: Option<usize>,
+    /// Sending before the window, in seconds.
+    pub warmup_s: f64,
+    /// Logins after a lost connection.
+    pub reconnects: u64,
+    /// Messages at these users that are not of this run.
+    pub foreign: u64,
+    /// Ended early by the user.
+    pub interrupted: bool,
+    /// What went wrong, by kind.
+    pub error_counts: ErrorCounts,
+    /// The first of the errors that had words.
+    pub first_error: Option<String>,
+}
+
+/// Logins.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Connect {
+    /// Logins per second, from the first begun to the last finished.
+    pub per_s: Option<f64>,
+    /// Median of a login: transport, TLS, UserSig, welcome.
+    pub p50_ms: Option<f64>,
+    /// 99 % of the logins.
+    pub p99_ms: Option<f64>,
+}
+
+/// The server's process, if its id was given and it lived through the window.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Server {
+    /// CPU time in the window, all threads, in seconds.
+    pub cpu_s: Option<f64>,
+    /// The same per message, request or login that was acknowledged in the window, in microseconds.
+    pub cpu_us_per_op: Option<f64>,
+    /// Resident memory at the end of the window, all clients still logged in.
+    pub rss_bytes: Option<u64>,
+    /// What `idle` adds to it per logged-in client: from before the first login to the end of the window.
+    pub rss_bytes_per_conn: Option<u64>,
+    /// Resident memory before the first login.
+    pub rss_before_bytes: Option<u64>,
+}
+
+/// What went wrong, by kind. A message is in at most one of the first three, and in none if it was shown after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ErrorCounts {
+    /// Messages that the client never took, because its outbox stayed full.
+    pub never_sent: u64,
+    /// Messages or requests that were refused or given up.
+    pub failed: u64,
+    /// Messages without an answer at the end.
+    pub unanswered: u64,
+    /// Deliveries and answers that belong to nothing: damaged, at the wrong user, never sent.
+    pub unexpected: u64,
+    /// Clients that could not log in.
+    pub logins: u64,
+    /// Sessions that ended for good; in `idle` every session that was lost.
+    pub sessions: u64,
+    /// Clients whose last acknowledgements did not reach the server's disk.
+    pub flushes: u64,
+}
+
+impl ErrorCounts {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { never_sent, failed, unanswered, unexpected, logins, sessions, flushes } = *self;
+        never_sent + failed + unanswered + unexpected + logins + sessions + flushes
+    }
+}
+
+impl Report {
+    /// A report of nothing yet.
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            scenario: options.scenario,
+            transport: options.transport,
+            connections: options.connections,
+            duration_s: 0.0,
+            offered_per_s: None,
+            achieved_per_s: None,
+            sent: None,
+            acked: None,
+            delivered: None,
+            lost: None,
+            duplicated: None,
+            reordered: None,
+            errors: 0,
+            latency_ms: Quantiles::default(),
+            connect: Connect::default(),
+            server: Server::default(),
+            commit: options.commit.clone(),
+            cores: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
+            ack_ms: Quantiles::default(),
+            send_lag_ms: Quantiles::default(),
+            message_bytes: None,
+            warmup_s: 0.0,
+            reconnects: 0,
+            foreign: 0,
+            interrupted: false,
+            error_counts: ErrorCounts::default(),
+            first_error: None,
+        }
+    }
+
+    /// One JSON object, on one line, without a line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a struct of numbers and strings is always JSON")
+    }
+
+    /// For people: a few aligned lines, ending with a line end.
+    #[must_use]
+    pub fn table(&self) -> String {
+        table::render(self)
+    }
+
+    /// Whether nothing was lost, duplicated, reordered or failed. A program that checks a server exits with it.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let faults = [self.lost, self.duplicated, self.reordered];
+        self.errors == 0 && faults.into_iter().flatten().all(|count| count == 0)
+    }
+}
+
+/// Three decimals: what a measurement is worth, and short in JSON.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use crate::latency::Quantiles;
+use crate::report::Report;
+
+/// Lines of a name and what there is to say; lines with nothing to say are left out.
+pub(super) fn render(report: &Report) -> String {
+    let lines = [
+        ("run", Some(run(report))),
+        ("logins", logins(report)),
+        ("rate", rate(report)),
+        ("messages", messages(report)),
+        ("faults", Some(faults(report))),
+        ("errors", errors(report)),
+        ("latency", quantiles(&report.latency_ms)),
+        ("acknowledged", quantiles(&report.ack_ms)),
+        ("send lag", quantiles(&report.send_lag_ms)),
+        ("server", server(report)),
+    ];
+    let mut out = String::new();
+    for (name, text) in lines {
+        if let Some(text) = text {
+            writeln!(out, "{name:<14}{text}").expect("writing to a string cannot fail");
+        }
+    }
+    out
+}
+
+fn run(report: &Report) -> String {
+    let mut text = format!(
+        "{} over {}, {} connections, {:.1} s",
+        report.scenario,
+        report.transport,
+        grouped(report.connections.into()),
+        report.duration_s
+    );
+    if report.warmup_s > 0.0 {
+        let _ = write!(text, " after {:.1} s of warm-up", report.warmup_s);
+    }
+    if let Some(bytes) = report.message_bytes {
+        let _ = write!(text, ", {bytes}-byte messages");
+    }
+    if report.interrupted {
+        text.push_str(", interrupted");
+    }
+    text
+}
+
+fn logins(report: &Report) -> Option<String> {
+    let connect = &report.connect;
+    let per_s = connect.per_s?;
+    Some(format!("{}/s   p50 {}   p99 {}", decimal(per_s), millis(connect.p50_ms), millis(connect.p99_ms)))
+}
+
+fn rate(report: &Report) -> Option<String> {
+    let (offered, achieved) = (report.offered_per_s?, report.achieved_per_s?);
+    Some(format!("offered {}/s   achieved {}/s", decimal(offered), decimal(achieved)))
+}
+
+fn messages(report: &Report) -> Option<String> {
+    let counts = [("sent", report.sent), ("acknowledged", report.acked), ("delivered", report.delivered)];
+    let known: Vec<String> =
+        counts.into_iter().filter_map(|(name, count)| Some(format!("{name} {}", grouped(count?)))).collect();
+    (!known.is_empty()).then(|| known.join("   "))
+}
+
+fn faults(report: &Report) -> String {
+    let counts = [
+        ("lost", report.lost),
+        ("duplicated", report.duplicated),
+        ("reordered", report.reordered),
+        ("errors", Some(report.errors)),
+        ("reconnects", Some(report.reconnects)),
+    ];
+    let known = counts.into_iter().filter_map(|(name, count)| Some(format!("{name} {}", grouped(count?))));
+    known.collect::<Vec<_>>().join("   ")
+}
+
+fn errors(report: &Report) -> Option<String> {
+    let counts = &report.error_counts;
+    let kinds = [
+        ("never sent", counts.never_sent),
+        ("failed", counts.failed),
+        ("unanswered", counts.unanswered),
+        ("unexpected", counts.unexpected),
+        ("logins", counts.logins),
+        ("sessions", counts.sessions),
+        ("flushes", counts.flushes),
+    ];
+    let mut text: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name} {}", grouped(count)))
+        .collect();
+    text.extend(report.first_error.as_ref().map(|first| format!("first: {first}")));
+    (!text.is_empty()).then(|| text.join("   "))
+}
+
+fn quantiles(quantiles: &Quantiles) -> Option<String> {
+    quantiles.p50?;
+    Some(format!(
+        "p50 {}   p90 {}   p99 {}   p99.9 {}   max {}",
+        millis(quantiles.p50),
+        millis(quantiles.p90),
+        millis(quantiles.p99),
+        millis(quantiles.p999),
+        millis(quantiles.max)
+    ))
+}
+
+fn server(report: &Report) -> Option<String> {
+    let server = &report.server;
+    let parts = [
+        server.cpu_s.map(|seconds| format!("cpu {seconds:.2} s")),
+        server.cpu_us_per_op.map(|us| format!("{us:.1} µs per operation")),
+        server.rss_bytes.map(|bytes| format!("memory {:.1} MiB", bytes as f64 / f64::from(1 << 20))),
+        server.rss_bytes_per_conn.map(|bytes| format!("{} bytes per connection", grouped(bytes))),
+    ];
+    let known: Vec<String> = parts.into_iter().flatten().collect();
+    (!known.is_empty()).then(|| known.join("   "))
+}
+
+fn millis(value: Option<f64>) -> String {
+    match value {
+        Some(ms) if ms < 10.0 => format!("{ms:.2} ms"),
+        Some(ms) if ms < 1_000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.1} s", ms / 1e3),
+        None => "-".into(),
+    }
+}
+
+/// A rate without false precision.
+fn decimal(value: f64) -> String {
+    if value < 100.0 { format!("{value:.1}") } else { grouped_f64(value) }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is not negative; casts saturate"
+)]
+fn grouped_f64(value: f64) -> String {
+    grouped(value.round() as u64)
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        let cases =
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678"), (100_000, "100,000")];
+        for (value, want) in cases {
+            assert_eq!(grouped(value), want);
+        }
+        assert_eq!(millis(Some(0.5)), "0.50 ms");
+        assert_eq!(millis(Some(250.4)), "250 ms");
+        assert_eq!(millis(Some(61_000.0)), "61.0 s");
+        assert_eq!(decimal(1999.9), "2,000");
+        assert_eq!(decimal(0.5), "0.5");
+    }
+}

@@ -1,0 +1,85 @@
+//! The scenarios, and what they have in common.
+
+use std::sync::Arc;
+
+use crate::Error;
+use crate::clock::Clock;
+use crate::fleet::Logins;
+use crate::open_loop::{OpenLoop, Window};
+use crate::options::{Credentials, Options, Scenario};
+use crate::process::Process;
+use crate::progress::Progress;
+use crate::report::{Report, Server, rounded};
+use crate::stop::Stop;
+
+mod books;
+mod chat;
+mod echo;
+mod silent;
+
+/// What every scenario needs.
+struct Run<'a> {
+    options: &'a Options,
+    credentials: Arc<Credentials>,
+    progress: &'a Progress,
+    stop: Stop,
+    clock: Clock,
+    process: Option<Process>,
+    /// Memory of the server before the first login.
+    rss_before: Option<u64>,
+}
+
+pub(crate) async fn run(
+    options: &Options,
+    credentials: Arc<Credentials>,
+    progress: &Progress,
+    stop: Stop,
+) -> Result<Report, Error> {
+    let process = options.server_pid.map(Process::open).transpose()?;
+    let rss_before = process.and_then(|process| process.rss_bytes());
+    let run = Run { options, credentials, progress, stop, clock: Clock::start(), process, rss_before };
+    match options.scenario {
+        Scenario::Connect | Scenario::Idle => silent::run(run).await,
+        Scenario::Echo => echo::run(run).await,
+        Scenario::Chat => chat::run(run).await,
+    }
+}
+
+impl<'a> Run<'a> {
+    fn open_loop(&self) -> OpenLoop<'a> {
+        OpenLoop { options: self.options, clock: self.clock, process: self.process, progress: self.progress }
+    }
+
+    fn rss_bytes(&self) -> Option<u64> {
+        self.process.and_then(|process| process.rss_bytes())
+    }
+
+    /// The report of an open loop, without what the scenario itself counts.
+    fn report(&self, logins: &Logins, window: &Window) -> Report {
+        let seconds = window.length.as_secs_f64();
+        let per_s = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
+        Report {
+            duration_s: rounded(seconds),
+            offered_per_s: per_s(window.offered),
+            achieved_per_s: per_s(window.done),
+            connect: logins.connect(),
+            server: self.server(window),
+            message_bytes: Some(self.options.text_bytes()),
+            warmup_s: rounded(self.options.warmup.as_secs_f64()),
+            interrupted: window.interrupted,
+            ..Report::new(self.options)
+        }
+    }
+
+    /// Call it while the clients are still logged in.
+    fn server(&self, window: &Window) -> Server {
+        let cpu_us = window.cpu.map(|cpu| cpu.as_secs_f64() * 1e6);
+        Server {
+            cpu_s: window.cpu.map(|cpu| rounded(cpu.as_secs_f64())),
+            cpu_us_per_op: cpu_us.filter(|_| window.done > 0).map(|us| rounded(us / window.done as f64)),
+            rss_bytes: self.rss_bytes(),
+            rss_bytes_per_conn: None,
+            rss_before_bytes: self.rss_before,
+        }
+    }
+}

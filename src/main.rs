@@ -1,0 +1,7 @@
+//! The `nearport` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nearport::cli::main()
+}

@@ -1,0 +1,269 @@
+//! The server's end of a session.
+//!
+//! ```text
+//!            HELLO             accept
+//!  Hello ───────────► Opening ────────► Live ──► (closed)
+//!    │ other frame       │ any but PING    │ CLOSE, broken rule, silence
+//!    └──► OUT_OF_TURN    └──► OUT_OF_TURN  └──► its close code
+//! ```
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use nearport_wire::body;
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into};
+use prost::Message as _;
+
+use crate::{Closing, Outbox};
+
+/// Bounds of a server session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Largest frame body that a client may send.
+    pub frame: Limits,
+    /// Time for the hello after the transport is up, and for the rest of a frame after its first byte.
+    pub frame_timeout: Duration,
+    /// Silence after which a client counts as gone. Three heartbeats: two may be lost.
+    pub idle_timeout: Duration,
+    /// Requests without an answer; one more closes the session. A client that waits for replies never sees it.
+    pub requests_max: u32,
+    /// Bytes waiting for a slow reader, above which pushes are dropped and the session is marked behind. Replies
+    /// are bounded by `requests_max` instead.
+    pub push_bytes_max: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            frame: Limits::default(),
+            frame_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            requests_max: 256,
+            push_bytes_max: 64 * 1024,
+        }
+    }
+}
+
+/// What the edge has to do for a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the backend about this hello.
+    Open(Bytes),
+    /// Forward this request.
+    Request(Frame),
+    /// Forward this cumulative acknowledgement.
+    Ack(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Hello,
+    Opening,
+    Live,
+    Closed,
+}
+
+/// One session at the edge. See the module documentation for its states.
+#[derive(Debug)]
+pub struct Server {
+    decoder: Decoder,
+    outbox: Outbox,
+    state: State,
+    /// Pushes were dropped; the client is told once there is room.
+    behind: bool,
+    requests: u32,
+    /// When the half frame, the hello or the silence runs out.
+    deadline: Instant,
+}
+
+impl Server {
+    /// A session whose transport has just come up.
+    #[must_use]
+    pub fn new(limits: &ServerLimits, now: Instant) -> Self {
+        Self {
+            decoder: Decoder::new(limits.frame),
+            outbox: Outbox::default(),
+            state: State::Hello,
+            behind: false,
+            requests: 0,
+            deadline: now + limits.frame_timeout,
+        }
+    }
+
+    /// Whether the hello was accepted and the session has not ended.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
+
+    /// Whether the backend knows the session: a hello went up.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        matches!(self.state, State::Opening | State::Live)
+    }
+
+    /// Takes bytes of the stream. Call [`Self::poll_action`] until `None` before the next.
+    pub fn handle_bytes(&mut self, chunk: Bytes) {
+        self.decoder.feed(chunk);
+    }
+
+    /// The next thing to do, or `None` if more bytes are needed.
+    ///
+    /// # Errors
+    /// [`Closing`] if the client broke a rule or said good-bye: write what [`Self::close`] gives and end the
+    /// transport with the code.
+    pub fn poll_action(&mut self, limits: &ServerLimits, now: Instant) -> Result<Option<Action>, Closing> {
+        loop {
+            let frame = match self.decoder.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    if self.decoder.is_mid_frame() {
+                        // The first byte of a frame starts the clock; more of it does not.
+                        self.deadline = self.deadline.min(now + limits.frame_timeout);
+                    }
+                    return Ok(None);
+                }
+                Err(error @ FrameError::TooLong { .. }) => {
+                    return Err(Closing::new(CloseCode::FRAME_TOO_LONG, error.to_string()));
+                }
+                Err(error @ FrameError::Lane(_)) => {
+                    return Err(Closing::new(CloseCode::BAD_FRAME, error.to_string()));
+                }
+            };
+            self.deadline = now + limits.idle_timeout;
+            if let Some(action) = self.handle_frame(frame, limits)? {
+                return Ok(Some(action));
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: Frame, limits: &ServerLimits) -> Result<Option<Action>, Closing> {
+        match (self.state, frame.kind) {
+            (State::Closed, _) => Ok(None),
+            (_, Kind::CLOSE) => Err(Closing::new(CloseCode::BYE, "client said good-bye")),
+            (State::Hello, Kind::HELLO) => {
+                self.state = State::Opening;
+                Ok(Some(Action::Open(frame.body)))
+            }
+            (State::Hello, kind) => Err(out_of_turn(kind, "before the hello")),
+            (_, Kind::HELLO) => Err(out_of_turn(frame.kind, "after the hello")),
+            (_, Kind::PING) => {
+                self.write(frame.lane, Kind::PONG, frame.id, &[]);
+                Ok(None)
+            }
+            (State::Opening, kind) => Err(out_of_turn(kind, "before the welcome")),
+            (State::Live, Kind::PONG) => Ok(None),
+            (State::Live, Kind::ACK) => Ok(Some(Action::Ack(frame.id))),
+            (State::Live, kind) if kind.is_request() => {
+                self.requests += 1;
+                if self.requests > limits.requests_max {
+                    let reason = format!("more than {} requests without an answer", limits.requests_max);
+                    return Err(Closing::new(CloseCode::TOO_MANY_REQUESTS, reason));
+                }
+                Ok(Some(Action::Request(frame)))
+            }
+            (State::Live, kind) => {
+                let reason = format!("frame kind {:#04x} is not for a client to send", kind.0);
+                Err(Closing::new(CloseCode::BAD_KIND, reason))
+            }
+        }
+    }
+
+    /// The backend accepted: writes the welcome.
+    pub fn accept(&mut self, welcome: &[u8]) {
+        if self.state == State::Opening {
+            self.state = State::Live;
+            self.write(Lane::Control, Kind::WELCOME, 0, welcome);
+        }
+    }
+
+    /// Writes the answer to a request.
+    pub fn reply(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
+        if self.state == State::Live {
+            self.requests = self.requests.saturating_sub(1);
+            self.write(lane, kind, id, body);
+        }
+    }
+
+    /// Writes an already encoded push, shared with other sessions, or drops it: in front of the welcome, and when
+    /// too much waits already. A dropped push marks the session behind. Returns whether it was taken.
+    pub fn push(&mut self, frame: &Bytes, limits: &ServerLimits) -> bool {
+        let room = self.outbox.bytes() + frame.len() <= limits.push_bytes_max;
+        let taken = self.state == State::Live && room && !self.behind;
+        if taken {
+            self.outbox.push(frame.clone());
+        } else {
+            self.behind = true;
+        }
+        taken
+    }
+
+    /// Pushes were lost before they came here; the client is told with the next output.
+    pub fn mark_behind(&mut self) {
+        self.behind = true;
+    }
+
+    /// Asks the client to leave, `slot` from now.
+    pub fn go_away(&mut self, reason: CloseCode, slot: Duration) {
+        let slot_ms = u32::try_from(slot.as_millis()).unwrap_or(u32::MAX);
+        let body = body::GoAway { reason: reason.0, slot_ms }.encode_to_vec();
+        self.write(Lane::Control, Kind::GO_AWAY, 0, &body);
+    }
+
+    /// Ends the session: the last frame is CLOSE. Nothing is written after it.
+    pub fn close(&mut self, closing: &Closing, retry_after: Duration) {
+        if self.state != State::Closed {
+            let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+            let body = body::Close { code: closing.code.0, reason: closing.reason.clone(), retry_after_ms };
+            self.write(Lane::Control, Kind::CLOSE, 0, &body.encode_to_vec());
+            self.state = State::Closed;
+        }
+    }
+
+    /// What waits to be written. A session that is behind and has drained is told so here, once.
+    pub fn poll_output(&mut self) -> &mut Outbox {
+        if self.behind && self.state == State::Live && self.outbox.is_empty() {
+            self.behind = false;
+            self.write(Lane::Control, Kind::BEHIND, 0, &[]);
+        }
+        &mut self.outbox
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called, at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (self.state != State::Closed).then_some(self.deadline)
+    }
+
+    /// Checks the deadline.
+    ///
+    /// # Errors
+    /// [`Closing`] with TIMEOUT for half a frame or a missing hello, LOST for silence.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Closing> {
+        if self.state == State::Closed || now < self.deadline {
+            return Ok(());
+        }
+        Err(if self.state == State::Hello {
+            Closing::new(CloseCode::TIMEOUT, "no hello in time")
+        } else if self.decoder.is_mid_frame() {
+            Closing::new(CloseCode::TIMEOUT, "half a frame and then silence")
+        } else {
+            Closing::new(CloseCode::LOST, "no frame for too long, not even a ping")
+        })
+    }
+
+    fn write(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
+        let mut frame = BytesMut::new();
+        encode_into(lane, kind, id, body, &mut frame);
+        self.outbox.push(frame.freeze());
+    }
+}
+
+fn out_of_turn(kind: Kind, when: &str) -> Closing {
+    Closing::new(CloseCode::OUT_OF_TURN, format!("frame kind {:#04x} {when}", kind.0))
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

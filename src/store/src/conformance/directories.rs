@@ -1,0 +1,93 @@
+//! The suite of the trait `Directory`.
+
+use nearport_chat::directory::{Account, App, Directory, DirectoryError};
+use nearport_chat::key::{AppId, UserKey};
+
+/// Runs every check of the trait `Directory`.
+///
+/// # Panics
+/// When the engine breaks a guarantee.
+pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
+    apps_come_back_by_id(&*make());
+    an_app_id_is_taken_once(&*make());
+    accounts_come_in_the_order_asked(&*make());
+    a_registered_account_stays_as_it_is(&*make());
+    valid_from_moves_forward(&*make());
+}
+
+fn app(id: u32) -> App {
+    App {
+        id: AppId(id),
+        name: format!("app {id} ünïcode"),
+        secret: Some("5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e".to_owned()),
+        public_key_pem: None,
+        admins: vec!["root".to_owned(), "administrator".to_owned()],
+        disabled: false,
+        created_ms: 1_700_000_000_123,
+    }
+}
+
+fn account(app: u32, name: &str, created_ms: u64) -> Account {
+    let key = UserKey::new(AppId(app), name).expect("a good name");
+    Account { key, created_ms, valid_from_s: 0 }
+}
+
+fn get(directory: &dyn Directory, key: &UserKey) -> Option<Account> {
+    directory.accounts(std::slice::from_ref(key)).expect("reads").remove(0)
+}
+
+fn apps_come_back_by_id(directory: &dyn Directory) {
+    assert!(directory.apps().expect("reads").is_empty());
+    let plain = App {
+        secret: None,
+        public_key_pem: Some("-----BEGIN PUBLIC KEY-----\n".to_owned()),
+        admins: Vec::new(),
+        disabled: true,
+        ..app(7)
+    };
+    // The largest id shows whether a column is wide enough.
+    for app in [app(u32::MAX), plain.clone(), app(1)] {
+        directory.create_app(&app).expect("creates");
+    }
+    assert!(directory.apps().expect("reads") == [app(1), plain, app(u32::MAX)], "not what was created");
+}
+
+fn an_app_id_is_taken_once(directory: &dyn Directory) {
+    directory.create_app(&app(1)).expect("creates");
+    let other = App { name: "other".to_owned(), admins: vec!["mallory".to_owned()], ..app(1) };
+    assert!(matches!(directory.create_app(&other), Err(DirectoryError::AppExists(1))));
+    assert!(directory.apps().expect("reads") == [app(1)], "the first one changed");
+}
+
+fn accounts_come_in_the_order_asked(directory: &dyn Directory) {
+    let (alice, bob, other) = (account(1, "alice", 5), account(1, "Bob", 6), account(2, "alice", 7));
+    directory.register(&[bob.clone(), alice.clone(), other.clone()]).expect("registers");
+    let nobody = account(1, "bob", 0).key;
+    let keys = [alice.key.clone(), nobody, bob.key.clone(), other.key.clone(), alice.key.clone()];
+    let found = directory.accounts(&keys).expect("reads");
+    assert_eq!(found, [Some(alice.clone()), None, Some(bob), Some(other), Some(alice)]);
+    assert_eq!(directory.accounts(&[]).expect("reads"), []);
+}
+
+fn a_registered_account_stays_as_it_is(directory: &dyn Directory) {
+    let first = account(1, "alice", 5);
+    directory.register(std::slice::from_ref(&first)).expect("registers");
+    let late = account(1, "carol", 9);
+    directory.register(&[account(1, "alice", 9), late.clone(), late.clone()]).expect("registers");
+    assert_eq!(get(directory, &first.key), Some(first));
+    assert_eq!(get(directory, &late.key), Some(late));
+    directory.register(&[]).expect("nothing to do");
+}
+
+fn valid_from_moves_forward(directory: &dyn Directory) {
+    let alice = account(1, "alice", 5);
+    directory.register(&[alice.clone(), account(1, "bob", 5)]).expect("registers");
+    for (unix_s, expected) in [(100, 100), (50, 100), (200, 200)] {
+        directory.set_valid_from(&alice.key, unix_s).expect("sets");
+        assert_eq!(get(directory, &alice.key).map(|account| account.valid_from_s), Some(expected));
+    }
+    assert_eq!(get(directory, &account(1, "bob", 5).key).map(|account| account.valid_from_s), Some(0));
+    let nobody = account(1, "nobody", 0).key;
+    directory.set_valid_from(&nobody, 100).expect("does nothing");
+    assert_eq!(get(directory, &nobody), None);
+}

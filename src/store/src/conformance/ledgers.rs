@@ -1,0 +1,250 @@
+//! The suite of the trait `Ledger`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::ledger::{
+    Append, Appended, Batch, CursorMove, CursorName, Entry, IdemKey, Ledger, PageLimit, Range,
+};
+
+const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+
+/// Runs every check of the trait `Ledger`.
+///
+/// # Panics
+/// When the engine breaks a guarantee.
+pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
+    unknown_names_are_empty(&*make());
+    numbers_start_at_one_without_holes(&*make());
+    a_group_message_has_no_log_entry(&*make());
+    a_known_key_returns_the_first_message(&*make());
+    a_key_twice_in_one_batch_is_one_message(&*make());
+    a_key_belongs_to_its_sender(&*make());
+    pages_go_both_ways(&*make());
+    a_page_holds_one_entry_whatever_its_size(&*make());
+    logs_return_their_messages(&*make());
+    cursors_only_move_forward(&*make());
+    similar_names_stay_apart(&*make());
+    nothing_to_write_is_fine(&*make());
+    readers_see_whole_commits_in_order(&*make());
+}
+
+fn user(name: &str) -> UserKey {
+    UserKey::new(AppId(1), name).expect("a good name")
+}
+
+/// A message of the pair `from`, `to`; `id` becomes the client's message id.
+fn pair_message(from: &str, to: &str, id: u32, body: &str) -> Append {
+    let (from, to) = (user(from), user(to));
+    let mut client_msg_id = [0; 16];
+    client_msg_id[..4].copy_from_slice(&id.to_be_bytes());
+    Append {
+        conv: ConvKey::pair(&from, &to),
+        logs: if from == to { vec![from.clone()] } else { vec![from.clone(), to] },
+        idem: IdemKey { sender: from, client_msg_id },
+        time_ms: 1_000 + u64::from(id),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+fn commit(ledger: &dyn Ledger, appends: Vec<Append>) -> Vec<Appended> {
+    ledger.commit(&Batch { appends, cursors: Vec::new() }).expect("commits")
+}
+
+fn read(ledger: &dyn Ledger, conv: &ConvKey, range: Range, limit: PageLimit) -> Vec<Entry> {
+    ledger.read(conv, range, limit).expect("reads")
+}
+
+fn seqs(ledger: &dyn Ledger, conv: &ConvKey, range: Range, entries: usize) -> Vec<u64> {
+    read(ledger, conv, range, PageLimit { entries, ..ALL }).iter().map(|entry| entry.seq).collect()
+}
+
+fn unknown_names_are_empty(ledger: &dyn Ledger) {
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    assert_eq!(ledger.head(&conv).expect("reads"), 0);
+    assert_eq!(ledger.log_head(&user("alice")).expect("reads"), 0);
+    assert_eq!(read(ledger, &conv, Range::After(0), ALL), []);
+    assert_eq!(read(ledger, &conv, Range::Before(u64::MAX), ALL), []);
+    assert_eq!(ledger.read_log(&user("alice"), 0, ALL).expect("reads"), []);
+    assert_eq!(ledger.cursor(&user("alice"), &CursorName::Read(conv)).expect("reads"), None);
+    ledger.writable().expect("takes writes");
+}
+
+fn numbers_start_at_one_without_holes(ledger: &dyn Ledger) {
+    let first =
+        commit(ledger, vec![pair_message("alice", "bob", 1, "1"), pair_message("bob", "alice", 2, "2")]);
+    let rest =
+        commit(ledger, vec![pair_message("alice", "carol", 3, "3"), pair_message("alice", "bob", 4, "4")]);
+    let numbers = |outcomes: &[Appended]| -> Vec<_> {
+        outcomes.iter().map(|outcome| (outcome.seq, outcome.positions.clone(), outcome.duplicate)).collect()
+    };
+    // Positions stand in the order of the logs given: sender, then recipient.
+    assert_eq!(numbers(&first), [(1, vec![1, 1], false), (2, vec![2, 2], false)]);
+    assert_eq!(numbers(&rest), [(1, vec![3, 1], false), (3, vec![4, 3], false)]);
+    assert_eq!(first[0].time_ms, 1_001);
+    assert_eq!(ledger.head(&ConvKey::pair(&user("bob"), &user("alice"))).expect("reads"), 3);
+    assert_eq!(ledger.log_head(&user("alice")).expect("reads"), 4);
+    assert_eq!(ledger.log_head(&user("carol")).expect("reads"), 1);
+}
+
+fn a_group_message_has_no_log_entry(ledger: &dyn Ledger) {
+    let conv = ConvKey::group(AppId(1), "@TGS#1").expect("a good id");
+    let message =
+        Append { conv: conv.clone(), logs: Vec::new(), ..pair_message("alice", "bob", 1, "to the group") };
+    assert_eq!(commit(ledger, vec![message])[0].positions, [0u64; 0]);
+    assert_eq!(ledger.head(&conv).expect("reads"), 1);
+    assert_eq!(ledger.log_head(&user("alice")).expect("reads"), 0);
+    let note = commit(ledger, vec![pair_message("alice", "alice", 2, "a note to oneself")]);
+    assert_eq!(note[0].positions, [1]);
+}
+
+fn a_known_key_returns_the_first_message(ledger: &dyn Ledger) {
+    commit(ledger, vec![pair_message("alice", "bob", 1, "one"), pair_message("alice", "bob", 2, "two")]);
+    let again = Append { time_ms: 9_999, ..pair_message("alice", "bob", 2, "changed") };
+    let outcomes = commit(ledger, vec![pair_message("alice", "bob", 3, "three"), again]);
+    assert_eq!(outcomes[1], Appended { seq: 2, time_ms: 1_002, positions: Vec::new(), duplicate: true });
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    let bodies = read(ledger, &conv, Range::After(0), ALL);
+    let bodies: Vec<_> = bodies.iter().map(|entry| &entry.body[..]).collect();
+    assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
+    assert_eq!(ledger.log_head(&user("bob")).expect("reads"), 3);
+}
+
+fn a_key_twice_in_one_batch_is_one_message(ledger: &dyn Ledger) {
+    let later = Append { time_ms: 9_999, ..pair_message("alice", "bob", 1, "changed") };
+    let outcomes = commit(ledger, vec![pair_message("alice", "bob", 1, "one"), later]);
+    assert_eq!(outcomes[0].positions, [1, 1]);
+    assert_eq!(outcomes[1], Appended { seq: 1, time_ms: 1_001, positions: Vec::new(), duplicate: true });
+    assert_eq!(ledger.log_head(&user("alice")).expect("reads"), 1);
+}
+
+fn a_key_belongs_to_its_sender(ledger: &dyn Ledger) {
+    let outcomes =
+        commit(ledger, vec![pair_message("alice", "bob", 1, "one"), pair_message("bob", "alice", 1, "one")]);
+    assert_eq!(outcomes.iter().map(|outcome| outcome.duplicate).collect::<Vec<_>>(), [false, false]);
+}
+
+fn pages_go_both_ways(ledger: &dyn Ledger) {
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    commit(ledger, (1..=10).map(|id| pair_message("alice", "bob", id, "text")).collect());
+    assert_eq!(seqs(ledger, &conv, Range::After(0), 3), [1, 2, 3]);
+    assert_eq!(seqs(ledger, &conv, Range::After(8), 3), [9, 10]);
+    assert_eq!(seqs(ledger, &conv, Range::After(10), 3), [0u64; 0]);
+    assert_eq!(seqs(ledger, &conv, Range::After(u64::MAX), 3), [0u64; 0]);
+    assert_eq!(seqs(ledger, &conv, Range::Before(u64::MAX), 3), [10, 9, 8]);
+    assert_eq!(seqs(ledger, &conv, Range::Before(3), 3), [2, 1]);
+    assert_eq!(seqs(ledger, &conv, Range::Before(1), 3), [0u64; 0]);
+    assert_eq!(seqs(ledger, &conv, Range::Before(0), 3), [0u64; 0]);
+}
+
+fn a_page_holds_one_entry_whatever_its_size(ledger: &dyn Ledger) {
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    commit(ledger, (1..=4).map(|id| pair_message("alice", "bob", id, "0123456789")).collect());
+    for (bytes, entries) in [(0, 1), (1, 1), (10, 1), (11, 2), (20, 2), (1_000, 4)] {
+        let limit = PageLimit { entries: 100, bytes };
+        assert_eq!(read(ledger, &conv, Range::After(0), limit).len(), entries, "{bytes} bytes");
+        assert_eq!(ledger.read_log(&user("bob"), 0, limit).expect("reads").len(), entries, "{bytes} bytes");
+    }
+    let none = PageLimit { entries: 0, bytes: usize::MAX };
+    assert_eq!(read(ledger, &conv, Range::Before(u64::MAX), none).len(), 1);
+}
+
+fn logs_return_their_messages(ledger: &dyn Ledger) {
+    commit(
+        ledger,
+        vec![
+            pair_message("alice", "bob", 1, "one"),
+            pair_message("carol", "bob", 1, "two"),
+            pair_message("bob", "alice", 1, "three"),
+        ],
+    );
+    let log = ledger.read_log(&user("bob"), 1, ALL).expect("reads");
+    let seen: Vec<_> = log.iter().map(|item| (item.position, item.entry.seq, &item.entry.body[..])).collect();
+    assert_eq!(seen, [(2, 1, &b"two"[..]), (3, 2, b"three")]);
+    assert_eq!(log[0].conv, ConvKey::pair(&user("bob"), &user("carol")));
+    assert_eq!(log[0].entry.time_ms, 1_001);
+    assert_eq!(ledger.read_log(&user("bob"), u64::MAX, ALL).expect("reads"), []);
+}
+
+fn cursors_only_move_forward(ledger: &dyn Ledger) {
+    let alice = user("alice");
+    let phone = CursorName::Device("phone".into());
+    let read = CursorName::Read(ConvKey::pair(&alice, &user("bob")));
+    let moves = |positions: &[u64], name: &CursorName| {
+        let of = |position: &u64| CursorMove { user: alice.clone(), name: name.clone(), position: *position };
+        Batch { appends: Vec::new(), cursors: positions.iter().map(of).collect() }
+    };
+    let at = |name: &CursorName| ledger.cursor(&alice, name).expect("reads");
+    for (positions, expected) in
+        [(&[0][..], 0), (&[5, 9, 7], 9), (&[8], 9), (&[9], 9), (&[10], 10), (&[3, 12], 12)]
+    {
+        ledger.commit(&moves(positions, &phone)).expect("commits");
+        assert_eq!(at(&phone), Some(expected), "after {positions:?}");
+    }
+    assert_eq!(at(&read), None);
+    ledger.commit(&moves(&[u64::MAX], &read)).expect("commits");
+    assert_eq!((at(&read), at(&phone)), (Some(u64::MAX), Some(12)));
+    assert_eq!(ledger.cursor(&user("bob"), &phone).expect("reads"), None);
+}
+
+fn similar_names_stay_apart(ledger: &dyn Ledger) {
+    let names = ["a", "aa", "ab", "b", "a a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"];
+    let mut id = 0;
+    for from in names {
+        for to in names {
+            id += 1;
+            commit(ledger, vec![pair_message(from, to, id, "text")]);
+        }
+    }
+    for from in names {
+        // As a sender to everyone, as a recipient of everyone else.
+        assert_eq!(ledger.log_head(&user(from)).expect("reads"), names.len() as u64 * 2 - 1, "{from}");
+        let log = ledger.read_log(&user(from), 0, ALL).expect("reads");
+        assert_eq!(log.len(), names.len() * 2 - 1, "{from}");
+        for to in names {
+            let conv = ConvKey::pair(&user(from), &user(to));
+            assert_eq!(ledger.head(&conv).expect("reads"), if from == to { 1 } else { 2 }, "{from} {to}");
+        }
+    }
+    let other_app = UserKey::new(AppId(2), "a").expect("a good name");
+    assert_eq!(ledger.log_head(&other_app).expect("reads"), 0);
+}
+
+fn nothing_to_write_is_fine(ledger: &dyn Ledger) {
+    assert_eq!(commit(ledger, Vec::new()), []);
+    commit(ledger, vec![pair_message("alice", "bob", 1, "one")]);
+    assert!(commit(ledger, vec![pair_message("alice", "bob", 1, "one")])[0].duplicate);
+    assert_eq!(commit(ledger, vec![pair_message("alice", "bob", 2, "two")])[0].seq, 2);
+}
+
+fn readers_see_whole_commits_in_order(ledger: &dyn Ledger) {
+    const COMMITS: u32 = 60;
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = 0;
+            while !done.load(Ordering::Acquire) {
+                let head = ledger.head(&conv).expect("reads");
+                assert!(head >= seen, "a head went back from {seen} to {head}");
+                seen = head;
+                let log = ledger.read_log(&user("bob"), 0, ALL).expect("a log entry has its message");
+                for (position, item) in (1..).zip(&log) {
+                    assert_eq!((item.position, item.entry.seq), (position, position));
+                }
+            }
+        });
+        for id in 0..COMMITS {
+            let batch = vec![
+                pair_message("alice", "bob", id * 2, "text"),
+                pair_message("bob", "alice", id * 2 + 1, "text"),
+            ];
+            let outcomes = commit(ledger, batch);
+            // What a commit returned is readable at once.
+            assert_eq!(ledger.head(&conv).expect("reads"), outcomes[1].seq);
+            assert_eq!(ledger.log_head(&user("bob")).expect("reads"), outcomes[1].positions[0]);
+        }
+        done.store(true, Ordering::Release);
+    });
+}

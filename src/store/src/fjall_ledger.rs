@@ -1,0 +1,457 @@
+//! [`FjallLedger`]: the ledger on fjall 3, an LSM tree.
+//!
+//! A directory holds `LOCK` (one process), `db/` (fjall) and `watermark` (our count of acknowledged commits). One
+//! commit is one fjall batch, synced before it returns; fjall's own default only reaches the page cache. The parts:
+//!
+//! - [`keys`]: the rows;
+//! - [`journal`] and [`watermark`]: what makes a start notice that acknowledged commits are missing;
+//! - [`open`]: the start, which brings them together;
+//! - [`read`]: pages and heads;
+//! - [`owners`]: the cache that saves a lookup and a seek per message.
+//!
+//! After any error of a commit the ledger refuses every later one: what the disk holds is unknown then. Reads go on.
+
+mod journal;
+mod keys;
+mod metrics;
+mod open;
+mod options;
+mod owners;
+mod read;
+mod watermark;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fjall::{Database, OwnedWriteBatch, PersistMode};
+use nearport_chat::key::{ConvKey, UserKey};
+use nearport_chat::ledger::{
+    Append, Appended, Batch, CursorName, Entry, Ledger, LedgerError, LogEntry, PageLimit, Range,
+};
+
+use self::keys::{COMMIT_KEY, Commit, ConvId, UserId};
+use self::metrics::Metrics;
+use self::options::Keyspaces;
+pub use self::options::Options;
+pub(crate) use self::options::open_database;
+use self::owners::{Owner, Owners};
+use self::watermark::Watermark;
+use crate::lock::StoreLock;
+
+/// The ledger on fjall. See the module documentation; made by [`FjallLedger::open`].
+pub struct FjallLedger {
+    // Fields drop in this order: the engine closes before the lock goes.
+    writer: Mutex<Writer>,
+    keyspaces: Keyspaces,
+    db: Database,
+    dir: PathBuf,
+    options: Options,
+    stopped: OnceLock<Stopped>,
+    metrics: Metrics,
+    _lock: StoreLock,
+}
+
+/// State of the one thread that commits.
+struct Writer {
+    /// The commit row of the last durable commit; while a batch is built, with the ids that it gave out.
+    last: Commit,
+    watermark: Watermark,
+    convs: Owners<ConvKey, ConvId>,
+    users: Owners<UserKey, UserId>,
+    /// Bytes of rows since the last flush was asked for.
+    unflushed_bytes: u64,
+    /// Reused between rows and commits.
+    key: Vec<u8>,
+    value: Vec<u8>,
+    seen: HashMap<(UserId, [u8; 16]), (u64, u64)>,
+    moved: HashMap<Vec<u8>, u64>,
+    flusher: Option<Flusher>,
+}
+
+/// The thread that asks for a flush; dropping it waits for it.
+struct Flusher(Option<JoinHandle<fjall::Result<()>>>);
+
+impl Flusher {
+    fn wait(mut self) -> fjall::Result<()> {
+        self.0.take().map_or(Ok(()), |thread| thread.join().unwrap_or(Err(fjall::Error::Poisoned)))
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // What it would say, the next start finds out.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why no more commits are taken.
+#[derive(Debug)]
+enum Stopped {
+    Full(String),
+    Failed(String),
+}
+
+impl Stopped {
+    fn error(&self) -> LedgerError {
+        match self {
+            Self::Full(reason) => LedgerError::Full(reason.clone()),
+            Self::Failed(reason) => LedgerError::Failed(reason.clone()),
+        }
+    }
+}
+
+/// fjall counts a row as its key and value; a skip-list node, sequence number and two slices come on top.
+const ROW_OVERHEAD_BYTES: usize = 96;
+
+/// Most sealed memtables and level-0 tables before a commit waits. Both lie below fjall's own thresholds (4 and 20),
+/// where it sleeps in a loop that does not notice a dead worker: a disk that fills up would hang the writer for ever.
+const SEALED_MAX: usize = 3;
+const LEVEL0_TABLES_MAX: usize = 18;
+
+/// How often a commit that waits for flushes looks again. fjall offers no event to wait for.
+const STALL_POLL: Duration = Duration::from_millis(2);
+
+impl FjallLedger {
+    /// Opens the ledger in `dir`, or makes one there. The parent of `dir` must exist.
+    ///
+    /// Takes as long as it takes to read the journals twice: about two seconds for the usual most of 200 MB.
+    ///
+    /// # Errors
+    /// [`LedgerError::Locked`] when another process has it open, [`LedgerError::Damaged`] when acknowledged commits
+    /// are missing or the files make no sense (nothing is changed then), [`LedgerError::Full`] or
+    /// [`LedgerError::Io`] otherwise.
+    pub fn open(dir: &std::path::Path, options: Options) -> Result<Self, LedgerError> {
+        open::open(dir, options)
+    }
+
+    /// Number of the last durable commit, from 1 in the order of commits; 0 for a new store.
+    #[must_use]
+    pub fn commit_number(&self) -> u64 {
+        self.writer().last.number
+    }
+
+    /// Whether a compaction is running.
+    #[must_use]
+    pub fn compacting(&self) -> bool {
+        self.db.active_compactions() > 0
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic in a commit leaves heads that ran ahead: `commit` has stopped the ledger before it can panic.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self, error: &LedgerError) {
+        let stopped = match error {
+            LedgerError::Full(reason) => Stopped::Full(reason.clone()),
+            other => Stopped::Failed(other.to_string()),
+        };
+        if self.stopped.set(stopped).is_ok() {
+            tracing::error!(%error, "the ledger takes no more writes until the next start");
+        }
+    }
+
+    /// Says what an error of the engine means for writes.
+    fn write_error(&self, error: &fjall::Error) -> LedgerError {
+        if is_full(error) {
+            return LedgerError::Full(error.to_string());
+        }
+        // A flush or compaction failed in the background. fjall logs the cause and reports only that; a full disk
+        // is by far the likeliest, and the operator can see to it.
+        if matches!(error, fjall::Error::Poisoned)
+            && let Ok(disk) = rustix::fs::statvfs(&self.dir)
+            && disk.f_bavail.saturating_mul(disk.f_frsize) < self.options.flush_bytes
+        {
+            return LedgerError::Full("a flush or compaction failed for lack of space".to_owned());
+        }
+        LedgerError::Failed(error.to_string())
+    }
+
+    fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+        self.wait_for_room()?;
+        let rows = batch.appends.len() * 5 + batch.cursors.len() + 1;
+        let mut out = Rows {
+            batch: OwnedWriteBatch::with_capacity(self.db.clone(), rows)
+                .durability(Some(PersistMode::SyncData)),
+            bytes: 0,
+        };
+        writer.seen.clear();
+        writer.moved.clear();
+        writer.convs.trim();
+        writer.users.trim();
+        let mut outcomes = Vec::with_capacity(batch.appends.len());
+        for append in &batch.appends {
+            let outcome = self.append(writer, append, batch.appends.len() > 1, &mut out)?;
+            outcomes.push(outcome);
+        }
+        for cursor in &batch.cursors {
+            keys::cursor(&mut writer.key, &cursor.user, &cursor.name);
+            if let Some(position) = writer.moved.get_mut(&writer.key) {
+                *position = cursor.position.max(*position);
+            } else if self.cursor_at(&writer.key)?.is_none_or(|stored| cursor.position > stored) {
+                writer.moved.insert(writer.key.clone(), cursor.position);
+            }
+        }
+        for (key, position) in &writer.moved {
+            out.insert(&self.keyspaces.cursors, key, &position.to_be_bytes());
+        }
+        if out.batch.is_empty() {
+            // Duplicates and cursors that stay: what they rest on is visible, hence durable already.
+            return Ok(outcomes);
+        }
+
+        let commit = Commit { number: writer.last.number + 1, ..writer.last };
+        out.insert(&self.keyspaces.meta, COMMIT_KEY, &commit.encode());
+        out.batch.commit().map_err(|error| self.write_error(&error))?;
+        writer.last = commit;
+        writer.unflushed_bytes += out.bytes;
+        let synced = writer
+            .watermark
+            .advance(commit.number, Instant::now(), self.options.watermark_sync)
+            .map_err(|error| LedgerError::Failed(format!("watermark: {error}")))?;
+        if synced {
+            self.metrics.watermark_syncs.increment(1);
+        }
+        if writer.unflushed_bytes >= self.options.flush_bytes {
+            self.flush(writer)?;
+            writer.unflushed_bytes = 0;
+        }
+        Ok(outcomes)
+    }
+
+    fn append(
+        &self,
+        writer: &mut Writer,
+        append: &Append,
+        several: bool,
+        out: &mut Rows,
+    ) -> Result<Appended, LedgerError> {
+        let Writer { last, convs, users, key, value, seen, .. } = writer;
+        let from = &append.idem.sender;
+        let sender = users.of(from, || self.user(from, key, &mut last.next_user, out))?.id;
+        let idem = (sender, append.idem.client_msg_id);
+        let first = match seen.get(&idem) {
+            Some(first) => Some(*first),
+            None => self.first(sender, &append.idem.client_msg_id)?,
+        };
+        if let Some((seq, time_ms)) = first {
+            self.metrics.duplicates.increment(1);
+            return Ok(Appended { seq, time_ms, positions: Vec::new(), duplicate: true });
+        }
+
+        let mut positions = Vec::with_capacity(append.logs.len());
+        let conv = convs.of(&append.conv, || self.conv(&append.conv, key, &mut last.next_conv, out))?;
+        let seq = conv.next(|id| read::conv_head(&self.keyspaces.messages, *id))?;
+        out.insert(
+            &self.keyspaces.idem,
+            &keys::idem_key(sender, &append.idem.client_msg_id),
+            &keys::idem_value(seq, append.time_ms),
+        );
+        // The message before the log entries that point at it: fjall shows a reader the rows of a batch in this
+        // order, and a log entry without its message would look like damage.
+        keys::message(value, append, sender);
+        out.insert(&self.keyspaces.messages, &keys::message_key(conv.id, seq), value);
+        let entry = keys::log_value(seq, conv.id);
+        for user in &append.logs {
+            let log = users.of(user, || self.user(user, key, &mut last.next_user, out))?;
+            let position = log.next(|id| read::log_head(&self.keyspaces.logs, *id))?;
+            out.insert(&self.keyspaces.logs, &keys::log_key(log.id, position), &entry);
+            positions.push(position);
+        }
+        if several {
+            seen.insert(idem, (seq, append.time_ms));
+        }
+        Ok(Appended { seq, time_ms: append.time_ms, positions, duplicate: false })
+    }
+
+    /// The first message with this idempotency key, if there is one: its sequence number and time.
+    fn first(&self, sender: UserId, client_msg_id: &[u8; 16]) -> Result<Option<(u64, u64)>, LedgerError> {
+        let row =
+            self.keyspaces.idem.get(keys::idem_key(sender, client_msg_id)).map_err(|e| read::error(&e))?;
+        let unreadable = || LedgerError::Damaged("an idempotency row is unreadable".to_owned());
+        row.map(|value| keys::idem_parts(&value).ok_or_else(unreadable)).transpose()
+    }
+
+    /// Looks up a user, or adds one to the batch.
+    fn user(
+        &self,
+        user: &UserKey,
+        key: &mut Vec<u8>,
+        next: &mut UserId,
+        out: &mut Rows,
+    ) -> Result<Owner<UserId>, LedgerError> {
+        keys::user_name(key, user);
+        if let Some(id) = read::id(&self.keyspaces.ids, key, keys::user_id)? {
+            return Ok(Owner { id, head: None });
+        }
+        let id = *next;
+        // 4 billion users: their names alone would fill 200 GB.
+        *next = id.checked_add(1).ok_or_else(|| LedgerError::Failed("no user id left".to_owned()))?;
+        out.insert(&self.keyspaces.ids, key, &id.to_be_bytes());
+        Ok(Owner { id, head: Some(0) })
+    }
+
+    /// Looks up a conversation, or adds one to the batch.
+    fn conv(
+        &self,
+        conv: &ConvKey,
+        key: &mut Vec<u8>,
+        next: &mut u64,
+        out: &mut Rows,
+    ) -> Result<Owner<ConvId>, LedgerError> {
+        keys::conv_name(key, conv);
+        if let Some(id) = read::id(&self.keyspaces.ids, key, keys::conv_id)? {
+            return Ok(Owner { id, head: None });
+        }
+        let id = ConvId(*next);
+        *next += 1;
+        out.insert(&self.keyspaces.ids, key, &id.bytes());
+        out.insert(&self.keyspaces.ids, &keys::conv_by_id(id), conv.as_bytes());
+        Ok(Owner { id, head: Some(0) })
+    }
+
+    /// Asks for a flush of all keyspaces: only when all are flushed can fjall remove a journal.
+    ///
+    /// On a thread of its own, for asking also frees the memory of earlier flushes, hundreds of thousands of small
+    /// allocations: 30 ms that the acknowledgements of a batch should not wait for.
+    fn flush(&self, writer: &mut Writer) -> Result<(), LedgerError> {
+        if let Some(earlier) = writer.flusher.take() {
+            earlier.wait().map_err(|error| self.write_error(&error))?;
+        }
+        let keyspaces = self.keyspaces.clone();
+        let work =
+            move || keyspaces.all().into_iter().try_for_each(|keyspace| keyspace.rotate_memtable().map(drop));
+        let thread = std::thread::Builder::new().name("ledger-flush".to_owned()).spawn(work);
+        let thread = thread.map_err(|error| LedgerError::Failed(format!("flush thread: {error}")))?;
+        writer.flusher = Some(Flusher(Some(thread)));
+        Ok(())
+    }
+
+    /// Waits until flushes and compactions have caught up, and notices when they stopped for good.
+    fn wait_for_room(&self) -> Result<(), LedgerError> {
+        let late = || {
+            self.keyspaces.all().into_iter().any(|keyspace| {
+                keyspace.sealed_memtable_count() >= SEALED_MAX
+                    || keyspace.l0_table_count() >= LEVEL0_TABLES_MAX
+            })
+        };
+        if !late() {
+            return Ok(());
+        }
+        let since = Instant::now();
+        while late() {
+            self.alive()?;
+            std::thread::park_timeout(STALL_POLL);
+        }
+        self.metrics.stall_seconds.record(since.elapsed());
+        Ok(())
+    }
+
+    /// Whether fjall's workers are alive. Persisting to the page cache when nothing is buffered is only that check.
+    fn alive(&self) -> Result<(), LedgerError> {
+        self.db.persist(PersistMode::Buffer).map_err(|error| self.write_error(&error))
+    }
+}
+
+/// The batch being built, and its size in memory.
+struct Rows {
+    batch: OwnedWriteBatch,
+    bytes: u64,
+}
+
+impl Rows {
+    fn insert(&mut self, keyspace: &fjall::Keyspace, key: &[u8], value: &[u8]) {
+        self.bytes += (key.len() + value.len() + ROW_OVERHEAD_BYTES) as u64;
+        self.batch.insert(keyspace, key, value);
+    }
+}
+
+/// Whether the operating system had no space left for us.
+fn is_full(error: &fjall::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    }
+}
+
+impl Ledger for FjallLedger {
+    fn commit(&self, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+        let mut writer = self.writer();
+        if let Some(stopped) = self.stopped.get() {
+            self.metrics.write_failures.increment(1);
+            return Err(stopped.error());
+        }
+        let started = Instant::now();
+        let number = writer.last.number;
+        let unwinding = StopOnUnwind(self);
+        let result = self.write(&mut writer, batch);
+        std::mem::forget(unwinding);
+        match &result {
+            Ok(_) if writer.last.number > number => {
+                self.metrics.commits.increment(1);
+                self.metrics.commit_seconds.record(started.elapsed());
+                #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
+                self.metrics.batch_items.record((batch.appends.len() + batch.cursors.len()) as f64);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.metrics.write_failures.increment(1);
+                self.stop(error);
+            }
+        }
+        result
+    }
+
+    fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
+        self.page(conv, range, limit)
+    }
+
+    fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        self.conv_id(conv)?.map_or(Ok(0), |id| read::conv_head(&self.keyspaces.messages, id))
+    }
+
+    fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
+        self.log_page(user, after, limit)
+    }
+
+    fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
+        self.user_id(user)?.map_or(Ok(0), |id| read::log_head(&self.keyspaces.logs, id))
+    }
+
+    fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
+        let mut key = Vec::with_capacity(128);
+        keys::cursor(&mut key, user, name);
+        self.cursor_at(&key)
+    }
+
+    fn writable(&self) -> Result<(), LedgerError> {
+        match self.stopped.get() {
+            Some(stopped) => Err(stopped.error()),
+            // Workers may have stopped since the last commit.
+            None => self.alive().inspect_err(|error| self.stop(error)),
+        }
+    }
+}
+
+/// Stops the ledger when a commit panics: heads may have run ahead of the disk.
+struct StopOnUnwind<'a>(&'a FjallLedger);
+
+impl Drop for StopOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.stop(&LedgerError::Failed("a commit panicked".to_owned()));
+    }
+}
+
+impl std::fmt::Debug for FjallLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallLedger").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

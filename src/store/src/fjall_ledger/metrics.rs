@@ -1,0 +1,59 @@
+//! What the ledger counts. Handles are made once: the macros look the key up at every call.
+
+use metrics::{Counter, Histogram, Unit};
+
+pub(super) struct Metrics {
+    /// Durable commits.
+    pub(super) commits: Counter,
+    /// Seconds of one commit, engine and sync included.
+    pub(super) commit_seconds: Histogram,
+    /// Messages and cursor moves of one commit.
+    pub(super) batch_items: Histogram,
+    /// Messages that were known already.
+    pub(super) duplicates: Counter,
+    /// Times that the watermark was synced to disk.
+    pub(super) watermark_syncs: Counter,
+    /// Commits that failed. More than one per opening means that a caller goes on after an error.
+    pub(super) write_failures: Counter,
+    /// Seconds that commits waited for flushes and compactions.
+    pub(super) stall_seconds: Histogram,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        metrics::describe_counter!("nearport_ledger_commits_total", Unit::Count, "durable commits");
+        metrics::describe_histogram!("nearport_ledger_commit_seconds", Unit::Seconds, "duration of a commit");
+        metrics::describe_histogram!(
+            "nearport_ledger_batch_items",
+            Unit::Count,
+            "messages and cursor moves per commit"
+        );
+        metrics::describe_counter!("nearport_ledger_duplicates_total", Unit::Count, "messages sent again");
+        metrics::describe_counter!("nearport_ledger_watermark_syncs_total", Unit::Count, "watermark syncs");
+        metrics::describe_counter!(
+            "nearport_ledger_write_failures_total",
+            Unit::Count,
+            "commits that failed"
+        );
+        metrics::describe_histogram!(
+            "nearport_ledger_stall_seconds",
+            Unit::Seconds,
+            "commits waiting for compaction"
+        );
+        Self {
+            commits: metrics::counter!("nearport_ledger_commits_total"),
+            commit_seconds: metrics::histogram!("nearport_ledger_commit_seconds"),
+            batch_items: metrics::histogram!("nearport_ledger_batch_items"),
+            duplicates: metrics::counter!("nearport_ledger_duplicates_total"),
+            watermark_syncs: metrics::counter!("nearport_ledger_watermark_syncs_total"),
+            write_failures: metrics::counter!("nearport_ledger_write_failures_total"),
+            stall_seconds: metrics::histogram!("nearport_ledger_stall_seconds"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,20 @@
+//! Engines behind the chat backend: the ledger on fjall, the directory on SQLite, and both in memory.
+//!
+//! | trait of `nearport-chat` | durable | for simulations |
+//! | --- | --- | --- |
+//! | `Ledger` | [`FjallLedger`] | [`MemoryLedger`] |
+//! | `Directory` | [`SqliteDirectory`] | [`MemoryDirectory`] |
+//!
+//! Every engine runs the suites in [`conformance`]; a new one starts there. [`bare`] is a yardstick, not an engine.
+
+pub mod bare;
+pub mod conformance;
+mod fjall_ledger;
+mod lock;
+mod memory;
+mod sqlite_directory;
+
+pub use fjall_ledger::{FjallLedger, Options};
+pub use lock::{LockError, StoreLock};
+pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
+pub use sqlite_directory::SqliteDirectory;

@@ -1,0 +1,7 @@
+//! Engines in memory, for simulations: deterministic, with a disk that can lose what was not synced.
+
+mod directory;
+mod ledger;
+
+pub use directory::MemoryDirectory;
+pub use ledger::{MemoryLedger, PendingCommit};

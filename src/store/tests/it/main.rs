@@ -1,0 +1,14 @@
+//! Engines against the conformance suites, a model, crashes and a full disk.
+//!
+//! Modules say `cfg(test)` so that clippy takes their helpers for test code.
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,180 @@
+//! The messages of the seam.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Kind, Lane};
+
+/// A session as the backend knows it: unique in one process for its life time, across shards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{:x}", self.0)
+    }
+}
+
+/// A fan-out address: the devices of a user, a group, a live room. The backend chooses the bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(pub Arc<[u8]>);
+
+impl From<&[u8]> for Topic {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// Edge to backend.
+#[derive(Debug, Clone)]
+pub enum Up {
+    /// A client said hello. The backend answers with [`Down::Accept`] or [`Down::Reject`].
+    Open {
+        /// The new session.
+        session: SessionId,
+        /// Undecoded `Hello`.
+        hello: Bytes,
+        /// Where it comes from.
+        peer: SocketAddr,
+    },
+    /// A request. The backend answers with one [`Down::Reply`] of the same id.
+    Frame {
+        /// Who asks.
+        session: SessionId,
+        /// Lane to answer on.
+        lane: Lane,
+        /// A request kind.
+        kind: Kind,
+        /// Request id, chosen by the client.
+        id: u64,
+        /// Undecoded body.
+        body: Bytes,
+    },
+    /// Everything up to `position` of the user log is shown on this device.
+    Ack {
+        /// Which device's session.
+        session: SessionId,
+        /// User log position.
+        position: u64,
+    },
+    /// The session ended, by whatever side. Sent once for every session that was opened.
+    Close {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// Backend to edge.
+#[derive(Debug, Clone)]
+pub enum Down {
+    /// The session is live and joins `topics`. What is published to them after this message reaches it.
+    Accept {
+        /// The session.
+        session: SessionId,
+        /// Encoded `Welcome`.
+        welcome: Bytes,
+        /// Topics to join.
+        topics: Vec<Topic>,
+    },
+    /// The hello is refused: the client gets the close frame and the connection ends.
+    Reject {
+        /// The session.
+        session: SessionId,
+        /// Why, by range whether to come back.
+        code: CloseCode,
+        /// For people; holds the error code of the public contract.
+        reason: String,
+    },
+    /// Answer to a request: kind REPLY or ERROR.
+    Reply {
+        /// Who asked.
+        session: SessionId,
+        /// The request's lane.
+        lane: Lane,
+        /// REPLY or ERROR.
+        kind: Kind,
+        /// The request's id.
+        id: u64,
+        /// Encoded body.
+        body: Bytes,
+    },
+    /// One copy per shard, fanned out there to the sessions that joined. A hint: it may be dropped on the way, and
+    /// the receiver finds what it missed by position.
+    Publish {
+        /// Where to.
+        topic: Topic,
+        /// Lane to write on.
+        lane: Lane,
+        /// A push kind.
+        kind: Kind,
+        /// Position, or 0.
+        id: u64,
+        /// Encoded body.
+        body: Bytes,
+        /// A session that knows already (the sender's, which has its reply) and gets nothing.
+        except: Option<SessionId>,
+    },
+    /// The session joins another topic. Also for a session that is not accepted yet: what is published before the
+    /// accept marks it behind, so that nothing falls between subscribing and reading the head.
+    Join {
+        /// The session.
+        session: SessionId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// The session leaves a topic.
+    Leave {
+        /// The session.
+        session: SessionId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// Ends a live session.
+    Kick {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        code: CloseCode,
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Fixed cost of a queued message beside its body, a rounded-up size of the largest variant.
+const MESSAGE_BYTES: usize = 96;
+
+impl Up {
+    /// Bytes that it holds in a queue.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        MESSAGE_BYTES
+            + match self {
+                Self::Open { hello, .. } => hello.len(),
+                Self::Frame { body, .. } => body.len(),
+                Self::Ack { .. } | Self::Close { .. } => 0,
+            }
+    }
+}
+
+impl Down {
+    /// Bytes that it holds in a queue.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        MESSAGE_BYTES
+            + match self {
+                Self::Accept { welcome, topics, .. } => welcome.len() + topics.len() * MESSAGE_BYTES,
+                Self::Reply { body, .. } | Self::Publish { body, .. } => body.len(),
+                Self::Reject { reason, .. } | Self::Kick { reason, .. } => reason.len(),
+                Self::Join { .. } | Self::Leave { .. } => 0,
+            }
+    }
+}

@@ -1,0 +1,71 @@
+//! The promise under `kill -9`: the real server dies again and again in the middle of a load, and nothing that it
+//! acknowledged is lost, nothing is shown twice, nothing changes its order.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::node::{Node, PROGRAM};
+
+/// Kills in a normal run; `NEARPORT_KILLS` asks for more. Each takes about two seconds.
+const KILLS: u32 = 8;
+
+/// Messages that must be on disk between two kills, so that each kill hits a server at work.
+const SENDS_BETWEEN_KILLS: u64 = 150;
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_shown_twice_under_kill_9() {
+    let kills = std::env::var("NEARPORT_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(dir.path(), &[]);
+    // From now on the server comes back where its clients look for it.
+    let ports = [format!("edge.listen={}", node.edge), format!("ops.listen={}", node.ops)];
+    let again = ["--set", &ports[0], "--set", &ports[1]];
+
+    let mut load = start_load(&node, dir.path(), 3 * kills);
+    let mut killed = 0;
+    while killed < kills && load.try_wait().unwrap().is_none() {
+        // A different number each time, so that kills meet commits in every phase.
+        wait_for_sends(&node, &mut load, SENDS_BETWEEN_KILLS + u64::from(killed * 37 % 101));
+        node.kill();
+        killed += 1;
+        node = Node::start(dir.path(), &again);
+    }
+    let output = load.wait_with_output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    println!("{killed} kills: {report}");
+    assert_eq!(killed, kills, "the load ended before the kills");
+    assert!(report["acked"].as_u64().unwrap() > u64::from(kills) * SENDS_BETWEEN_KILLS, "{report}");
+    for verdict in ["lost", "duplicated", "reordered", "errors"] {
+        assert_eq!(report[verdict], 0, "{verdict}: {report}");
+    }
+}
+
+/// 40 clients in pairs, 500 messages a second, for `seconds`.
+fn start_load(node: &Node, dir: &std::path::Path, seconds: u32) -> Child {
+    assert_ne!(node.pid(), 0);
+    Command::new(PROGRAM)
+        .args(["load", "chat", "--connections", "40", "--rate", "500", "--json", "-", "--duration"])
+        .arg(format!("{seconds}s"))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Returns once the server has stored `count` messages since its start, or the load has ended.
+fn wait_for_sends(node: &Node, load: &mut Child, count: u64) {
+    while load.try_wait().unwrap().is_none() && stored(node) < count {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Messages stored since the server's start, from its own metrics.
+fn stored(node: &Node) -> u64 {
+    let metrics = node.get("/metrics").1;
+    let values =
+        metrics.lines().filter(|line| line.starts_with("nearport_chat_sends_total{outcome=\"stored\""));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}

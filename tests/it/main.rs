@@ -1,0 +1,17 @@
+//! The integration tests: one binary, a module per theme.
+
+// `cfg(test)` is always true here; it tells clippy that helpers of tests are tests, where `unwrap` is fine.
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod edge;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod node;
+#[cfg(test)]
+mod pty;
+#[cfg(test)]
+mod raw;

@@ -1,0 +1,126 @@
+//! A client that can do wrong: frames by hand on high-level quinn, without the SDK's manners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nearport_edge::shard::Admission;
+use nearport_edge::{Config, Edge, quic};
+use nearport_session::ServerLimits;
+use nearport_trunk::Backend;
+use nearport_wire::body::Hello;
+use nearport_wire::close::CloseCode;
+use nearport_wire::{Decoder, Frame, Kind, Lane, Limits};
+use prost::Message as _;
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// An edge on a port of its own, in this process.
+pub(crate) struct Server {
+    pub(crate) edge: Edge,
+    certificate: CertificateDer<'static>,
+}
+
+impl Server {
+    pub(crate) fn start(shards: usize, session: ServerLimits, backend: &dyn Backend) -> Self {
+        let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let certificate = certified.cert.der().clone();
+        let key = CertifiedKey::from_der(vec![certificate.clone()], key, &provider()).unwrap();
+        let tls = quic::tls_config(provider(), Arc::new(SingleCertAndKey::from(key))).unwrap();
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            shards,
+            secret: [5; 32],
+            node: 1,
+            generation: 1,
+            session,
+            admission: Admission::default(),
+        };
+        Self { edge: Edge::start(&config, tls, backend).unwrap(), certificate }
+    }
+
+    /// A client socket that trusts this server.
+    pub(crate) fn client(&self) -> quinn::Endpoint {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
+        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
+            QuicClientConfig::try_from(tls).unwrap(),
+        )));
+        endpoint
+    }
+
+    pub(crate) async fn connect(&self, endpoint: &quinn::Endpoint) -> Raw {
+        let connection = endpoint.connect(self.edge.local_addr(), "edge").unwrap().await.unwrap();
+        let (send, recv) = connection.open_bi().await.unwrap();
+        Raw { connection, send, recv, decoder: Decoder::new(Limits::client()) }
+    }
+
+    /// Connected and logged in.
+    pub(crate) async fn login(&self, endpoint: &quinn::Endpoint, user: &str) -> Raw {
+        let mut raw = self.connect(endpoint).await;
+        let hello = Hello { app: 1, user: user.into(), device: "raw".into(), ..Hello::default() };
+        raw.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
+        assert_eq!(raw.next().await.unwrap().kind, Kind::WELCOME);
+        raw
+    }
+}
+
+/// One connection with its stream.
+pub(crate) struct Raw {
+    pub(crate) connection: quinn::Connection,
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    decoder: Decoder,
+}
+
+impl Raw {
+    pub(crate) async fn send(&mut self, frame: Frame) {
+        self.send_bytes(&frame.encode()).await;
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.send.write_all(bytes).await.unwrap();
+    }
+
+    /// The next frame, or the close code of the connection.
+    pub(crate) async fn next(&mut self) -> Result<Frame, CloseCode> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                return Ok(frame);
+            }
+            match self.recv.read_chunk(usize::MAX, true).await {
+                Ok(Some(chunk)) => self.decoder.feed(chunk.bytes),
+                _ => return Err(self.close_code().await),
+            }
+        }
+    }
+
+    pub(crate) async fn close_code(&self) -> CloseCode {
+        match self.connection.closed().await {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                CloseCode(u32::try_from(close.error_code.into_inner()).unwrap())
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Sends an ECHO and sees it come back.
+    pub(crate) async fn echo(&mut self, id: u64) {
+        let body = Bytes::from(format!("echo {id}"));
+        self.send(Frame::new(Lane::Chat, Kind::ECHO, id, body.clone())).await;
+        assert_eq!(self.next().await, Ok(Frame::new(Lane::Chat, Kind::REPLY, id, body)));
+    }
+}
