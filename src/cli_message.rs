@@ -41,7 +41,16 @@ impl Send {
             let client = client.await?;
             let sending = client.send(user(self.to), text(self.text));
             let sent = tokio::time::timeout(self.timeout, sending).await;
-            let sent = sent.context("no acknowledgement in time: the message may or may not be stored")??;
+            let Ok(sent) = sent else {
+                return Err(match client.last_refusal() {
+                    Some(refusal) => anyhow::anyhow!("not stored in time, the server says: {refusal}").into(),
+                    None => {
+                        anyhow::anyhow!("no acknowledgement in time: the message may or may not be stored")
+                            .into()
+                    }
+                });
+            };
+            let sent = sent?;
             print_line(&json!({ "msg_key": sent.msg_key, "seq": sent.seq, "time": sent.time_ms }))?;
             client.close().await;
             Ok(())

@@ -8,6 +8,8 @@ mod crash;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod node;

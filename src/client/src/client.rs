@@ -174,6 +174,13 @@ impl Client {
         self.shared().lock().core.unacknowledged()
     }
 
+    /// Why the server refused a message that will be tried again, if none was acknowledged since: what to tell a
+    /// user who waits.
+    #[must_use]
+    pub fn last_refusal(&self) -> Option<Failure> {
+        self.shared().lock().core.last_refusal().cloned()
+    }
+
     /// Sends a message and waits until it is on the server's disk, over reconnects if need be: put a
     /// [`tokio::time::timeout`] around it if the user waits.
     ///

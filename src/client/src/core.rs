@@ -148,6 +148,8 @@ pub struct Core {
     cursor: Option<u64>,
     was_live: bool,
     last_closing: Option<Closing>,
+    /// Why a send that is tried again was refused; `None` once one was acknowledged.
+    last_refusal: Option<Failure>,
     /// End of the attempt (Connecting) or of the wait (Backoff).
     deadline: Option<Instant>,
     live_since: Option<Instant>,
@@ -182,6 +184,7 @@ impl Core {
             cursor: config.cursor,
             was_live: false,
             last_closing: None,
+            last_refusal: None,
             deadline: None,
             live_since: None,
             leave_at: None,
@@ -213,6 +216,12 @@ impl Core {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.sends.len()
+    }
+
+    /// Why the server refused a message that will be tried again, if none was acknowledged since.
+    #[must_use]
+    pub fn last_refusal(&self) -> Option<&Failure> {
+        self.last_refusal.as_ref()
     }
 
     /// Whether [`Self::poll_event`] has something to give.

@@ -104,6 +104,7 @@ impl Core {
     fn take_send_answer(&mut self, now: Instant, counter: u64, result: Result<Bytes, session::Failure>) {
         let failure = match result.map(body::Sent::decode) {
             Ok(Ok(sent)) => {
+                self.last_refusal = None;
                 if let Some(session) = &mut self.session {
                     session.own_entry(now, sent.position);
                 }
@@ -125,7 +126,12 @@ impl Core {
         };
         let online_only = self.sends.get(counter).is_none_or(|item| item.online_only);
         match retry_in.filter(|_| !online_only) {
-            Some(retry_in) => self.sends.retry(counter, now + retry_in),
+            Some(retry_in) => {
+                self.sends.retry(counter, now + retry_in);
+                if matches!(failure, session::Failure::Refused { .. }) {
+                    self.last_refusal = Some(failure.clone().into());
+                }
+            }
             None => {
                 if let Some(item) = self.sends.settle(counter) {
                     self.report(counter, &item, Err(failure.clone().into()));
