@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,10 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use crate::config::Config;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
 use crate::tls::{self, TlsError};
+
+/// How long a start waits for the lock of another process, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// What answers the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,7 +96,7 @@ impl Node {
     pub async fn start(config: &Config, backend: BackendKind, recorder: Recorder) -> Result<Self, Error> {
         let layout = Layout(config.data.clone());
         layout.make()?;
-        let lock = StoreLock::acquire(&config.data).map_err(Error::Locked)?;
+        let lock = acquire(&config.data).await?;
         let certificates = tls::certificates(&config.tls, config.edge.listen.ip())?;
         let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
         let directory: Arc<dyn Directory> = Arc::new(directory);
@@ -201,6 +205,20 @@ fn stop(edge: Arc<Edge>, chat: Option<&Chat>, within: Duration) -> Result<(), Er
     chat.map_or(Ok(()), Chat::shutdown).map_err(|error| Error::Unclean(error.to_string()))?;
     tracing::info!("left");
     Ok(())
+}
+
+/// Takes the data directory's lock. A process that was just killed may still hold it for a moment, and what starts
+/// a server again at once must not fail for that.
+async fn acquire(data: &Path) -> Result<StoreLock, Error> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match StoreLock::acquire(data) {
+            Err(LockError::Held { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_RETRY).await;
+            }
+            outcome => return outcome.map_err(Error::Locked),
+        }
+    }
 }
 
 fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Chat, Error> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::{
+    EndpointConfig, IdleTimeout, NoneTokenLog, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
+};
 use rustls::server::ResolvesServerCert;
 
 use crate::Error;
@@ -64,8 +66,13 @@ fn transport() -> TransportConfig {
 pub fn server_config(tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerConfig, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ServerConfig::new(Arc::new(crypto), keys.token.clone());
+    let mut no_tokens = ValidationTokenConfig::default();
+    no_tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
         .transport_config(Arc::new(transport()))
+        // No NEW_TOKEN frames: they would save returning clients a Retry, which only a flood asks for, and cost two
+        // key derivations per handshake and a 10 MiB filter against their reuse.
+        .validation_token_config(no_tokens)
         // An Incoming is decided upon in the turn that brings it, so few ever wait; the defaults are 65,536 and 100
         // MiB.
         .max_incoming(1024)
