@@ -16,6 +16,7 @@
 //! `catch_unwind`: a panic costs that connection and nobody else.
 
 mod conn;
+mod seam;
 mod topics;
 mod transmits;
 
@@ -25,12 +26,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use nearport_session::{Closing, ServerLimits};
 use nearport_trunk::{Down, Link, SessionId, Up};
 use nearport_wire::close::CloseCode;
-use nearport_wire::{Kind, body, code, encode_into};
-use prost::Message as _;
 use quinn_proto::{
     ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig,
 };
@@ -41,14 +40,8 @@ use conn::{Conn, Touched};
 use topics::Topics;
 pub use transmits::Transmits;
 
-/// Messages taken from the backend in one turn.
-const DOWNS_PER_TURN: usize = 256;
-
 /// Connections with nothing but a fan-out that are stepped in one turn, beside all that were touched otherwise.
 const FAN_OUT_PER_TURN: usize = 128;
-
-/// When a request that the backend had no room for may be sent again.
-const BUSY_RETRY: Duration = Duration::from_millis(500);
 
 /// How long closes that the backend had no room for wait before they are offered again.
 const UPS_RETRY: Duration = Duration::from_millis(5);
@@ -477,147 +470,6 @@ impl Shard {
                 }
             });
         }
-    }
-
-    fn send_ups(&mut self, now: Instant) {
-        self.stats.ups += self.ups.len() as u64;
-        self.link.send(&mut self.ups);
-        self.retry_ups_at = None;
-        if self.ups.is_empty() {
-            return;
-        }
-        // The backend is full: answer here, keep only what must not be lost.
-        let refused = std::mem::take(&mut self.ups);
-        self.stats.ups_refused += refused.len() as u64;
-        for up in refused {
-            match up {
-                Up::Open { session, .. } => {
-                    let closing = Closing::new(CloseCode::BUSY, "the backend is busy: come back later");
-                    self.close(session, closing, BUSY_RETRY);
-                }
-                Up::Frame { session, lane, id, .. } => {
-                    let retry_after_ms = u32::try_from(BUSY_RETRY.as_millis()).unwrap_or(u32::MAX);
-                    let info = "the backend is busy: send again later".to_owned();
-                    let error = body::Error { code: code::TOO_MANY_REQUESTS, info, retry_after_ms };
-                    self.reply(session, lane, Kind::ERROR, id, &error.encode_to_vec());
-                }
-                Up::Ack { .. } => {}
-                Up::Close { .. } => self.ups.push(up),
-            }
-        }
-        if !self.ups.is_empty() {
-            self.retry_ups_at = Some(now + UPS_RETRY);
-        }
-    }
-
-    fn take_downs(&mut self) {
-        let mut downs = std::mem::take(&mut self.downs);
-        let received = self.link.recv(&mut downs, DOWNS_PER_TURN);
-        self.more_downs = received.more;
-        self.stats.downs += downs.len() as u64;
-        for down in downs.drain(..) {
-            self.apply(down);
-        }
-        self.downs = downs;
-        if received.lost {
-            self.stats.link_losses += 1;
-            for index in 0..self.conns.len() {
-                if let Some(conn) = &mut self.conns[index] {
-                    conn.session.mark_behind();
-                    self.touch(u32::try_from(index).expect("connections are numbered by u32"));
-                }
-            }
-        }
-    }
-
-    fn apply(&mut self, down: Down) {
-        match down {
-            Down::Accept { session, welcome, topics } => {
-                for topic in topics {
-                    self.apply(Down::Join { session, topic });
-                }
-                if let Some((index, conn)) = self.find(session) {
-                    conn.session.accept(&welcome);
-                    self.account(index);
-                    self.touch(index);
-                }
-            }
-            Down::Reject { session, code, reason } | Down::Kick { session, code, reason } => {
-                self.close(session, Closing::new(code, reason), Duration::ZERO);
-            }
-            Down::Reply { session, lane, kind, id, body } => self.reply(session, lane, kind, id, &body),
-            Down::Publish { topic, lane, kind, id, body, except } => {
-                let mut frame = BytesMut::new();
-                encode_into(lane, kind, id, &body, &mut frame);
-                self.publish(&topic, &frame.freeze(), except);
-            }
-            Down::Join { session, topic } => {
-                let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
-                if let Some((index, mut joined)) = found {
-                    self.topics.join(index, &mut joined, topic);
-                    if let Some((_, conn)) = self.find(session) {
-                        conn.joined = joined;
-                    }
-                }
-            }
-            Down::Leave { session, topic } => {
-                let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
-                if let Some((index, mut joined)) = found {
-                    let conns = &mut self.conns;
-                    self.topics.leave(&mut joined, &topic, |other, topic, place| {
-                        if let Some(Some(other)) = conns.get_mut(other as usize) {
-                            other.joined.moved(topic, place);
-                        }
-                    });
-                    if let Some(conn) = &mut self.conns[index as usize] {
-                        conn.joined = joined;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Encoded once, shared by every member on this shard.
-    fn publish(&mut self, topic: &nearport_trunk::Topic, frame: &Bytes, except: Option<SessionId>) {
-        for index in self.topics.members(topic) {
-            let Some(Some(conn)) = self.conns.get_mut(*index as usize) else { continue };
-            if except == Some(conn.id) {
-                continue;
-            }
-            if conn.session.push(frame, &self.config.session) {
-                self.stats.pushes += 1;
-            } else {
-                self.stats.pushes_dropped += 1;
-            }
-            if conn.touched == Touched::No {
-                conn.touched = Touched::FanOut;
-                self.fan_out.push_back(*index);
-            }
-        }
-    }
-
-    fn reply(&mut self, session: SessionId, lane: nearport_wire::Lane, kind: Kind, id: u64, body: &[u8]) {
-        if let Some((index, conn)) = self.find(session) {
-            conn.session.reply(lane, kind, id, body);
-            self.touch(index);
-        }
-    }
-
-    fn close(&mut self, session: SessionId, closing: Closing, retry_after: Duration) {
-        let mut ups = std::mem::take(&mut self.ups);
-        if let Some((index, conn)) = self.find(session) {
-            tracing::debug!(session = ?session, code = %closing.code, reason = closing.reason, "session closed");
-            conn.close(closing, retry_after, &mut ups);
-            self.account(index);
-            self.touch(index);
-        }
-        self.ups = ups;
-    }
-
-    fn find(&mut self, session: SessionId) -> Option<(u32, &mut Conn)> {
-        let index = (session.0 & 0xffff_ffff) as u32;
-        let conn = self.conns.get_mut(index as usize)?.as_mut()?;
-        (conn.id == session).then_some((index, conn))
     }
 }
 

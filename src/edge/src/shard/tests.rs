@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use nearport_trunk::{Received, Topic};
-use nearport_wire::{Decoder, Frame, Lane, Limits};
+use bytes::Bytes;
+use nearport_trunk::{Down, Received, Topic};
+use nearport_wire::{Decoder, Frame, Kind, Lane, Limits, body, code};
+use prost::Message as _;
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{ClientConfig, Connection, Dir, Event, StreamEvent, StreamId, VarInt};
 use rustls_pki_types::PrivateKeyDer;
