@@ -216,6 +216,14 @@ impl Client {
         }
     }
 
+    /// Asks for what lies beyond the cursor: the reply to a repeated send does not name its place in the user log,
+    /// so the cursor would stay behind this device's own entry until somebody else writes.
+    pub fn catch_up(&mut self, now: Instant) {
+        if self.state == State::Live {
+            self.ask_for_page(now);
+        }
+    }
+
     /// Says good-bye. The caller closes the transport once the output is written.
     pub fn close(&mut self, now: Instant) {
         if self.state != State::Closed {

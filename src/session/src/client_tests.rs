@@ -139,3 +139,12 @@ fn a_server_that_breaks_the_protocol_is_left() {
     let last = events(&mut client).pop();
     assert!(matches!(last, Some(Event::Closed { closing, .. }) if closing.code == CloseCode::BAD_KIND));
 }
+
+#[test]
+fn catching_up_asks_for_one_page() {
+    let now = Instant::now();
+    let mut client = live(now, 3, 3);
+    client.catch_up(now);
+    client.catch_up(now);
+    assert_eq!(sent(&mut client), [Kind::SYNC]);
+}

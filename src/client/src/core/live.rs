@@ -107,6 +107,9 @@ impl Core {
                 self.last_refusal = None;
                 if let Some(session) = &mut self.session {
                     session.own_entry(now, sent.position);
+                    if sent.duplicate {
+                        session.catch_up(now);
+                    }
                 }
                 if let Some(item) = self.sends.settle(counter) {
                     self.report(counter, &item, Ok(sent.into()));
