@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
+use tokio::runtime::Handle;
 
-use crate::Server;
 use crate::codec::{Codec, Plain, Request};
 use crate::handshakes::handshakes;
 use crate::nearport::Frames;
@@ -15,8 +15,10 @@ use crate::pacer::Pacer;
 use crate::plan::{CROWD, Case, Measure, OPEN_LOOP_PER_S, Plan, WAITING};
 use crate::process::ServerProcess;
 use crate::rng::Rng;
+use crate::sample::{Sample, Samples};
 use crate::swarm::Swarm;
 use crate::tally::quantile_ms;
+use crate::{Server, durable};
 
 /// Connections made and closed before memory is first read, so that the server's code and arenas are resident.
 const REHEARSAL: usize = 8;
@@ -27,14 +29,6 @@ const RSS_READINGS_MAX: usize = 20;
 /// Broadcasts of one fan-out window at least, however short.
 const BROADCASTS_MIN: u32 = 3;
 
-/// One figure of one case.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) case: Case,
-    pub(crate) measure: Measure,
-    pub(crate) value: f64,
-}
-
 /// Cases that share a server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -42,45 +36,57 @@ pub(crate) enum Group {
     Crowd,
     /// Closed loop, fan-out on [`WAITING`] connections.
     Waiting,
+    /// Durable messages, as many as can be.
+    Durable,
+    /// Durable messages at half of that rate, which is why it comes later.
+    DurableHalf,
     /// Connections that come and go.
     Handshakes,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 3] = [Self::Crowd, Self::Waiting, Self::Handshakes];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Crowd, Self::Waiting, Self::Durable, Self::DurableHalf, Self::Handshakes];
 
-    fn cases(self) -> &'static [Case] {
+    pub(crate) fn cases(self) -> &'static [Case] {
         match self {
             Self::Crowd => &[Case::Idle, Case::EchoOpen, Case::FanoutCrowd],
             Self::Waiting => &[Case::EchoClosed, Case::FanoutWaiting],
+            Self::Durable => &[Case::Durable],
+            Self::DurableHalf => &[Case::DurableHalf],
             Self::Handshakes => &[Case::Handshake],
         }
     }
 
-    pub(crate) fn holds_any(self, wanted: &[Case]) -> bool {
-        self.cases().iter().any(|case| wanted.contains(case))
-    }
-
-    /// Starts `server`, runs those of its cases that are wanted, stops it.
+    /// Starts `server`, runs those of its cases that are wanted, stops it. `half_per_s` is half of D's highest rate in
+    /// this repeat, once that is known.
     pub(crate) async fn run(
         self,
         server: Server,
         plan: &Plan,
         wanted: &[Case],
+        half_per_s: Option<f64>,
         rng: Rng,
     ) -> Result<Vec<Sample>> {
+        let per_s = match self {
+            Self::DurableHalf => Some(half_per_s.context("nobody has found D's highest rate")?),
+            _ => None,
+        };
         let codec: Arc<dyn Codec> = match server {
             Server::Nearport => Arc::new(Frames),
             Server::Default | Server::Tuned => Arc::new(Plain),
+            Server::Durable => return durable::chat(plan, per_s, rng).await,
+            Server::Ledger => return durable::ledger(plan, per_s, rng),
         };
-        let server = ServerProcess::start(server)?;
-        let mut run = Run { server, plan, samples: Vec::new() };
+        let server = ServerProcess::start(server, None)?;
+        let mut run = Run { server, plan, samples: Samples::default() };
         match self {
             Self::Crowd => run.crowd(codec, wanted, rng).await?,
             Self::Waiting => run.waiting(codec, wanted).await?,
             Self::Handshakes => run.handshakes(codec).await?,
+            Self::Durable | Self::DurableHalf => bail!("it stores nothing"),
         }
-        Ok(run.samples)
+        Ok(run.samples.0)
     }
 }
 
@@ -89,6 +95,8 @@ impl fmt::Display for Group {
         match self {
             Self::Crowd => write!(f, "{CROWD} connections"),
             Self::Waiting => write!(f, "{WAITING} connections"),
+            Self::Durable => f.write_str("durable"),
+            Self::DurableHalf => f.write_str("durable at half rate"),
             Self::Handshakes => f.write_str("handshakes"),
         }
     }
@@ -98,7 +106,7 @@ impl fmt::Display for Group {
 struct Run<'a> {
     server: ServerProcess,
     plan: &'a Plan,
-    samples: Vec<Sample>,
+    samples: Samples,
 }
 
 impl Run<'_> {
@@ -172,7 +180,12 @@ impl Run<'_> {
         let from = Instant::now() + self.plan.warm_up;
         let to = from + self.plan.window;
         swarm.tally.open_window(from, to);
-        let pacer = Pacer::start(swarm, OPEN_LOOP_PER_S, to, rng)?;
+        let (links, tally, runtime) = (Arc::clone(&swarm.links), Arc::clone(&swarm.tally), Handle::current());
+        let say = move |due: Instant, rng: &mut Rng| {
+            tally.expect(1);
+            runtime.block_on(links[rng.below(links.len())].say(Request::Echo, tally.ns(due)))
+        };
+        let pacer = Pacer::start(OPEN_LOOP_PER_S, to, rng, say)?;
         tokio::time::sleep_until(from.into()).await;
         let (cpu, datagrams) = (self.server.cpu()?, swarm.datagrams());
         tokio::time::sleep_until(to.into()).await;
@@ -236,18 +249,14 @@ impl Run<'_> {
     }
 
     fn add(&mut self, case: Case, measure: Measure, value: f64) {
-        self.samples.push(Sample { case, measure, value });
+        self.samples.add(case, measure, value);
     }
 
     fn add_cpu(&mut self, case: Case, cpu: Duration, operations: u64) -> Result<()> {
-        ensure!(operations > 0, "{}: nothing happened in the window", case.name());
-        self.add(case, Measure::CpuUs, cpu.as_secs_f64() * 1e6 / operations as f64);
-        Ok(())
+        self.samples.add_cpu(case, Measure::CpuUs, cpu, operations)
     }
 
     fn add_latency(&mut self, case: Case, swarm: &Swarm) {
-        let latency_us = swarm.tally.latency_us();
-        self.add(case, Measure::P50Ms, quantile_ms(&latency_us, 0.50));
-        self.add(case, Measure::P99Ms, quantile_ms(&latency_us, 0.99));
+        self.samples.add_quantiles(case, Measure::P50Ms, Measure::P99Ms, &swarm.tally.latency_us());
     }
 }

@@ -5,24 +5,36 @@
 //! - **A**, quinn as most people would first use it ([`default_quinn`]);
 //! - **B**, quinn tuned as far as its API allows ([`tuned_quinn`]).
 //!
+//! And what one durable 1:1 message costs the whole node (send, acknowledgement, one delivery), beside its parts:
+//!
+//! - **D**, edge, chat backend and store ([`durable_server`]);
+//! - **L**, the bare ledger ([`bare_ledger`]), to which A's echo and A's delivery are added.
+//!
 //! Every server runs in a process of its own: this program started again with `--serve`. One load generator (in the
-//! parent, high-level quinn, eight sockets) drives all three, in random order within each repeat, so that whatever
+//! parent, high-level quinn, eight sockets) drives all but L, in random order within each repeat, so that whatever
 //! else the machine does meets all of them. The figures to compare are the ratios of one repeat, not absolute values.
 //!
 //! CPU is the run time of all threads of the server process as the scheduler counts it, in nanoseconds. On loopback
 //! the kernel charges the receiving half of UDP to the sender: to all servers alike.
 
+mod bare_ledger;
 mod cases;
 mod codec;
 mod default_quinn;
+mod durable;
+mod durable_server;
 mod handshakes;
 mod machine;
 mod nearport;
 mod pacer;
+mod pairs;
 mod plan;
 mod process;
 mod report;
 mod rng;
+mod sample;
+mod selection;
+mod spread;
 mod swarm;
 mod tally;
 mod transport;
@@ -30,16 +42,18 @@ mod tuned_quinn;
 
 use std::fmt;
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, ValueEnum};
 
 use crate::cases::Group;
 use crate::machine::Others;
-use crate::plan::{Case, Plan};
+use crate::plan::{Case, Measure, Plan};
 use crate::report::Report;
 use crate::rng::Rng;
+use crate::selection::Selection;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
@@ -53,16 +67,35 @@ enum Server {
     /// tuned quinn
     #[value(name = "B", alias = "b")]
     Tuned,
+    /// Nearport's edge with the chat backend and its store
+    #[value(name = "D", alias = "d")]
+    Durable,
+    /// bare ledger: no network, only rows
+    #[value(name = "L", alias = "l")]
+    Ledger,
 }
 
 impl Server {
-    const ALL: [Self; 3] = [Self::Nearport, Self::Default, Self::Tuned];
+    const ALL: [Self; 5] = [Self::Nearport, Self::Default, Self::Tuned, Self::Durable, Self::Ledger];
 
-    fn serve(self) -> Result<()> {
+    fn explained(self) -> &'static str {
+        match self {
+            Self::Nearport => "Nearport's edge",
+            Self::Default => "quinn with defaults",
+            Self::Tuned => "tuned quinn",
+            Self::Durable => "Nearport's edge, chat and store",
+            Self::Ledger => "bare ledger",
+        }
+    }
+
+    /// Is that server until the bench ends it. D and L keep their data in `dir`.
+    fn serve(self, dir: &Path) -> Result<()> {
         match self {
             Self::Nearport => nearport::serve(),
             Self::Default => default_quinn::serve(),
             Self::Tuned => tuned_quinn::serve(),
+            Self::Durable => durable_server::serve(dir),
+            Self::Ledger => bare_ledger::serve(dir),
         }
     }
 }
@@ -73,11 +106,14 @@ impl fmt::Display for Server {
             Self::Nearport => "N",
             Self::Default => "A",
             Self::Tuned => "B",
+            Self::Durable => "D",
+            Self::Ledger => "L",
         })
     }
 }
 
-/// Server CPU, memory and rates of Nearport's edge (N) beside default quinn (A) and tuned quinn (B).
+/// Server CPU, memory and rates of Nearport's edge (N) beside default quinn (A) and tuned quinn (B), and of durable
+/// messages (D) beside the sum of their parts (A, bare ledger L).
 #[derive(Debug, Parser)]
 #[command(name = "edge")]
 struct Args {
@@ -87,15 +123,19 @@ struct Args {
     /// One repeat with short windows: does it run, not what does it cost
     #[arg(long)]
     quick: bool,
-    /// Only cases whose name starts with one of these: echo-closed, echo-open, idle, handshake, fanout-5000, fanout-1000
+    /// Only cases whose name starts with one of these: echo-closed, echo-open, idle, handshake, fanout-5000,
+    /// fanout-1000, durable, durable-half
     #[arg(long, value_delimiter = ',', value_name = "CASE")]
     only: Vec<String>,
-    /// Only these servers
+    /// Only these servers, and those that their verdicts need
     #[arg(long, value_delimiter = ',', value_name = "SERVER", ignore_case = true)]
     servers: Vec<Server>,
     /// Write every sample and the summary as JSON; with - the table goes to stderr
     #[arg(long, value_name = "FILE|-")]
     json: Option<String>,
+    /// Where D and L keep their data while they run: on a disk, not in memory
+    #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
+    dir: PathBuf,
     /// Seed of the order of servers and of the arrival times
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -110,14 +150,23 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(server) = args.serve {
-        return server.serve().with_context(|| format!("server {server} failed"));
+        return server.serve(&args.dir).with_context(|| format!("server {server} failed"));
     }
-    let plan = if args.quick { Plan::quick() } else { Plan::full() };
+    let plan = if args.quick { Plan::quick(args.dir) } else { Plan::full(args.dir) };
     let plan = Plan { repeats: args.repeats.unwrap_or(plan.repeats).max(1), ..plan };
     let cases = chosen_cases(&args.only).unwrap_or_else(|error| error.exit());
     let servers = if args.servers.is_empty() { Server::ALL.to_vec() } else { args.servers.clone() };
 
-    let report = measure(&plan, &cases, servers, args.seed)?;
+    let selection = Selection::new(&cases, &servers);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no client runtime")?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = measure(&plan, &selection, args.seed) => report,
+            // An error, so that servers are stopped and their data removed on the way out.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })?;
 
     match args.json.as_deref() {
         None => print!("{}", report.table()),
@@ -146,20 +195,23 @@ fn chosen_cases(only: &[String]) -> Result<Vec<Case>, clap::Error> {
     Ok(Case::ALL.into_iter().filter(wanted).collect())
 }
 
-/// Runs every group of cases on every server, `plan.repeats` times, each time in a new order.
-fn measure(plan: &Plan, cases: &[Case], mut servers: Vec<Server>, seed: u64) -> Result<Report> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no client runtime")?;
+/// Runs what is selected, `plan.repeats` times, each time in a new order of servers.
+async fn measure(plan: &Plan, selection: &Selection, seed: u64) -> Result<Report> {
     let mut rng = Rng::new(seed);
-    let mut report = Report::new(plan, &servers, seed);
+    let mut report = Report::new(plan, selection.asked().clone(), seed);
     for repeat in 0..plan.repeats {
-        for group in Group::ALL.into_iter().filter(|group| group.holds_any(cases)) {
+        for group in Group::ALL {
+            let mut servers = selection.servers(group);
             rng.shuffle(&mut servers);
-            for &server in &servers {
+            for server in servers {
                 eprintln!("repeat {}/{}, {group}, server {server}", repeat + 1, plan.repeats);
+                let highest = report.value(repeat, Case::Durable, Measure::PerSecond, Server::Durable);
+                let half_per_s = highest.map(|per_s| per_s / 2.0);
                 let others = Others::watch()?;
-                let samples = runtime
-                    .block_on(group.run(server, plan, cases, rng.fork()))
+                let cases = selection.cases(group, server);
+                let samples = group
+                    .run(server, plan, &cases, half_per_s, rng.fork())
+                    .await
                     .with_context(|| format!("repeat {}, {group}, server {server}", repeat + 1))?;
                 report.add(repeat, server, samples, others.cores()?);
             }

@@ -1,4 +1,4 @@
-//! Nearport's edge with the echo backend, and its frames as the load generator speaks them.
+//! Nearport's edge, with the echo backend as server N, and its frames as the load generator speaks them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,19 +9,31 @@ use bytes::{Bytes, BytesMut};
 use nearport_edge::shard::Admission;
 use nearport_edge::{Config, Edge, quic};
 use nearport_session::ServerLimits;
+use nearport_trunk::Backend;
 use nearport_trunk::echo::Echo;
 use nearport_wire::body::{self, Hello, Platform};
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits, encode_into};
 use prost::Message as _;
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::codec::{Codec, Decode, PAYLOAD, Request, Unit};
 use crate::process;
 use crate::transport::{Identity, SHARDS, provider};
 
-/// The edge as `nearport serve` runs it, with its own TLS, transport and limits; only the key exchange is the one that
-/// all servers here use, and the backend is the echo.
+/// Server N.
 pub(crate) fn serve() -> Result<()> {
+    let (edge, certificate) = start_edge(&Echo::default())?;
+    process::announce(edge.local_addr(), &certificate)?;
+    // The process ends when the bench closes our stdin.
+    loop {
+        thread::park();
+    }
+}
+
+/// The edge as `nearport serve` runs it, with its own TLS, transport and limits; only the key exchange is the one that
+/// all servers here use. Returns its certificate with it.
+pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<'static>)> {
     let identity = Identity::generate()?;
     let certificate = identity.certificate.clone();
     let key = CertifiedKey::from_der(vec![identity.certificate], identity.key, &provider())?;
@@ -36,15 +48,11 @@ pub(crate) fn serve() -> Result<()> {
         session: ServerLimits::default(),
         admission: Admission::default(),
     };
-    let edge = Edge::start(&config, tls, &Echo::default())?;
+    let edge = Edge::start(&config, tls, backend)?;
     if !edge.is_steered() {
         bail!("the kernel does not steer by connection id here: that would be another server than B");
     }
-    process::announce(edge.local_addr(), &certificate)?;
-    // The process ends when the bench closes our stdin.
-    loop {
-        thread::park();
-    }
+    Ok((edge, certificate))
 }
 
 /// Frames of the session protocol (`docs/protocol.md`), encoded and decoded by `nearport_wire`. The client is not the
@@ -96,7 +104,7 @@ impl Decode for FrameDecoder {
 ///
 /// # Errors
 /// The server refused a request, left, or dropped pushes: then the figures would compare different work.
-fn unit(frame: Frame) -> Result<Unit> {
+pub(crate) fn unit(frame: Frame) -> Result<Unit> {
     match frame.kind {
         Kind::WELCOME => Ok(Unit::Welcome),
         // The reply to a broadcast only says that it is under way.

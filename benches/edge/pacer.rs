@@ -4,45 +4,55 @@
 //! thread that waits for each intended time itself, with the kernel's timer slack (50 µs by default) turned off.
 //! When it is late it sends at once and counts from the intended time: delay is never hidden by sending less.
 
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use hdrhistogram::Histogram;
-use tokio::runtime::Handle;
 
-use crate::codec::Request;
 use crate::rng::Rng;
-use crate::swarm::Swarm;
 use crate::tally::histogram_us;
 
-/// A running open loop.
+/// Calls `send` with each of its intended times: those of a Poisson process of `per_s` from now until `end`. Returns
+/// how late the sends were, in microseconds. Blocks, and leaves the calling thread without timer slack.
+///
+/// # Errors
+/// The first error of `send`, which ends the loop.
+pub(crate) fn pace(
+    per_s: f64,
+    end: Instant,
+    rng: &mut Rng,
+    mut send: impl FnMut(Instant, &mut Rng) -> Result<()>,
+) -> Result<Histogram<u64>> {
+    nix::sys::prctl::set_timerslack(1).context("cannot set the timer slack")?;
+    let mut lag_us = histogram_us();
+    let mut due = Instant::now();
+    loop {
+        due += rng.exponential(per_s);
+        if due >= end {
+            return Ok(lag_us);
+        }
+        wait_until(due);
+        send(due, rng)?;
+        lag_us.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+/// [`pace`] on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     thread: JoinHandle<Result<Histogram<u64>>>,
 }
 
 impl Pacer {
-    /// Sends `per_s` messages per second over all connections of `swarm` from now until `end`. Needs a tokio runtime.
-    pub(crate) fn start(swarm: &Swarm, per_s: f64, end: Instant, mut rng: Rng) -> Result<Self> {
-        let (links, tally, handle) = (Arc::clone(&swarm.links), Arc::clone(&swarm.tally), Handle::current());
-        let body = move || {
-            nix::sys::prctl::set_timerslack(1).context("cannot set the timer slack")?;
-            let mut lag_us = histogram_us();
-            let mut due = Instant::now();
-            loop {
-                due += rng.exponential(per_s);
-                if due >= end {
-                    return Ok(lag_us);
-                }
-                wait_until(due);
-                tally.expect(1);
-                let link = &links[rng.below(links.len())];
-                handle.block_on(link.say(Request::Echo, tally.ns(due)))?;
-                lag_us.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
-            }
-        };
+    /// Starts to call `send` as [`pace`] does.
+    pub(crate) fn start(
+        per_s: f64,
+        end: Instant,
+        mut rng: Rng,
+        send: impl FnMut(Instant, &mut Rng) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let body = move || pace(per_s, end, &mut rng, send);
         Ok(Self { thread: thread::Builder::new().name("pacer".to_owned()).spawn(body)? })
     }
 

@@ -1,12 +1,31 @@
 //! What is measured, for how long, and what it should come to.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::Server;
 
 /// Connections of the *crowd*: idle memory, open loop and the larger fan-out.
 pub(crate) const CROWD: usize = 5_000;
 
-/// Connections of the closed loop and the smaller fan-out.
+/// Connections of the closed loop, of the smaller fan-out and of the durable pairs.
 pub(crate) const WAITING: usize = 1_000;
+
+/// Messages that always wait for the bare ledger's acknowledgement in its closed loop (DESIGN §12).
+pub(crate) const LEDGER_IN_FLIGHT: usize = 64;
+
+/// The most that one durable message may cost D over the sum of [`DURABLE_PARTS`].
+pub(crate) const DURABLE_RATIO_MAX: f64 = 1.2;
+
+/// The most that D's acknowledgement may take at half of its highest rate, 99th percentile.
+pub(crate) const DURABLE_ACK_P99_MS_MAX: f64 = 5.0;
+
+/// What a durable message is made of, as others do each part.
+pub(crate) const DURABLE_PARTS: [(Case, Server, &str); 3] = [
+    (Case::EchoClosed, Server::Default, "A's echo"),
+    (Case::FanoutWaiting, Server::Default, "A's delivery"),
+    (Case::Durable, Server::Ledger, "L's row"),
+];
 
 /// Open loop: messages per second over all connections of the crowd.
 pub(crate) const OPEN_LOOP_PER_S: f64 = 10_000.0;
@@ -24,16 +43,20 @@ pub(crate) enum Case {
     Handshake,
     FanoutCrowd,
     FanoutWaiting,
+    Durable,
+    DurableHalf,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::EchoClosed,
         Self::EchoOpen,
         Self::Idle,
         Self::Handshake,
         Self::FanoutCrowd,
         Self::FanoutWaiting,
+        Self::Durable,
+        Self::DurableHalf,
     ];
 
     /// As given to `--only` and in the JSON.
@@ -45,6 +68,8 @@ impl Case {
             Self::Handshake => "handshake",
             Self::FanoutCrowd => "fanout-5000",
             Self::FanoutWaiting => "fanout-1000",
+            Self::Durable => "durable",
+            Self::DurableHalf => "durable-half",
         }
     }
 
@@ -57,18 +82,74 @@ impl Case {
             Self::Handshake => "full handshake (TLS 1.3, X25519, ECDSA P-256), first reply, close",
             Self::FanoutCrowd => "fan-out of one 200 B message to 5,000 connections, 2/s",
             Self::FanoutWaiting => "fan-out of one 200 B message to 1,000 connections, 10/s",
+            Self::Durable => {
+                "durable 1:1 message of 200 B, closed loop: D 1,000 connections, each waiting for its acknowledgement; L 64 rows"
+            }
+            Self::DurableHalf => "durable 1:1 message of 200 B, open loop: Poisson, half of D's highest rate",
+        }
+    }
+
+    /// Who is measured.
+    pub(crate) fn servers(self) -> &'static [Server] {
+        match self {
+            Self::Durable | Self::DurableHalf => &[Server::Durable, Server::Ledger],
+            _ => &[Server::Nearport, Server::Default, Server::Tuned],
+        }
+    }
+
+    /// What else must be measured in the same repeat, for its load or its verdict.
+    pub(crate) fn needs(self) -> Vec<(Self, Server)> {
+        match self {
+            Self::Durable => DURABLE_PARTS.iter().map(|(case, server, _)| (*case, *server)).collect(),
+            Self::DurableHalf => [Self::Durable, Self::DurableHalf]
+                .into_iter()
+                .flat_map(|case| [(case, Server::Durable), (case, Server::Ledger)])
+                .collect(),
+            _ => Vec::new(),
         }
     }
 
     /// What the case reports, the figure with a target first.
     pub(crate) fn measures(self) -> &'static [Measure] {
-        use Measure::{CpuUs, Datagrams, P50Ms, P99Ms, PacerLagP99Ms, PerSecond, RssBytes};
+        use Measure::{
+            AckP50Ms, AckP99Ms, ClientCores, CpuUs, Datagrams, DeliveryP50Ms, DeliveryP99Ms, OtherCpuUs,
+            P50Ms, P99Ms, PacerLagP99Ms, PerSecond, RssBytes, ServerCores, ShardsCpuUs, WriterCpuUs,
+        };
         match self {
             Self::EchoClosed => &[CpuUs, PerSecond, Datagrams, P50Ms, P99Ms],
             Self::EchoOpen => &[CpuUs, Datagrams, P50Ms, P99Ms, PacerLagP99Ms],
             Self::Idle => &[RssBytes],
             Self::Handshake => &[CpuUs, PerSecond, Datagrams],
             Self::FanoutCrowd | Self::FanoutWaiting => &[CpuUs, Datagrams, P50Ms, P99Ms],
+            Self::Durable => &[
+                CpuUs,
+                ShardsCpuUs,
+                WriterCpuUs,
+                OtherCpuUs,
+                ServerCores,
+                ClientCores,
+                PerSecond,
+                Datagrams,
+                AckP50Ms,
+                AckP99Ms,
+                DeliveryP50Ms,
+                DeliveryP99Ms,
+            ],
+            Self::DurableHalf => &[
+                AckP99Ms,
+                AckP50Ms,
+                DeliveryP50Ms,
+                DeliveryP99Ms,
+                PerSecond,
+                CpuUs,
+                ShardsCpuUs,
+                WriterCpuUs,
+                OtherCpuUs,
+                ServerCores,
+                ClientCores,
+                Datagrams,
+                PacerLagP99Ms,
+            ],
         }
     }
 
@@ -80,7 +161,7 @@ impl Case {
             Self::EchoOpen => Some(0.95),
             Self::Idle => Some(0.60),
             Self::Handshake => Some(1.0),
-            Self::FanoutWaiting => None,
+            Self::FanoutWaiting | Self::Durable | Self::DurableHalf => None,
         }
     }
 }
@@ -90,6 +171,16 @@ impl Case {
 pub(crate) enum Measure {
     /// Server CPU per message, delivery or handshake.
     CpuUs,
+    /// Of that: the edge's shards.
+    ShardsCpuUs,
+    /// Of that: the thread of the chat backend that commits and answers.
+    WriterCpuUs,
+    /// Of that: every other thread, such as the ledger's flushes and compactions.
+    OtherCpuUs,
+    /// Cores that the server, and the load generator beside it, kept busy. Where both together come near the cores of
+    /// the machine, latencies are those of waiting for a core.
+    ServerCores,
+    ClientCores,
     /// Messages or handshakes per second; client and server share the machine.
     PerSecond,
     /// UDP datagrams in both directions, as the client counts them: most of a message's cost (DESIGN §12).
@@ -99,6 +190,12 @@ pub(crate) enum Measure {
     /// From the intended send time to the arrival at the client.
     P50Ms,
     P99Ms,
+    /// From the intended send time to the acknowledgement at the sender.
+    AckP50Ms,
+    AckP99Ms,
+    /// From the intended send time to the arrival at the partner.
+    DeliveryP50Ms,
+    DeliveryP99Ms,
     /// How late the generator itself was: what of the latency is not the server's.
     PacerLagP99Ms,
 }
@@ -108,11 +205,20 @@ impl Measure {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CpuUs => "server_cpu_us",
+            Self::ShardsCpuUs => "server_cpu_us_shards",
+            Self::WriterCpuUs => "server_cpu_us_writer",
+            Self::OtherCpuUs => "server_cpu_us_other",
+            Self::ServerCores => "server_cores",
+            Self::ClientCores => "client_cores",
             Self::PerSecond => "per_s",
             Self::Datagrams => "datagrams",
             Self::RssBytes => "server_rss_bytes",
             Self::P50Ms => "p50_ms",
             Self::P99Ms => "p99_ms",
+            Self::AckP50Ms => "ack_p50_ms",
+            Self::AckP99Ms => "ack_p99_ms",
+            Self::DeliveryP50Ms => "delivery_p50_ms",
+            Self::DeliveryP99Ms => "delivery_p99_ms",
             Self::PacerLagP99Ms => "generator_lag_p99_ms",
         }
     }
@@ -121,11 +227,20 @@ impl Measure {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::CpuUs => "server CPU us each",
+            Self::ShardsCpuUs => "  in the edge's shards",
+            Self::WriterCpuUs => "  in the chat writer",
+            Self::OtherCpuUs => "  in other threads",
+            Self::ServerCores => "cores busy, server",
+            Self::ClientCores => "cores busy, generator",
             Self::PerSecond => "per second",
             Self::Datagrams => "datagrams each, both ways",
             Self::RssBytes => "server RSS bytes each",
             Self::P50Ms => "p50 ms",
             Self::P99Ms => "p99 ms",
+            Self::AckP50Ms => "acknowledgement p50 ms",
+            Self::AckP99Ms => "acknowledgement p99 ms",
+            Self::DeliveryP50Ms => "delivery p50 ms",
+            Self::DeliveryP99Ms => "delivery p99 ms",
             Self::PacerLagP99Ms => "generator's own lag, p99 ms",
         }
     }
@@ -133,15 +248,15 @@ impl Measure {
     /// Digits after the point in the table.
     pub(crate) fn digits(self) -> usize {
         match self {
-            Self::CpuUs => 1,
+            Self::CpuUs | Self::ShardsCpuUs | Self::WriterCpuUs | Self::OtherCpuUs => 1,
             Self::PerSecond | Self::RssBytes => 0,
-            Self::Datagrams | Self::P50Ms | Self::P99Ms | Self::PacerLagP99Ms => 2,
+            _ => 2,
         }
     }
 }
 
 /// Durations and repeats of one run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) repeats: usize,
     /// Load before a window opens: caches, congestion windows and batching reach their steady state.
@@ -150,26 +265,30 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Resident memory counts as settled when two readings this far apart are equal.
     pub(crate) settle: Duration,
+    /// Where durable servers keep their data, each run in a fresh directory.
+    pub(crate) dir: PathBuf,
 }
 
 impl Plan {
-    /// About eight minutes for three servers.
-    pub(crate) fn full() -> Self {
+    /// About ten minutes for all servers.
+    pub(crate) fn full(dir: PathBuf) -> Self {
         Self {
             repeats: 5,
             warm_up: Duration::from_secs(1),
             window: Duration::from_secs(3),
             settle: Duration::from_secs(1),
+            dir,
         }
     }
 
-    /// Under a minute for three servers.
-    pub(crate) fn quick() -> Self {
+    /// About a minute for all servers.
+    pub(crate) fn quick(dir: PathBuf) -> Self {
         Self {
             repeats: 1,
             warm_up: Duration::from_millis(300),
             window: Duration::from_secs(1),
             settle: Duration::from_millis(300),
+            dir,
         }
     }
 }

@@ -3,12 +3,16 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
 
 use crate::Server;
 
@@ -25,24 +29,31 @@ pub(crate) fn announce(address: SocketAddr, certificate: &CertificateDer<'_>) ->
     Ok(())
 }
 
+/// This program again, to be `server`, which keeps its data in `data`.
+pub(crate) fn command(server: Server, data: Option<&Path>) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
+    command.args(["--serve", &server.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    if let Some(data) = data {
+        command.arg("--dir").arg(data);
+    }
+    Ok(command)
+}
+
 /// A server under test. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
+    /// Removed when the process is gone.
+    _data: Option<TempDir>,
 }
 
 impl ServerProcess {
-    /// Starts `server` and waits until it listens.
-    pub(crate) fn start(server: Server) -> Result<Self> {
-        let program = std::env::current_exe().context("where is this program?")?;
-        let mut child = Command::new(program)
-            .args(["--serve", &server.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start a server process")?;
+    /// Starts `server`, which keeps its data in `data`, and waits until it listens.
+    pub(crate) fn start(server: Server, data: Option<TempDir>) -> Result<Self> {
+        let mut command = command(server, data.as_ref().map(TempDir::path))?;
+        let mut child = command.spawn().context("cannot start a server process")?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("the child has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
@@ -50,7 +61,7 @@ impl ServerProcess {
             Some((address.parse().ok()?, CertificateDer::from(from_hex(certificate)?)))
         });
         match announced {
-            Some((address, certificate)) => Ok(Self { child, address, certificate }),
+            Some((address, certificate)) => Ok(Self { child, address, certificate, _data: data }),
             None => {
                 let _ = child.kill();
                 let status = child.wait()?;
@@ -59,16 +70,25 @@ impl ServerProcess {
         }
     }
 
-    /// Time that all its threads have run. The servers start their threads before they listen and keep them, so no
-    /// thread leaves with its share.
+    /// Time that all its threads have run, those that have ended included: the ledger starts one for each flush.
     pub(crate) fn cpu(&self) -> Result<Duration> {
+        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.child.id())?))?;
+        Ok(clock.now().context("the server is gone")?.into())
+    }
+
+    /// Time that those of its living threads have run whose name starts with `prefix`.
+    pub(crate) fn cpu_of_threads(&self, prefix: &str) -> Result<Duration> {
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id())).context("the server is gone")? {
-            let path = task?.path().join("schedstat");
-            let line =
-                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let first = line.split_ascii_whitespace().next().context("empty schedstat")?;
-            total += first.parse::<u64>().context("schedstat is no number")?;
+            let path = task?.path();
+            // A thread that has ended meanwhile is none of those that stay.
+            let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
+            if name.starts_with(prefix) {
+                let line =
+                    fs::read_to_string(path.join("schedstat")).context("a thread of the server is gone")?;
+                let first = line.split_ascii_whitespace().next().context("empty schedstat")?;
+                total += first.parse::<u64>().context("schedstat is no number")?;
+            }
         }
         Ok(Duration::from_nanos(total))
     }

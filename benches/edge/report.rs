@@ -1,21 +1,25 @@
 //! Samples in, medians, ratios and verdicts out.
 
-use std::collections::BTreeMap;
+mod durable;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use crate::Server;
-use crate::cases::Sample;
 use crate::machine::Machine;
 use crate::plan::{Case, Measure, Plan};
+use crate::sample::Sample;
+use crate::spread::Spread;
 
 /// Everything that one run measured.
 #[derive(Debug)]
 pub(crate) struct Report {
     plan: Plan,
     seed: u64,
-    servers: Vec<Server>,
+    /// The others were only run because these need them.
+    shown: BTreeSet<Case>,
     machine: Machine,
     /// Cores that other processes used while each group of cases ran.
     others: Vec<f64>,
@@ -24,14 +28,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, servers: &[Server], seed: u64) -> Self {
-        let mut servers = servers.to_vec();
-        servers.sort_unstable();
-        servers.dedup();
+    pub(crate) fn new(plan: &Plan, shown: BTreeSet<Case>, seed: u64) -> Self {
         Self {
-            plan: *plan,
+            plan: plan.clone(),
             seed,
-            servers,
+            shown,
             machine: Machine::here(),
             others: Vec::new(),
             values: BTreeMap::new(),
@@ -46,6 +47,11 @@ impl Report {
         }
     }
 
+    /// One figure of one repeat, if it is known.
+    pub(crate) fn value(&self, repeat: usize, case: Case, measure: Measure, server: Server) -> Option<f64> {
+        self.values.get(&(case, measure, server))?.get(&repeat).copied()
+    }
+
     /// For people: one block per case, one line per measure.
     pub(crate) fn table(&self) -> String {
         let mut out = String::new();
@@ -58,19 +64,25 @@ impl Report {
             "{} repeat(s), windows of {:?}, seed {}; median (min..max); ratios are taken within each repeat",
             self.plan.repeats, self.plan.window, self.seed
         );
-        let _ = writeln!(out, "N = Nearport's edge, A = quinn with defaults, B = tuned quinn\n");
-        for case in Case::ALL.into_iter().filter(|case| self.measured(*case)) {
+        let shown: BTreeSet<_> = self.shown.iter().flat_map(|case| self.servers(*case)).collect();
+        let legend: Vec<_> =
+            shown.iter().map(|server| format!("{server} = {}", server.explained())).collect();
+        let _ = writeln!(out, "{}\n", legend.join(", "));
+        for &case in &self.shown {
             let _ = writeln!(out, "{} [{}]", case.title(), case.name());
             let _ = write!(out, "  {:<28}", "");
-            for server in &self.servers {
+            for server in self.servers(case) {
                 let _ = write!(out, "{server:<28}");
             }
-            for (ours, theirs) in self.pairs() {
+            for (ours, theirs) in self.pairs(case) {
                 let _ = write!(out, "{:<22}", format!("{ours}/{theirs}"));
             }
             let _ = writeln!(out);
             for &measure in case.measures() {
                 let _ = writeln!(out, "{}", self.line(case, measure).trim_end());
+            }
+            if let (Case::Durable, Some(sum)) = (case, self.durable_sum()) {
+                let _ = writeln!(out, "{}", sum.text());
             }
             if let Some(verdict) = self.verdict(case) {
                 let _ = writeln!(out, "  {}", verdict.text());
@@ -82,12 +94,12 @@ impl Report {
 
     fn line(&self, case: Case, measure: Measure) -> String {
         let mut line = format!("  {:<28}", measure.title());
-        for &server in &self.servers {
+        for server in self.servers(case) {
             let cell =
                 self.spread(case, measure, server).map_or_else(String::new, |s| s.text(measure.digits()));
             let _ = write!(line, "{cell:<28}");
         }
-        for (ours, theirs) in self.pairs() {
+        for (ours, theirs) in self.pairs(case) {
             let cell = self.ratio(case, measure, ours, theirs).map_or_else(String::new, |s| s.text(2));
             let _ = write!(line, "{cell:<22}");
         }
@@ -96,11 +108,7 @@ impl Report {
 
     /// For programs: every sample, and the same summary.
     pub(crate) fn json(&self) -> Value {
-        let cases: Vec<_> = Case::ALL
-            .into_iter()
-            .filter(|case| self.measured(*case))
-            .map(|case| self.case_json(case))
-            .collect();
+        let cases: Vec<_> = self.shown.iter().map(|case| self.case_json(*case)).collect();
         json!({
             "bench": "edge",
             "machine": self.machine.json(),
@@ -116,39 +124,48 @@ impl Report {
         let mut measures = serde_json::Map::new();
         for &measure in case.measures() {
             let mut entry = serde_json::Map::new();
-            for &server in &self.servers {
+            for server in self.servers(case) {
                 if let Some(values) = self.values.get(&(case, measure, server)) {
                     let samples: Vec<_> = values.values().collect();
                     let spread = self.spread(case, measure, server).map(|spread| spread.json());
                     entry.insert(server.to_string(), json!({ "samples": samples, "spread": spread }));
                 }
             }
-            for (ours, theirs) in self.pairs() {
+            for (ours, theirs) in self.pairs(case) {
                 if let Some(spread) = self.ratio(case, measure, ours, theirs) {
                     entry.insert(format!("{ours}/{theirs}"), spread.json());
                 }
             }
             measures.insert(measure.name().to_owned(), Value::Object(entry));
         }
-        let verdict = self.verdict(case).map(|verdict| {
-            json!({ "ratio": "N/A", "median": verdict.median, "target_max": verdict.target, "pass": verdict.pass() })
-        });
-        json!({ "case": case.name(), "measures": measures, "verdict": verdict })
+        let verdict = self.verdict(case).map(|verdict| verdict.json());
+        let mut json = json!({ "case": case.name(), "measures": measures, "verdict": verdict });
+        if let (Case::Durable, Some(sum)) = (case, self.durable_sum()) {
+            json["sum"] = sum.json();
+        }
+        json
     }
 
-    fn measured(&self, case: Case) -> bool {
-        self.values.keys().any(|key| key.0 == case)
+    /// Who was measured in this case.
+    fn servers(&self, case: Case) -> Vec<Server> {
+        let first = case.measures().first().copied();
+        let measured = |server: &Server| {
+            first.is_some_and(|measure| self.values.contains_key(&(case, measure, *server)))
+        };
+        case.servers().iter().copied().filter(measured).collect()
     }
 
-    /// Which server is divided by which: N by the peers, and with no N in the run B by A.
-    fn pairs(&self) -> Vec<(Server, Server)> {
+    /// Which server is divided by which: N by the peers, and with no N in the run B by A. What D is compared with is
+    /// no server.
+    fn pairs(&self, case: Case) -> Vec<(Server, Server)> {
+        let servers = self.servers(case);
         [
             (Server::Nearport, Server::Default),
             (Server::Nearport, Server::Tuned),
             (Server::Tuned, Server::Default),
         ]
         .into_iter()
-        .filter(|(ours, theirs)| self.servers.contains(ours) && self.servers.contains(theirs))
+        .filter(|(ours, theirs)| servers.contains(ours) && servers.contains(theirs))
         .collect()
     }
 
@@ -163,54 +180,41 @@ impl Report {
     }
 
     fn verdict(&self, case: Case) -> Option<Verdict> {
-        let target = case.target_against_default()?;
-        let ratio = self.ratio(case, *case.measures().first()?, Server::Nearport, Server::Default)?;
-        Some(Verdict { median: ratio.median, target })
+        match case {
+            Case::Durable => self.durable_sum().and_then(|sum| sum.verdict()),
+            Case::DurableHalf => self.durable_acknowledgement(),
+            _ => {
+                let target = case.target_against_default()?;
+                let measure = *case.measures().first()?;
+                let ratio = self.ratio(case, measure, Server::Nearport, Server::Default)?;
+                Some(Verdict { what: "N/A", median: ratio.median, target, beside: String::new() })
+            }
+        }
     }
 }
 
-/// The first measure of a case against its target.
-#[derive(Clone, Copy, Debug)]
+/// A figure against its target.
+#[derive(Clone, Debug)]
 struct Verdict {
+    what: &'static str,
     median: f64,
     target: f64,
+    /// What people should see next to it.
+    beside: String,
 }
 
 impl Verdict {
-    fn pass(self) -> bool {
+    fn pass(&self) -> bool {
         self.median <= self.target
     }
 
-    fn text(self) -> String {
+    fn text(&self) -> String {
         let word = if self.pass() { "PASS" } else { "MISS" };
-        format!("{word}: N/A {:.2}, target <= {:.2}", self.median, self.target)
-    }
-}
-
-/// Median and range of one figure over the repeats.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    /// `None` without finite values: a ratio to zero says nothing.
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut sorted: Vec<_> = values.filter(|value| value.is_finite()).collect();
-        sorted.sort_by(f64::total_cmp);
-        let (min, max) = (*sorted.first()?, *sorted.last()?);
-        let upper = sorted.len() / 2;
-        let lower = (sorted.len() - 1) / 2;
-        Some(Self { min, median: f64::midpoint(sorted[lower], sorted[upper]), max })
+        let Self { what, median, target, beside } = self;
+        format!("{word}: {what} {median:.2}, target <= {target:.2}{beside}")
     }
 
-    fn text(self, digits: usize) -> String {
-        format!("{:.digits$} ({:.digits$}..{:.digits$})", self.median, self.min, self.max)
-    }
-
-    fn json(self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
+    fn json(&self) -> Value {
+        json!({ "what": self.what, "median": self.median, "target_max": self.target, "pass": self.pass() })
     }
 }

@@ -16,6 +16,11 @@ impl Rng {
         Self(self.next())
     }
 
+    /// The seed of an independent sequence, for another process.
+    pub(crate) fn seed(&mut self) -> u64 {
+        self.next()
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

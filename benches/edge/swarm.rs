@@ -1,6 +1,8 @@
 //! Many client connections, each with one long-lived bidirectional stream and one task that reads it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
@@ -33,28 +35,14 @@ impl Swarm {
     /// Opens `count` connections, each welcomed (if the codec says hello) and with one echo done.
     pub(crate) async fn connect(server: &ServerProcess, codec: Arc<dyn Codec>, count: usize) -> Result<Self> {
         let endpoints = client_endpoints(server.certificate.clone())?;
-        let mut openers = JoinSet::new();
-        for opener in 0..CONNECTING.min(count) {
-            let (endpoints, codec, address) = (endpoints.clone(), Arc::clone(&codec), server.address);
-            openers.spawn(async move {
-                let mut opened = Vec::new();
-                for index in (opener..count).step_by(CONNECTING) {
-                    let endpoint = &endpoints[index % endpoints.len()];
-                    let connection =
-                        endpoint.connect(address, SERVER_NAME)?.await.context("handshake failed")?;
-                    opened.push(Link::open(connection, Arc::clone(&codec), index).await?);
-                }
-                Ok::<_, anyhow::Error>(opened)
-            });
-        }
+        let greet = move |connection, index| Link::open(connection, Arc::clone(&codec), index);
+        let opened = dial(&endpoints, server.address, count, greet).await?;
         let mut links = Vec::with_capacity(count);
         let mut readers = JoinSet::new();
-        let tally = Arc::new(Tally::new());
-        while let Some(opened) = openers.join_next().await {
-            for (link, inbox) in opened?? {
-                readers.spawn(read(Arc::clone(&link), inbox, Arc::clone(&tally)));
-                links.push(link);
-            }
+        let tally = Arc::new(Tally::since(Instant::now()));
+        for (link, inbox) in opened {
+            readers.spawn(read(Arc::clone(&link), inbox, Arc::clone(&tally)));
+            links.push(link);
         }
         let mut swarm = Self { links: Arc::new(links), tally, readers, _endpoints: endpoints };
         for link in swarm.links.iter() {
@@ -88,6 +76,41 @@ impl Swarm {
             link.connection.close(0u32.into(), b"done");
         }
     }
+}
+
+/// Opens `count` connections, [`CONNECTING`] at once, spread over `endpoints`, and lets `greet` make something of each
+/// and of its index. The results come in any order.
+///
+/// # Errors
+/// The first failed handshake or greeting; the other connections are closed.
+pub(crate) async fn dial<T, F>(
+    endpoints: &[Endpoint],
+    address: SocketAddr,
+    count: usize,
+    greet: impl Fn(Connection, usize) -> F + Clone + Send + 'static,
+) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send,
+{
+    let mut diallers = JoinSet::new();
+    for dialler in 0..CONNECTING.min(count) {
+        let (endpoints, greet) = (endpoints.to_vec(), greet.clone());
+        diallers.spawn(async move {
+            let mut greeted = Vec::new();
+            for index in (dialler..count).step_by(CONNECTING) {
+                let endpoint = &endpoints[index % endpoints.len()];
+                let connection = endpoint.connect(address, SERVER_NAME)?.await.context("handshake failed")?;
+                greeted.push(greet(connection, index).await?);
+            }
+            Ok::<_, anyhow::Error>(greeted)
+        });
+    }
+    let mut all = Vec::with_capacity(count);
+    while let Some(greeted) = diallers.join_next().await {
+        all.extend(greeted??);
+    }
+    Ok(all)
 }
 
 /// One connection.

@@ -32,10 +32,11 @@ struct Shard {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
+    /// An empty tally whose stamps count from `start`. Tallies of the same messages share it.
+    pub(crate) fn since(start: Instant) -> Self {
         let shard = |_| Shard { arrived: AtomicU64::new(0), latency_us: Mutex::new(histogram_us()) };
         Self {
-            start: Instant::now(),
+            start,
             expected: AtomicU64::new(0),
             shards: std::array::from_fn(shard),
             window: (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)),
