@@ -252,6 +252,7 @@ fn steering() -> Finding {
             secret: [0; 32],
             node: 0,
             generation: 0,
+            kernel_steering: true,
             session: Default::default(),
             admission: Default::default(),
         };

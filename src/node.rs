@@ -245,6 +245,7 @@ fn start_edge(
         secret: layout.secret()?,
         node: 0,
         generation: layout.next_generation()?,
+        kernel_steering: true,
         session: Default::default(),
         admission: nearport_edge::shard::Admission {
             connections_max: config.edge.connections_max,

@@ -45,6 +45,7 @@ pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<
         secret: [0x6e; 32],
         node: 1,
         generation: 1,
+        kernel_steering: true,
         session: ServerLimits::default(),
         admission: Admission::default(),
     };

@@ -36,6 +36,21 @@ async fn connections_spread_over_the_shards_and_survive_a_change_of_address() {
 }
 
 #[tokio::test]
+async fn without_the_kernels_steering_shards_hand_datagrams_over() {
+    let server = Server::start_with(2, ServerLimits::default(), &Echo::default(), false);
+    assert!(!server.edge.is_steered());
+    // One client socket is one flow: the kernel gives all of it to one shard, half belongs to the other.
+    let endpoint = server.client();
+    for n in 0..16 {
+        server.login(&endpoint, &format!("user{n}")).await.echo(1).await;
+    }
+    let stats = server.edge.stop();
+    assert!(stats.iter().all(|shard| shard.accepted > 0), "{stats:?}");
+    assert!(stats.iter().any(|shard| shard.handed_over > 0), "{stats:?}");
+    assert!(stats.iter().all(|shard| shard.hand_over_dropped == 0), "{stats:?}");
+}
+
+#[tokio::test]
 async fn a_broadcast_reaches_every_session_of_every_shard() {
     let server = Server::start(2, ServerLimits::default(), &Echo::default());
     let endpoint = server.client();

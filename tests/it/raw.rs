@@ -28,6 +28,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(shards: usize, session: ServerLimits, backend: &dyn Backend) -> Self {
+        Self::start_with(shards, session, backend, true)
+    }
+
+    /// As [`Self::start`], with or without the kernel's steering.
+    pub(crate) fn start_with(
+        shards: usize,
+        session: ServerLimits,
+        backend: &dyn Backend,
+        kernel_steering: bool,
+    ) -> Self {
         let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
         let certificate = certified.cert.der().clone();
@@ -39,6 +49,7 @@ impl Server {
             secret: [5; 32],
             node: 1,
             generation: 1,
+            kernel_steering,
             session,
             admission: Admission::default(),
         };

@@ -47,6 +47,9 @@ pub struct Config {
     /// Which start of this host's edge this is, larger each time; keep it on disk. Packets of connections of an
     /// earlier one are answered with a stateless reset, so that clients come back at once after a crash.
     pub generation: u32,
+    /// Whether the kernel is asked to steer datagrams to their shard. Without it, as on a kernel that refuses the
+    /// filter, shards hand datagrams over in user space.
+    pub kernel_steering: bool,
     /// Bounds of sessions.
     pub session: ServerLimits,
     /// Bounds of admission, per shard.
@@ -92,7 +95,8 @@ impl Edge {
         let keys = Keys::derive(&config.secret);
         let server = Arc::new(quic::server_config(tls, &keys)?);
         let session = Arc::new(config.session.clone());
-        let (sockets, steered) = socket::bind_group(config.listen, config.shards).map_err(|error| {
+        let bound = socket::bind_group(config.listen, config.shards, config.kernel_steering);
+        let (sockets, steered) = bound.map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
                 Error::AddrInUse(config.listen)
             } else {
@@ -101,7 +105,7 @@ impl Edge {
         })?;
         let address = sockets[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
         if !steered {
-            tracing::warn!("the kernel refuses the steering filter: datagrams are handed over in user space");
+            tracing::warn!("the kernel does not steer: datagrams are handed over in user space");
         }
 
         let mut edge = Self { address, steered, shards: Vec::new(), threads: Vec::new() };

@@ -26,7 +26,11 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// The operating system's error of bind, `AddrInUse` if another program has the port.
-pub(crate) fn bind_group(listen: SocketAddr, shards: usize) -> io::Result<(Vec<UdpSocket>, bool)> {
+pub(crate) fn bind_group(
+    listen: SocketAddr,
+    shards: usize,
+    steer: bool,
+) -> io::Result<(Vec<UdpSocket>, bool)> {
     // SO_REUSEPORT lets any process of the same user join a group silently and take its share of the packets. A
     // plain bind first fails if somebody has the port, in a group or not.
     let probe = UdpSocket::bind(listen)?;
@@ -34,7 +38,7 @@ pub(crate) fn bind_group(listen: SocketAddr, shards: usize) -> io::Result<(Vec<U
     drop(probe);
     // The kernel picks a member by its position, which is the order of bind; no member is closed while others live.
     let sockets = (0..shards).map(|_| bind(address)).collect::<io::Result<Vec<_>>>()?;
-    let steered = shards == 1 || attach_steering(&sockets[0], shards).is_ok();
+    let steered = shards == 1 || steer && attach_steering(&sockets[0], shards).is_ok();
     Ok((sockets, steered))
 }
 
