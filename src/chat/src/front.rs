@@ -70,7 +70,7 @@ impl Front {
         let (mut candidates, mut rest) = (Vec::new(), Vec::new());
         for (link, up) in batch.drain(..) {
             match up {
-                Up::Open { session, hello, peer } => match self.vet(link, session, hello, peer, now_ms) {
+                Up::Open { session, hello, peer, .. } => match self.vet(link, session, hello, peer, now_ms) {
                     Ok(candidate) => candidates.push(candidate),
                     Err(refusal) => self.refuse(link, session, &refusal, out),
                 },

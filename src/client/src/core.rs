@@ -258,6 +258,7 @@ impl Core {
             platform: self.config.platform.into(),
             cursor: self.cursor,
             client: self.config.client.clone(),
+            resume: Bytes::new(),
         };
         let limits = session::ClientConfig {
             answer_timeout: self.config.limits.answer_timeout,

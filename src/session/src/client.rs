@@ -280,7 +280,7 @@ impl Client {
 
     fn handle_frame(&mut self, now: Instant, kind: Kind, id: u64, body: Bytes) -> Result<(), Closing> {
         match (self.state, kind) {
-            (State::Opening, Kind::WELCOME) => self.handle_welcome(now, &decode::<Welcome>(body)?),
+            (State::Opening, Kind::WELCOME) => self.handle_welcome(now, decode::<Welcome>(body)?),
             (_, Kind::PONG) => self.answer_due = None,
             (_, Kind::PING) => self.write(now, Lane::Control, Kind::PONG, id, &[]),
             (_, Kind::CLOSE) => {
@@ -319,14 +319,14 @@ impl Client {
         Ok(())
     }
 
-    fn handle_welcome(&mut self, now: Instant, welcome: &Welcome) {
+    fn handle_welcome(&mut self, now: Instant, welcome: Welcome) {
         self.state = State::Live;
         self.answer_due = None;
         if welcome.heartbeat_ms > 0 {
             self.heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
         }
         self.tracker = Tracker::new(welcome.cursor, welcome.head);
-        self.events.push_back(Event::Live(*welcome));
+        self.events.push_back(Event::Live(welcome));
         if self.tracker.is_behind() {
             self.ask_for_page(now);
         } else {

@@ -42,7 +42,12 @@ impl Link for EchoLink {
                 Up::Open { session, .. } => {
                     let welcome = Welcome { session: session.0, heartbeat_ms: 25_000, ..Welcome::default() };
                     let welcome = welcome.encode_to_vec().into();
-                    self.answers.push(Down::Accept { session, welcome, topics: vec![self.everyone.clone()] });
+                    self.answers.push(Down::Accept {
+                        session,
+                        welcome,
+                        topics: vec![self.everyone.clone()],
+                        identity: None,
+                    });
                 }
                 Up::Frame { session, lane, kind: Kind::ECHO, id, body } => {
                     self.answers.push(Down::Reply { session, lane, kind: Kind::REPLY, id, body });

@@ -34,6 +34,28 @@ impl fmt::Debug for Topic {
     }
 }
 
+/// Who a resume token was made for. The edge that opened the token vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    /// App (`sdkappid`).
+    pub app: u32,
+    /// User.
+    pub user: String,
+    /// Device.
+    pub device: String,
+    /// When the UserSig of the first login was issued, Unix seconds: a kick withdraws what is older.
+    pub issued_s: u64,
+}
+
+/// Who a session belongs to, as the backend found at its login; what the edge seals into a resume token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// App, user, device and issue time.
+    pub who: Vouched,
+    /// When the right to log in ends, Unix seconds.
+    pub expires_s: u64,
+}
+
 /// Edge to backend.
 #[derive(Debug, Clone)]
 pub enum Up {
@@ -45,6 +67,9 @@ pub enum Up {
         hello: Bytes,
         /// Where it comes from.
         peer: SocketAddr,
+        /// The hello carries a resume token that the edge has opened: no UserSig to check, but app, user and device
+        /// must be these.
+        vouched: Option<Box<Vouched>>,
     },
     /// A request. The backend answers with one [`Down::Reply`] of the same id.
     Frame {
@@ -84,6 +109,8 @@ pub enum Down {
         welcome: Bytes,
         /// Topics to join.
         topics: Vec<Topic>,
+        /// What the edge may seal into a resume token; `None`: the client gets none.
+        identity: Option<Box<Identity>>,
     },
     /// The hello is refused: the client gets the close frame and the connection ends.
     Reject {

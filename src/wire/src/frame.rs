@@ -60,6 +60,9 @@ impl Kind {
     pub const CLOSE: Self = Self(0x07);
     /// Server: pushes were dropped, sync from your cursor. Empty body; `id` 0.
     pub const BEHIND: Self = Self(0x08);
+    /// Client, in a datagram only: a copy of a request on the chat lane; `id` is that of the chat request before it,
+    /// body the encoded request frame.
+    pub const HEDGE: Self = Self(0x09);
     /// Server: request `id` succeeded; the body depends on the request.
     pub const REPLY: Self = Self(0x10);
     /// Server: request `id` failed; body `Error`.

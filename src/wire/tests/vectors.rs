@@ -56,6 +56,7 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         platform: Platform::Iphone.into(),
         cursor: Some(7),
         client: "doc/1".into(),
+        ..Hello::default()
     };
     let welcome = Welcome {
         session: 1,
@@ -64,6 +65,7 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         cursor: 7,
         heartbeat_ms: 25_000,
         frame_bytes_max: 16_384,
+        ..Welcome::default()
     };
     let send = Send {
         client_msg_id: Bytes::from_static(&CLIENT_MSG_ID),
@@ -99,7 +101,7 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         (
             "go away",
             frame(Lane::Control, Kind::GO_AWAY, 0, &|| {
-                GoAway { reason: 2000, slot_ms: 1500 }.encode_to_vec()
+                GoAway { reason: 2000, slot_ms: 1500, ..GoAway::default() }.encode_to_vec()
             }),
         ),
         ("close", frame(Lane::Control, Kind::CLOSE, 0, &|| close.encode_to_vec())),

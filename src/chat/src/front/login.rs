@@ -148,7 +148,7 @@ impl Front {
                         let welcome = welcome.encode_to_vec().into();
                         // Joined already, unless the link's queue was so full that it dropped the `Join`.
                         let topics = registry.topic(&candidate.user).into_iter().collect();
-                        out.push(link, Down::Accept { session, welcome, topics });
+                        out.push(link, Down::Accept { session, welcome, topics, identity: None });
                     }
                 }
                 Err(error) => {
@@ -256,6 +256,7 @@ impl Front {
             cursor: cursor.min(head),
             heartbeat_ms: config.heartbeat_ms,
             frame_bytes_max: config.frame_bytes_max,
+            ..Welcome::default()
         })
     }
 }

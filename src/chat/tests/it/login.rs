@@ -48,7 +48,12 @@ fn each_bad_hello_has_its_close_code_and_number() {
     assert_eq!(world.refused(&expired), (CloseCode::UNAUTHORIZED, 70001));
 
     let peer = "192.0.2.1:1".parse().unwrap();
-    let noise = Up::Open { session: nearport_trunk::SessionId(900), hello: vec![0xff; 9].into(), peer };
+    let noise = Up::Open {
+        session: nearport_trunk::SessionId(900),
+        hello: vec![0xff; 9].into(),
+        peer,
+        vouched: None,
+    };
     world.front(vec![(LinkId(0), noise)]);
     let downs = world.received(0);
     assert!(

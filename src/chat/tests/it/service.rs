@@ -49,7 +49,12 @@ impl Shard {
         let hello =
             Hello { app: APP, user: name.into(), usersig, device: "phone".into(), ..Hello::default() };
         let hello = hello.encode_to_vec().into();
-        self.send(Up::Open { session: SessionId(session), hello, peer: "192.0.2.1:1000".parse().unwrap() });
+        self.send(Up::Open {
+            session: SessionId(session),
+            hello,
+            peer: "192.0.2.1:1000".parse().unwrap(),
+            vouched: None,
+        });
         self.wait_for(|down| matches!(down, Down::Accept { session: got, .. } if got.0 == session));
     }
 

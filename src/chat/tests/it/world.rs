@@ -114,7 +114,10 @@ impl World {
         self.next_session += 1;
         self.homes.insert(session, LinkId(link));
         let peer = "192.0.2.1:1000".parse().unwrap();
-        (session, (LinkId(link), Up::Open { session, hello: hello.encode_to_vec().into(), peer }))
+        (
+            session,
+            (LinkId(link), Up::Open { session, hello: hello.encode_to_vec().into(), peer, vouched: None }),
+        )
     }
 
     pub(crate) fn front(&mut self, mut batch: Vec<(LinkId, Up)>) {

@@ -110,8 +110,15 @@ impl Peer {
         let head = ledger.head();
         let cursor = hello.cursor.unwrap_or(ledger.acked).min(head);
         ledger.hellos.push(hello.clone());
-        let welcome =
-            Welcome { session: 1, time_ms: 5, head, cursor, heartbeat_ms: 25_000, frame_bytes_max: 16_384 };
+        let welcome = Welcome {
+            session: 1,
+            time_ms: 5,
+            head,
+            cursor,
+            heartbeat_ms: 25_000,
+            frame_bytes_max: 16_384,
+            ..Welcome::default()
+        };
         self.server.accept(&welcome.encode_to_vec());
     }
 

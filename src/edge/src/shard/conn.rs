@@ -260,7 +260,7 @@ fn act(
 ) -> Result<(), Closing> {
     while let Some(action) = session.poll_action(limits, now)? {
         ups.push(match action {
-            Action::Open(hello) => Up::Open { session: id, hello, peer },
+            Action::Open(hello) => Up::Open { session: id, hello, peer, vouched: None },
             Action::Request(frame) => {
                 Up::Frame { session: id, lane: frame.lane, kind: frame.kind, id: frame.id, body: frame.body }
             }

@@ -73,7 +73,7 @@ impl Shard {
 
     fn apply(&mut self, down: Down) {
         match down {
-            Down::Accept { session, welcome, topics } => {
+            Down::Accept { session, welcome, topics, .. } => {
                 for topic in topics {
                     self.apply(Down::Join { session, topic });
                 }

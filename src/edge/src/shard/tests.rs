@@ -61,7 +61,7 @@ impl Link for Script {
         for up in ups.drain(..) {
             if let Up::Open { session, .. } = up {
                 let topics = vec![Topic::from(&b"all"[..])];
-                state.downs.push(Down::Accept { session, welcome: Bytes::new(), topics });
+                state.downs.push(Down::Accept { session, welcome: Bytes::new(), topics, identity: None });
             }
             state.ups.push(up);
         }
