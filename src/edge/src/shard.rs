@@ -16,6 +16,8 @@
 //! `catch_unwind`: a panic costs that connection and nobody else.
 
 mod conn;
+mod conns;
+mod quic;
 mod seam;
 mod topics;
 mod transmits;
@@ -36,7 +38,9 @@ use quinn_proto::{
 
 use crate::stats::Stats;
 use crate::wheel::Wheel;
-use conn::{Conn, Touched};
+use conn::{Conn, Touched, Transport};
+use conns::{Conns, STREAM_BIT};
+use quic::QuicTransport;
 use topics::Topics;
 pub use transmits::Transmits;
 
@@ -85,8 +89,7 @@ impl Default for Admission {
 pub struct Shard {
     config: ShardConfig,
     endpoint: Endpoint,
-    /// By connection handle, which the endpoint numbers densely.
-    conns: Vec<Option<Box<Conn>>>,
+    conns: Conns,
     link: Box<dyn Link>,
     topics: Topics,
     wheel: Wheel,
@@ -118,7 +121,7 @@ impl Shard {
         Self {
             config,
             endpoint,
-            conns: Vec::new(),
+            conns: Conns::default(),
             link,
             topics: Topics::default(),
             wheel: Wheel::new(now),
@@ -158,10 +161,11 @@ impl Shard {
         };
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return };
-                match caught(|| conn.quic.handle_event(event)) {
-                    Some(()) => self.touch(index_of(handle)),
-                    None => self.remove_panicked(handle),
+                let index = index_of(handle);
+                let Some(quic) = self.quic_mut(index) else { return };
+                match caught(|| quic.quic.handle_event(event)) {
+                    Some(()) => self.touch(index),
+                    None => self.remove_panicked(index),
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
@@ -230,23 +234,22 @@ impl Shard {
         self.draining = true;
         let live = self.stats.sessions.max(1);
         let mut slot = 0u32;
-        for index in 0..self.conns.len() {
-            let Some(conn) = self.conns[index].as_mut().filter(|conn| conn.session.is_live()) else {
+        for index in self.conns.indices() {
+            let Some(conn) = self.conns.get_mut(index).filter(|conn| conn.session.is_live()) else {
                 continue;
             };
             conn.session.go_away(CloseCode::GOING_AWAY, within.mul_f64(f64::from(slot) / live as f64));
             slot += 1;
-            self.touch(u32::try_from(index).expect("connections are numbered by u32"));
+            self.touch(index);
         }
     }
 
     /// Closes every connection. Run turns until [`Self::is_empty`] or until patience ends.
     pub fn close_all(&mut self, closing: &Closing) {
         self.draining = true;
-        for index in 0..self.conns.len() {
-            if let Some(conn) = &mut self.conns[index] {
+        for index in self.conns.indices() {
+            if let Some(conn) = self.conns.get_mut(index) {
                 conn.close(closing.clone(), Duration::ZERO, &mut self.ups);
-                let index = u32::try_from(index).expect("connections are numbered by u32");
                 self.account(index);
                 self.touch(index);
             }
@@ -310,20 +313,29 @@ impl Shard {
     fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
         self.stats.accepted += 1;
         self.handshaking += 1;
-        // Shard, then a counter that makes ids unique, then the connection's index for finding it.
-        self.next_session += 1;
         let index = index_of(handle);
-        let shard = u64::from(self.config.index) << 56;
-        let id = SessionId(shard | (self.next_session & 0xff_ffff) << 32 | u64::from(index));
-        if self.conns.len() <= handle.0 {
-            self.conns.resize_with(handle.0 + 1, || None);
-        }
-        self.conns[handle.0] = Some(Box::new(Conn::new(quic, id, &self.config.session, now)));
+        let transport = Transport::Quic(Box::new(QuicTransport::new(quic)));
+        let conn = Conn::new(transport, self.session_id(index), &self.config.session, now);
+        self.conns.insert_quic(index, conn);
         self.touch(index);
     }
 
+    /// The id of a new session: shard, then a counter that makes ids unique, then the connection's number for
+    /// finding it.
+    fn session_id(&mut self, index: u32) -> SessionId {
+        self.next_session += 1;
+        let shard = u64::from(self.config.index) << 56;
+        SessionId(shard | (self.next_session & 0xff_ffff) << 32 | u64::from(index))
+    }
+
+    /// The QUIC side of a connection that is one of QUIC's.
+    fn quic_mut(&mut self, index: u32) -> Option<&mut QuicTransport> {
+        let Transport::Quic(quic) = &mut self.conns.get_mut(index)?.transport;
+        Some(quic)
+    }
+
     fn touch(&mut self, index: u32) {
-        if let Some(Some(conn)) = self.conns.get_mut(index as usize)
+        if let Some(conn) = self.conns.get_mut(index)
             && std::mem::replace(&mut conn.touched, Touched::Prompt) != Touched::Prompt
         {
             self.prompt.push(index);
@@ -334,7 +346,7 @@ impl Shard {
     fn turn_fan_out(&mut self) {
         for _ in 0..FAN_OUT_PER_TURN {
             let Some(index) = self.fan_out.pop_front() else { return };
-            if matches!(&self.conns[index as usize], Some(conn) if conn.touched == Touched::FanOut) {
+            if self.conns.get_mut(index).is_some_and(|conn| conn.touched == Touched::FanOut) {
                 self.turn.push(index);
             }
         }
@@ -344,7 +356,7 @@ impl Shard {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now, &mut due);
         for (index, tick) in due.drain(..) {
-            let Some(Some(conn)) = self.conns.get_mut(index as usize) else { continue };
+            let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.armed.fired(tick);
             match conn.poll_timeout() {
                 Some(at) if at <= now => {
@@ -354,7 +366,7 @@ impl Shard {
                             self.account(index);
                             self.touch(index);
                         }
-                        None => self.remove_panicked(ConnectionHandle(index as usize)),
+                        None => self.remove_panicked(index),
                     }
                 }
                 // The entry was early; the deadline moved on meanwhile.
@@ -367,18 +379,17 @@ impl Shard {
 
     /// First half of a step: QUIC events and stream data.
     fn read(&mut self, index: u32, now: Instant) {
-        let Some(Some(conn)) = self.conns.get_mut(index as usize) else { return };
+        let Some(conn) = self.conns.get_mut(index) else { return };
         let (limits, ups) = (&self.config.session, &mut self.ups);
         match caught(|| conn.read(limits, now, ups)) {
             Some(()) => self.account(index),
-            None => self.remove_panicked(ConnectionHandle(index as usize)),
+            None => self.remove_panicked(index),
         }
     }
 
     /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
     fn write(&mut self, index: u32, now: Instant) {
-        let handle = ConnectionHandle(index as usize);
-        let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return };
+        let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
         let queued = self.transmits.len();
         let transmits = &mut self.transmits;
@@ -387,34 +398,35 @@ impl Shard {
             conn.transmit(now, transmits)
         });
         self.stats.datagrams_out += (self.transmits.len() - queued) as u64;
-        let Some(more) = stepped else { return self.remove_panicked(handle) };
+        let Some(more) = stepped else { return self.remove_panicked(index) };
         self.account(index);
-        if self.exchange_events(handle) || more {
+        if self.exchange_events(index) || more {
             self.touch(index);
         }
-        if let Some(Some(conn)) = self.conns.get_mut(handle.0)
+        if let Some(conn) = self.conns.get_mut(index)
             && let Some(at) = conn.poll_timeout()
         {
             self.wheel.arm(index, &mut conn.armed, at);
         }
     }
 
-    /// Carries events between the connection and the endpoint. Returns whether the connection got one.
-    fn exchange_events(&mut self, handle: ConnectionHandle) -> bool {
+    /// Carries events between a QUIC connection and the endpoint. Returns whether the connection got one.
+    fn exchange_events(&mut self, index: u32) -> bool {
         let mut touched = false;
         loop {
-            let Some(Some(conn)) = self.conns.get_mut(handle.0) else { return false };
-            let Some(event) = conn.quic.poll_endpoint_events() else { return touched };
+            let Some(quic) = self.quic_mut(index) else { return false };
+            let Some(event) = quic.quic.poll_endpoint_events() else { return touched };
             let drained = event.is_drained();
-            let answer = self.endpoint.handle_event(handle, event);
+            let answer = self.endpoint.handle_event(ConnectionHandle(index as usize), event);
             if drained {
-                self.remove(handle);
+                self.remove(index);
                 return false;
             }
             if let Some(event) = answer {
                 // New connection ids for the client: without them it cannot change its address.
-                if caught(|| conn.quic.handle_event(event)).is_none() {
-                    self.remove_panicked(handle);
+                let Some(quic) = self.quic_mut(index) else { return false };
+                if caught(|| quic.quic.handle_event(event)).is_none() {
+                    self.remove_panicked(index);
                     return false;
                 }
                 touched = true;
@@ -423,26 +435,28 @@ impl Shard {
     }
 
     /// The step of a connection panicked: it is dropped without a word, its client learns by a reset.
-    fn remove_panicked(&mut self, handle: ConnectionHandle) {
+    fn remove_panicked(&mut self, index: u32) {
         self.stats.panics += 1;
-        tracing::error!(connection = handle.0, "connection dropped after a panic in its step");
-        self.endpoint.handle_event(handle, EndpointEvent::drained());
-        self.remove(handle);
+        tracing::error!(connection = index, "connection dropped after a panic in its step");
+        if index & STREAM_BIT == 0 {
+            self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
+        }
+        self.remove(index);
     }
 
-    fn remove(&mut self, handle: ConnectionHandle) {
-        let Some(mut conn) = self.conns.get_mut(handle.0).and_then(Option::take) else { return };
+    fn remove(&mut self, index: u32) {
+        let Some(mut conn) = self.conns.remove(index) else { return };
         conn.end(&mut self.ups);
         self.count(&mut conn);
     }
 
     /// Brings counts and topics in step with what a call may have changed.
     fn account(&mut self, index: u32) {
-        let Some(slot) = self.conns.get_mut(index as usize) else { return };
-        if slot.as_ref().is_some_and(|conn| conn.phase() != conn.counted) {
-            let Some(mut conn) = slot.take() else { return };
+        if self.conns.get_mut(index).is_some_and(|conn| conn.phase() != conn.counted)
+            && let Some(mut conn) = self.conns.borrow(index)
+        {
             self.count(&mut conn);
-            self.conns[index as usize] = Some(conn);
+            self.conns.put_back(index, conn);
         }
     }
 
@@ -465,7 +479,7 @@ impl Shard {
         while let Some(topic) = conn.joined.first() {
             let conns = &mut self.conns;
             self.topics.leave(&mut conn.joined, &topic, |other, topic, place| {
-                if let Some(Some(other)) = conns.get_mut(other as usize) {
+                if let Some(other) = conns.get_mut(other) {
                     other.joined.moved(topic, place);
                 }
             });

@@ -1,4 +1,4 @@
-//! One connection of a shard: the QUIC connection, its session, and the steps between them.
+//! One connection of a shard: its session, whatever transport carries it, and the steps between them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,18 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_trunk::{SessionId, Up};
-use nearport_wire::close::CloseCode;
-use quinn_proto::{Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError};
 
+use super::quic::QuicTransport;
 use super::topics::Joined;
 use super::transmits::Transmits;
 use crate::wheel::Armed;
-
-/// Datagrams that one connection may send in one turn; the rest waits for the next, behind the others.
-const DATAGRAMS_PER_TURN: usize = 20;
-
-/// The reason phrase rides in a CONNECTION_CLOSE frame, which must fit a packet.
-const CLOSE_REASON_BYTES_MAX: usize = 256;
 
 /// In which list of connections to step a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +30,16 @@ pub(crate) struct Phase {
     pub(crate) ended: bool,
 }
 
+/// What carries a session. Boxed apart, so that a connection is as small as its transport allows.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Quic(Box<QuicTransport>),
+}
+
 /// A client connection with its session.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    pub(crate) quic: Connection,
+    pub(crate) transport: Transport,
     pub(crate) session: Server,
     pub(crate) id: SessionId,
     pub(crate) joined: Joined,
@@ -49,36 +48,75 @@ pub(crate) struct Conn {
     pub(crate) touched: Touched,
     /// What the shard's counts say about it; see [`super::Shard::account`].
     pub(crate) counted: Phase,
-    /// The handshake is not done.
-    handshaking: bool,
-    /// The session is over; QUIC drains.
+    /// The session is over; the transport says good-bye.
     pub(crate) ended: bool,
-    /// The one stream that carries the session, once the client opened it.
-    stream: Option<StreamId>,
-    /// The stream took no more bytes; wait for `Writable`.
-    blocked: bool,
-    /// QUIC is closed with this once the stream data in front of it is on its way.
-    close: Option<Box<Closing>>,
     /// For the test of what a panic costs.
     #[cfg(test)]
     pub(crate) panic_in_read: bool,
 }
 
+/// Why a transport stopped reading.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The session has to be closed.
+    Close(Closing),
+    /// The transport is gone; there is nobody to say good-bye to.
+    Lost,
+}
+
+impl From<Closing> for End {
+    fn from(closing: Closing) -> Self {
+        Self::Close(closing)
+    }
+}
+
+/// Where a transport puts the bytes that it reads: through the session, up to the backend.
+pub(crate) struct Sink<'a> {
+    pub(crate) session: &'a mut Server,
+    pub(crate) limits: &'a ServerLimits,
+    pub(crate) now: Instant,
+    ended: bool,
+    id: SessionId,
+    ups: &'a mut Vec<Up>,
+}
+
+impl Sink<'_> {
+    /// Whether the session is over: what still comes is nobody's.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Passes bytes of the session's stream on.
+    ///
+    /// # Errors
+    /// [`Closing`] if the client broke a rule or said good-bye.
+    pub(crate) fn take(&mut self, chunk: Bytes, peer: SocketAddr) -> Result<(), Closing> {
+        self.session.handle_bytes(chunk);
+        while let Some(action) = self.session.poll_action(self.limits, self.now)? {
+            let session = self.id;
+            self.ups.push(match action {
+                Action::Open(hello) => Up::Open { session, hello, peer, vouched: None },
+                Action::Request(frame) => {
+                    Up::Frame { session, lane: frame.lane, kind: frame.kind, id: frame.id, body: frame.body }
+                }
+                Action::Ack(position) => Up::Ack { session, position },
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Conn {
-    pub(crate) fn new(quic: Connection, id: SessionId, limits: &ServerLimits, now: Instant) -> Self {
+    pub(crate) fn new(transport: Transport, id: SessionId, limits: &ServerLimits, now: Instant) -> Self {
         Self {
-            quic,
+            transport,
             session: Server::new(limits, now),
             id,
             joined: Joined::default(),
             armed: Armed::default(),
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false },
-            handshaking: true,
             ended: false,
-            stream: None,
-            blocked: false,
-            close: None,
             #[cfg(test)]
             panic_in_read: false,
         }
@@ -86,128 +124,40 @@ impl Conn {
 
     /// How far it has come.
     pub(crate) fn phase(&self) -> Phase {
+        let Transport::Quic(quic) = &self.transport;
         Phase {
-            handshaking: self.handshaking && !self.ended,
+            handshaking: quic.is_handshaking() && !self.ended,
             live: self.session.is_live() && !self.ended,
             ended: self.ended,
         }
     }
 
-    /// Takes what QUIC has: events and stream data, as messages for the backend.
+    /// Takes what the transport has, as messages for the backend.
     pub(crate) fn read(&mut self, limits: &ServerLimits, now: Instant, ups: &mut Vec<Up>) {
         #[cfg(test)]
         assert!(!self.panic_in_read, "injected");
-        while let Some(event) = self.quic.poll() {
-            if let Err(closing) = self.handle_event(event, limits, now, ups) {
-                self.close(closing, Duration::ZERO, ups);
+        loop {
+            let (ended, id) = (self.ended, self.id);
+            let mut sink = Sink { session: &mut self.session, limits, now, ended, id, ups };
+            let Transport::Quic(quic) = &mut self.transport;
+            match quic.read(&mut sink) {
+                Ok(()) => return,
+                Err(End::Lost) => self.end(ups),
+                Err(End::Close(closing)) => self.close(closing, Duration::ZERO, ups),
             }
         }
     }
 
-    fn handle_event(
-        &mut self,
-        event: Event,
-        limits: &ServerLimits,
-        now: Instant,
-        ups: &mut Vec<Up>,
-    ) -> Result<(), Closing> {
-        match event {
-            Event::Connected => self.handshaking = false,
-            Event::ConnectionLost { .. } => self.end(ups),
-            Event::Stream(StreamEvent::Opened { dir }) => {
-                while let Some(id) = self.quic.streams().accept(dir) {
-                    if dir == Dir::Uni || self.stream.is_some() {
-                        let reason = "a second stream: a session has one bidirectional stream";
-                        return Err(Closing::new(CloseCode::BAD_STREAM, reason));
-                    }
-                    self.stream = Some(id);
-                    // Data that came with the opening frame raises no event of its own.
-                    self.read_stream(id, limits, now, ups)?;
-                }
-            }
-            Event::Stream(StreamEvent::Readable { id }) => self.read_stream(id, limits, now, ups)?,
-            Event::Stream(StreamEvent::Writable { .. }) => self.blocked = false,
-            Event::Stream(StreamEvent::Stopped { .. }) => {
-                return Err(Closing::new(CloseCode::LOST, "the client stopped reading its stream"));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn read_stream(
-        &mut self,
-        id: StreamId,
-        limits: &ServerLimits,
-        now: Instant,
-        ups: &mut Vec<Up>,
-    ) -> Result<(), Closing> {
-        if self.ended {
-            return Ok(());
-        }
-        let peer = self.quic.remote_address();
-        let mut stream = self.quic.recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else { return Ok(()) };
-        // The stream's window bounds what this loop can read.
-        let outcome = loop {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => {
-                    self.session.handle_bytes(chunk.bytes);
-                    if let Err(closing) = act(&mut self.session, self.id, peer, limits, now, ups) {
-                        break Err(closing);
-                    }
-                }
-                Ok(None) => break Err(Closing::new(CloseCode::BYE, "the client finished its stream")),
-                Err(ReadError::Blocked) => break Ok(()),
-                Err(ReadError::Reset(_)) => {
-                    break Err(Closing::new(CloseCode::LOST, "the client reset its stream"));
-                }
-            }
-        };
-        // A window update goes out with the next transmit in any case.
-        let _ = chunks.finalize();
-        outcome
-    }
-
-    /// Writes what the session has to say into the stream.
+    /// Writes what the session has to say into the transport.
     pub(crate) fn write(&mut self) {
-        let Some(id) = self.stream else { return };
-        while !self.blocked {
-            let outbox = self.session.poll_output();
-            if outbox.is_empty() {
-                return;
-            }
-            match self.quic.send_stream(id).write_chunks(outbox.chunks()) {
-                Ok(written) => {
-                    outbox.written(written.chunks, written.bytes);
-                    self.blocked = !outbox.is_empty();
-                }
-                Err(WriteError::Blocked) => self.blocked = true,
-                // Stopped or closed: the event that says so ends the session.
-                Err(_) => drop(outbox.take()),
-            }
-        }
+        let Transport::Quic(quic) = &mut self.transport;
+        quic.write(&mut self.session);
     }
 
     /// Collects datagrams. Returns whether more are left for the next turn.
     pub(crate) fn transmit(&mut self, now: Instant, transmits: &mut Transmits) -> bool {
-        for _ in 0..DATAGRAMS_PER_TURN {
-            let mut buffer = transmits.buffer();
-            match self.quic.poll_transmit(now, 1, &mut buffer) {
-                Some(transmit) => transmits.push(transmit.destination, buffer),
-                None => {
-                    transmits.recycle(buffer);
-                    let Some(closing) = self.close.take() else { return false };
-                    // QUIC drops stream data when it closes: the CLOSE frame had to go first. It may still be
-                    // lost, which is why the code and the reason stand in CONNECTION_CLOSE too.
-                    let reason = closing.reason.as_bytes();
-                    let reason = &reason[..reason.len().min(CLOSE_REASON_BYTES_MAX)];
-                    let code = VarInt::from_u32(closing.code.0);
-                    self.quic.close(now, code, Bytes::copy_from_slice(reason));
-                }
-            }
-        }
-        true
+        let Transport::Quic(quic) = &mut self.transport;
+        quic.transmit(now, transmits)
     }
 
     /// Ends the session from our side.
@@ -215,8 +165,8 @@ impl Conn {
         if !self.ended {
             self.end(ups);
             self.session.close(&closing, retry_after);
-            self.write();
-            self.close = Some(Box::new(closing));
+            let Transport::Quic(quic) = &mut self.transport;
+            quic.close(closing, &mut self.session);
         }
     }
 
@@ -230,11 +180,10 @@ impl Conn {
         }
     }
 
-    /// Does what is due in QUIC and in the session.
+    /// Does what is due in the transport and in the session.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ups: &mut Vec<Up>) {
-        if self.quic.poll_timeout().is_some_and(|at| at <= now) {
-            self.quic.handle_timeout(now);
-        }
+        let Transport::Quic(quic) = &mut self.transport;
+        quic.handle_timeout(now);
         if !self.ended
             && let Err(closing) = self.session.handle_timeout(now)
         {
@@ -245,27 +194,7 @@ impl Conn {
     /// When [`Self::handle_timeout`] has to be called next.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let session = if self.ended { None } else { self.session.poll_timeout() };
-        [self.quic.poll_timeout(), session].into_iter().flatten().min()
+        let Transport::Quic(quic) = &mut self.transport;
+        [quic.poll_timeout(), session].into_iter().flatten().min()
     }
-}
-
-/// Passes the session's actions on to the backend.
-fn act(
-    session: &mut Server,
-    id: SessionId,
-    peer: SocketAddr,
-    limits: &ServerLimits,
-    now: Instant,
-    ups: &mut Vec<Up>,
-) -> Result<(), Closing> {
-    while let Some(action) = session.poll_action(limits, now)? {
-        ups.push(match action {
-            Action::Open(hello) => Up::Open { session: id, hello, peer, vouched: None },
-            Action::Request(frame) => {
-                Up::Frame { session: id, lane: frame.lane, kind: frame.kind, id: frame.id, body: frame.body }
-            }
-            Action::Ack(position) => Up::Ack { session: id, position },
-        });
-    }
-    Ok(())
 }

@@ -62,10 +62,10 @@ impl Shard {
         self.downs = downs;
         if received.lost {
             self.stats.link_losses += 1;
-            for index in 0..self.conns.len() {
-                if let Some(conn) = &mut self.conns[index] {
+            for index in self.conns.indices() {
+                if let Some(conn) = self.conns.get_mut(index) {
                     conn.session.mark_behind();
-                    self.touch(u32::try_from(index).expect("connections are numbered by u32"));
+                    self.touch(index);
                 }
             }
         }
@@ -106,11 +106,11 @@ impl Shard {
                 if let Some((index, mut joined)) = found {
                     let conns = &mut self.conns;
                     self.topics.leave(&mut joined, &topic, |other, topic, place| {
-                        if let Some(Some(other)) = conns.get_mut(other as usize) {
+                        if let Some(other) = conns.get_mut(other) {
                             other.joined.moved(topic, place);
                         }
                     });
-                    if let Some(conn) = &mut self.conns[index as usize] {
+                    if let Some(conn) = self.conns.get_mut(index) {
                         conn.joined = joined;
                     }
                 }
@@ -121,7 +121,7 @@ impl Shard {
     /// Encoded once, shared by every member on this shard.
     fn publish(&mut self, topic: &Topic, frame: &Bytes, except: Option<SessionId>) {
         for index in self.topics.members(topic) {
-            let Some(Some(conn)) = self.conns.get_mut(*index as usize) else { continue };
+            let Some(conn) = self.conns.get_mut(*index) else { continue };
             if except == Some(conn.id) {
                 continue;
             }
@@ -157,7 +157,7 @@ impl Shard {
 
     pub(super) fn find(&mut self, session: SessionId) -> Option<(u32, &mut Conn)> {
         let index = (session.0 & 0xffff_ffff) as u32;
-        let conn = self.conns.get_mut(index as usize)?.as_mut()?;
+        let conn = self.conns.get_mut(index)?;
         (conn.id == session).then_some((index, conn))
     }
 }

@@ -351,7 +351,7 @@ fn a_panic_costs_one_connection() {
     (1..=2).for_each(|port| world.login(port));
     let sessions = world.script.sessions();
     let (index, _) = world.shard.find(sessions[0]).unwrap();
-    world.shard.conns[index as usize].as_mut().unwrap().panic_in_read = true;
+    world.shard.conns.get_mut(index).unwrap().panic_in_read = true;
     world.send(1, request(1));
     world.script.state().downs.push(publish(1, None));
     world.run();

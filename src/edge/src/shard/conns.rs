@@ -1,0 +1,59 @@
+//! The connections of a shard, by number.
+
+use super::conn::Conn;
+
+/// Numbers of byte-stream connections have this bit; the others are QUIC's, which its endpoint numbers densely.
+pub(crate) const STREAM_BIT: u32 = 1 << 31;
+
+/// Connections by number. A number is used again once its connection is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Conns {
+    quic: Vec<Option<Box<Conn>>>,
+    streams: Vec<Option<Box<Conn>>>,
+}
+
+impl Conns {
+    /// The connection with a number.
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Conn> {
+        self.slot(index)?.as_deref_mut()
+    }
+
+    /// Adds a QUIC connection under the number of its endpoint.
+    pub(crate) fn insert_quic(&mut self, index: u32, conn: Conn) {
+        let at = index as usize;
+        if self.quic.len() <= at {
+            self.quic.resize_with(at + 1, || None);
+        }
+        self.quic[at] = Some(Box::new(conn));
+    }
+
+    /// Takes a connection out for good.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Box<Conn>> {
+        self.slot(index)?.take()
+    }
+
+    /// Takes a connection out for a moment; [`Self::put_back`] follows in the same breath.
+    pub(crate) fn borrow(&mut self, index: u32) -> Option<Box<Conn>> {
+        self.slot(index)?.take()
+    }
+
+    /// The other half of [`Self::borrow`].
+    pub(crate) fn put_back(&mut self, index: u32, conn: Box<Conn>) {
+        if let Some(slot) = self.slot(index) {
+            *slot = Some(conn);
+        }
+    }
+
+    /// The numbers of all connections.
+    pub(crate) fn indices(&self) -> Vec<u32> {
+        fn used(conns: &[Option<Box<Conn>>], bit: u32) -> impl Iterator<Item = u32> {
+            (0u32..).zip(conns).filter(|(_, conn)| conn.is_some()).map(move |(index, _)| index | bit)
+        }
+        used(&self.quic, 0).chain(used(&self.streams, STREAM_BIT)).collect()
+    }
+
+    fn slot(&mut self, index: u32) -> Option<&mut Option<Box<Conn>>> {
+        let conns = if index & STREAM_BIT == 0 { &mut self.quic } else { &mut self.streams };
+        conns.get_mut((index & !STREAM_BIT) as usize)
+    }
+}
