@@ -12,8 +12,12 @@ mod full_disk;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pty;
+#[cfg(test)]
+mod python;
 #[cfg(test)]
 mod raw;

@@ -134,12 +134,17 @@ pub(crate) fn nearport(dir: &Path, args: &[&str]) -> Output {
 
 /// Runs a command to its end and takes its output; a stuck one is killed and fails the test.
 pub(crate) fn output(command: &mut Command) -> Output {
+    output_within(command, STUCK)
+}
+
+/// As [`output`], for what may take longer.
+pub(crate) fn output_within(command: &mut Command, stuck: Duration) -> Output {
     let shown = format!("{command:?}");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = pid_of(&child);
     let (sender, ended) = sync_channel(1);
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(STUCK) {
+    match ended.recv_timeout(stuck) {
         Ok(output) => output.unwrap(),
         Err(_) => {
             kill_process(pid, Signal::KILL).unwrap();
