@@ -136,7 +136,13 @@ fn trouble_shows_in_the_one_status_row_and_goes_away() {
     };
     view.event(lost);
     assert!(view.take_output().contains("alice → bob (reconnecting in 2s: timed"));
-    view.event(Event::Connected { resumed: true, cursor: 0, head: 0, time_ms: 0 });
+    view.event(Event::Connected {
+        transport: nearport_client::Transport::Quic,
+        resumed: true,
+        cursor: 0,
+        head: 0,
+        time_ms: 0,
+    });
     assert!(view.take_output().contains("alice → bob > "));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use nearport_client::{Client, Config, Network, NetworkConfig, Platform};
+use nearport_client::{Client, Config, Network, NetworkConfig, Platform, Transport, UnknownTransport};
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::cli_app;
@@ -49,6 +49,17 @@ pub(crate) struct LoginArgs {
     /// A UserSig from the App's back end [default: one signed with the App's key].
     #[arg(long, conflicts_with = "key")]
     usersig: Option<String>,
+    /// What carries the session: quic, tls, ws, or auto, which takes the first of them that works.
+    #[arg(long, default_value = "auto", value_parser = parse_transports)]
+    transport: Transports,
+}
+
+/// The transports that a flag allows; none for the SDK's own choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Transports(Vec<Transport>);
+
+fn parse_transports(text: &str) -> Result<Transports, UnknownTransport> {
+    Ok(Transports(if text == "auto" { Vec::new() } else { vec![text.parse()?] }))
 }
 
 /// A server and an App.
@@ -107,6 +118,7 @@ impl LoginArgs {
         let mut config = Config::new(access.addr, access.name.clone(), access.app, self.user, usersig);
         config.device = device.to_owned();
         config.platform = Platform::Linux;
+        config.transports = self.transport.0;
         config.client = concat!("nearport-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         tune(&mut config);
         let network = Network::new(NetworkConfig::from_ca_pem(&access.ca_pem)?)?;
@@ -136,6 +148,13 @@ fn look_up(server: &str) -> Result<(SocketAddr, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transports_go_by_their_names() {
+        assert_eq!(parse_transports("auto"), Ok(Transports(Vec::new())));
+        assert_eq!(parse_transports("ws"), Ok(Transports(vec![Transport::WebSocket])));
+        assert!(parse_transports("udp").is_err());
+    }
 
     #[test]
     fn a_server_has_a_host_and_a_port() {

@@ -17,7 +17,7 @@ use crate::core::{Answer, Core, Reply, State};
 use crate::driver::Driver;
 use crate::error::{ConnectError, PostError, RequestError, SendError};
 use crate::event::{Content, Event, Failure, HistoryPage, HistoryRange, MsgId, RequestId, Sent, Target};
-use crate::network::Network;
+use crate::network::{Edge, Network};
 
 /// One device of one user. Clones are handles of the same client; with the last one it says good-bye.
 ///
@@ -113,7 +113,8 @@ impl Client {
     #[must_use]
     pub fn connect(network: &Network, config: Config) -> Self {
         let seed = config.seed.unwrap_or_else(random_seed);
-        let (server, server_name) = (config.server, Arc::from(config.server_name.as_str()));
+        let edge = Edge { address: config.server, name: Arc::from(config.server_name.as_str()) };
+        let transports = config.transports();
         let span = debug_span!("client", user = config.user, device = config.device);
         let inner = Inner {
             core: Core::new(config.core(seed), Instant::now()),
@@ -127,7 +128,7 @@ impl Client {
         };
         let shared =
             Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new(), changed: Notify::new() });
-        let driver = Driver::new(Arc::clone(&shared), network.clone(), server, server_name);
+        let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, transports);
         tokio::spawn(driver.run().instrument(span));
         Self { handle: Arc::new(Handle { shared }) }
     }

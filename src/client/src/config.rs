@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use nearport_wire::body::Platform;
 
 use crate::core::CoreConfig;
+use crate::transport::Transport;
 
 /// The cursor that stands behind everything: the client gets what comes after its first login, and no old message.
 /// The server clamps it to the newest position.
@@ -85,6 +86,9 @@ impl Default for Limits {
     }
 }
 
+/// What carries sessions unless the application says otherwise: best first.
+const TRANSPORTS: [Transport; 3] = [Transport::Quic, Transport::Tls, Transport::WebSocket];
+
 /// What a client is started with.
 ///
 /// ```
@@ -97,10 +101,13 @@ impl Default for Limits {
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    /// Address of the edge.
+    /// Address of the edge, for UDP and TCP alike.
     pub server: SocketAddr,
     /// Name in the edge's certificate: a host name or an IP address.
     pub server_name: String,
+    /// What may carry the session, best first; all use the same address and port. Empty: the default, which is
+    /// QUIC, TLS, WebSocket.
+    pub transports: Vec<Transport>,
     /// App (`sdkappid`).
     pub app: u32,
     /// User, 1 to 32 bytes of printable ASCII.
@@ -140,6 +147,7 @@ impl Config {
         Self {
             server,
             server_name: server_name.into(),
+            transports: TRANSPORTS.to_vec(),
             app,
             user: user.into(),
             device: "default".into(),
@@ -152,6 +160,18 @@ impl Config {
             limits: Limits::default(),
             seed: None,
         }
+    }
+
+    /// What may carry the session, each once, best first.
+    pub(crate) fn transports(&self) -> Vec<Transport> {
+        let wanted = if self.transports.is_empty() { &TRANSPORTS[..] } else { &self.transports };
+        let mut transports = Vec::with_capacity(wanted.len());
+        for transport in wanted {
+            if !transports.contains(transport) {
+                transports.push(*transport);
+            }
+        }
+        transports
     }
 
     /// The part that the core needs.
@@ -178,6 +198,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("server", &self.server)
             .field("server_name", &self.server_name)
+            .field("transports", &self.transports)
             .field("app", &self.app)
             .field("user", &self.user)
             .field("device", &self.device)

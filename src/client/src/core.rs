@@ -29,6 +29,7 @@ use nearport_wire::close::{CloseCode, Return};
 
 use crate::config::{Acks, Limits, Platform, Receive};
 use crate::event::{Event, Failure, MsgId, RequestId, Sent};
+use crate::transport::Transport;
 
 mod backoff;
 mod commands;
@@ -71,6 +72,21 @@ impl fmt::Debug for CoreConfig {
             .field("user", &self.user)
             .field("device", &self.device)
             .finish_non_exhaustive()
+    }
+}
+
+/// What carries a session, and what it can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// Which transport.
+    pub transport: Transport,
+}
+
+impl Path {
+    /// A path that carries all lanes on one stream.
+    #[must_use]
+    pub fn one_stream(transport: Transport) -> Self {
+        Self { transport }
     }
 }
 
@@ -133,6 +149,8 @@ pub struct Core {
     instance: [u8; 8],
     state: State,
     session: Option<session::Client>,
+    /// What carries the session.
+    path: Option<Path>,
     /// Output of a core without a session: always empty.
     no_output: Outbox,
     disconnect: Option<CloseCode>,
@@ -172,6 +190,7 @@ impl Core {
             instance,
             state: State::Stopped,
             session: None,
+            path: None,
             no_output: Outbox::default(),
             disconnect: None,
             connect: false,
@@ -203,6 +222,12 @@ impl Core {
     #[must_use]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What carries the session, or carried the last one.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        self.path
     }
 
     /// Position up to which the user's log was received. What the application has shown may lie behind by the
@@ -246,10 +271,11 @@ impl Core {
     // ---- input ----
 
     /// The transport that [`TransportAction::Connect`] asked for is up, with its stream.
-    pub fn handle_connected(&mut self, now: Instant) {
+    pub fn handle_connected(&mut self, now: Instant, path: Path) {
         if self.state != State::Connecting {
             return;
         }
+        self.path = Some(path);
         let hello = Hello {
             app: self.config.app,
             user: self.config.user.clone(),

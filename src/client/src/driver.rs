@@ -1,39 +1,34 @@
-//! The one task of a client: it moves bytes and time between a [`Core`] and a QUIC connection.
+//! The one task of a client: it moves bytes and time between a [`Core`](crate::core::Core) and a [`Link`].
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use nearport_session::Closing;
 use nearport_wire::close::CloseCode;
-use quinn::{ReadError, VarInt, WriteError};
-use tokio::time::{Sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
 
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
-use crate::network::{Link, Network, closing_of};
-
-/// How long a good-bye may take: the rest of the output and the server's own close.
-const GOOD_BYE: Duration = Duration::from_secs(1);
-
-/// Chunks taken from the stream in one go.
-const CHUNKS: usize = 8;
+use crate::link::{CHUNKS, Link, Progress, Unwritten};
+use crate::network::{Edge, Network};
+use crate::transport::Transport;
 
 type Dial = Pin<Box<dyn Future<Output = Result<Link, Closing>> + Send>>;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     network: Network,
-    server: SocketAddr,
-    server_name: Arc<str>,
+    edge: Edge,
+    transports: Vec<Transport>,
+    /// Attempts so far: each takes the next transport until one works.
+    attempts: usize,
     link: Option<Link>,
     dial: Option<Dial>,
-    /// Output that the stream has not taken yet.
-    unwritten: Vec<Bytes>,
+    unwritten: Unwritten,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -50,21 +45,22 @@ struct Turn {
 enum Input {
     Nothing,
     Dialled(Result<Link, Closing>),
-    Read(Result<Option<usize>, ReadError>),
-    Written(Result<quinn::Written, WriteError>),
-    Closed(quinn::ConnectionError),
+    Link(Progress),
 }
 
 impl Driver {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        network: Network,
-        server: SocketAddr,
-        server_name: Arc<str>,
-    ) -> Self {
-        let timer = Box::pin(sleep_until(tokio::time::Instant::now()));
-        let (link, dial) = (None, None);
-        Self { shared, network, server, server_name, link, dial, unwritten: Vec::new(), timer }
+    pub(crate) fn new(shared: Arc<Shared>, network: Network, edge: Edge, transports: Vec<Transport>) -> Self {
+        Self {
+            shared,
+            network,
+            edge,
+            transports,
+            attempts: 0,
+            link: None,
+            dial: None,
+            unwritten: Unwritten::default(),
+            timer: Box::pin(sleep_until(tokio::time::Instant::now())),
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -73,10 +69,7 @@ impl Driver {
             let turn = self.turn();
             for action in turn.actions.into_iter().flatten() {
                 match action {
-                    TransportAction::Connect => {
-                        let name = Arc::clone(&self.server_name);
-                        self.dial = Some(Box::pin(self.network.clone().dial(self.server, name)));
-                    }
+                    TransportAction::Connect => self.dial = Some(self.begin_dial()),
                     TransportAction::Disconnect(code) => self.hang_up(code).await,
                 }
             }
@@ -92,6 +85,12 @@ impl Driver {
         }
     }
 
+    fn begin_dial(&mut self) -> Dial {
+        let transport = self.transports[self.attempts % self.transports.len()];
+        self.attempts += 1;
+        Box::pin(self.network.clone().dial(self.edge.clone(), transport))
+    }
+
     /// Lets the core do what is due and collects what it wants.
     fn turn(&mut self) -> Turn {
         let shared = Arc::clone(&self.shared);
@@ -100,7 +99,7 @@ impl Driver {
         let actions = [inner.core.poll_transport(), inner.core.poll_transport()];
         // The output of a session that is being left belongs to its link; without a link nothing can take it.
         if self.unwritten.is_empty() && self.link.is_some() {
-            self.unwritten = inner.core.poll_output().take();
+            self.unwritten.main = inner.core.poll_output().take();
         }
         let deadline = inner.core.poll_timeout();
         let wants_input = inner.core.wants_input();
@@ -119,23 +118,10 @@ impl Driver {
                 self.timer.as_mut().reset(deadline);
             }
         }
-        let (connection, send, recv) = match &mut self.link {
-            Some(link) => (Some(&link.connection), Some(&mut link.send), Some(&mut link.recv)),
-            None => (None, None, None),
-        };
-        let read = async {
-            match (connection, recv) {
-                (_, Some(recv)) if turn.wants_input => Input::Read(recv.read_chunks(chunks).await),
-                (Some(connection), _) => Input::Closed(connection.closed().await),
-                _ => pending().await,
-            }
-        };
-        let write = async {
-            match send {
-                Some(send) if !self.unwritten.is_empty() => {
-                    Input::Written(send.write_chunks(&mut self.unwritten).await)
-                }
-                _ => pending().await,
+        let progress = async {
+            match &mut self.link {
+                Some(link) => Input::Link(link.progress(turn.wants_input, &mut self.unwritten, chunks).await),
+                None => pending().await,
             }
         };
         let dial = async {
@@ -146,9 +132,8 @@ impl Driver {
         };
         tokio::select! {
             biased;
-            input = write => input,
             () = self.shared.wake.notified() => Input::Nothing,
-            input = read => input,
+            input = progress => input,
             input = dial => input,
             () = self.timer.as_mut(), if turn.deadline.is_some() => Input::Nothing,
         }
@@ -156,38 +141,29 @@ impl Driver {
 
     fn handle(&mut self, input: Input, chunks: &mut [Bytes; CHUNKS]) {
         let lost = match input {
-            Input::Nothing => return,
+            Input::Nothing | Input::Link(Progress::Wrote) => return,
             Input::Dialled(Ok(link)) => {
+                // This one works: come back on it.
+                self.attempts -= 1;
                 self.dial = None;
+                let path = link.path();
                 self.link = Some(link);
                 self.unwritten.clear();
-                return self.feed(|inner, now| inner.core.handle_connected(now));
+                return self.feed(|inner, now| inner.core.handle_connected(now, path));
             }
-            Input::Read(Ok(Some(count))) => {
+            Input::Link(Progress::Read(count)) => {
                 return self.feed(|inner, now| {
                     for chunk in chunks.iter_mut().take(count) {
                         inner.core.handle_bytes(now, std::mem::take(chunk));
                     }
                 });
             }
-            Input::Written(Ok(written)) => {
-                self.unwritten.drain(..written.chunks);
-                return;
-            }
-            Input::Dialled(Err(closing)) => closing,
-            Input::Closed(error)
-            | Input::Read(Err(ReadError::ConnectionLost(error)))
-            | Input::Written(Err(WriteError::ConnectionLost(error))) => closing_of(error),
-            Input::Read(Ok(None)) => Closing::new(CloseCode::LOST, "the server ended the stream"),
-            Input::Read(Err(error)) => Closing::new(CloseCode::LOST, error.to_string()),
-            Input::Written(Err(error)) => Closing::new(CloseCode::LOST, error.to_string()),
+            Input::Dialled(Err(closing)) | Input::Link(Progress::Lost(closing)) => closing,
         };
         debug!(code = lost.code.0, reason = lost.reason, "connection lost");
         self.dial = None;
         self.unwritten.clear();
-        if let Some(link) = self.link.take() {
-            link.connection.close(VarInt::from_u32(CloseCode::LOST.0), b"");
-        }
+        self.link = None;
         self.feed(|inner, now| inner.core.handle_disconnected(now, lost));
     }
 
@@ -213,19 +189,9 @@ impl Driver {
     async fn hang_up(&mut self, code: CloseCode) {
         self.dial = None;
         let mut unwritten = std::mem::take(&mut self.unwritten);
-        let Some(mut link) = self.link.take() else { return };
-        if code == CloseCode::BYE {
-            unwritten.append(&mut self.shared.lock().core.poll_output().take());
-            let good_bye = async {
-                if link.send.write_all_chunks(&mut unwritten).await.is_ok() && link.send.finish().is_ok() {
-                    link.connection.closed().await;
-                }
-            };
-            if timeout(GOOD_BYE, good_bye).await.is_err() {
-                debug!("the server did not answer the good-bye");
-            }
-        }
-        link.connection.close(VarInt::from_u32(code.0), b"");
+        let Some(link) = self.link.take() else { return };
+        unwritten.main.append(&mut self.shared.lock().core.poll_output().take());
+        link.close(unwritten, code).await;
     }
 }
 

@@ -7,6 +7,8 @@ use nearport_session as session;
 use nearport_wire::body;
 use nearport_wire::close::CloseCode;
 
+use crate::transport::Transport;
+
 pub use nearport_wire::body::Content;
 pub use nearport_wire::body::target::Target;
 
@@ -57,6 +59,8 @@ pub struct RequestId(pub(crate) u64);
 pub enum Event {
     /// Logged in.
     Connected {
+        /// What carries the session.
+        transport: Transport,
         /// The log goes on where this client stood. `false` at the first login, and when the server's log is
         /// shorter than what this client has seen: it is another log then.
         resumed: bool,

@@ -42,7 +42,11 @@ pub mod core;
 mod driver;
 mod error;
 mod event;
+#[cfg(test)]
+mod house;
+mod link;
 mod network;
+mod transport;
 
 pub use client::Client;
 pub use config::{Acks, Config, FROM_NOW, Limits, Platform, Receive};
@@ -54,3 +58,4 @@ pub use event::{
 pub use nearport_wire::close::CloseCode;
 pub use nearport_wire::{Kind, Lane};
 pub use network::{KeyExchange, Network, NetworkConfig};
+pub use transport::{Transport, UnknownTransport};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nearport_chat::usersig::sign_v2;
-use nearport_client::core::{Core, CoreConfig, State, TransportAction};
-use nearport_client::{Acks, Event, Failure, Limits, Platform, Receive, Target, text};
+use nearport_client::core::{Core, CoreConfig, Path, State, TransportAction};
+use nearport_client::{Acks, Event, Failure, Limits, Platform, Receive, Target, Transport, text};
 
 use crate::history::{Message, MsgId, What, Who};
 use crate::plan::Owned;
-use crate::quic::{Signal, Transport};
+use crate::quic::{self, Signal};
 use crate::rng::Rng;
 use crate::tls::Tls;
 use crate::world::{APP, SECRET, SERVER};
@@ -36,7 +36,7 @@ pub(crate) struct Device {
 #[derive(Debug)]
 struct Life {
     core: Core,
-    transport: Transport,
+    transport: quic::Transport,
     /// Sent by this life and without an outcome.
     pending: BTreeSet<MsgId>,
     /// Sent by this life and acknowledged.
@@ -91,7 +91,7 @@ impl Device {
             limits: Limits::default(),
             seed: self.rng.next_u64(),
         };
-        let transport = Transport::new(tls, SERVER, self.rng.fork(1));
+        let transport = quic::Transport::new(tls, SERVER, self.rng.fork(1));
         self.life = Some(Life {
             core: Core::new(config, now),
             transport,
@@ -135,7 +135,7 @@ impl Device {
             life.transport.step(now);
             while let Some(signal) = life.transport.poll_signal() {
                 match signal {
-                    Signal::Connected => life.core.handle_connected(now),
+                    Signal::Connected => life.core.handle_connected(now, Path::one_stream(Transport::Quic)),
                     Signal::Bytes(bytes) => life.core.handle_bytes(now, bytes),
                     Signal::Lost(closing) => life.core.handle_disconnected(now, closing),
                 }

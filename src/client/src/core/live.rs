@@ -13,6 +13,7 @@ use super::requests::Request;
 use super::sends::Item;
 use super::{Answer, Asked, Core, State};
 use crate::event::{Event, Failure, Message, MsgId, RequestId, Sent, msg_key};
+use crate::transport::Transport;
 
 /// While input is paused the session's own heartbeat rests, because its answers are not read. A frame this often
 /// keeps the server (75 s of silence) from giving up.
@@ -62,6 +63,7 @@ impl Core {
         self.was_live = true;
         self.live_since = Some(now);
         self.inbox.tell(Event::Connected {
+            transport: self.path.map_or(Transport::Quic, |path| path.transport),
             resumed,
             cursor: welcome.cursor,
             head: welcome.head,

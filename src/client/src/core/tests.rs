@@ -59,7 +59,7 @@ impl World {
         }
         let asked = std::iter::from_fn(|| self.core.poll_transport()).last();
         assert_eq!(asked, Some(TransportAction::Connect));
-        self.core.handle_connected(self.now);
+        self.core.handle_connected(self.now, Path::one_stream(Transport::Quic));
         self.peer = Some(Peer::new(self.now));
         self.exchange();
         assert_eq!(self.core.state(), State::Live);

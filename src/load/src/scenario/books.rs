@@ -255,7 +255,13 @@ mod tests {
     use crate::options::{Options, Scenario};
 
     fn connected() -> Event {
-        Event::Connected { resumed: true, cursor: 0, head: 0, time_ms: 0 }
+        Event::Connected {
+            transport: nearport_client::Transport::Quic,
+            resumed: true,
+            cursor: 0,
+            head: 0,
+            time_ms: 0,
+        }
     }
 
     fn disconnected() -> Event {

@@ -102,7 +102,7 @@ impl Net {
         while let Some(action) = self.world.core.poll_transport() {
             self.world.peer = None;
             if action == TransportAction::Connect {
-                self.world.core.handle_connected(self.world.now);
+                self.world.core.handle_connected(self.world.now, Path::one_stream(Transport::Quic));
                 self.world.peer = Some(Peer::new(self.world.now));
             }
         }

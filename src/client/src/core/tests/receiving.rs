@@ -153,7 +153,7 @@ fn a_full_queue_does_not_keep_it_from_logging_in() {
     world.incoming("1");
     world.lose(CloseCode::LOST);
     world.wait();
-    world.core.handle_connected(world.now);
+    world.core.handle_connected(world.now, Path::one_stream(Transport::Quic));
     assert!(world.core.wants_input(), "the welcome");
     world.core.reconnect_now(world.now);
     assert_eq!(world.core.poll_transport(), Some(TransportAction::Connect));

@@ -1,0 +1,307 @@
+//! A server of a few lines for tests, over real sockets: every transport, the pure session machine, the model ledger.
+//! Written apart from the edge, so that a misunderstanding between the two shows.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use nearport_session::Closing;
+use nearport_wire::close::CloseCode;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, ServerConfig};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_websockets::{Message, ServerBuilder, WebSocketStream};
+
+use crate::core::model::{Ledger, Peer};
+use crate::network::{Network, NetworkConfig};
+use crate::transport::Transport;
+
+/// Certificate and ledger: they survive a restart of the server.
+#[derive(Clone)]
+pub(crate) struct House {
+    certificate: CertificateDer<'static>,
+    key: Arc<PrivatePkcs8KeyDer<'static>>,
+    ledger: Arc<Mutex<Ledger>>,
+    /// Something was appended from outside, or a closing was ordered.
+    news: watch::Sender<()>,
+    closing: Arc<Mutex<Option<Closing>>>,
+    /// Why clients left, as the server saw it, and over what they had come.
+    pub(crate) left: Arc<Mutex<Vec<(Transport, CloseCode)>>>,
+    /// TLS handshakes that resumed an earlier session.
+    pub(crate) resumed: Arc<Mutex<usize>>,
+}
+
+/// What listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Doors {
+    pub(crate) udp: bool,
+    pub(crate) tcp: bool,
+    pub(crate) alpn: &'static [u8],
+}
+
+pub(crate) const ALL: Doors = Doors { udp: true, tcp: true, alpn: b"np/1" };
+
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Option<Endpoint>,
+    crash: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self {
+            certificate: made.cert.der().clone(),
+            key: Arc::new(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der())),
+            ledger: Arc::default(),
+            news: watch::Sender::default(),
+            closing: Arc::default(),
+            left: Arc::default(),
+            resumed: Arc::default(),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+
+    pub(crate) fn network_config(&self) -> NetworkConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        NetworkConfig::new(roots)
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        Network::new(self.network_config()).unwrap()
+    }
+
+    fn tls(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
+        let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key().into())
+            .unwrap();
+        tls.alpn_protocols = alpn.iter().map(|alpn| alpn.to_vec()).collect();
+        tls
+    }
+
+    pub(crate) fn start(&self, port: u16, doors: Doors) -> Running {
+        let quic = QuicServerConfig::try_from(self.tls(&[doors.alpn])).unwrap();
+        let quic = ServerConfig::with_crypto(Arc::new(quic));
+        let tls = TlsAcceptor::from(Arc::new(self.tls(&[doors.alpn, b"http/1.1"])));
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (crash, crashed) = oneshot::channel::<()>();
+        let house = self.clone();
+        // A runtime of its own: dropping it takes everything away at once, as a crash does, the port included.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let (udp, tcp) = bind(port).await;
+                let address = udp.local_addr().unwrap();
+                let endpoint = doors.udp.then(|| {
+                    let runtime = Arc::new(quinn::TokioRuntime);
+                    Endpoint::new(quinn::EndpointConfig::default(), Some(quic), udp, runtime).unwrap()
+                });
+                tell.send((address, endpoint.clone())).unwrap();
+                let tcp = doors.tcp.then_some(tcp);
+                tokio::select! {
+                    _ = crashed => {}
+                    () = house.accept_udp(endpoint) => {}
+                    () = house.accept_tcp(tcp, tls) => {}
+                }
+            });
+        });
+        let (address, endpoint) = told.recv().unwrap();
+        Running { address, endpoint, crash, thread }
+    }
+
+    async fn accept_udp(&self, endpoint: Option<Endpoint>) {
+        let Some(endpoint) = endpoint else { return std::future::pending().await };
+        while let Some(incoming) = endpoint.accept().await {
+            let house = self.clone();
+            tokio::spawn(async move {
+                let Ok(connection) = incoming.await else { return };
+                let Ok((send, recv)) = connection.accept_bi().await else { return };
+                house.serve(Io::Quic(connection, send, recv)).await;
+            });
+        }
+    }
+
+    async fn accept_tcp(&self, tcp: Option<TcpListener>, tls: TlsAcceptor) {
+        let Some(tcp) = tcp else { return std::future::pending().await };
+        while let Ok((stream, _)) = tcp.accept().await {
+            let (house, tls) = (self.clone(), tls.clone());
+            tokio::spawn(async move {
+                let Ok(stream) = tls.accept(stream).await else { return };
+                if stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+                    *house.resumed.lock().unwrap() += 1;
+                }
+                if stream.get_ref().1.alpn_protocol() != Some(b"http/1.1") {
+                    return house.serve(Io::Tls(Box::new(stream))).await;
+                }
+                let answer = ServerBuilder::new()
+                    .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("np.1"))
+                    .unwrap();
+                let Ok((request, socket)) = answer.accept(stream).await else { return };
+                assert_eq!(request.uri().path(), "/np");
+                house.serve(Io::WebSocket(Box::new(socket))).await;
+            });
+        }
+    }
+
+    async fn serve(&self, mut io: Io) {
+        let mut peer = Peer::new(Instant::now());
+        let mut news = self.news.subscribe();
+        let mut pushed = None;
+        loop {
+            let outcome = tokio::select! {
+                chunk = io.read() => match chunk {
+                    Some(chunk) => peer.handle_bytes(&mut self.ledger(), Instant::now(), chunk),
+                    None => return,
+                },
+                _ = news.changed() => Ok(()),
+            };
+            if let Some(ordered) = self.closing.lock().unwrap().take() {
+                peer.server.close(&ordered, Duration::ZERO);
+            }
+            if peer.server.is_live() {
+                let ledger = self.ledger();
+                let from = *pushed.get_or_insert_with(|| ledger.head());
+                let theirs = (from + 1..=ledger.head()).filter(|position| !ledger.is_from(*position, "bob"));
+                theirs.for_each(|position| peer.push(&ledger.push(position)));
+                pushed = Some(ledger.head());
+            }
+            if io.write(peer.server.poll_output().take()).await.is_none() {
+                return;
+            }
+            if let Err(closing) = outcome {
+                self.left.lock().unwrap().push((io.transport(), closing.code));
+                return io.close(closing.code).await;
+            }
+        }
+    }
+
+    /// Somebody else writes.
+    pub(crate) fn incoming(&self, what: &str) {
+        self.ledger().incoming(what);
+        self.news.send_replace(());
+    }
+
+    pub(crate) fn order_close(&self, code: CloseCode, reason: &str) {
+        *self.closing.lock().unwrap() = Some(Closing::new(code, reason));
+        self.news.send_replace(());
+    }
+}
+
+/// The same port for UDP and TCP. A port that is free for one may be taken for the other.
+async fn bind(port: u16) -> (std::net::UdpSocket, TcpListener) {
+    loop {
+        let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        match TcpListener::bind(udp.local_addr().unwrap()).await {
+            Ok(tcp) => return (udp, tcp),
+            Err(error) => assert_eq!(port, 0, "{error}"),
+        }
+    }
+}
+
+impl Running {
+    /// Gone without a word; its port is free again afterwards.
+    pub(crate) fn crash(mut self) {
+        self.endpoint = None;
+        let _ = self.crash.send(());
+        self.thread.join().unwrap();
+    }
+}
+
+/// The server's end of a connection.
+enum Io {
+    Quic(quinn::Connection, quinn::SendStream, quinn::RecvStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
+}
+
+impl Io {
+    fn transport(&self) -> Transport {
+        match self {
+            Self::Quic(..) => Transport::Quic,
+            Self::Tls(_) => Transport::Tls,
+            Self::WebSocket(_) => Transport::WebSocket,
+        }
+    }
+
+    /// Cancel-safe.
+    async fn read(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Quic(_, _, recv) => recv.read_chunk(usize::MAX, true).await.ok()?.map(|chunk| chunk.bytes),
+            Self::Tls(stream) => {
+                let mut chunk = bytes::BytesMut::with_capacity(4096);
+                let count = stream.read_buf(&mut chunk).await.ok()?;
+                (count > 0).then(|| chunk.freeze())
+            }
+            Self::WebSocket(socket) => loop {
+                let message = next(socket).await?.ok()?;
+                if message.is_binary() {
+                    return Some(message.into_payload().into());
+                }
+            },
+        }
+    }
+
+    async fn write(&mut self, mut output: Vec<Bytes>) -> Option<()> {
+        match self {
+            Self::Quic(_, send, _) => send.write_all_chunks(&mut output).await.ok(),
+            Self::Tls(stream) => {
+                stream.write_all(&output.concat()).await.ok()?;
+                stream.flush().await.ok()
+            }
+            Self::WebSocket(socket) => {
+                // A message per chunk, and one without content: a client must not mind where they are cut.
+                for chunk in output {
+                    start_send(socket, Message::binary(chunk)).await?;
+                    start_send(socket, Message::binary(Bytes::new())).await?;
+                }
+                std::future::poll_fn(|cx| {
+                    futures_sink::Sink::poll_flush(std::pin::Pin::new(&mut **socket), cx)
+                })
+                .await
+                .ok()
+            }
+        }
+    }
+
+    async fn close(mut self, code: CloseCode) {
+        match &mut self {
+            Self::Quic(connection, ..) => connection.close(code.0.into(), b""),
+            Self::Tls(stream) => drop(stream.shutdown().await),
+            Self::WebSocket(socket) => {
+                let closing = std::future::poll_fn(|cx| {
+                    futures_sink::Sink::<Message>::poll_close(std::pin::Pin::new(&mut **socket), cx)
+                });
+                drop(closing.await);
+            }
+        }
+    }
+}
+
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+async fn next(socket: &mut Socket) -> Option<Result<Message, tokio_websockets::Error>> {
+    std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut *socket), cx)).await
+}
+
+async fn start_send(socket: &mut Socket, message: Message) -> Option<()> {
+    use futures_sink::Sink as _;
+    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *socket).poll_ready(cx)).await.ok()?;
+    std::pin::Pin::new(socket).start_send(message).ok()
+}

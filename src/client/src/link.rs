@@ -1,0 +1,117 @@
+//! One transport connection under a session: bytes and datagrams in, bytes and datagrams out.
+//!
+//! A link knows no frame. The driver gives it what the session wants to write and asks it to move on; everything
+//! that it does while it waits is cancel-safe, because the driver drops the wait whenever something else happens.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearport_session::Closing;
+use nearport_wire::close::CloseCode;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::core::Path;
+use crate::transport::Transport;
+
+mod bytes_link;
+mod quic;
+mod websocket;
+
+pub(crate) use bytes_link::BytesLink;
+pub(crate) use quic::{QuicLink, closing_of};
+pub(crate) use websocket::{Capped, WebSocketLink};
+
+/// How long a good-bye may take: the rest of the output and the server's own close.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+
+/// Chunks taken from a transport in one go.
+pub(crate) const CHUNKS: usize = 8;
+
+/// Chunks handed to one vectored write.
+const SLICES: usize = 16;
+
+/// Output that the link has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten {
+    /// Of the main stream.
+    pub(crate) main: Vec<Bytes>,
+}
+
+impl Unwritten {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.main.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.main.clear();
+    }
+}
+
+/// What a link did.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// So many chunks of the main stream were read.
+    Read(usize),
+    /// Some output was taken.
+    Wrote,
+    /// The connection is over.
+    Lost(Closing),
+}
+
+/// A connection that is up.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// QUIC.
+    Quic(QuicLink),
+    /// TLS over TCP.
+    Tls(Box<BytesLink>),
+    /// WebSocket over TLS over TCP.
+    WebSocket(Box<WebSocketLink>),
+}
+
+impl Link {
+    /// What a session can do over it.
+    pub(crate) fn path(&self) -> Path {
+        match self {
+            Self::Quic(_) => Path::one_stream(Transport::Quic),
+            Self::Tls(_) => Path::one_stream(Transport::Tls),
+            Self::WebSocket(_) => Path::one_stream(Transport::WebSocket),
+        }
+    }
+
+    /// Writes, and reads if `reads`, until one of them has got somewhere. Without `reads` nothing is taken from the
+    /// connection, so that the server stops as well; QUIC still notices the end of the connection.
+    ///
+    /// Cancel-safe: what was written is gone from `out`, what was read is in `chunks`, and nothing is in between.
+    pub(crate) async fn progress(
+        &mut self,
+        reads: bool,
+        out: &mut Unwritten,
+        chunks: &mut [Bytes; CHUNKS],
+    ) -> Progress {
+        match self {
+            Self::Quic(link) => link.progress(reads, out, chunks).await,
+            Self::Tls(link) => link.progress(reads, out, chunks).await,
+            Self::WebSocket(link) => link.progress(reads, out, chunks).await,
+        }
+    }
+
+    /// Writes what is left and closes. After a good-bye it lets the server close, for a bounded time; otherwise it
+    /// does not wait for anybody.
+    pub(crate) async fn close(self, mut out: Unwritten, code: CloseCode) {
+        let orderly = code == CloseCode::BYE;
+        let closing = async {
+            match self {
+                Self::Quic(link) => return link.close(&mut out, code).await,
+                Self::Tls(mut link) => link.close(&mut out).await,
+                Self::WebSocket(mut link) => link.close(&mut out).await,
+            }
+        };
+        // A transport that does not finish is dropped, which the server sees as a reset.
+        let patience = if orderly { GOOD_BYE } else { Duration::ZERO };
+        if timeout(patience, closing).await.is_err() && orderly {
+            debug!("the server did not answer the good-bye");
+        }
+    }
+}

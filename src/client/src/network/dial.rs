@@ -1,0 +1,132 @@
+//! One attempt to bring a transport up: from an address to a [`Link`] that a hello can go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use nearport_session::Closing;
+use nearport_wire::ALPN;
+use nearport_wire::close::CloseCode;
+use quinn::ConnectError;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_websockets::{ClientBuilder, Limits};
+
+use super::Network;
+use super::tls::ALPN_HTTP;
+use crate::link::{BytesLink, Capped, Link, QuicLink, WebSocketLink, closing_of};
+use crate::transport::Transport;
+
+/// Where a session is offered over WebSocket and WebTransport.
+pub(crate) const PATH: &str = "/np";
+
+/// Subprotocol of the WebSocket.
+const SUBPROTOCOL: &str = "np.1";
+
+/// Longest answer to an upgrade.
+const UPGRADE_BYTES_MAX: usize = 8 * 1024;
+
+/// Longest message of a WebSocket server: its largest frame and room for others around it.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// An edge: every transport uses the same address and port.
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) address: SocketAddr,
+    /// Name in its certificate.
+    pub(crate) name: Arc<str>,
+}
+
+impl Network {
+    /// Brings a transport up. Dropped early, the attempt is given up.
+    pub(crate) async fn dial(self, edge: Edge, transport: Transport) -> Result<Link, Closing> {
+        match transport {
+            Transport::Quic => self.dial_quic(&edge).await,
+            Transport::Tls => {
+                let tls = dial_tls(&edge, &self.shared.tls.frames).await?;
+                // A proxy that ends TLS by itself, or a captive portal, may answer without choosing.
+                if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
+                    return Err(unavailable("the server does not speak np/1 over tls"));
+                }
+                Ok(Link::Tls(Box::new(BytesLink::new(tls))))
+            }
+            Transport::WebSocket => self.dial_websocket(&edge).await,
+            Transport::WebTransport => Err(unavailable("webtransport is not supported yet")),
+        }
+    }
+
+    async fn dial_quic(&self, edge: &Edge) -> Result<Link, Closing> {
+        let connecting = self.begin_quic(edge)?;
+        let connection = connecting.await.map_err(closing_of)?;
+        Ok(Link::Quic(QuicLink::open(connection).await?))
+    }
+
+    fn begin_quic(&self, edge: &Edge) -> Result<quinn::Connecting, Closing> {
+        let endpoint =
+            self.endpoint(edge.address).map_err(|error| unavailable(format!("udp socket: {error}")))?;
+        let config = self.shared.quic.clone();
+        endpoint.connect_with(config, edge.address, &edge.name).map_err(|error| {
+            if error == ConnectError::EndpointStopping {
+                self.discard(edge.address, &endpoint);
+            }
+            unavailable(error.to_string())
+        })
+    }
+
+    async fn dial_websocket(&self, edge: &Edge) -> Result<Link, Closing> {
+        let tls = dial_tls(edge, &self.shared.tls.https).await?;
+        if tls.get_ref().1.alpn_protocol().is_some_and(|alpn| alpn != ALPN_HTTP) {
+            return Err(unavailable("the server does not speak http/1.1 over tls"));
+        }
+        let host = if edge.name.parse::<std::net::Ipv6Addr>().is_ok() {
+            format!("[{}]", edge.name)
+        } else {
+            edge.name.to_string()
+        };
+        let uri = format!("wss://{host}:{}{PATH}", edge.address.port());
+        let refused = |error: &dyn std::fmt::Display| unavailable(format!("websocket: {error}"));
+        let builder = ClientBuilder::new()
+            .uri(&uri)
+            .map_err(|error| refused(&error))?
+            .limits(Limits::default().max_payload_len(Some(MESSAGE_BYTES_MAX)))
+            .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))
+            .map_err(|error| refused(&error))?;
+        let capped = Capped::new(Box::new(tls) as Box<_>, UPGRADE_BYTES_MAX);
+        let (socket, answer) = builder.connect_on(capped).await.map_err(|error| refused(&error))?;
+        let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        if chosen.is_none_or(|chosen| chosen.as_bytes() != SUBPROTOCOL.as_bytes()) {
+            return Err(unavailable("websocket: the server does not speak np.1"));
+        }
+        Ok(Link::WebSocket(Box::new(WebSocketLink::new(socket))))
+    }
+}
+
+async fn dial_tls(edge: &Edge, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Closing> {
+    let name = ServerName::try_from(edge.name.to_string())
+        .map_err(|error| unavailable(format!("server name `{}`: {error}", edge.name)))?;
+    let tcp = TcpStream::connect(edge.address).await.map_err(|error| unavailable(format!("tcp: {error}")))?;
+    // A message is written whole and waits for nothing.
+    tcp.set_nodelay(true).map_err(|error| unavailable(format!("tcp: {error}")))?;
+    TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls_closing(&error))
+}
+
+/// What a TLS handshake that failed means to the session.
+fn tls_closing(error: &io::Error) -> Closing {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            Closing::new(CloseCode::VERSION, error.to_string())
+        }
+        // Also a certificate that is not trusted: later, because a captive portal causes it too.
+        _ => unavailable(format!("tls: {error}")),
+    }
+}
+
+fn unavailable(reason: impl Into<String>) -> Closing {
+    Closing::new(CloseCode::UNAVAILABLE, reason)
+}

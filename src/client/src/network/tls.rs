@@ -1,0 +1,98 @@
+//! TLS and QUIC settings. One base for all transports: the same roots, the same key exchange, and one store of
+//! session tickets, so that a ticket from one transport resumes a session on another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nearport_wire::ALPN;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+use rustls::ClientConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+use super::{KeyExchange, NetworkConfig};
+use crate::error::NetworkError;
+
+/// ALPN of HTTP/1.1, which carries the WebSocket.
+pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// Silence after which QUIC gives up. Above the server's 75 s, so that the session protocol decides.
+const IDLE_TIMEOUT_MS: u32 = 90_000;
+
+/// Unread bytes that the server may have on the way. A page of 256 KiB takes two round trips; a hundred thousand
+/// clients in one process stay small.
+const RECEIVE_WINDOW: u32 = 128 * 1024;
+
+/// Unacknowledged bytes of our own.
+const SEND_WINDOW: u64 = 256 * 1024;
+
+/// Guess of the round trip before the first answer. quinn's own (333 ms) repeats a lost first packet after a second;
+/// this after 300 ms. A longer path sees its first packets twice, which costs it two datagrams.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// What connections are made with.
+pub(crate) struct TlsConfigs {
+    /// QUIC, ALPN `np/1`.
+    pub(crate) quic: Arc<QuicClientConfig>,
+    /// TLS over TCP, ALPN `np/1`.
+    pub(crate) frames: Arc<ClientConfig>,
+    /// TLS over TCP, ALPN `http/1.1`.
+    pub(crate) https: Arc<ClientConfig>,
+}
+
+impl fmt::Debug for TlsConfigs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfigs").finish_non_exhaustive()
+    }
+}
+
+impl TlsConfigs {
+    pub(super) fn new(config: &NetworkConfig) -> Result<Self, NetworkError> {
+        let mut provider = aws_lc_rs::default_provider();
+        match config.key_exchange {
+            KeyExchange::HybridFirst => {}
+            KeyExchange::X25519 => provider.kx_groups = vec![aws_lc_rs::kx_group::X25519],
+        }
+        let mut base = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(config.roots.clone())
+            .with_no_client_auth();
+        if !config.resumption {
+            base.resumption = rustls::client::Resumption::disabled();
+        }
+        // Clones share verifier and tickets.
+        let with_alpn = |alpn: &[u8]| {
+            let mut tls = base.clone();
+            tls.alpn_protocols = vec![alpn.to_vec()];
+            tls
+        };
+        let for_quic = |tls| {
+            QuicClientConfig::try_from(tls)
+                .map_err(|_| rustls::Error::General("no cipher suite for quic initial packets".into()))
+        };
+        Ok(Self {
+            quic: Arc::new(for_quic(with_alpn(ALPN))?),
+            frames: Arc::new(with_alpn(ALPN)),
+            https: Arc::new(with_alpn(ALPN_HTTP)),
+        })
+    }
+}
+
+/// Transport parameters of a QUIC connection.
+pub(super) fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    // The client opens the streams of np/1. quinn allocates for every stream that the peer may open.
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(None)
+        .initial_rtt(INITIAL_RTT)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .mtu_discovery_config(None);
+    transport
+}
