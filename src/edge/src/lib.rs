@@ -8,6 +8,7 @@
 //!
 //! The edge never decodes the body of a client's frame and never depends on a backend.
 
+pub mod admission;
 pub mod cid;
 mod driver;
 mod keys;
@@ -15,6 +16,7 @@ pub mod quic;
 pub mod shard;
 mod socket;
 mod stats;
+pub mod watchdog;
 mod wheel;
 
 use std::io;
