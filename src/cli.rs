@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
-use crate::{cli_app, cli_chat, cli_config, cli_doctor, cli_load, cli_message, cli_serve};
+use crate::{cli_app, cli_chat, cli_config, cli_doctor, cli_load, cli_message, cli_secret, cli_serve};
 
 /// Read when it is there and no other file is named.
 const CONFIG_FILE: &str = "nearport.toml";
@@ -29,6 +29,9 @@ enum Command {
     /// Apps: tenants with users and a key of their own.
     #[command(subcommand)]
     App(cli_app::App),
+    /// The secrets that the nodes of a cluster share.
+    #[command(subcommand)]
+    Secret(cli_secret::Secret),
     /// Sign a UserSig, the pass that a user logs in with.
     Usersig(cli_app::UserSig),
     /// Chat in the terminal.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(command) => command.run(),
         Command::App(command) => command.run(),
+        Command::Secret(command) => command.run(),
         Command::Usersig(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),

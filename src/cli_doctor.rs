@@ -249,7 +249,7 @@ fn steering() -> Finding {
         let config = nearport_edge::Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             shards: 2,
-            secret: [0; 32],
+            keys: [0; 32].into(),
             node: 0,
             generation: 0,
             kernel_steering: true,

@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use nearport_api::Recorder;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpid, getrlimit, kill_process, setrlimit};
+use rustix::termios::isatty;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Failure, SettingsArgs, runtime};
 use crate::config::Config;
 use crate::log;
 use crate::node::{BackendKind, Node};
+use crate::reload::Reloads;
 
 /// Run a node; the first start makes everything it needs.
 #[derive(Debug, Args)]
@@ -64,6 +67,7 @@ impl Serve {
             let node = Node::start(&config, backend, recorder).await?;
             // Only now: until here a signal ends the process at once, which the store is made for.
             let leave = leave_on_signal()?;
+            reload_on_signal(node.reloads())?;
             greet(&config, backend, &node);
             node.run(leave).await?;
             Ok(())
@@ -86,6 +90,27 @@ fn leave_on_signal() -> Result<impl Future<Output = ()>, Failure> {
     Ok(async move {
         let _ = told.await;
     })
+}
+
+/// Reads secrets and the like again on SIGHUP, one reload after the other.
+///
+/// A terminal that is closed sends SIGHUP too, and a server that somebody started there and sees no more should not
+/// keep the port: then the process ends as by SIGTERM.
+fn reload_on_signal(reloads: Arc<Reloads>) -> Result<(), Failure> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let on_terminal = isatty(std::io::stdin());
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if on_terminal && !isatty(std::io::stdin()) {
+                let _ = kill_process(getpid(), rustix::process::Signal::TERM);
+                return;
+            }
+            let reloads = reloads.clone();
+            // Files: not on the thread that answers /readyz.
+            let _ = tokio::task::spawn_blocking(move || reloads.run()).await;
+        }
+    });
+    Ok(())
 }
 
 async fn either(a: &mut Signal, b: &mut Signal) {

@@ -12,13 +12,12 @@ use nearport_chat::key::AppId;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
+use crate::secret::{SECRET_BYTES, SecretFile};
 
 /// The first App's id. The public contract's ids of this kind begin at 1400000000.
 pub(crate) const FIRST_APP: u32 = 1_400_000_000;
 /// Its accounts, so that the first commands have somebody to write to.
 pub(crate) const FIRST_USERS: [&str; 3] = ["administrator", "alice", "bob"];
-
-const SECRET_BYTES: usize = 32;
 
 /// What a client command needs to know: `client.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,23 +95,34 @@ impl Layout {
         Ok(files::private_dir(&self.0)?)
     }
 
-    /// The cluster's secret, made if there is none.
-    pub(crate) fn secret(&self) -> Result<[u8; SECRET_BYTES], DataError> {
-        let path = self.0.join("secret");
+    pub(crate) fn secret_file(&self) -> PathBuf {
+        self.0.join("secret")
+    }
+
+    /// The cluster's secrets; the first one is made if there is none.
+    pub(crate) fn secret(&self) -> Result<SecretFile, DataError> {
+        let path = self.secret_file();
         match files::read_if_there(&path)? {
-            Some(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| DataError::Content {
+            Some(content) => SecretFile::parse(&content).map_err(|reason| DataError::Content {
                 path,
-                reason: format!(
-                    "must hold {SECRET_BYTES} bytes, holds {}; restore it, or delete it",
-                    bytes.len()
-                ),
+                reason: format!("{reason}; restore it from another node, or delete it"),
             }),
             None => {
-                let secret = random()?;
-                files::replace(&path, &secret, files::PRIVATE)?;
-                Ok(secret)
+                let file = SecretFile::first(random()?);
+                files::replace(&path, &file.encode(), files::PRIVATE)?;
+                Ok(file)
             }
         }
+    }
+
+    /// Puts a fresh secret behind the current one, for the next start or reload.
+    pub(crate) fn rotate_secret(&self) -> Result<(), DataError> {
+        let path = self.secret_file();
+        let rotated = self.secret()?.rotated(random()?).ok_or_else(|| DataError::Content {
+            path: path.clone(),
+            reason: "has the last epoch that there is".to_owned(),
+        })?;
+        Ok(files::replace(&path, &rotated.encode(), files::PRIVATE)?)
     }
 
     /// Counts this start, so that the edge knows packets of connections of an earlier one.
@@ -218,6 +228,7 @@ fn random() -> Result<[u8; SECRET_BYTES], DataError> {
 mod tests {
     use super::*;
     use nearport_store::MemoryDirectory;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn the_second_start_finds_what_the_first_made() {
@@ -225,8 +236,13 @@ mod tests {
         let layout = Layout(dir.path().join("data"));
         layout.make().unwrap();
         let secret = layout.secret().unwrap();
-        assert_ne!(secret, [0; 32]);
+        assert_ne!(secret, SecretFile::first([0; 32]));
         assert_eq!(layout.secret().unwrap(), secret);
+        layout.rotate_secret().unwrap();
+        let ring = layout.secret().unwrap().ring().unwrap();
+        assert_eq!(ring.fingerprints().map(|(epoch, _)| epoch).collect::<Vec<_>>(), [2, 1]);
+        let mode = fs::metadata(layout.secret_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!((layout.next_generation().unwrap(), layout.next_generation().unwrap()), (1, 2));
 
         assert_eq!(layout.read_client_file().unwrap(), None);
@@ -245,7 +261,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout(dir.path().to_owned());
         fs::write(dir.path().join("secret"), b"short").unwrap();
-        assert!(layout.secret().unwrap_err().to_string().ends_with("holds 5; restore it, or delete it"));
+        let error = layout.secret().unwrap_err().to_string();
+        assert!(error.contains("secret: line 1 must be") && !error.contains("short"), "{error}");
+        assert!(layout.rotate_secret().is_err(), "what cannot be read is not overwritten");
         fs::write(dir.path().join("generation"), b"x").unwrap();
         assert!(layout.next_generation().is_err());
         fs::write(layout.client_file(), b"server = 1").unwrap();

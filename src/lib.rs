@@ -16,6 +16,7 @@ mod cli_config;
 mod cli_doctor;
 mod cli_load;
 mod cli_message;
+mod cli_secret;
 mod cli_serve;
 pub mod config;
 pub mod config_load;
@@ -24,6 +25,8 @@ mod files;
 mod first_run;
 mod log;
 pub mod node;
+mod reload;
+mod secret;
 mod terminal;
 mod tls;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nearport_api::{Check, Health, OpsServer, Recorder};
 use nearport_chat::directory::Directory;
 use nearport_chat::{Chat, Clock};
-use nearport_edge::Edge;
+use nearport_edge::{Edge, KeyRing, RingError};
 use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
 use nearport_trunk::Backend;
 use nearport_trunk::echo::Echo;
@@ -17,6 +17,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::config::Config;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
+use crate::reload::Reloads;
 use crate::tls::{self, TlsError};
 
 /// How long a start waits for the lock of another process, and how often it looks.
@@ -81,6 +82,7 @@ pub struct Node {
     drain_within: Duration,
     client_file: PathBuf,
     first_start: bool,
+    reloads: Arc<Reloads>,
     _lock: StoreLock,
 }
 
@@ -115,6 +117,8 @@ impl Node {
             None => start_edge(config, &layout, certificates.key, &Echo::default())?,
         };
         let edge = Arc::new(edge);
+        let mut reloads = Reloads::default();
+        reload_secret(&mut reloads, &layout, &edge);
         let health = Arc::new(Health::new(checks(&edge, chat.as_ref())));
         let ops =
             OpsServer::bind(config.ops.listen, health.clone(), recorder).await.map_err(
@@ -142,6 +146,7 @@ impl Node {
             drain_within: config.drain.within,
             client_file: layout.client_file(),
             first_start,
+            reloads: Arc::new(reloads),
             _lock: lock,
         })
     }
@@ -168,6 +173,11 @@ impl Node {
     #[must_use]
     pub fn is_first_start(&self) -> bool {
         self.first_start
+    }
+
+    /// What SIGHUP makes the node read again.
+    pub(crate) fn reloads(&self) -> Arc<Reloads> {
+        self.reloads.clone()
     }
 
     /// Serves until `leave` is ready, then leaves in phases: `/readyz` says no for `drain.delay`, clients are asked to
@@ -242,7 +252,7 @@ fn start_edge(
     let edge = nearport_edge::Config {
         listen: config.edge.listen,
         shards: shards.min(nearport_edge::cid::SHARDS_MAX),
-        secret: layout.secret()?,
+        keys: ring(layout)?,
         node: 0,
         generation: layout.next_generation()?,
         kernel_steering: true,
@@ -257,6 +267,32 @@ fn start_edge(
         nearport_edge::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "edge.listen" },
         other => Error::Edge(other),
     })
+}
+
+/// The keys of the secrets in the data directory.
+fn ring(layout: &Layout) -> Result<KeyRing, DataError> {
+    let file = layout.secret()?;
+    if file.ignored() > 0 {
+        tracing::info!(ignored = file.ignored(), "older secrets are in the file: only the last two count");
+    }
+    let content =
+        |error: RingError| DataError::Content { path: layout.secret_file(), reason: error.to_string() };
+    file.ring().map_err(content)
+}
+
+/// Holds nothing alive, as [`checks`].
+fn reload_secret(reloads: &mut Reloads, layout: &Layout, edge: &Arc<Edge>) {
+    let (layout, edge) = (layout.clone(), Arc::downgrade(edge));
+    reloads.add("secret", move || {
+        let edge = edge.upgrade().ok_or("the edge has stopped")?;
+        edge.rotate(ring(&layout).map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let epochs: Vec<_> = edge
+            .keys()
+            .fingerprints()
+            .map(|(epoch, fingerprint)| format!("epoch {epoch} {fingerprint}"))
+            .collect();
+        Ok(epochs.join(", "))
+    });
 }
 
 /// The checks hold nothing alive: a node that leaves takes its parts apart while `/readyz` still answers.

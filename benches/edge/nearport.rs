@@ -42,7 +42,7 @@ pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         shards: usize::from(SHARDS),
         // Nobody else shares this cluster.
-        secret: [0x6e; 32],
+        keys: [0x6e; 32].into(),
         node: 1,
         generation: 1,
         kernel_steering: true,

@@ -46,7 +46,7 @@ impl Server {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             shards,
-            secret: [5; 32],
+            keys: [5; 32].into(),
             node: 1,
             generation: 1,
             kernel_steering,

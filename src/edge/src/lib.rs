@@ -13,9 +13,12 @@ pub mod cid;
 mod driver;
 mod keys;
 pub mod quic;
+pub mod resume;
+mod seal;
 pub mod shard;
 mod socket;
 mod stats;
+pub mod tickets;
 pub mod watchdog;
 mod wheel;
 
@@ -30,7 +33,7 @@ use nearport_trunk::Backend;
 use nearport_wire::close::CloseCode;
 
 use driver::{Control, Shared};
-pub use keys::Keys;
+pub use keys::{KeyRing, Keys, RingError, Secret};
 use shard::{Admission, ShardConfig};
 pub use stats::Stats;
 
@@ -42,8 +45,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Threads, 1 to 32.
     pub shards: usize,
-    /// The cluster's secret: connection ids, reset tokens and address tokens come from it.
-    pub secret: [u8; 32],
+    /// The cluster's secrets: connection ids, reset tokens, address tokens, tickets and resume tokens come from them.
+    pub keys: KeyRing,
     /// Number of this host in its cluster.
     pub node: u16,
     /// Which start of this host's edge this is, larger each time; keep it on disk. Packets of connections of an
@@ -81,20 +84,27 @@ pub enum Error {
 pub struct Edge {
     address: SocketAddr,
     steered: bool,
+    keys: Keys,
     shards: Vec<Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Edge {
-    /// Binds the sockets and starts the shards. `tls` comes from [`quic::tls_config`].
+    /// Binds the sockets and starts the shards. `tls` comes from [`quic::tls_config`]; the cluster's tickets are added
+    /// here.
     ///
     /// # Errors
     /// See [`Error`]; nothing is left running then.
-    pub fn start(config: &Config, tls: rustls::ServerConfig, backend: &dyn Backend) -> Result<Self, Error> {
+    pub fn start(
+        config: &Config,
+        mut tls: rustls::ServerConfig,
+        backend: &dyn Backend,
+    ) -> Result<Self, Error> {
         if !(1..=cid::SHARDS_MAX).contains(&config.shards) {
             return Err(Error::Shards(config.shards));
         }
-        let keys = Keys::derive(&config.secret);
+        let keys = Keys::new(config.keys.clone());
+        tickets::install(&mut tls, &keys);
         let server = Arc::new(quic::server_config(tls, &keys)?);
         let session = Arc::new(config.session.clone());
         let bound = socket::bind_group(config.listen, config.shards, config.kernel_steering);
@@ -110,7 +120,7 @@ impl Edge {
             tracing::warn!("the kernel does not steer: datagrams are handed over in user space");
         }
 
-        let mut edge = Self { address, steered, shards: Vec::new(), threads: Vec::new() };
+        let mut edge = Self { address, steered, keys: keys.clone(), shards: Vec::new(), threads: Vec::new() };
         edge.shards = (0..config.shards).map(|_| Arc::default()).collect();
         for (index, socket) in sockets.into_iter().enumerate() {
             let index = u8::try_from(index).expect("at most 32 shards");
@@ -143,6 +153,21 @@ impl Edge {
     #[must_use]
     pub fn is_steered(&self) -> bool {
         self.steered
+    }
+
+    /// Takes new secrets into use at once, for everything that is made from now on. Sessions go on; what clients hold
+    /// of the epoch before stays good until the next rotation.
+    ///
+    /// # Errors
+    /// [`RingError::Changed`] and [`RingError::Older`]: the keys in use stay.
+    pub fn rotate(&self, ring: KeyRing) -> Result<(), RingError> {
+        self.keys.replace(ring)
+    }
+
+    /// The secrets in use.
+    #[must_use]
+    pub fn keys(&self) -> KeyRing {
+        self.keys.ring()
     }
 
     /// Figures of each shard, at most a second old.

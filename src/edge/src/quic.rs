@@ -30,8 +30,8 @@ pub fn tls_config(
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
     config.max_early_data_size = 0;
-    // Resumption by shared tickets belongs to the cluster key; until then a ticket would only cost 200 bytes in
-    // each handshake and a cache that holds 256 sessions for everybody.
+    // Tickets come with the cluster's keys, see [`crate::tickets::install`]. Without those a ticket would only cost 200
+    // bytes in each handshake and a cache that holds 256 sessions for everybody.
     config.send_tls13_tickets = 0;
     Ok(config)
 }
@@ -65,7 +65,7 @@ fn transport() -> TransportConfig {
 /// [`Error::Tls`] if the provider lacks the cipher suite of QUIC's initial packets.
 pub fn server_config(tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerConfig, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = ServerConfig::new(Arc::new(crypto), keys.token.clone());
+    let mut config = ServerConfig::new(Arc::new(crypto), keys.token_key());
     let mut no_tokens = ValidationTokenConfig::default();
     no_tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
@@ -84,8 +84,8 @@ pub fn server_config(tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerCon
 /// Configuration of one shard's endpoint. `seed` makes a simulated endpoint repeatable.
 #[must_use]
 pub fn endpoint_config(keys: &Keys, owner: Owner, seed: Option<[u8; 32]>) -> EndpointConfig {
-    let mut config = EndpointConfig::new(keys.reset.clone());
-    let cids = ShardCids::new(keys.cid.clone(), owner, 0);
+    let mut config = EndpointConfig::new(keys.reset_key());
+    let cids = ShardCids::new(keys, owner, 0);
     config
         .cid_generator(move || Box::new(cids.clone()))
         // Resets go only to ids that decrypt to a dead connection of ours and are smaller than what they answer, so

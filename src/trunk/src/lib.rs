@@ -15,7 +15,7 @@ pub mod queue;
 use std::fmt;
 use std::sync::Arc;
 
-pub use message::{Down, Identity, SessionId, Topic, Up, Vouched};
+pub use message::{Down, Identity, SessionId, Topic, Up};
 
 /// Makes links. One backend serves all shards of a process.
 pub trait Backend: Send + Sync + fmt::Debug {

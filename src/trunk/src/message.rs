@@ -34,26 +34,27 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// Who a resume token was made for. The edge that opened the token vouches for it.
+/// Who a session belongs to, and for how long: what the backend finds at a login by UserSig, what the edge seals into
+/// a resume token, and what it vouches for when that token comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vouched {
+pub struct Identity {
     /// App (`sdkappid`).
     pub app: u32,
     /// User.
     pub user: String,
     /// Device.
     pub device: String,
-    /// When the UserSig of the first login was issued, Unix seconds: a kick withdraws what is older.
+    /// When the UserSig was issued, Unix seconds: a kick withdraws what is older.
     pub issued_s: u64,
+    /// When the UserSig ends, Unix seconds. A token never outlives it, however often it is renewed.
+    pub expires_s: u64,
 }
 
-/// Who a session belongs to, as the backend found at its login; what the edge seals into a resume token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// App, user, device and issue time.
-    pub who: Vouched,
-    /// When the right to log in ends, Unix seconds.
-    pub expires_s: u64,
+impl Identity {
+    /// Bytes that it holds in a queue.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.user.len() + self.device.len()
+    }
 }
 
 /// Edge to backend.
@@ -69,7 +70,7 @@ pub enum Up {
         peer: SocketAddr,
         /// The hello carries a resume token that the edge has opened: no UserSig to check, but app, user and device
         /// must be these.
-        vouched: Option<Box<Vouched>>,
+        vouched: Option<Box<Identity>>,
     },
     /// A request. The backend answers with one [`Down::Reply`] of the same id.
     Frame {
@@ -185,7 +186,9 @@ impl Up {
     pub fn cost(&self) -> usize {
         MESSAGE_BYTES
             + match self {
-                Self::Open { hello, .. } => hello.len(),
+                Self::Open { hello, vouched, .. } => {
+                    hello.len() + vouched.as_ref().map_or(0, |identity| identity.cost())
+                }
                 Self::Frame { body, .. } => body.len(),
                 Self::Ack { .. } | Self::Close { .. } => 0,
             }
@@ -198,7 +201,10 @@ impl Down {
     pub fn cost(&self) -> usize {
         MESSAGE_BYTES
             + match self {
-                Self::Accept { welcome, topics, .. } => welcome.len() + topics.len() * MESSAGE_BYTES,
+                Self::Accept { welcome, topics, identity, .. } => {
+                    let identity = identity.as_ref().map_or(0, |identity| identity.cost());
+                    welcome.len() + topics.len() * MESSAGE_BYTES + identity
+                }
                 Self::Reply { body, .. } | Self::Publish { body, .. } => body.len(),
                 Self::Reject { reason, .. } | Self::Kick { reason, .. } => reason.len(),
                 Self::Join { .. } | Self::Leave { .. } => 0,

@@ -13,7 +13,7 @@ use rustls_pki_types::PrivateKeyDer;
 
 use super::*;
 use crate::cid::Owner;
-use crate::keys::Keys;
+use crate::keys::{KeyRing, Keys, Secret};
 use crate::quic;
 
 /// A backend that accepts everybody and remembers what came up; a test plays its part.
@@ -92,6 +92,8 @@ struct World {
     peers: BTreeMap<u16, Peer>,
     now: Instant,
     client_config: ClientConfig,
+    config: ShardConfig,
+    keys: Keys,
 }
 
 impl World {
@@ -123,14 +125,26 @@ impl World {
         client.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
         let client_config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
         let (script, now) = (Script::default(), Instant::now());
-        let shard = Shard::new(config, Box::new(script.clone()), now);
-        Self { shard, script, peers: BTreeMap::new(), now, client_config }
+        let shard = Shard::new(config.clone(), Box::new(script.clone()), now);
+        Self { shard, script, peers: BTreeMap::new(), now, client_config, config, keys }
+    }
+
+    /// The process dies without a word; the next one has the secrets as they are now.
+    fn restart(&mut self, generation: u32) {
+        let owner = Owner { node: 1, shard: 0, generation };
+        self.config.endpoint = Arc::new(quic::endpoint_config(&self.keys, owner, Some([3; 32])));
+        self.shard = Shard::new(self.config.clone(), Box::new(self.script.clone()), self.now);
+    }
+
+    fn rotate(&self, epoch: u32) {
+        let secret = |epoch| Secret { epoch, bytes: [u8::try_from(epoch).unwrap() + 1; 32] };
+        self.keys.replace(KeyRing::new(&secret(epoch), Some(&secret(epoch - 1))).unwrap()).unwrap();
     }
 
     /// A client that has said hello and is live.
     fn login(&mut self, port: u16) {
         let keys = Keys::derive(&[9; 32]);
-        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset)), None, false, None);
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset_key())), None, false, None);
         let to = SocketAddr::from(([127, 0, 0, 1], 4433));
         let (handle, quic) = endpoint.connect(self.now, self.client_config.clone(), to, "edge").unwrap();
         let (decoder, frames) = (Decoder::new(Limits::client()), Vec::new());
@@ -363,6 +377,32 @@ fn a_panic_costs_one_connection() {
     world.peers.get_mut(&1).unwrap().quic.ping();
     world.run();
     assert!(matches!(world.peers[&1].lost, Some(quinn_proto::ConnectionError::Reset)));
+}
+
+#[test]
+fn a_rotation_leaves_sessions_alone_and_their_resets_right() {
+    let mut world = World::new(ServerLimits::default());
+    for port in 1..=3 {
+        world.login(port);
+    }
+    // Everybody lives on, whatever becomes of the secret their ids were made with.
+    for epoch in 1..=3 {
+        world.rotate(epoch);
+        world.script.state().downs.push(publish(u64::from(epoch), None));
+        world.run();
+        assert!((1..=3).all(|port| world.take(port) == [Kind::PUSH]), "epoch {epoch}");
+    }
+    world.login(4);
+    world.rotate(4);
+    world.restart(2);
+    for port in [1, 4] {
+        world.peers.get_mut(&port).unwrap().quic.ping();
+        world.run();
+    }
+    // Client 4 has ids of the epoch before: its reset is signed with that key. Nobody has the key of client 1's any
+    // more, so nothing proves that they were ours.
+    assert!(matches!(world.peers[&4].lost, Some(quinn_proto::ConnectionError::Reset)));
+    assert!(world.peers[&1].lost.is_none());
 }
 
 #[test]
