@@ -105,6 +105,7 @@ impl Edge {
         }
         let keys = Keys::new(config.keys.clone());
         tickets::install(&mut tls, &keys);
+        let stream_tls = shard::stream_tls(&tls);
         let server = Arc::new(quic::server_config(tls, &keys)?);
         let session = Arc::new(config.session.clone());
         let bound = socket::bind_group(config.listen, config.shards, config.kernel_steering);
@@ -129,6 +130,7 @@ impl Edge {
                 index,
                 endpoint: Arc::new(quic::endpoint_config(&keys, owner, None)),
                 server: server.clone(),
+                stream_tls: stream_tls.clone(),
                 session: session.clone(),
                 admission: config.admission,
             };

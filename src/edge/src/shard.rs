@@ -19,6 +19,8 @@ mod conn;
 mod conns;
 mod quic;
 mod seam;
+mod stream;
+mod streams;
 mod topics;
 mod transmits;
 
@@ -41,6 +43,10 @@ use crate::wheel::Wheel;
 use conn::{Conn, Touched, Transport};
 use conns::{Conns, STREAM_BIT};
 use quic::QuicTransport;
+use stream::Carrier;
+pub use stream::SocketFate;
+pub use stream::proxy::{Cidr, CidrError};
+pub use streams::stream_tls;
 use topics::Topics;
 pub use transmits::Transmits;
 
@@ -59,6 +65,8 @@ pub struct ShardConfig {
     pub endpoint: Arc<EndpointConfig>,
     /// QUIC server: TLS, transport.
     pub server: Arc<ServerConfig>,
+    /// TLS of byte streams: [`stream_tls`].
+    pub stream_tls: Arc<rustls::ServerConfig>,
     /// Bounds of sessions.
     pub session: Arc<ServerLimits>,
     /// Bounds of admission.
@@ -103,6 +111,10 @@ pub struct Shard {
     due: Vec<(u32, u64)>,
     /// Connections that this turn steps.
     turn: Vec<u32>,
+    /// Byte streams whose sockets the driver has to look at.
+    sockets: VecDeque<u32>,
+    /// Where records of byte streams are sealed on their way to the socket.
+    scratch: Vec<u8>,
     more_downs: bool,
     /// The backend was full: what waits in `ups` is offered again then.
     retry_ups_at: Option<Instant>,
@@ -132,6 +144,8 @@ impl Shard {
             downs: Vec::new(),
             due: Vec::new(),
             turn: Vec::new(),
+            sockets: VecDeque::new(),
+            scratch: Vec::new(),
             more_downs: false,
             retry_ups_at: None,
             next_session: 0,
@@ -259,14 +273,14 @@ impl Shard {
     /// Whether no connection is left, not even one that drains.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.endpoint.open_connections() == 0
+        self.connections() == 0
     }
 
     /// Figures since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            connections: self.endpoint.open_connections() as u64,
+            connections: self.connections() as u64,
             handshakes: self.handshaking as u64,
             topics: self.topics.len() as u64,
             draining: self.draining,
@@ -274,9 +288,13 @@ impl Shard {
         }
     }
 
+    fn connections(&self) -> usize {
+        self.endpoint.open_connections() + self.conns.streams()
+    }
+
     fn admit(&mut self, now: Instant, incoming: Incoming, mut response: Vec<u8>) {
         let Admission { connections_max, handshakes_soft, handshakes_hard } = self.config.admission;
-        let full = self.endpoint.open_connections() >= connections_max || self.handshaking >= handshakes_hard;
+        let full = self.connections() >= connections_max || self.handshaking >= handshakes_hard;
         if self.draining {
             self.stats.refused += 1;
             let transmit = self.endpoint.refuse(incoming, &mut response);
@@ -330,8 +348,10 @@ impl Shard {
 
     /// The QUIC side of a connection that is one of QUIC's.
     fn quic_mut(&mut self, index: u32) -> Option<&mut QuicTransport> {
-        let Transport::Quic(quic) = &mut self.conns.get_mut(index)?.transport;
-        Some(quic)
+        match &mut self.conns.get_mut(index)?.transport {
+            Transport::Quic(quic) => Some(quic),
+            Transport::Stream(_) => None,
+        }
     }
 
     fn touch(&mut self, index: u32) {
@@ -358,7 +378,7 @@ impl Shard {
         for (index, tick) in due.drain(..) {
             let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.armed.fired(tick);
-            match conn.poll_timeout() {
+            match conn.poll_timeout(now) {
                 Some(at) if at <= now => {
                     let ups = &mut self.ups;
                     match caught(|| conn.handle_timeout(now, ups)) {
@@ -403,8 +423,13 @@ impl Shard {
         if self.exchange_events(index) || more {
             self.touch(index);
         }
+        self.queue_socket(index);
+        self.arm(index, now);
+    }
+
+    fn arm(&mut self, index: u32, now: Instant) {
         if let Some(conn) = self.conns.get_mut(index)
-            && let Some(at) = conn.poll_timeout()
+            && let Some(at) = conn.poll_timeout(now)
         {
             self.wheel.arm(index, &mut conn.armed, at);
         }
@@ -434,12 +459,15 @@ impl Shard {
         }
     }
 
-    /// The step of a connection panicked: it is dropped without a word, its client learns by a reset.
+    /// The step of a connection panicked: it is dropped without a word, its client learns by a reset or an end.
     fn remove_panicked(&mut self, index: u32) {
         self.stats.panics += 1;
         tracing::error!(connection = index, "connection dropped after a panic in its step");
         if index & STREAM_BIT == 0 {
             self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
+        } else {
+            // Its socket has to go too.
+            self.sockets.push_back(index);
         }
         self.remove(index);
     }
@@ -448,6 +476,9 @@ impl Shard {
         let Some(mut conn) = self.conns.remove(index) else { return };
         conn.end(&mut self.ups);
         self.count(&mut conn);
+        if let Some(carrier) = conn.counted.carrier {
+            *self.carriers(carrier) -= 1;
+        }
     }
 
     /// Brings counts and topics in step with what a call may have changed.
@@ -469,9 +500,20 @@ impl Shard {
             (true, false) => self.stats.sessions -= 1,
             _ => {}
         }
+        if let (None, Some(carrier)) = (before.carrier, after.carrier) {
+            *self.carriers(carrier) += 1;
+        }
         if after.ended && !before.ended {
             self.stats.closed += 1;
             self.leave_all(conn);
+        }
+    }
+
+    /// The gauge of open connections of a kind.
+    fn carriers(&mut self, carrier: Carrier) -> &mut u64 {
+        match carrier {
+            Carrier::Tls => &mut self.stats.connections_tls,
+            Carrier::WebSocket => &mut self.stats.connections_websocket,
         }
     }
 

@@ -19,6 +19,24 @@ pub struct Stats {
     pub retries: u64,
     /// First packets that failed to decrypt or to parse.
     pub handshake_failures: u64,
+    /// TCP connections accepted.
+    pub streams_accepted: u64,
+    /// TCP connections closed at once: the shard drains, or a bound was reached.
+    pub streams_refused: u64,
+    /// Times that the system gave no new TCP connection, for want of descriptors or memory.
+    pub accept_errors: u64,
+    /// TLS handshakes of byte streams that succeeded.
+    pub tls_handshakes: u64,
+    /// Those of them that a ticket made short.
+    pub tls_resumed: u64,
+    /// TLS connections that ended by an error: bad handshakes, bad records, alerts.
+    pub tls_failures: u64,
+    /// WebSockets opened.
+    pub websocket_upgrades: u64,
+    /// HTTP requests that open no WebSocket.
+    pub upgrade_refusals: u64,
+    /// Connections of trusted proxies without a PROXY header that can be read.
+    pub proxy_refusals: u64,
     /// Sessions ended.
     pub closed: u64,
     /// Steps that panicked, each at the cost of one connection.
@@ -37,6 +55,10 @@ pub struct Stats {
     pub pushes_dropped: u64,
     /// Open connections, draining ones included.
     pub connections: u64,
+    /// Open TLS connections that carry frames.
+    pub connections_tls: u64,
+    /// Open WebSockets.
+    pub connections_websocket: u64,
     /// Handshakes in progress.
     pub handshakes: u64,
     /// Live sessions.
@@ -79,7 +101,12 @@ impl Exporter {
                 "turns_total" turns, "datagrams_received_total" datagrams_in, "datagrams_sent_total" datagrams_out,
                 "connections_accepted_total" accepted, "connections_refused_total" refused,
                 "connections_ignored_total" ignored, "retries_total" retries,
-                "handshake_failures_total" handshake_failures, "sessions_closed_total" closed,
+                "handshake_failures_total" handshake_failures,
+                "streams_accepted_total" streams_accepted, "streams_refused_total" streams_refused,
+                "accept_errors_total" accept_errors, "tls_handshakes_total" tls_handshakes,
+                "tls_resumed_total" tls_resumed, "tls_failures_total" tls_failures,
+                "websocket_upgrades_total" websocket_upgrades, "upgrade_refusals_total" upgrade_refusals,
+                "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
                 "panics_total" panics, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
@@ -88,7 +115,8 @@ impl Exporter {
             ),
             gauges: figures!(
                 gauge, shard,
-                "connections" connections, "handshakes" handshakes, "sessions" sessions, "topics" topics,
+                "connections" connections, "connections_tls" connections_tls,
+                "connections_websocket" connections_websocket, "handshakes" handshakes, "sessions" sessions, "topics" topics,
             ),
         }
     }

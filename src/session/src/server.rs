@@ -230,6 +230,18 @@ impl Server {
         &mut self.outbox
     }
 
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Whether [`Self::poll_output`] has something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.behind && self.state == State::Live
+    }
+
     /// When [`Self::handle_timeout`] wants to be called, at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -128,6 +128,7 @@ impl Node {
 
         // The cluster's secret outlives the process: a restarted node resets the connections of its former life.
         let keys = Keys::derive(&[0x17; 32]);
+        let stream_tls = nearport_edge::shard::stream_tls(&tls.server);
         let server = Arc::new(server_config(tls.server.clone(), &keys).expect("the provider fits QUIC"));
         let session =
             Arc::new(ServerLimits { push_bytes_max: bounds.push_bytes_max, ..ServerLimits::default() });
@@ -142,6 +143,7 @@ impl Node {
                 index,
                 endpoint: Arc::new(endpoint_config(&keys, owner, Some(rng.bytes32()))),
                 server: server.clone(),
+                stream_tls: stream_tls.clone(),
                 session: session.clone(),
                 admission: Admission { handshakes_soft: bounds.handshakes_soft, ..Admission::default() },
             };

@@ -8,8 +8,10 @@ use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_trunk::{SessionId, Up};
 
 use super::quic::QuicTransport;
+use super::stream::{Carrier, StreamTransport};
 use super::topics::Joined;
 use super::transmits::Transmits;
+use crate::stats::Stats;
 use crate::wheel::Armed;
 
 /// In which list of connections to step a connection stands.
@@ -28,12 +30,15 @@ pub(crate) struct Phase {
     pub(crate) handshaking: bool,
     pub(crate) live: bool,
     pub(crate) ended: bool,
+    /// Of a byte stream: what it carries, once it does.
+    pub(crate) carrier: Option<Carrier>,
 }
 
 /// What carries a session. Boxed apart, so that a connection is as small as its transport allows.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Quic(Box<QuicTransport>),
+    Stream(Box<StreamTransport>),
 }
 
 /// A client connection with its session.
@@ -115,7 +120,7 @@ impl Conn {
             joined: Joined::default(),
             armed: Armed::default(),
             touched: Touched::No,
-            counted: Phase { handshaking: true, live: false, ended: false },
+            counted: Phase { handshaking: true, live: false, ended: false, carrier: None },
             ended: false,
             #[cfg(test)]
             panic_in_read: false,
@@ -124,11 +129,15 @@ impl Conn {
 
     /// How far it has come.
     pub(crate) fn phase(&self) -> Phase {
-        let Transport::Quic(quic) = &self.transport;
+        let (handshaking, carrier) = match &self.transport {
+            Transport::Quic(quic) => (quic.is_handshaking(), None),
+            Transport::Stream(stream) => (stream.is_handshaking(), stream.carrier()),
+        };
         Phase {
-            handshaking: quic.is_handshaking() && !self.ended,
+            handshaking: handshaking && !self.ended,
             live: self.session.is_live() && !self.ended,
             ended: self.ended,
+            carrier,
         }
     }
 
@@ -139,25 +148,64 @@ impl Conn {
         loop {
             let (ended, id) = (self.ended, self.id);
             let mut sink = Sink { session: &mut self.session, limits, now, ended, id, ups };
-            let Transport::Quic(quic) = &mut self.transport;
+            // A byte stream is read when its bytes come.
+            let Transport::Quic(quic) = &mut self.transport else { return };
             match quic.read(&mut sink) {
                 Ok(()) => return,
-                Err(End::Lost) => self.end(ups),
-                Err(End::Close(closing)) => self.close(closing, Duration::ZERO, ups),
+                Err(end) => self.ended_by(end, ups),
             }
         }
     }
 
-    /// Writes what the session has to say into the transport.
+    /// Takes bytes of a byte stream, as messages for the backend.
+    pub(crate) fn read_stream(
+        &mut self,
+        bytes: &mut [u8],
+        limits: &ServerLimits,
+        now: Instant,
+        ups: &mut Vec<Up>,
+        stats: &mut Stats,
+    ) {
+        #[cfg(test)]
+        assert!(!self.panic_in_read, "injected");
+        let Transport::Stream(stream) = &mut self.transport else { return };
+        let (ended, id) = (self.ended, self.id);
+        let mut sink = Sink { session: &mut self.session, limits, now, ended, id, ups };
+        if let Err(end) = stream.read(bytes, &mut sink, stats) {
+            self.ended_by(end, ups);
+        }
+    }
+
+    /// The client ended its side of a byte stream.
+    pub(crate) fn end_stream(&mut self, ups: &mut Vec<Up>) {
+        if let Transport::Stream(stream) = &mut self.transport
+            && let Err(end) = stream.read_end()
+        {
+            self.ended_by(end, ups);
+        }
+    }
+
+    /// Ends the session as its transport says.
+    fn ended_by(&mut self, end: End, ups: &mut Vec<Up>) {
+        match end {
+            End::Lost => self.end(ups),
+            End::Close(closing) => self.close(closing, Duration::ZERO, ups),
+        }
+    }
+
+    /// Writes what the session has to say into QUIC. A byte stream is written when its socket is.
     pub(crate) fn write(&mut self) {
-        let Transport::Quic(quic) = &mut self.transport;
-        quic.write(&mut self.session);
+        if let Transport::Quic(quic) = &mut self.transport {
+            quic.write(&mut self.session);
+        }
     }
 
     /// Collects datagrams. Returns whether more are left for the next turn.
     pub(crate) fn transmit(&mut self, now: Instant, transmits: &mut Transmits) -> bool {
-        let Transport::Quic(quic) = &mut self.transport;
-        quic.transmit(now, transmits)
+        match &mut self.transport {
+            Transport::Quic(quic) => quic.transmit(now, transmits),
+            Transport::Stream(_) => false,
+        }
     }
 
     /// Ends the session from our side.
@@ -165,8 +213,10 @@ impl Conn {
         if !self.ended {
             self.end(ups);
             self.session.close(&closing, retry_after);
-            let Transport::Quic(quic) = &mut self.transport;
-            quic.close(closing, &mut self.session);
+            match &mut self.transport {
+                Transport::Quic(quic) => quic.close(closing, &mut self.session),
+                Transport::Stream(stream) => stream.close(closing),
+            }
         }
     }
 
@@ -182,8 +232,14 @@ impl Conn {
 
     /// Does what is due in the transport and in the session.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ups: &mut Vec<Up>) {
-        let Transport::Quic(quic) = &mut self.transport;
-        quic.handle_timeout(now);
+        match &mut self.transport {
+            Transport::Quic(quic) => quic.handle_timeout(now),
+            Transport::Stream(stream) => {
+                if let Err(end) = stream.handle_timeout(now) {
+                    self.ended_by(end, ups);
+                }
+            }
+        }
         if !self.ended
             && let Err(closing) = self.session.handle_timeout(now)
         {
@@ -192,9 +248,12 @@ impl Conn {
     }
 
     /// When [`Self::handle_timeout`] has to be called next.
-    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
         let session = if self.ended { None } else { self.session.poll_timeout() };
-        let Transport::Quic(quic) = &mut self.transport;
-        [quic.poll_timeout(), session].into_iter().flatten().min()
+        let transport = match &mut self.transport {
+            Transport::Quic(quic) => quic.poll_timeout(),
+            Transport::Stream(stream) => stream.poll_timeout(now),
+        };
+        [transport, session].into_iter().flatten().min()
     }
 }

@@ -10,6 +10,8 @@ pub(crate) const STREAM_BIT: u32 = 1 << 31;
 pub(crate) struct Conns {
     quic: Vec<Option<Box<Conn>>>,
     streams: Vec<Option<Box<Conn>>>,
+    /// Numbers of byte streams that are free.
+    free: Vec<u32>,
 }
 
 impl Conns {
@@ -25,6 +27,31 @@ impl Conns {
             self.quic.resize_with(at + 1, || None);
         }
         self.quic[at] = Some(Box::new(conn));
+    }
+
+    /// A number for a byte stream that is about to be inserted.
+    pub(crate) fn next_stream(&self) -> u32 {
+        let next = || u32::try_from(self.streams.len()).expect("at most 65,536 connections per shard");
+        self.free.last().copied().unwrap_or_else(next) | STREAM_BIT
+    }
+
+    /// Adds a byte stream under [`Self::next_stream`].
+    pub(crate) fn insert_stream(&mut self, conn: Conn) {
+        let conn = Some(Box::new(conn));
+        match self.free.pop() {
+            Some(index) => self.streams[index as usize] = conn,
+            None => self.streams.push(conn),
+        }
+    }
+
+    /// The number of a byte stream that is out, and whose socket is gone, may be used again.
+    pub(crate) fn free_stream(&mut self, index: u32) {
+        self.free.push(index & !STREAM_BIT);
+    }
+
+    /// Numbers of byte streams that are in use.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len() - self.free.len()
     }
 
     /// Takes a connection out for good.

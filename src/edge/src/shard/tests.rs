@@ -111,6 +111,7 @@ impl World {
         let config = ShardConfig {
             index: 0,
             endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
+            stream_tls: stream_tls(&tls),
             server: Arc::new(quic::server_config(tls, &keys).unwrap()),
             session: Arc::new(session),
             admission: Admission::default(),
