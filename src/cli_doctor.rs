@@ -250,6 +250,7 @@ fn steering() -> Finding {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             shards: 2,
             keys: [0; 32].into(),
+            resume_ttl: Duration::ZERO,
             node: 0,
             generation: 0,
             kernel_steering: true,

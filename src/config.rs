@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration;
 
+/// Longest life of a resume token.
+const RESUME_TTL_MAX: Duration = Duration::from_hours(30 * 24);
+
 /// All settings. `Default` is what a node without any file runs with: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,6 +49,8 @@ pub struct Edge {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<NonZeroU16>,
     pub connections_max: usize,
+    #[serde(with = "duration::text")]
+    pub resume_ttl: Duration,
 }
 
 /// `tls.*`
@@ -138,6 +143,10 @@ pub const KEYS: &[Key] = &[
     Key { name: "edge.listen", doc: "UDP address of the gateway; port 0 takes any free one" },
     Key { name: "edge.shards", doc: "threads with their own socket, 1 to 32; unset: one per core" },
     Key { name: "edge.connections_max", doc: "connections of one shard, about 20 KB each; more are ignored" },
+    Key {
+        name: "edge.resume_ttl",
+        doc: "how long a device may come back without its UserSig, but never longer than that is good; 0s: never",
+    },
     Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
     Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
     Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
@@ -200,6 +209,7 @@ impl Default for Edge {
             listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
             shards: None,
             connections_max: Admission::default().connections_max,
+            resume_ttl: Duration::from_hours(24),
         }
     }
 }
@@ -271,6 +281,9 @@ impl Config {
         let shards = self.edge.shards.map_or(1, NonZeroU16::get);
         if usize::from(shards) > SHARDS_MAX {
             return Err(("edge.shards", format!("{shards} is more than {SHARDS_MAX}")));
+        }
+        if self.edge.resume_ttl > RESUME_TTL_MAX {
+            return Err(("edge.resume_ttl", "must be at most 30d: a lost device logs in until then".into()));
         }
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(("tls.cert", "it needs tls.key beside it".into())),

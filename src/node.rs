@@ -253,6 +253,7 @@ fn start_edge(
         listen: config.edge.listen,
         shards: shards.min(nearport_edge::cid::SHARDS_MAX),
         keys: ring(layout)?,
+        resume_ttl: config.edge.resume_ttl,
         node: 0,
         generation: layout.next_generation()?,
         kernel_steering: true,

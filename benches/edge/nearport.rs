@@ -43,6 +43,7 @@ pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<
         shards: usize::from(SHARDS),
         // Nobody else shares this cluster.
         keys: [0x6e; 32].into(),
+        resume_ttl: std::time::Duration::from_hours(24),
         node: 1,
         generation: 1,
         kernel_steering: true,

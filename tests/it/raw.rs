@@ -47,6 +47,7 @@ impl Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             shards,
             keys: [5; 32].into(),
+            resume_ttl: std::time::Duration::from_hours(24),
             node: 1,
             generation: 1,
             kernel_steering,

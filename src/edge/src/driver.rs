@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nearport_session::Closing;
 use nearport_trunk::{Link, Waker};
@@ -82,6 +82,11 @@ impl Shared {
         self.wake.notify_one();
         room
     }
+}
+
+/// What the wall clock reads, as time since the Unix epoch.
+pub(crate) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -265,6 +270,9 @@ impl Driver<'_> {
             ..self.shard.stats()
         };
         let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);
+        if due {
+            self.shard.set_unix_time(now, unix_time());
+        }
         if due || stats.draining || self.stopping {
             self.exporter.export(&stats);
             self.shards[self.index].publish(stats);

@@ -6,7 +6,8 @@
 //! ([`cid`]) to the socket of the shard that owns the connection, and the backend is reached over one
 //! [`nearport_trunk::Link`] per shard.
 //!
-//! The edge never decodes the body of a client's frame and never depends on a backend.
+//! The edge never decodes what a client and its backend say to each other, and never depends on a backend. The one body
+//! that it looks into is the hello, for the token that lets a device come back ([`resume`]).
 
 pub mod admission;
 pub mod cid;
@@ -34,7 +35,7 @@ use nearport_wire::close::CloseCode;
 
 use driver::{Control, Shared};
 pub use keys::{KeyRing, Keys, RingError, Secret};
-use shard::{Admission, ShardConfig};
+use shard::{Admission, ResumeConfig, ShardConfig};
 pub use stats::Stats;
 
 /// What an edge needs to know.
@@ -59,6 +60,8 @@ pub struct Config {
     pub session: ServerLimits,
     /// Bounds of admission, per shard.
     pub admission: Admission,
+    /// How long a resume token is good; zero: none are given.
+    pub resume_ttl: Duration,
 }
 
 /// What can go wrong when an edge starts.
@@ -133,6 +136,11 @@ impl Edge {
                 stream_tls: stream_tls.clone(),
                 session: session.clone(),
                 admission: config.admission,
+                resume: ResumeConfig {
+                    keys: keys.clone(),
+                    ttl: config.resume_ttl,
+                    unix_time: driver::unix_time(),
+                },
             };
             let shared = edge.shards.clone();
             let link = backend.link(shared[usize::from(index)].waker());

@@ -23,6 +23,7 @@ mod stream;
 mod streams;
 mod topics;
 mod transmits;
+mod vouch;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,8 @@ pub use stream::proxy::{Cidr, CidrError};
 pub use streams::stream_tls;
 use topics::Topics;
 pub use transmits::Transmits;
+pub use vouch::ResumeConfig;
+use vouch::WallClock;
 
 /// Connections with nothing but a fan-out that are stepped in one turn, beside all that were touched otherwise.
 const FAN_OUT_PER_TURN: usize = 128;
@@ -71,6 +74,8 @@ pub struct ShardConfig {
     pub session: Arc<ServerLimits>,
     /// Bounds of admission.
     pub admission: Admission,
+    /// Resume tokens.
+    pub resume: ResumeConfig,
 }
 
 /// Bounds of admission, per shard. They are checked before any cryptography of a new connection.
@@ -121,6 +126,9 @@ pub struct Shard {
     next_session: u64,
     handshaking: usize,
     draining: bool,
+    clock: WallClock,
+    /// Time of the last turn.
+    now: Instant,
     stats: Stats,
 }
 
@@ -130,6 +138,7 @@ impl Shard {
     pub fn new(config: ShardConfig, link: Box<dyn Link>, now: Instant) -> Self {
         // MTU discovery is off in our transport, so the flag for it does not matter.
         let endpoint = Endpoint::new(config.endpoint.clone(), Some(config.server.clone()), false, None);
+        let clock = WallClock::new(now, config.resume.unix_time);
         Self {
             config,
             endpoint,
@@ -151,6 +160,8 @@ impl Shard {
             next_session: 0,
             handshaking: 0,
             draining: false,
+            clock,
+            now,
             stats: Stats::default(),
         }
     }
@@ -196,6 +207,7 @@ impl Shard {
     /// Runs one turn; see the module documentation.
     pub fn turn(&mut self, now: Instant) {
         self.stats.turns += 1;
+        self.now = now;
         self.take_downs();
         self.fire_timers(now);
         self.turn.append(&mut self.prompt);

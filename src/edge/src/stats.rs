@@ -53,6 +53,12 @@ pub struct Stats {
     pub pushes: u64,
     /// Pushes dropped for slow sessions.
     pub pushes_dropped: u64,
+    /// Resume tokens given to clients.
+    pub resume_sealed: u64,
+    /// Resume tokens that came back good.
+    pub resume_opened: u64,
+    /// Resume tokens that were not taken: expired, of a key that is gone, changed, or somebody else's.
+    pub resume_refused: u64,
     /// Open connections, draining ones included.
     pub connections: u64,
     /// Open TLS connections that carry frames.
@@ -110,6 +116,8 @@ impl Exporter {
                 "panics_total" panics, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
+                "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
+                "resume_tokens_refused_total" resume_refused,
                 "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,
                 "send_blocked_total" send_blocked, "send_failed_total" send_failed,
             ),

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nearport_chat::directory::Directory;
 use nearport_chat::downs::Downs;
@@ -17,7 +17,7 @@ use nearport_chat::shared::Shared;
 use nearport_chat::writer::{Prepared, Writer};
 use nearport_edge::cid::{Owner, steer};
 use nearport_edge::quic::{endpoint_config, server_config};
-use nearport_edge::shard::{Admission, Shard, ShardConfig};
+use nearport_edge::shard::{Admission, ResumeConfig, Shard, ShardConfig};
 use nearport_edge::{Keys, Stats};
 use nearport_session::ServerLimits;
 use nearport_store::{MemoryLedger, PendingCommit};
@@ -30,6 +30,9 @@ use crate::tls::Tls;
 
 /// Shards of a node: two, so that messages cross from one to the other.
 pub(crate) const SHARDS: usize = 2;
+
+/// Life of a resume token: shorter than a world, so that some expire in it.
+const RESUME_TTL: Duration = Duration::from_secs(20);
 
 /// Bounds of one life of a node. Small ones make the answers at each bound happen.
 #[derive(Debug, Clone)]
@@ -77,6 +80,13 @@ impl Bounds {
     }
 }
 
+/// One point in time on both clocks of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) instant: Instant,
+    pub(crate) unix_time: Duration,
+}
+
 /// One life of the server process.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -109,7 +119,7 @@ impl Node {
         directory: Arc<dyn Directory>,
         generation: u32,
         bounds: &Bounds,
-        now: Instant,
+        now: Moment,
         rng: &mut Rng,
     ) -> Self {
         let config = nearport_chat::Config {
@@ -146,8 +156,9 @@ impl Node {
                 stream_tls: stream_tls.clone(),
                 session: session.clone(),
                 admission: Admission { handshakes_soft: bounds.handshakes_soft, ..Admission::default() },
+                resume: ResumeConfig { keys: keys.clone(), ttl: RESUME_TTL, unix_time: now.unix_time },
             };
-            Shard::new(config, Box::new(LossyLink { inner, push_loss: push_loss.clone() }), now)
+            Shard::new(config, Box::new(LossyLink { inner, push_loss: push_loss.clone() }), now.instant)
         });
         Self {
             shards: shards.collect(),

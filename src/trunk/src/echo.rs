@@ -5,12 +5,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use nearport_wire::body::Welcome;
+use nearport_wire::body::{Hello, Welcome};
 use nearport_wire::{Kind, Lane, code};
 use prost::Message as _;
 
 use crate::local::DownQueue;
-use crate::{Backend, Down, Link, Received, Topic, Up, Waker};
+use crate::{Backend, Down, Identity, Link, Received, Topic, Up, Waker};
 
 /// The backend; see the module documentation.
 #[derive(Debug, Clone, Default)]
@@ -39,14 +39,16 @@ impl Link for EchoLink {
     fn send(&mut self, ups: &mut Vec<Up>) {
         for up in ups.drain(..) {
             match up {
-                Up::Open { session, .. } => {
+                Up::Open { session, hello, vouched, .. } => {
+                    // Whoever somebody says to be: but the same one when the edge's token comes back.
+                    let identity = vouched.or_else(|| identify(hello).map(Box::new));
                     let welcome = Welcome { session: session.0, heartbeat_ms: 25_000, ..Welcome::default() };
                     let welcome = welcome.encode_to_vec().into();
                     self.answers.push(Down::Accept {
                         session,
                         welcome,
                         topics: vec![self.everyone.clone()],
-                        identity: None,
+                        identity,
                     });
                 }
                 Up::Frame { session, lane, kind: Kind::ECHO, id, body } => {
@@ -78,6 +80,11 @@ impl Link for EchoLink {
         downs.append(&mut self.answers);
         self.down.recv(downs, max)
     }
+}
+
+fn identify(hello: Bytes) -> Option<Identity> {
+    let Hello { app, user, device, .. } = Hello::decode(hello).ok()?;
+    Some(Identity { app, user, device, issued_s: 0, expires_s: u64::MAX })
 }
 
 impl EchoLink {

@@ -8,6 +8,44 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 
 include!(concat!(env!("OUT_DIR"), "/nearport.v1.rs"));
 
+/// The fields of a `Hello` that say who comes and how that is proved. Reading these alone copies nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct HelloClaim {
+    #[prost(uint32, tag = "1")]
+    pub app: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub user: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub usersig: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub device: Bytes,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub resume: Bytes,
+}
+
+/// An encoded `Welcome` with two more fields: messages that stand behind each other are one message.
+#[must_use]
+pub fn append_resume(welcome: &[u8], resume_token: &[u8], resume_ttl_s: u32) -> Bytes {
+    let mut out = BytesMut::with_capacity(welcome.len() + resume_token.len() + 16);
+    out.put_slice(welcome);
+    encode_key(8, WireType::LengthDelimited, &mut out);
+    encode_varint(resume_token.len() as u64, &mut out);
+    out.put_slice(resume_token);
+    prost::encoding::uint32::encode(9, &resume_ttl_s, &mut out);
+    out.freeze()
+}
+
+/// An encoded `Welcome` with an encoded `SyncPage` as its `missed`.
+#[must_use]
+pub fn append_missed(welcome: &[u8], page: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(welcome.len() + page.len() + 16);
+    out.put_slice(welcome);
+    encode_key(7, WireType::LengthDelimited, &mut out);
+    encode_varint(page.len() as u64, &mut out);
+    out.put_slice(page);
+    out.freeze()
+}
+
 /// Appends a `Delivery` around an already encoded `Message`.
 pub fn encode_delivery(message: &[u8], seq: u64, time_ms: u64, out: &mut BytesMut) {
     out.reserve(delivery_len(message, seq, time_ms));
@@ -94,6 +132,44 @@ pub fn encode_history_page(entries: &[RawDelivery], marks: HistoryMarks) -> Byte
 mod tests {
     use super::*;
     use prost::Message as _;
+
+    #[test]
+    fn what_is_appended_to_a_welcome_reads_as_its_fields() {
+        let welcome = Welcome { session: 7, time_ms: 1_700_000_000_000, head: 9, ..Welcome::default() };
+        let page = SyncPage { head: 9, complete: true, ..SyncPage::default() };
+        let encoded = append_missed(&welcome.encode_to_vec(), &page.encode_to_vec());
+        let encoded = append_resume(&encoded, b"token", 86_400);
+        let want = Welcome {
+            missed: Some(page),
+            resume_token: Bytes::from_static(b"token"),
+            resume_ttl_s: 86_400,
+            ..welcome
+        };
+        assert_eq!(Welcome::decode(encoded).unwrap(), want);
+    }
+
+    #[test]
+    fn a_claim_is_what_the_hello_says() {
+        let hello = Hello {
+            app: 7,
+            user: "alice".into(),
+            usersig: "sig".into(),
+            device: "phone".into(),
+            cursor: Some(3),
+            client: "test".into(),
+            resume: Bytes::from_static(b"token"),
+            ..Hello::default()
+        };
+        let claim = HelloClaim::decode(&hello.encode_to_vec()[..]).unwrap();
+        let want = HelloClaim {
+            app: 7,
+            user: "alice".into(),
+            usersig: "sig".into(),
+            device: "phone".into(),
+            resume: "token".into(),
+        };
+        assert_eq!(claim, want);
+    }
 
     #[test]
     fn hand_made_pages_read_as_the_generated_types() {

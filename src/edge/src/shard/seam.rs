@@ -21,6 +21,7 @@ const BUSY_RETRY: Duration = Duration::from_millis(500);
 
 impl Shard {
     pub(super) fn send_ups(&mut self, now: Instant) {
+        self.vouch(now);
         self.stats.ups += self.ups.len() as u64;
         self.link.send(&mut self.ups);
         self.retry_ups_at = None;
@@ -73,10 +74,14 @@ impl Shard {
 
     fn apply(&mut self, down: Down) {
         match down {
-            Down::Accept { session, welcome, topics, .. } => {
+            Down::Accept { session, welcome, topics, identity } => {
                 for topic in topics {
                     self.apply(Down::Join { session, topic });
                 }
+                if self.find(session).is_none() {
+                    return;
+                }
+                let welcome = self.with_token(welcome, identity.as_deref());
                 if let Some((index, conn)) = self.find(session) {
                     conn.session.accept(&welcome);
                     self.account(index);
@@ -144,7 +149,7 @@ impl Shard {
         }
     }
 
-    fn close(&mut self, session: SessionId, closing: Closing, retry_after: Duration) {
+    pub(super) fn close(&mut self, session: SessionId, closing: Closing, retry_after: Duration) {
         let mut ups = std::mem::take(&mut self.ups);
         if let Some((index, conn)) = self.find(session) {
             tracing::debug!(session = ?session, code = %closing.code, reason = closing.reason, "session closed");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use nearport_trunk::{Down, Received, Topic};
+use nearport_trunk::{Down, Identity, Received, Topic};
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits, body, code};
 use prost::Message as _;
 use quinn_proto::crypto::rustls::QuicClientConfig;
@@ -26,6 +26,8 @@ struct ScriptState {
     downs: Vec<Down>,
     full: bool,
     lost: bool,
+    /// Whom the next accepted hello is from.
+    identity: Option<Identity>,
 }
 
 impl Script {
@@ -61,7 +63,8 @@ impl Link for Script {
         for up in ups.drain(..) {
             if let Up::Open { session, .. } = up {
                 let topics = vec![Topic::from(&b"all"[..])];
-                state.downs.push(Down::Accept { session, welcome: Bytes::new(), topics, identity: None });
+                let identity = state.identity.clone().map(Box::new);
+                state.downs.push(Down::Accept { session, welcome: Bytes::new(), topics, identity });
             }
             state.ups.push(up);
         }
@@ -115,6 +118,11 @@ impl World {
             server: Arc::new(quic::server_config(tls, &keys).unwrap()),
             session: Arc::new(session),
             admission: Admission::default(),
+            resume: ResumeConfig {
+                keys: keys.clone(),
+                ttl: Duration::from_hours(24),
+                unix_time: Duration::from_secs(1_800_000_000),
+            },
         };
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certified.cert.der().clone()).unwrap();
@@ -144,6 +152,18 @@ impl World {
 
     /// A client that has said hello and is live.
     fn login(&mut self, port: u16) {
+        self.hello(port, Bytes::new());
+        assert_eq!(self.take(port), [Kind::WELCOME]);
+    }
+
+    /// A client that has said hello.
+    fn hello(&mut self, port: u16, hello: Bytes) {
+        self.connect(port);
+        self.send(port, Frame::new(Lane::Control, Kind::HELLO, 0, hello));
+    }
+
+    /// A client with a stream.
+    fn connect(&mut self, port: u16) {
         let keys = Keys::derive(&[9; 32]);
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset_key())), None, false, None);
         let to = SocketAddr::from(([127, 0, 0, 1], 4433));
@@ -153,8 +173,6 @@ impl World {
         self.run();
         let stream = self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi).unwrap();
         self.peers.get_mut(&port).unwrap().stream = Some(stream);
-        self.send(port, Frame::new(Lane::Control, Kind::HELLO, 0, Bytes::new()));
-        assert_eq!(self.take(port), [Kind::WELCOME]);
     }
 
     fn send(&mut self, port: u16, frame: Frame) {
@@ -455,3 +473,6 @@ fn drain_spreads_the_clients_and_refuses_new_ones() {
     assert_eq!(world.close_code(4), Some(CloseCode::GOING_AWAY));
     assert_eq!(world.shard.stats().sessions, 0);
 }
+
+#[path = "tests/resume.rs"]
+mod resume;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Alarm, Event, World, device_at};
 use crate::agenda::Time;
 use crate::network::Direction;
-use crate::node::{Bounds, Node, SHARDS};
+use crate::node::{Bounds, Moment, Node, SHARDS};
 
 impl World {
     pub(super) fn start_server(&mut self) {
@@ -20,7 +20,10 @@ impl World {
             Arc::new(self.directory.clone()),
             self.life,
             &bounds,
-            self.agenda.instant(),
+            Moment {
+                instant: self.agenda.instant(),
+                unix_time: Duration::from_millis(self.agenda.unix_ms()),
+            },
             &mut self.fate,
         ));
         self.turns = [Alarm::default(); SHARDS];
