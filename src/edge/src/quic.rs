@@ -1,9 +1,12 @@
 //! How our QUIC endpoints are set up, and why.
 
+mod contexts;
+mod keys;
+mod tls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{
     EndpointConfig, IdleTimeout, NoneTokenLog, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
 };
@@ -12,6 +15,9 @@ use rustls::server::ResolvesServerCert;
 use crate::Error;
 use crate::cid::{Owner, ShardCids};
 use crate::keys::Keys;
+pub(crate) use keys::drop_unused_contexts;
+pub use tls::Protocol;
+use tls::{QUIC_V1, ServerCrypto};
 
 /// TLS for the edge: TLS 1.3 only, ALPN `np/1`, no early data.
 ///
@@ -24,7 +30,7 @@ pub fn tls_config(
     provider: Arc<rustls::crypto::CryptoProvider>,
     certificates: Arc<dyn ResolvesServerCert>,
 ) -> Result<rustls::ServerConfig, Error> {
-    let builder = rustls::ServerConfig::builder_with_provider(provider)
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(keys::with_small_keys(&provider)))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
@@ -64,8 +70,8 @@ fn transport() -> TransportConfig {
 /// # Errors
 /// [`Error::Tls`] if the provider lacks the cipher suite of QUIC's initial packets.
 pub fn server_config(tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerConfig, Error> {
-    let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = ServerConfig::new(Arc::new(crypto), keys.token_key());
+    let crypto = Arc::new(ServerCrypto::new(tls)?);
+    let mut config = ServerConfig::new(crypto, keys.token_key());
     let mut no_tokens = ValidationTokenConfig::default();
     no_tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
@@ -87,6 +93,7 @@ pub fn endpoint_config(keys: &Keys, owner: Owner, seed: Option<[u8; 32]>) -> End
     let mut config = EndpointConfig::new(keys.reset_key());
     let cids = ShardCids::new(keys, owner, 0);
     config
+        .supported_versions(vec![QUIC_V1])
         .cid_generator(move || Box::new(cids.clone()))
         // Resets go only to ids that decrypt to a dead connection of ours and are smaller than what they answer, so
         // there is nothing to ration; at the default of 20 ms, 10,000 clients of a crashed process would take

@@ -39,6 +39,7 @@ use quinn_proto::{
     ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig,
 };
 
+use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
 use conn::{Conn, Touched, Transport};
@@ -58,6 +59,10 @@ const FAN_OUT_PER_TURN: usize = 128;
 
 /// How long closes that the backend had no room for wait before they are offered again.
 const UPS_RETRY: Duration = Duration::from_millis(5);
+
+/// A key's context that nobody used for this long is dropped. Making it again costs half a microsecond, which is nothing
+/// once a second.
+const CONTEXTS_UNUSED: Duration = Duration::from_secs(1);
 
 /// What a shard is made of.
 #[derive(Debug, Clone)]
@@ -123,6 +128,8 @@ pub struct Shard {
     more_downs: bool,
     /// The backend was full: what waits in `ups` is offered again then.
     retry_ups_at: Option<Instant>,
+    /// When key contexts that nobody used of late are dropped.
+    contexts_at: Instant,
     next_session: u64,
     handshaking: usize,
     draining: bool,
@@ -157,6 +164,7 @@ impl Shard {
             scratch: Vec::new(),
             more_downs: false,
             retry_ups_at: None,
+            contexts_at: now + CONTEXTS_UNUSED,
             next_session: 0,
             handshaking: 0,
             draining: false,
@@ -231,6 +239,10 @@ impl Shard {
         }
         self.turn = turn;
         self.turn.clear();
+        if now >= self.contexts_at {
+            drop_unused_contexts();
+            self.contexts_at = now + CONTEXTS_UNUSED;
+        }
     }
 
     /// Datagrams to send.

@@ -357,6 +357,25 @@ fn each_broken_rule_closes_with_its_code_and_the_neighbour_lives_on() {
 }
 
 #[test]
+fn keys_are_updated_by_either_side_long_after_the_handshake() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    for id in 0..3 {
+        world.pass(Duration::from_secs(2)); // contexts are dropped, and keys of the phase before
+        world.peers.get_mut(&1).unwrap().quic.force_key_update();
+        world.send(1, Frame::new(Lane::Control, Kind::PING, id, Bytes::new()));
+        assert_eq!(world.take(1), [Kind::PONG]);
+        world.pass(Duration::from_secs(2));
+        let session = world.script.sessions()[0];
+        let (index, _) = world.shard.find(session).unwrap();
+        world.shard.quic_mut(index).unwrap().quic.force_key_update();
+        world.script.state().downs.push(publish(1, None));
+        world.run();
+        assert_eq!(world.take(1), [Kind::PUSH]);
+    }
+}
+
+#[test]
 fn a_second_stream_is_refused() {
     let mut world = World::new(ServerLimits::default());
     world.login(1);
