@@ -13,6 +13,7 @@
 //! step 2 is published after step 1, so its publish stands behind `Join` in the link's queue and the shard
 //! delivers it, or marks the session behind if it comes before `Accept`.
 
+mod adopt;
 mod apps;
 mod login;
 mod pages;
@@ -57,25 +58,29 @@ impl Front {
         Self { shared, apps, throttle }
     }
 
-    /// Handles `Open`, `Close` and every request that only reads, and leaves `batch` empty. Answers go to `out`,
+    /// Handles `Open`, `Adopt`, `Close` and every request that only reads, and leaves `batch` empty. Answers go to `out`,
     /// which is flushed in between where order matters; the caller flushes the rest.
     ///
-    /// Logins are handled before the rest: of one session nothing can stand before its `Open`. Frames of a
+    /// Adoptions and logins are handled before the rest: of one session nothing can stand before its `Open` or `Adopt`. Frames of a
     /// session that has ended are dropped and counted.
     pub fn handle(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         if batch.is_empty() {
             return;
         }
         self.shared.metrics.front_batch.record(batch.len() as f64);
-        let (mut candidates, mut rest) = (Vec::new(), Vec::new());
+        let (mut candidates, mut adopted, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (link, up) in batch.drain(..) {
             match up {
+                Up::Adopt { session, identity } => adopted.push((link, session, identity)),
                 Up::Open { session, hello, peer, .. } => match self.vet(link, session, hello, peer, now_ms) {
                     Ok(candidate) => candidates.push(candidate),
                     Err(refusal) => self.refuse(link, session, &refusal, out),
                 },
                 other => rest.push((link, other)),
             }
+        }
+        if !adopted.is_empty() {
+            self.adopt(adopted, out);
         }
         if !candidates.is_empty() {
             self.admit(candidates, now_ms, out);
@@ -102,8 +107,8 @@ impl Front {
                 Up::Close { session } => {
                     registry.remove(session);
                 }
-                // Opens were taken out above, acks go to the writer.
-                Up::Open { .. } | Up::Ack { .. } => metrics.strays.increment(1),
+                // Opens and adoptions were taken out above, acks go to the writer.
+                Up::Open { .. } | Up::Adopt { .. } | Up::Ack { .. } => metrics.strays.increment(1),
             }
         }
         metrics.sessions.set(registry.len() as f64);

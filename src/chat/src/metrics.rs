@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) not_stored: Counter,
     pub(crate) publishes: Counter,
     pub(crate) kicks: Counter,
+    pub(crate) adopted: Counter,
     pub(crate) strays: Counter,
     pub(crate) cursors_clamped: Counter,
     pub(crate) accounts_hits: Counter,
@@ -63,6 +64,7 @@ impl Metrics {
             not_stored: send("not_stored"),
             publishes: counter!("nearport_chat_publishes_total"),
             kicks: counter!("nearport_chat_kicks_total"),
+            adopted: counter!("nearport_chat_adoptions_total"),
             strays: counter!("nearport_chat_stray_frames_total"),
             cursors_clamped: counter!("nearport_chat_cursors_clamped_total"),
             accounts_hits: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "yes"),
@@ -96,6 +98,11 @@ fn describe() {
     describe_counter!("nearport_chat_errors_total", Unit::Count, "ERROR answers by range of their code.");
     describe_counter!("nearport_chat_publishes_total", Unit::Count, "Publishes, one per topic and link.");
     describe_counter!("nearport_chat_kicks_total", Unit::Count, "Sessions ended by the backend.");
+    describe_counter!(
+        "nearport_chat_adoptions_total",
+        Unit::Count,
+        "Sessions taken over from another backend."
+    );
     describe_counter!(
         "nearport_chat_stray_frames_total",
         Unit::Count,

@@ -40,6 +40,8 @@ struct Live {
     id: SessionId,
     link: LinkId,
     device: Arc<str>,
+    /// It logged in at another backend: it is older than all that logged in here.
+    adopted: bool,
 }
 
 /// Live sessions, and per user the links that have interest in the user's topic.
@@ -66,18 +68,37 @@ impl Registry {
         let same_device = known.and_then(|known| known.live.iter().find(|live| live.device == *device));
         let oldest = || known.filter(|known| known.live.len() >= user_sessions_max)?.live.first();
         let leaves = same_device.or_else(oldest).map(|live| live.id);
-        let live = Live { id, link: *link, device: device.clone() };
-        // Most users have one session: the four entries that a growing Vec starts with would be waste.
-        let one = || Vec::with_capacity(1);
+        let live = Live { id, link: *link, device: device.clone(), adopted: false };
         let user = user.clone();
         let removed = leaves.and_then(|id| self.remove(id));
-        self.users
-            .entry(user)
-            .or_insert_with_key(|user| User { topic: user.as_bytes().into(), head: 0, live: one() })
-            .live
-            .push(live);
+        self.user(user).live.push(live);
         self.sessions.insert(id, session);
         removed
+    }
+
+    /// Adds a session that another backend had accepted. `false`: there is no place for it, because the device has a
+    /// newer session or the user has `user_sessions_max`.
+    pub(crate) fn adopt(&mut self, id: SessionId, session: Session, user_sessions_max: usize) -> bool {
+        let known = self.users.get(&session.user).map_or(&[][..], |known| &known.live);
+        if known.len() >= user_sessions_max || known.iter().any(|live| live.device == session.device) {
+            return false;
+        }
+        // In front of those that logged in here, behind those that were adopted before.
+        let at = known.iter().take_while(|live| live.adopted).count();
+        let live = Live { id, link: session.link, device: session.device.clone(), adopted: true };
+        self.user(session.user.clone()).live.insert(at, live);
+        self.sessions.insert(id, session);
+        true
+    }
+
+    fn user(&mut self, user: UserKey) -> &mut User {
+        // Most users have one session: the four entries that a growing Vec starts with would be waste.
+        let one = || Vec::with_capacity(1);
+        self.users.entry(user).or_insert_with_key(|user| User {
+            topic: user.as_bytes().into(),
+            head: 0,
+            live: one(),
+        })
     }
 
     /// Marks a session accepted, its client told that the log ends at `head`. `false`: it was taken out meanwhile.
@@ -171,6 +192,19 @@ mod tests {
         assert_eq!(add(3, "laptop"), Some(2));
         assert_eq!(add(4, "tablet"), Some(1));
         assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn an_adopted_session_is_older_than_all_logins_and_gives_way() {
+        let mut registry = Registry::default();
+        registry.add(SessionId(1), session("alice", "phone", 0), 3);
+        assert!(!registry.adopt(SessionId(2), session("alice", "phone", 1), 3), "its device has come back");
+        assert!(registry.adopt(SessionId(3), session("alice", "tablet", 1), 3));
+        assert!(registry.adopt(SessionId(4), session("alice", "laptop", 1), 3));
+        assert!(!registry.adopt(SessionId(5), session("alice", "watch", 1), 3), "no place is left");
+        let mut oldest =
+            |id, device| registry.add(SessionId(id), session("alice", device, 0), 3).unwrap().id.0;
+        assert_eq!([oldest(6, "a"), oldest(7, "b"), oldest(8, "c")], [3, 4, 1]);
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub fn route(up: &Up) -> usize {
     match up {
         Up::Ack { .. } => WRITER,
         Up::Frame { kind, .. } if matches!(*kind, Kind::SEND | Kind::MARK_READ | Kind::FLUSH) => WRITER,
-        Up::Open { .. } | Up::Close { .. } | Up::Frame { .. } => FRONT,
+        Up::Open { .. } | Up::Adopt { .. } | Up::Close { .. } | Up::Frame { .. } => FRONT,
     }
 }
 

@@ -164,7 +164,7 @@ impl Writer {
                     None => metrics.strays.increment(1),
                 },
                 // Handled by the front.
-                Up::Open { .. } | Up::Close { .. } => metrics.strays.increment(1),
+                Up::Open { .. } | Up::Adopt { .. } | Up::Close { .. } => metrics.strays.increment(1),
             }
         }
         drop(registry);

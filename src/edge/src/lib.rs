@@ -131,6 +131,7 @@ impl Edge {
             let owner = cid::Owner { node: config.node, shard: index, generation: config.generation };
             let shard = ShardConfig {
                 index,
+                generation: config.generation,
                 endpoint: Arc::new(quic::endpoint_config(&keys, owner, None)),
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),

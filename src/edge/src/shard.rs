@@ -21,6 +21,7 @@ mod quic;
 mod seam;
 mod stream;
 mod streams;
+mod switch;
 mod topics;
 mod transmits;
 mod vouch;
@@ -49,6 +50,7 @@ use stream::Carrier;
 pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
 pub use streams::stream_tls;
+use switch::{Backing, Parked};
 use topics::Topics;
 pub use transmits::Transmits;
 pub use vouch::ResumeConfig;
@@ -69,6 +71,9 @@ const CONTEXTS_UNUSED: Duration = Duration::from_secs(1);
 pub struct ShardConfig {
     /// Its number, below 32.
     pub index: u8,
+    /// Which start of this host's edge this is, see [`crate::cid::Owner`]. Session ids hold it modulo 8, so that they are
+    /// unique among processes that hand over to each other.
+    pub generation: u32,
     /// QUIC endpoint: reset key, connection ids, seed.
     pub endpoint: Arc<EndpointConfig>,
     /// QUIC server: TLS, transport.
@@ -109,6 +114,8 @@ pub struct Shard {
     endpoint: Endpoint,
     conns: Conns,
     link: Box<dyn Link>,
+    backing: Backing,
+    parked: Parked,
     topics: Topics,
     wheel: Wheel,
     /// Touched by a datagram, a timer or an answer.
@@ -151,6 +158,8 @@ impl Shard {
             endpoint,
             conns: Conns::default(),
             link,
+            backing: Backing::Attached,
+            parked: Parked::default(),
             topics: Topics::default(),
             wheel: Wheel::new(now),
             prompt: Vec::new(),
@@ -217,6 +226,7 @@ impl Shard {
         self.stats.turns += 1;
         self.now = now;
         self.take_downs();
+        self.check_backing(now);
         self.fire_timers(now);
         self.turn.append(&mut self.prompt);
         self.turn_fan_out();
@@ -225,7 +235,7 @@ impl Shard {
         for index in &turn {
             self.read(*index, now);
         }
-        if !self.ups.is_empty() {
+        if !self.ups.is_empty() || self.retry_ups_at.is_some_and(|at| at <= now) {
             self.send_ups(now);
             self.take_downs();
         }
@@ -253,7 +263,7 @@ impl Shard {
     /// When [`Self::turn`] has to run next, if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.wheel.next(), self.retry_ups_at].into_iter().flatten().min()
+        [self.wheel.next(), self.retry_ups_at, self.backing_deadline()].into_iter().flatten().min()
     }
 
     /// Whether another turn has work at once.
@@ -285,6 +295,10 @@ impl Shard {
     /// Closes every connection. Run turns until [`Self::is_empty`] or until patience ends.
     pub fn close_all(&mut self, closing: &Closing) {
         self.draining = true;
+        self.close_sessions(closing);
+    }
+
+    fn close_sessions(&mut self, closing: &Closing) {
         for index in self.conns.indices() {
             if let Some(conn) = self.conns.get_mut(index) {
                 conn.close(closing.clone(), Duration::ZERO, &mut self.ups);
@@ -362,12 +376,12 @@ impl Shard {
         self.touch(index);
     }
 
-    /// The id of a new session: shard, then a counter that makes ids unique, then the connection's number for
-    /// finding it.
+    /// The id of a new session: generation and shard, then a counter that makes ids unique, then the connection's number
+    /// for finding it.
     fn session_id(&mut self, index: u32) -> SessionId {
         self.next_session += 1;
-        let shard = u64::from(self.config.index) << 56;
-        SessionId(shard | (self.next_session & 0xff_ffff) << 32 | u64::from(index))
+        let shard = u64::from((self.config.generation & 7) << 5) | u64::from(self.config.index);
+        SessionId(shard << 56 | (self.next_session & 0xff_ffff) << 32 | u64::from(index))
     }
 
     /// The QUIC side of a connection that is one of QUIC's.

@@ -49,6 +49,8 @@ pub struct Stats {
     pub downs: u64,
     /// Times that the way down overflowed and all sessions were marked behind.
     pub link_losses: u64,
+    /// Sessions announced to a backend that took over from another.
+    pub adoptions: u64,
     /// Pushes written to sessions.
     pub pushes: u64,
     /// Pushes dropped for slow sessions.
@@ -115,6 +117,7 @@ impl Exporter {
                 "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
                 "panics_total" panics, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
+                "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
                 "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
                 "resume_tokens_refused_total" resume_refused,

@@ -151,6 +151,7 @@ impl Node {
             let owner = Owner { node: 1, shard: index, generation };
             let config = ShardConfig {
                 index,
+                generation,
                 endpoint: Arc::new(endpoint_config(&keys, owner, Some(rng.bytes32()))),
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),

@@ -51,6 +51,10 @@ impl Link for EchoLink {
                         identity,
                     });
                 }
+                Up::Adopt { session, .. } => {
+                    let topics = vec![self.everyone.clone()];
+                    self.answers.push(Down::Adopted { session, topics });
+                }
                 Up::Frame { session, lane, kind: Kind::ECHO, id, body } => {
                     self.answers.push(Down::Reply { session, lane, kind: Kind::REPLY, id, body });
                 }

@@ -4,13 +4,16 @@
 //! that waits. The edge never looks into a frame's body and the backend never sees a connection, so either side
 //! can be replaced. Three kinds of backend exist: `chat`, [`echo`] here, and whatever a user writes.
 //!
-//! What happens at each bound is stated where the bound is: [`Link::send`] for the way up, [`local::DownQueue`] for
-//! the way down.
+//! A link is [`local`], inside one process, or [`remote`], to another one: the same messages as bytes ([`codec`]). What
+//! happens at each bound is stated where the bound is: [`Link::send`] for the way up, [`local::DownQueue`] for the way
+//! down, and it is the same for both.
 
+pub mod codec;
 pub mod echo;
 pub mod local;
 mod message;
 pub mod queue;
+pub mod remote;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,11 +30,16 @@ pub trait Backend: Send + Sync + fmt::Debug {
 pub trait Link: Send + fmt::Debug {
     /// Hands messages up, in order. What the backend has no room for stays in `ups`; the shard answers it:
     /// a request with ERROR 60018 (busy), an open with close code BUSY, an ack is dropped (the next one covers
-    /// it), a close is offered again.
+    /// it), a close and an adoption are offered again.
     fn send(&mut self, ups: &mut Vec<Up>);
 
     /// Moves what came down, at most about `max` messages, to the end of `downs`.
     fn recv(&mut self, downs: &mut Vec<Down>, max: usize) -> Received;
+
+    /// Says that nothing follows: what was sent is carried out, and what it is answered with still comes down. A link
+    /// to another process then ends ([`Received::ended`]) when the backend has said everything; inside one process
+    /// there is nothing to say.
+    fn finish(&mut self) {}
 }
 
 /// What [`Link::recv`] left behind.
@@ -42,6 +50,9 @@ pub struct Received {
     /// Publishes were dropped since the last call because the queue was full: every session of the shard is
     /// behind and is told to sync.
     pub lost: bool,
+    /// The link has ended, everything that came over it has been taken, and nothing will come any more. What was sent
+    /// last may not have arrived. A link inside one process never says so.
+    pub ended: bool,
 }
 
 /// Wakes a shard. Cheap to clone and to call; calls may coalesce.

@@ -64,6 +64,12 @@ impl DownQueue {
         }
     }
 
+    /// Publishes were lost before they came here: as if the queue had been full.
+    pub fn mark_lost(&self) {
+        self.lock().lost = true;
+        self.waker.wake();
+    }
+
     /// Moves up to `max` messages to the end of `downs`.
     pub fn recv(&self, downs: &mut Vec<Down>, max: usize) -> Received {
         let mut state = self.lock();
@@ -71,7 +77,7 @@ impl DownQueue {
         let mut bytes = 0;
         downs.extend(state.items.drain(..count).inspect(|down| bytes += down.cost()));
         state.bytes -= bytes;
-        Received { more: !state.items.is_empty(), lost: std::mem::take(&mut state.lost) }
+        Received { more: !state.items.is_empty(), lost: std::mem::take(&mut state.lost), ended: false }
     }
 
     /// Messages dropped since the start, for metrics.
@@ -175,7 +181,7 @@ mod tests {
         };
         queue.push_batch(&mut vec![reply]);
         let mut downs = Vec::new();
-        assert_eq!(queue.recv(&mut downs, 10), Received { more: false, lost: true });
+        assert_eq!(queue.recv(&mut downs, 10), Received { lost: true, ..Received::default() });
         assert!(matches!(downs[..], [Down::Publish { .. }, Down::Reply { id: 2, .. }]));
         assert_eq!(queue.recv(&mut downs, 10), Received::default(), "said once");
         assert_eq!(queue.dropped_total(), 1);

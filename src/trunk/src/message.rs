@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use nearport_wire::close::CloseCode;
 use nearport_wire::{Kind, Lane};
+
+use crate::codec;
 
 /// A session as the backend knows it: unique in one process for its life time, across shards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +57,20 @@ impl Identity {
     fn cost(&self) -> usize {
         size_of::<Self>() + self.user.len() + self.device.len()
     }
+
+    /// In as few bytes as it takes: an edge keeps one for every session.
+    #[must_use]
+    pub fn pack(&self) -> Box<[u8]> {
+        let mut out = BytesMut::with_capacity(64);
+        codec::put_identity(self, &mut out);
+        (&out[..]).into()
+    }
+
+    /// What [`Self::pack`] made; `None` for other bytes.
+    #[must_use]
+    pub fn unpack(packed: &[u8]) -> Option<Self> {
+        codec::read_identity(packed)
+    }
 }
 
 /// Edge to backend.
@@ -92,7 +108,17 @@ pub enum Up {
         /// User log position.
         position: u64,
     },
-    /// The session ended, by whatever side. Sent once for every session that was opened.
+    /// A session that is live at the edge and new to this backend: another backend has accepted it and has handed over
+    /// since. No login and no hello: it takes its place beside the sessions of its user, and where a rule allows only
+    /// one of two, the adopted one goes, for it is the older. The backend answers with [`Down::Adopted`], or ends the
+    /// session with [`Down::Kick`]. Frames of the session follow only after that answer.
+    Adopt {
+        /// The session, under the id that it has had all along.
+        session: SessionId,
+        /// As the other backend gave it in [`Down::Accept`].
+        identity: Box<Identity>,
+    },
+    /// The session ended, by whatever side. Sent once for every session that was opened or adopted.
     Close {
         /// The session.
         session: SessionId,
@@ -112,6 +138,14 @@ pub enum Down {
         topics: Vec<Topic>,
         /// What the edge may seal into a resume token; `None`: the client gets none.
         identity: Option<Box<Identity>>,
+    },
+    /// A live session is known here now and joins `topics`. The edge marks it behind, so that its client asks for what was
+    /// published while no backend had it.
+    Adopted {
+        /// The session.
+        session: SessionId,
+        /// Topics to join.
+        topics: Vec<Topic>,
     },
     /// The hello is refused: the client gets the close frame and the connection ends.
     Reject {
@@ -190,6 +224,7 @@ impl Up {
                     hello.len() + vouched.as_ref().map_or(0, |identity| identity.cost())
                 }
                 Self::Frame { body, .. } => body.len(),
+                Self::Adopt { identity, .. } => identity.cost(),
                 Self::Ack { .. } | Self::Close { .. } => 0,
             }
     }
@@ -205,6 +240,7 @@ impl Down {
                     let identity = identity.as_ref().map_or(0, |identity| identity.cost());
                     welcome.len() + topics.len() * MESSAGE_BYTES + identity
                 }
+                Self::Adopted { topics, .. } => topics.len() * MESSAGE_BYTES,
                 Self::Reply { body, .. } | Self::Publish { body, .. } => body.len(),
                 Self::Reject { reason, .. } | Self::Kick { reason, .. } => reason.len(),
                 Self::Join { .. } | Self::Leave { .. } => 0,

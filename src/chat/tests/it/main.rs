@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod acks;
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod model;

@@ -179,6 +179,11 @@ impl World {
         (self.homes[&session], Up::Ack { session, position })
     }
 
+    /// Frames of `session` come over `link`.
+    pub(crate) fn at_home(&mut self, session: SessionId, link: usize) {
+        self.homes.insert(session, LinkId(link));
+    }
+
     /// One turn of the writer.
     pub(crate) fn write(&mut self, mut batch: Vec<(LinkId, Up)>) {
         self.writer.turn(&mut batch, self.now_ms, &mut self.downs);

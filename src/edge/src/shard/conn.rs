@@ -48,6 +48,8 @@ pub(crate) struct Conn {
     pub(crate) session: Server,
     pub(crate) id: SessionId,
     pub(crate) joined: Joined,
+    /// Who it is, as the backend said when it accepted: for the next backend. Packed, because most never need it.
+    pub(crate) identity: Option<Box<[u8]>>,
     pub(crate) armed: Armed,
     /// In which list of connections to step it stands.
     pub(crate) touched: Touched,
@@ -118,6 +120,7 @@ impl Conn {
             session: Server::new(limits, now),
             id,
             joined: Joined::default(),
+            identity: None,
             armed: Armed::default(),
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false, carrier: None },

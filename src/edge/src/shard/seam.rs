@@ -22,14 +22,25 @@ const BUSY_RETRY: Duration = Duration::from_millis(500);
 impl Shard {
     pub(super) fn send_ups(&mut self, now: Instant) {
         self.vouch(now);
+        self.retry_ups_at = None;
+        if !self.is_attached() {
+            self.park_ups();
+            self.offer_adoptions(now);
+            if !self.is_attached() {
+                return;
+            }
+        }
         self.stats.ups += self.ups.len() as u64;
         self.link.send(&mut self.ups);
-        self.retry_ups_at = None;
-        if self.ups.is_empty() {
-            return;
-        }
-        // The backend is full: answer here, keep only what must not be lost.
         let refused = std::mem::take(&mut self.ups);
+        self.refuse(refused);
+        if !self.ups.is_empty() {
+            self.retry_ups_at = Some(now + UPS_RETRY);
+        }
+    }
+
+    /// There is no room for these: answers them here, and keeps what must not be lost.
+    pub(super) fn refuse(&mut self, refused: Vec<Up>) {
         self.stats.ups_refused += refused.len() as u64;
         for up in refused {
             match up {
@@ -44,11 +55,8 @@ impl Shard {
                     self.reply(session, lane, Kind::ERROR, id, &error.encode_to_vec());
                 }
                 Up::Ack { .. } => {}
-                Up::Close { .. } => self.ups.push(up),
+                Up::Close { .. } | Up::Adopt { .. } => self.ups.push(up),
             }
-        }
-        if !self.ups.is_empty() {
-            self.retry_ups_at = Some(now + UPS_RETRY);
         }
     }
 
@@ -61,6 +69,9 @@ impl Shard {
             self.apply(down);
         }
         self.downs = downs;
+        if received.ended {
+            self.link_ended();
+        }
         if received.lost {
             self.stats.link_losses += 1;
             for index in self.conns.indices() {
@@ -83,13 +94,25 @@ impl Shard {
                 }
                 let welcome = self.with_token(welcome, identity.as_deref());
                 if let Some((index, conn)) = self.find(session) {
+                    conn.identity = identity.map(|identity| identity.pack());
                     conn.session.accept(&welcome);
                     self.account(index);
                     self.touch(index);
                 }
             }
+            Down::Adopted { session, topics } => {
+                for topic in topics {
+                    self.apply(Down::Join { session, topic });
+                }
+                if let Some((index, conn)) = self.find(session) {
+                    conn.session.mark_behind();
+                    self.touch(index);
+                }
+                self.adoption_answered(session);
+            }
             Down::Reject { session, code, reason } | Down::Kick { session, code, reason } => {
                 self.close(session, Closing::new(code, reason), Duration::ZERO);
+                self.adoption_answered(session);
             }
             Down::Reply { session, lane, kind, id, body } => self.reply(session, lane, kind, id, &body),
             Down::Publish { topic, lane, kind, id, body, except } => {

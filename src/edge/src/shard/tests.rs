@@ -12,6 +12,7 @@ use quinn_proto::{ClientConfig, Connection, Dir, Event, StreamEvent, StreamId, V
 use rustls_pki_types::PrivateKeyDer;
 
 use super::*;
+
 use crate::cid::Owner;
 use crate::keys::{KeyRing, Keys, Secret};
 use crate::quic;
@@ -28,6 +29,9 @@ struct ScriptState {
     lost: bool,
     /// Whom the next accepted hello is from.
     identity: Option<Identity>,
+    /// Told that nothing follows.
+    finished: bool,
+    ended: bool,
 }
 
 impl Script {
@@ -74,7 +78,12 @@ impl Link for Script {
         let mut state = self.state();
         let count = max.min(state.downs.len());
         downs.extend(state.downs.drain(..count));
-        Received { more: !state.downs.is_empty(), lost: std::mem::take(&mut state.lost) }
+        let more = !state.downs.is_empty();
+        Received { more, lost: std::mem::take(&mut state.lost), ended: state.ended && !more }
+    }
+
+    fn finish(&mut self) {
+        self.state().finished = true;
     }
 }
 
@@ -113,6 +122,7 @@ impl World {
         let owner = Owner { node: 1, shard: 0, generation: 1 };
         let config = ShardConfig {
             index: 0,
+            generation: 1,
             endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
             stream_tls: stream_tls(&tls),
             server: Arc::new(quic::server_config(tls, &keys).unwrap()),
@@ -495,3 +505,5 @@ fn drain_spreads_the_clients_and_refuses_new_ones() {
 
 #[path = "tests/resume.rs"]
 mod resume;
+#[path = "tests/switch.rs"]
+mod switch;
