@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use nearport_client::{Client, Config, Network, NetworkConfig, Platform, Transport, UnknownTransport};
+use nearport_client::{
+    BadProxy, Client, Config, Network, NetworkConfig, Platform, Proxy, Transport, UnknownTransport,
+};
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::cli_app;
@@ -52,6 +54,10 @@ pub(crate) struct LoginArgs {
     /// What carries the session: quic, tls, ws, or auto, which takes the first of them that works.
     #[arg(long, default_value = "auto", value_parser = parse_transports)]
     transport: Transports,
+    /// Proxy for tls and ws, as http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST[:PORT]; `none` ignores the
+    /// environment [default: ALL_PROXY or HTTPS_PROXY, unless the server is on this machine or in NO_PROXY].
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
 }
 
 /// The transports that a flag allows; none for the SDK's own choice.
@@ -121,12 +127,52 @@ impl LoginArgs {
         config.transports = self.transport.0;
         config.client = concat!("nearport-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         tune(&mut config);
-        let network = Network::new(NetworkConfig::from_ca_pem(&access.ca_pem)?)?;
+        let proxy = match self.proxy.as_deref() {
+            Some("none") => None,
+            Some(url) => {
+                Some(url.parse().map_err(|error: BadProxy| Failure::usage(format!("--proxy: {error}")))?)
+            }
+            None => proxy_from(|name| std::env::var(name).ok(), &access.name, access.addr)?,
+        };
+        let around = config.transports.first().filter(|transport| transport.is_udp());
+        if let (Some(proxy), Some(transport)) = (&proxy, around) {
+            return Err(Failure::usage(format!(
+                "{transport} does not go through a proxy ({proxy}): --proxy none goes without"
+            )));
+        }
+        let network = Network::new(NetworkConfig { proxy, ..NetworkConfig::from_ca_pem(&access.ca_pem)? })?;
         let client = Client::connect(&network, config);
         let logged_in = client.ready(LOGIN_TIMEOUT).await;
         logged_in.with_context(|| format!("cannot log in at {} ({})", access.name, access.addr))?;
         Ok(client)
     }
+}
+
+/// The proxy that the environment names for a server, by the habits of curl.
+fn proxy_from(
+    env: impl Fn(&str) -> Option<String>,
+    name: &str,
+    addr: SocketAddr,
+) -> Result<Option<Proxy>, Failure> {
+    let get = |upper: &str| env(upper).or_else(|| env(&upper.to_lowercase())).filter(|text| !text.is_empty());
+    let Some((variable, url)) =
+        ["HTTPS_PROXY", "ALL_PROXY"].into_iter().find_map(|variable| Some((variable, get(variable)?)))
+    else {
+        return Ok(None);
+    };
+    let excepted = get("NO_PROXY").is_some_and(|list| {
+        list.split(',').map(|item| item.trim().trim_start_matches('.')).filter(|item| !item.is_empty()).any(
+            |item| {
+                let parent = name.strip_suffix(item).is_some_and(|front| front.ends_with('.'));
+                item == "*" || item == name || parent || item == addr.ip().to_string()
+            },
+        )
+    });
+    if excepted || addr.ip().is_loopback() {
+        return Ok(None);
+    }
+    let proxy = url.parse().map_err(|error: BadProxy| Failure::usage(format!("{variable}: {error}")))?;
+    Ok(Some(proxy))
 }
 
 /// `host:port` to an address, and to the name that the certificate must have.
@@ -154,6 +200,27 @@ mod tests {
         assert_eq!(parse_transports("auto"), Ok(Transports(Vec::new())));
         assert_eq!(parse_transports("ws"), Ok(Transports(vec![Transport::WebSocket])));
         assert!(parse_transports("udp").is_err());
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_except_for_what_is_near() {
+        let addr = |ip: [u8; 4]| SocketAddr::from((ip, 4433));
+        let far = addr([192, 0, 2, 7]);
+        let with = |vars: &[(&str, &str)], name: &str, addr| {
+            let get = |wanted: &str| {
+                vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
+            };
+            proxy_from(get, name, addr).map(|proxy| proxy.map(|proxy| proxy.to_string()))
+        };
+        let set = ("https_proxy", "http://proxy:3128");
+        assert_eq!(with(&[], "chat.example", far).unwrap(), None);
+        assert_eq!(with(&[set], "chat.example", far).unwrap().as_deref(), Some("http://proxy:3128"));
+        assert_eq!(with(&[set], "localhost", addr([127, 0, 0, 1])).unwrap(), None);
+        for list in ["chat.example", "a, .example", "*", "192.0.2.7"] {
+            assert_eq!(with(&[set, ("NO_PROXY", list)], "chat.example", far).unwrap(), None, "{list}");
+        }
+        assert!(with(&[set, ("no_proxy", "hat.example")], "chat.example", far).unwrap().is_some());
+        assert!(with(&[("ALL_PROXY", "ftp://x")], "chat.example", far).is_err());
     }
 
     #[test]

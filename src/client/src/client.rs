@@ -10,7 +10,7 @@ use nearport_wire::close::{CloseCode, Return};
 use nearport_wire::{Kind, Lane};
 use rustls::crypto::aws_lc_rs;
 use tokio::sync::{Notify, oneshot};
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, debug, debug_span};
 
 use crate::config::Config;
 use crate::core::{Answer, Core, Reply, State};
@@ -36,6 +36,7 @@ impl fmt::Debug for Client {
 /// Ends the client when the last [`Client`] is gone; the driver holds only what is shared.
 struct Handle {
     shared: Arc<Shared>,
+    network: Network,
 }
 
 /// What handles and the driver share. Commands run the core under the lock and wake the driver, so a client needs
@@ -130,7 +131,7 @@ impl Client {
             Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new(), changed: Notify::new() });
         let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, transports);
         tokio::spawn(driver.run().instrument(span));
-        Self { handle: Arc::new(Handle { shared }) }
+        Self { handle: Arc::new(Handle { shared, network: network.clone() }) }
     }
 
     /// Waits until the client is logged in.
@@ -311,6 +312,14 @@ impl Client {
     /// stopped client again.
     pub fn reconnect(&self) {
         self.command(|inner, now| inner.core.reconnect_now(now));
+    }
+
+    /// Tells this client, and all others of its [`Network`], that the device is in another network or has another
+    /// address: see [`Network::changed`]. A socket that cannot be made shows as a failed attempt.
+    pub fn network_changed(&self, name: Option<&str>) {
+        if let Err(error) = self.handle.network.changed(name) {
+            debug!(%error, "no socket in the new network yet");
+        }
     }
 
     /// Takes a new UserSig and starts again a client that has stopped because of the old one.

@@ -46,6 +46,9 @@ use live::PAUSED_HEARTBEAT;
 use requests::Requests;
 use sends::Sends;
 
+/// How long the server may take to answer from a new path before the connection counts as lost.
+const NEW_PATH_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What a core is made from. The fields are those of [`Config`](crate::Config), without addresses.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "documented at Config")]
@@ -255,6 +258,12 @@ impl Core {
         !self.inbox.is_empty()
     }
 
+    /// Whether the session waits for an answer: then silence means something.
+    #[must_use]
+    pub fn awaits_answer(&self) -> bool {
+        self.session.as_ref().is_some_and(session::Client::awaits_answer)
+    }
+
     /// Why the last session or attempt ended.
     #[must_use]
     pub fn last_closing(&self) -> Option<&Closing> {
@@ -271,8 +280,11 @@ impl Core {
     // ---- input ----
 
     /// The transport that [`TransportAction::Connect`] asked for is up, with its stream.
+    ///
+    /// Also while the hello on an earlier transport waits for its answer: that session is forgotten, and the hello
+    /// goes out again on this one.
     pub fn handle_connected(&mut self, now: Instant, path: Path) {
-        if self.state != State::Connecting {
+        if !matches!(self.state, State::Connecting | State::Opening) {
             return;
         }
         self.path = Some(path);
@@ -323,6 +335,36 @@ impl Core {
                 self.disconnect = None;
             }
             State::Backoff | State::Stopped => {}
+        }
+    }
+
+    /// The device has another network or another address. `survives`: the connection may go on from there, so the
+    /// server is asked at once; otherwise it is given up and the next attempt begins at once.
+    pub fn network_changed(&mut self, now: Instant, survives: bool) {
+        match self.state {
+            State::Live if survives => {
+                if let Some(session) = &mut self.session {
+                    session.ping(now, NEW_PATH_TIMEOUT);
+                }
+            }
+            State::Live | State::Opening => {
+                self.disconnect = Some(CloseCode::BYE);
+                self.forget_connection();
+                let closing = Closing::new(CloseCode::LOST, "the network has changed");
+                self.last_closing = Some(closing.clone());
+                self.inbox.tell(Event::Disconnected {
+                    code: closing.code,
+                    reason: closing.reason,
+                    retry_in: Duration::ZERO,
+                });
+                self.begin_attempt(now);
+            }
+            State::Connecting => {
+                self.disconnect = Some(CloseCode::BYE);
+                self.begin_attempt(now);
+            }
+            State::Backoff => self.reconnect_now(now),
+            State::Stopped => {}
         }
     }
 

@@ -1,4 +1,5 @@
-//! The one task of a client: it moves bytes and time between a [`Core`](crate::core::Core) and a [`Link`].
+//! The one task of a client: it moves bytes and time between a [`Core`](crate::core::Core) and a [`Link`], and lets
+//! transports race for the next link.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -8,27 +9,40 @@ use std::time::Instant;
 use bytes::Bytes;
 use nearport_session::Closing;
 use nearport_wire::close::CloseCode;
+use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
 
+use crate::attempt::{Attempt, Quic, Step, probe};
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
 use crate::link::{CHUNKS, Link, Progress, Unwritten};
-use crate::network::{Edge, Network};
+use crate::memory::Place;
+use crate::network::{Edge, Network, Whereabouts};
+use crate::race::QUIET_AFTER_DEATH;
+use crate::silence::Silence;
 use crate::transport::Transport;
 
-type Dial = Pin<Box<dyn Future<Output = Result<Link, Closing>> + Send>>;
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     network: Network,
+    whereabouts: watch::Receiver<Whereabouts>,
     edge: Edge,
     transports: Vec<Transport>,
-    /// Attempts so far: each takes the next transport until one works.
-    attempts: usize,
+    /// From where, and to which edge, the last attempt was made.
+    place: Place,
+    attempt: Option<Attempt>,
     link: Option<Link>,
-    dial: Option<Dial>,
     unwritten: Unwritten,
+    silence: Silence,
+    /// QUIC died without a word: the next attempt does not wait for it.
+    quic_died: bool,
+    /// The last link, saying good-bye.
+    leaving: Option<Task<()>>,
+    /// QUIC being tried beside a session over TCP.
+    probe: Option<Task<bool>>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -44,21 +58,29 @@ struct Turn {
 /// What woke the task.
 enum Input {
     Nothing,
-    Dialled(Result<Link, Closing>),
+    Attempt(Step),
     Link(Progress),
+    Left,
+    Probed(bool),
+    Moved,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, network: Network, edge: Edge, transports: Vec<Transport>) -> Self {
         Self {
             shared,
+            whereabouts: network.whereabouts(),
+            place: network.place(edge.address),
+            transports: network.usable(&transports),
             network,
             edge,
-            transports,
-            attempts: 0,
+            attempt: None,
             link: None,
-            dial: None,
             unwritten: Unwritten::default(),
+            silence: Silence::default(),
+            quic_died: false,
+            leaving: None,
+            probe: None,
             timer: Box::pin(sleep_until(tokio::time::Instant::now())),
         }
     }
@@ -69,15 +91,15 @@ impl Driver {
             let turn = self.turn();
             for action in turn.actions.into_iter().flatten() {
                 match action {
-                    TransportAction::Connect => self.dial = Some(self.begin_dial()),
-                    TransportAction::Disconnect(code) => self.hang_up(code).await,
+                    TransportAction::Connect => self.begin_attempt(),
+                    TransportAction::Disconnect(code) => self.hang_up(code),
                 }
             }
             if turn.actions[0].is_some() {
                 self.feed(|_, _| {});
                 continue;
             }
-            if turn.done {
+            if turn.done && self.leaving.is_none() {
                 return;
             }
             let input = self.wait(&turn, &mut chunks).await;
@@ -85,28 +107,43 @@ impl Driver {
         }
     }
 
-    fn begin_dial(&mut self) -> Dial {
-        let transport = self.transports[self.attempts % self.transports.len()];
-        self.attempts += 1;
-        Box::pin(self.network.clone().dial(self.edge.clone(), transport))
+    fn begin_attempt(&mut self) {
+        self.place = self.network.place(self.edge.address);
+        let memory = self.network.memory();
+        let mut plan = memory.plan(&self.place, &self.transports, Instant::now());
+        let rtt = memory.rtt(&self.place);
+        drop(memory);
+        if std::mem::take(&mut self.quic_died) {
+            plan.quiet = QUIET_AFTER_DEATH;
+        }
+        self.attempt = Some(Attempt::new(self.network.clone(), self.edge.clone(), plan, rtt));
     }
 
     /// Lets the core do what is due and collects what it wants.
     fn turn(&mut self) -> Turn {
+        let now = Instant::now();
+        if let Some(closing) = self.find_dead(now) {
+            self.lose(closing);
+        }
+        self.start_probe(now);
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.lock();
-        inner.core.handle_timeout(Instant::now());
+        inner.core.handle_timeout(now);
         let actions = [inner.core.poll_transport(), inner.core.poll_transport()];
         // The output of a session that is being left belongs to its link; without a link nothing can take it.
         if self.unwritten.is_empty() && self.link.is_some() {
             self.unwritten.main = inner.core.poll_output().take();
         }
+        self.silence.awaits(now, self.link.is_some() && inner.core.awaits_answer());
         let deadline = inner.core.poll_timeout();
         let wants_input = inner.core.wants_input();
         inner.armed = deadline;
         inner.reading = wants_input;
         let done = inner.orphaned && inner.core.state() == State::Stopped;
         self.settle(inner);
+        // What is not read is not silence.
+        let silence = self.silence.poll_timeout().filter(|_| wants_input && self.is_quic());
+        let deadline = [deadline, silence, self.probe_at()].into_iter().flatten().min();
         Turn { actions, wants_input, deadline, done }
     }
 
@@ -124,53 +161,163 @@ impl Driver {
                 None => pending().await,
             }
         };
-        let dial = async {
-            match &mut self.dial {
-                Some(dial) => Input::Dialled(dial.await),
+        let attempt = async {
+            match &mut self.attempt {
+                Some(attempt) => Input::Attempt(attempt.next().await),
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
             () = self.shared.wake.notified() => Input::Nothing,
+            Ok(()) = self.whereabouts.changed() => Input::Moved,
             input = progress => input,
-            input = dial => input,
+            input = attempt => input,
+            () = done(&mut self.leaving) => Input::Left,
+            works = done(&mut self.probe) => Input::Probed(works),
             () = self.timer.as_mut(), if turn.deadline.is_some() => Input::Nothing,
         }
     }
 
     fn handle(&mut self, input: Input, chunks: &mut [Bytes; CHUNKS]) {
-        let lost = match input {
-            Input::Nothing | Input::Link(Progress::Wrote) => return,
-            Input::Dialled(Ok(link)) => {
-                // This one works: come back on it.
-                self.attempts -= 1;
-                self.dial = None;
-                let path = link.path();
-                self.link = Some(link);
-                self.unwritten.clear();
-                return self.feed(|inner, now| inner.core.handle_connected(now, path));
+        match input {
+            Input::Nothing | Input::Link(Progress::Wrote) => {}
+            Input::Left => {
+                self.leaving = None;
+                self.feed(|_, _| {});
             }
             Input::Link(Progress::Read(count)) => {
-                return self.feed(|inner, now| {
+                self.silence.heard(Instant::now());
+                self.feed(|inner, now| {
                     for chunk in chunks.iter_mut().take(count) {
                         inner.core.handle_bytes(now, std::mem::take(chunk));
                     }
                 });
+                self.finish_attempt();
             }
-            Input::Dialled(Err(closing)) | Input::Link(Progress::Lost(closing)) => closing,
-        };
-        debug!(code = lost.code.0, reason = lost.reason, "connection lost");
-        self.dial = None;
+            Input::Link(Progress::Lost(closing)) => self.lose(closing),
+            Input::Attempt(Step::Hello(link)) => {
+                let path = link.path();
+                if let Some(dropped) = self.link.replace(link) {
+                    dropped.abandon(CloseCode::LOST);
+                }
+                self.unwritten.clear();
+                self.silence = Silence::default();
+                self.feed(|inner, now| inner.core.handle_connected(now, path));
+            }
+            Input::Attempt(Step::Lose(closing)) => {
+                self.attempt = None;
+                self.lose(closing);
+            }
+            Input::Probed(works) => {
+                self.probe = None;
+                let (mut memory, now) = (self.network.memory(), Instant::now());
+                if works {
+                    memory.quic_works(&self.place, now);
+                } else {
+                    memory.quic_failed(&self.place, now);
+                }
+            }
+            Input::Moved => self.handle_moved(),
+        }
+    }
+
+    /// The link is gone, or there will be none. While others still run for it, the core does not hear of that.
+    fn lose(&mut self, closing: Closing) {
+        debug!(code = closing.code.0, reason = closing.reason, "connection lost");
         self.unwritten.clear();
+        self.note_rtt();
         self.link = None;
-        self.feed(|inner, now| inner.core.handle_disconnected(now, lost));
+        if let Some(attempt) = &mut self.attempt {
+            return attempt.lost(closing);
+        }
+        self.feed(|inner, now| inner.core.handle_disconnected(now, closing));
+    }
+
+    /// The race is over once the core is logged in.
+    fn finish_attempt(&mut self) {
+        if self.attempt.is_none() || self.shared.lock().core.state() != State::Live {
+            return;
+        }
+        let (Some(attempt), Some(link)) = (self.attempt.take(), &self.link) else { return };
+        let now = Instant::now();
+        let transport = link.path().transport;
+        let mut memory = self.network.memory();
+        memory.won(&self.place, transport, now);
+        match attempt.won() {
+            _ if transport.is_udp() => {}
+            Quic::Untried => {}
+            Quic::Works => memory.quic_works(&self.place, now),
+            Quic::Failed => memory.quic_failed(&self.place, now),
+            // It may have lost one packet only. What it does now decides where the next attempt begins.
+            Quic::Dialling(dial) => self.probe = Some(Box::pin(probe(dial))),
+        }
+        drop(memory);
+        self.note_rtt();
+    }
+
+    /// Tries QUIC beside a session over TCP, when the memory of its failure has run out.
+    fn start_probe(&mut self, now: Instant) {
+        if self.probe_at().is_some_and(|at| at <= now) && self.network.memory().take_probe(&self.place, now) {
+            let rtt = self.network.memory().rtt(&self.place);
+            let dial = self.network.clone().dial(self.edge.clone(), Transport::Quic, rtt);
+            self.probe = Some(Box::pin(probe(dial)));
+        }
+    }
+
+    fn probe_at(&self) -> Option<Instant> {
+        let over_tcp = self.attempt.is_none() && self.link.as_ref().is_some_and(|link| !link.is_udp());
+        let wanted = over_tcp && self.probe.is_none() && self.transports.contains(&Transport::Quic);
+        if wanted { self.network.memory().probe_at(&self.place) } else { None }
+    }
+
+    fn is_quic(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_udp)
+    }
+
+    /// Whether the path under a QUIC connection is dead.
+    fn find_dead(&mut self, now: Instant) -> Option<Closing> {
+        let link = self.link.as_ref().filter(|link| link.is_udp())?;
+        let packets = || link.packets_received().unwrap_or_default();
+        let rtt = link.rtt().unwrap_or_default();
+        self.silence.is_dead(now, packets, rtt).then(|| {
+            self.quic_is_dead(now);
+            Closing::new(CloseCode::LOST, "not a packet from the server")
+        })
+    }
+
+    fn quic_is_dead(&mut self, now: Instant) {
+        self.quic_died = true;
+        self.network.memory().quic_failed(&self.place, now);
+    }
+
+    /// Another network, or another address in it.
+    fn handle_moved(&mut self) {
+        self.give_probe_back();
+        // A race that began in the old network is run again; QUIC connections live on.
+        let survives = self.attempt.is_none() && self.is_quic();
+        if survives {
+            self.place = self.network.place(self.edge.address);
+        }
+        self.feed(|inner, now| inner.core.network_changed(now, survives));
+    }
+
+    fn give_probe_back(&mut self) {
+        if self.probe.take().is_some() {
+            self.network.memory().return_probe(&self.place);
+        }
+    }
+
+    fn note_rtt(&self) {
+        if let Some(rtt) = self.link.as_ref().and_then(Link::rtt) {
+            self.network.memory().note_rtt(&self.place, rtt);
+        }
     }
 
     fn feed(&self, input: impl FnOnce(&mut Inner, Instant)) {
         let mut inner = self.shared.lock();
         input(&mut inner, Instant::now());
-        inner.linked = self.link.is_some() || self.dial.is_some();
+        inner.linked = self.link.is_some() || self.attempt.is_some() || self.leaving.is_some();
         self.settle(inner);
     }
 
@@ -185,19 +332,33 @@ impl Driver {
     }
 
     /// Closes the connection, or gives up the attempt. A good-bye first writes what is left and lets the server
-    /// close, for a bounded time.
-    async fn hang_up(&mut self, code: CloseCode) {
-        self.dial = None;
+    /// close, for a bounded time and beside whatever comes next.
+    fn hang_up(&mut self, code: CloseCode) {
+        self.attempt = None;
+        self.note_rtt();
+        // The session found out by itself, by an answer that did not come.
+        if code == CloseCode::LOST && self.is_quic() {
+            self.quic_is_dead(Instant::now());
+        }
         let mut unwritten = std::mem::take(&mut self.unwritten);
         let Some(link) = self.link.take() else { return };
         unwritten.main.append(&mut self.shared.lock().core.poll_output().take());
-        link.close(unwritten, code).await;
+        self.leaving = Some(Box::pin(link.close(unwritten, code)));
+    }
+}
+
+/// Ends with the task, if there is one. Cancel-safe.
+async fn done<T>(task: &mut Option<Task<T>>) -> T {
+    match task {
+        Some(task) => task.await,
+        None => pending().await,
     }
 }
 
 impl Drop for Driver {
     /// The task is over, in whatever way: nobody shall wait for it.
     fn drop(&mut self) {
+        self.give_probe_back();
         let mut inner = self.shared.lock();
         inner.core.close(Instant::now());
         inner.linked = false;

@@ -97,9 +97,12 @@ impl House {
     }
 
     pub(crate) fn start(&self, port: u16, doors: Doors) -> Running {
-        let quic = QuicServerConfig::try_from(self.tls(&[doors.alpn])).unwrap();
+        // Clones share their session store, as edges share ticket keys.
+        let mut tls = self.tls(&[doors.alpn]);
+        let quic = QuicServerConfig::try_from(tls.clone()).unwrap();
         let quic = ServerConfig::with_crypto(Arc::new(quic));
-        let tls = TlsAcceptor::from(Arc::new(self.tls(&[doors.alpn, b"http/1.1"])));
+        tls.alpn_protocols.push(b"http/1.1".to_vec());
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let (crash, crashed) = oneshot::channel::<()>();
         let house = self.clone();
@@ -109,10 +112,10 @@ impl House {
             runtime.block_on(async move {
                 let (udp, tcp) = bind(port).await;
                 let address = udp.local_addr().unwrap();
-                let endpoint = doors.udp.then(|| {
-                    let runtime = Arc::new(quinn::TokioRuntime);
-                    Endpoint::new(quinn::EndpointConfig::default(), Some(quic), udp, runtime).unwrap()
-                });
+                // Without UDP the socket stays, so that its port is taken and says nothing.
+                let (runtime, config) = (Arc::new(quinn::TokioRuntime), quinn::EndpointConfig::default());
+                let deaf = (!doors.udp).then(|| udp.try_clone().unwrap());
+                let endpoint = doors.udp.then(|| Endpoint::new(config, Some(quic), udp, runtime).unwrap());
                 tell.send((address, endpoint.clone())).unwrap();
                 let tcp = doors.tcp.then_some(tcp);
                 tokio::select! {
@@ -120,6 +123,7 @@ impl House {
                     () = house.accept_udp(endpoint) => {}
                     () = house.accept_tcp(tcp, tls) => {}
                 }
+                drop(deaf);
             });
         });
         let (address, endpoint) = told.recv().unwrap();

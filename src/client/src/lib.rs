@@ -36,6 +36,7 @@
 //! message whose `send` has returned is on the server's disk. After a restart of the process the server's memory of
 //! the device ([`Client::flush`]) or [`Config::cursor`] say what is new.
 
+mod attempt;
 mod client;
 mod config;
 pub mod core;
@@ -45,7 +46,14 @@ mod event;
 #[cfg(test)]
 mod house;
 mod link;
+mod memory;
 mod network;
+#[cfg(test)]
+mod path_tests;
+mod race;
+#[cfg(test)]
+mod relay;
+mod silence;
 mod transport;
 
 pub use client::Client;
@@ -57,5 +65,5 @@ pub use event::{
 };
 pub use nearport_wire::close::CloseCode;
 pub use nearport_wire::{Kind, Lane};
-pub use network::{KeyExchange, Network, NetworkConfig};
+pub use network::{BadProxy, KeyExchange, Network, NetworkConfig, Proxy};
 pub use transport::{Transport, UnknownTransport};

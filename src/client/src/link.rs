@@ -97,6 +97,35 @@ impl Link {
         }
     }
 
+    /// Closes at once, without a word to the session at the other end but this code where the transport has one.
+    pub(crate) fn abandon(self, code: CloseCode) {
+        if let Self::Quic(link) = self {
+            link.abandon(code);
+        }
+    }
+
+    /// Whether it runs over UDP.
+    pub(crate) fn is_udp(&self) -> bool {
+        self.path().transport.is_udp()
+    }
+
+    /// The round trip, as far as the transport knows it.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        match self {
+            Self::Quic(link) => Some(link.rtt()),
+            Self::Tls(_) | Self::WebSocket(_) => None,
+        }
+    }
+
+    /// Packets received so far, where the transport counts them: they come although no frame does, as long as the
+    /// path lives.
+    pub(crate) fn packets_received(&self) -> Option<u64> {
+        match self {
+            Self::Quic(link) => Some(link.packets_received()),
+            Self::Tls(_) | Self::WebSocket(_) => None,
+        }
+    }
+
     /// Writes what is left and closes. After a good-bye it lets the server close, for a bounded time; otherwise it
     /// does not wait for anybody.
     pub(crate) async fn close(self, mut out: Unwritten, code: CloseCode) {

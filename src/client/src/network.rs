@@ -1,22 +1,28 @@
-//! The process's sockets and TLS settings, shared by all clients.
+//! The process's sockets, TLS settings and experience with networks, shared by all clients.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
 
 use crate::error::NetworkError;
+use crate::memory::{Memory, Place};
+use crate::transport::Transport;
 
 mod dial;
+mod proxy;
 mod tls;
+mod udp;
 
 pub(crate) use dial::Edge;
+pub use proxy::{BadProxy, Proxy};
 use tls::TlsConfigs;
+pub(crate) use udp::Sighting;
+use udp::Sockets;
 
 /// Key exchange groups that a client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +49,9 @@ pub struct NetworkConfig {
     pub key_exchange: KeyExchange,
     /// Resume TLS sessions with the server's tickets. 0-RTT is never used.
     pub resumption: bool,
+    /// Proxy for TLS and WebSocket. With one, QUIC and WebTransport are not tried: they would go around it. The
+    /// environment is not read.
+    pub proxy: Option<Proxy>,
 }
 
 impl NetworkConfig {
@@ -55,6 +64,7 @@ impl NetworkConfig {
             socket_buffer_bytes: 4 << 20,
             key_exchange: KeyExchange::default(),
             resumption: true,
+            proxy: None,
         }
     }
 
@@ -86,16 +96,17 @@ struct Shared {
     tls: TlsConfigs,
     /// Cloned for each connection: the clones share address validation tokens.
     quic: quinn::ClientConfig,
-    sockets: usize,
-    socket_buffer_bytes: usize,
-    pools: Mutex<[Pool; 2]>,
+    proxy: Option<Proxy>,
+    sockets: Sockets,
+    memory: Mutex<Memory>,
+    whereabouts: watch::Sender<Whereabouts>,
 }
 
-/// Sockets of one address family, made when they are first needed.
-#[derive(Debug, Default)]
-struct Pool {
-    endpoints: Vec<Endpoint>,
-    turn: usize,
+/// Which network the device is in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Whereabouts {
+    /// What the application calls it.
+    name: Option<Arc<str>>,
 }
 
 impl Network {
@@ -105,53 +116,76 @@ impl Network {
     /// [`NetworkError::Tls`].
     pub fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
         let tls = TlsConfigs::new(&config)?;
-        let mut quic = quinn::ClientConfig::new(Arc::clone(&tls.quic) as Arc<_>);
-        quic.transport_config(Arc::new(tls::transport()));
         let shared = Shared {
+            quic: quinn::ClientConfig::new(Arc::clone(&tls.quic) as Arc<_>),
             tls,
-            quic,
-            sockets: config.sockets.max(1),
-            socket_buffer_bytes: config.socket_buffer_bytes,
-            pools: Mutex::default(),
+            proxy: config.proxy,
+            sockets: Sockets::new(config.sockets, config.socket_buffer_bytes),
+            memory: Mutex::default(),
+            whereabouts: watch::Sender::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The next socket in turn. Needs a tokio runtime.
-    fn endpoint(&self, server: SocketAddr) -> io::Result<Endpoint> {
-        let mut pools = self.pools();
-        let pool = &mut pools[usize::from(server.is_ipv6())];
-        let at = pool.turn % self.shared.sockets;
-        pool.turn = pool.turn.wrapping_add(1);
-        if let Some(endpoint) = pool.endpoints.get(at) {
-            return Ok(endpoint.clone());
-        }
-        let socket = bind(server, self.shared.socket_buffer_bytes)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
-        pool.endpoints.push(endpoint.clone());
-        Ok(endpoint)
+    /// Tells all clients that the device is in another network, or has another address. Connections over QUIC go on
+    /// from new sockets and ask their servers at once whether they still hear; those over TCP are given up and come back
+    /// at once.
+    ///
+    /// `name` is what the application calls the network (a Wi-Fi's name, say, or "cellular"); what works there is
+    /// remembered under it. `None` takes the local address instead.
+    ///
+    /// # Errors
+    /// [`NetworkError::Socket`]: no new socket could be made. The clients are told all the same.
+    pub fn changed(&self, name: Option<&str>) -> Result<(), NetworkError> {
+        let rebound = self.shared.sockets.rebind();
+        self.shared.whereabouts.send_replace(Whereabouts { name: name.map(Arc::from) });
+        Ok(rebound?)
     }
 
-    /// The socket broke; the next attempt makes another.
-    fn discard(&self, server: SocketAddr, broken: &Endpoint) {
-        let local = broken.local_addr().ok();
-        let pool = &mut self.pools()[usize::from(server.is_ipv6())];
-        pool.endpoints.retain(|endpoint| endpoint.local_addr().ok() != local);
+    /// As [`Self::changed`], with the network named as before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rebind(&self) -> Result<(), NetworkError> {
+        let name = self.shared.whereabouts.borrow().name.clone();
+        self.changed(name.as_deref())
     }
 
-    fn pools(&self) -> MutexGuard<'_, [Pool; 2]> {
-        self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes of the network from now on.
+    pub(crate) fn whereabouts(&self) -> watch::Receiver<Whereabouts> {
+        self.shared.whereabouts.subscribe()
     }
-}
 
-fn bind(server: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
-    let any = match server {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let socket = Socket::new(Domain::for_address(any), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_recv_buffer_size(buffer_bytes)?;
-    socket.set_send_buffer_size(buffer_bytes)?;
-    socket.bind(&any.into())?;
-    Ok(socket.into())
+    /// Where a connection to `edge` would be made from.
+    pub(crate) fn place(&self, edge: SocketAddr) -> Place {
+        let name = self.shared.whereabouts.borrow().name.clone();
+        let network = name.unwrap_or_else(|| match udp::local_ip(edge) {
+            Ok(ip) => ip.to_string().into(),
+            // No route: nothing will work, and nothing is worth remembering under a better name.
+            Err(_) => "".into(),
+        });
+        Place { network, edge }
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of `transports` that can be used.
+    pub(crate) fn usable(&self, transports: &[Transport]) -> Vec<Transport> {
+        let around = |transport: &Transport| self.shared.proxy.is_some() && transport.is_udp();
+        transports.iter().copied().filter(|transport| !around(transport)).collect()
+    }
+
+    /// Watches for a UDP packet from `edge`.
+    pub(crate) fn watch(&self, edge: SocketAddr) -> Sighting {
+        self.shared.sockets.watch(edge)
+    }
+
+    /// Settings of a QUIC connection to an edge whose round trip was `rtt` at the last visit.
+    fn quic_config(&self, rtt: Option<Duration>) -> quinn::ClientConfig {
+        let mut config = self.shared.quic.clone();
+        config.transport_config(Arc::new(tls::transport(rtt)));
+        config
+    }
 }

@@ -173,6 +173,12 @@ impl Client {
         self.requests.len()
     }
 
+    /// Whether the hello, a ping or a request waits for an answer.
+    #[must_use]
+    pub fn awaits_answer(&self) -> bool {
+        self.state != State::Closed && (self.answer_due.is_some() || !self.requests.is_empty())
+    }
+
     /// Takes bytes of the stream.
     pub fn handle_bytes(&mut self, now: Instant, chunk: Bytes) {
         self.decoder.feed(chunk);
@@ -221,6 +227,16 @@ impl Client {
     pub fn catch_up(&mut self, now: Instant) {
         if self.state == State::Live {
             self.ask_for_page(now);
+        }
+    }
+
+    /// Asks at once whether the server still hears, for instance after a change of the network. Without an answer
+    /// within `within` the session ends with LOST.
+    pub fn ping(&mut self, now: Instant, within: Duration) {
+        if self.state == State::Live {
+            let due = now + within;
+            self.answer_due = Some(self.answer_due.map_or(due, |planned| planned.min(due)));
+            self.write(now, Lane::Control, Kind::PING, 0, &[]);
         }
     }
 

@@ -1,6 +1,7 @@
 //! QUIC: quinn does the work, and a lost connection says why.
 
 use std::future::pending;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nearport_session::Closing;
@@ -68,6 +69,18 @@ impl QuicLink {
             progress = write => progress,
             progress = read => progress,
         }
+    }
+
+    pub(super) fn abandon(mut self, code: CloseCode) {
+        self.code = code;
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    pub(super) fn packets_received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
     }
 
     pub(super) async fn close(mut self, out: &mut Unwritten, code: CloseCode) {

@@ -1,8 +1,9 @@
 //! One attempt to bring a transport up: from an address to a [`Link`] that a hello can go on.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -42,13 +43,25 @@ pub(crate) struct Edge {
     pub(crate) name: Arc<str>,
 }
 
+impl Edge {
+    /// The name that its address can be looked up by, if it has one.
+    pub(super) fn host_name(&self) -> Option<&str> {
+        self.name.parse::<IpAddr>().is_err().then_some(&*self.name)
+    }
+}
+
 impl Network {
-    /// Brings a transport up. Dropped early, the attempt is given up.
-    pub(crate) async fn dial(self, edge: Edge, transport: Transport) -> Result<Link, Closing> {
+    /// Brings a transport up. `rtt` is the round trip of the last visit. Dropped early, the attempt is given up.
+    pub(crate) async fn dial(
+        self,
+        edge: Edge,
+        transport: Transport,
+        rtt: Option<Duration>,
+    ) -> Result<Link, Closing> {
         match transport {
-            Transport::Quic => self.dial_quic(&edge).await,
+            Transport::Quic => self.dial_quic(&edge, rtt).await,
             Transport::Tls => {
-                let tls = dial_tls(&edge, &self.shared.tls.frames).await?;
+                let tls = self.dial_tls(&edge, &self.shared.tls.frames).await?;
                 // A proxy that ends TLS by itself, or a captive portal, may answer without choosing.
                 if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
                     return Err(unavailable("the server does not speak np/1 over tls"));
@@ -60,26 +73,27 @@ impl Network {
         }
     }
 
-    async fn dial_quic(&self, edge: &Edge) -> Result<Link, Closing> {
-        let connecting = self.begin_quic(edge)?;
+    async fn dial_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
+        let connecting = self.begin_quic(edge, rtt)?;
         let connection = connecting.await.map_err(closing_of)?;
         Ok(Link::Quic(QuicLink::open(connection).await?))
     }
 
-    fn begin_quic(&self, edge: &Edge) -> Result<quinn::Connecting, Closing> {
+    fn begin_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<quinn::Connecting, Closing> {
+        let sockets = &self.shared.sockets;
         let endpoint =
-            self.endpoint(edge.address).map_err(|error| unavailable(format!("udp socket: {error}")))?;
-        let config = self.shared.quic.clone();
+            sockets.endpoint(edge.address).map_err(|error| unavailable(format!("udp socket: {error}")))?;
+        let config = self.quic_config(rtt);
         endpoint.connect_with(config, edge.address, &edge.name).map_err(|error| {
             if error == ConnectError::EndpointStopping {
-                self.discard(edge.address, &endpoint);
+                sockets.discard(edge.address, &endpoint);
             }
             unavailable(error.to_string())
         })
     }
 
     async fn dial_websocket(&self, edge: &Edge) -> Result<Link, Closing> {
-        let tls = dial_tls(edge, &self.shared.tls.https).await?;
+        let tls = self.dial_tls(edge, &self.shared.tls.https).await?;
         if tls.get_ref().1.alpn_protocol().is_some_and(|alpn| alpn != ALPN_HTTP) {
             return Err(unavailable("the server does not speak http/1.1 over tls"));
         }
@@ -104,15 +118,27 @@ impl Network {
         }
         Ok(Link::WebSocket(Box::new(WebSocketLink::new(socket))))
     }
+
+    async fn dial_tls(
+        &self,
+        edge: &Edge,
+        config: &Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, Closing> {
+        let name = ServerName::try_from(edge.name.to_string())
+            .map_err(|error| unavailable(format!("server name `{}`: {error}", edge.name)))?;
+        let tcp = match &self.shared.proxy {
+            Some(proxy) => proxy.connect(edge).await?,
+            None => connect(edge.address).await.map_err(|error| unavailable(format!("tcp: {error}")))?,
+        };
+        TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls_closing(&error))
+    }
 }
 
-async fn dial_tls(edge: &Edge, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Closing> {
-    let name = ServerName::try_from(edge.name.to_string())
-        .map_err(|error| unavailable(format!("server name `{}`: {error}", edge.name)))?;
-    let tcp = TcpStream::connect(edge.address).await.map_err(|error| unavailable(format!("tcp: {error}")))?;
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
     // A message is written whole and waits for nothing.
-    tcp.set_nodelay(true).map_err(|error| unavailable(format!("tcp: {error}")))?;
-    TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls_closing(&error))
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
 }
 
 /// What a TLS handshake that failed means to the session.
@@ -127,6 +153,6 @@ fn tls_closing(error: &io::Error) -> Closing {
     }
 }
 
-fn unavailable(reason: impl Into<String>) -> Closing {
+pub(super) fn unavailable(reason: impl Into<String>) -> Closing {
     Closing::new(CloseCode::UNAVAILABLE, reason)
 }

@@ -31,6 +31,11 @@ const SEND_WINDOW: u64 = 256 * 1024;
 /// this after 300 ms. A longer path sees its first packets twice, which costs it two datagrams.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
+/// Bounds of a round trip that is known from the last visit: a first packet is repeated after three of it, so not
+/// before 60 ms, which the server's own work fits in, and not after a second.
+const INITIAL_RTT_MIN: Duration = Duration::from_millis(20);
+const INITIAL_RTT_MAX: Duration = Duration::from_millis(333);
+
 /// What connections are made with.
 pub(crate) struct TlsConfigs {
     /// QUIC, ALPN `np/1`.
@@ -79,8 +84,9 @@ impl TlsConfigs {
     }
 }
 
-/// Transport parameters of a QUIC connection.
-pub(super) fn transport() -> TransportConfig {
+/// Transport parameters of a QUIC connection to a server whose round trip was `rtt` at the last visit.
+pub(super) fn transport(rtt: Option<Duration>) -> TransportConfig {
+    let initial_rtt = rtt.map_or(INITIAL_RTT, |rtt| rtt.clamp(INITIAL_RTT_MIN, INITIAL_RTT_MAX));
     let mut transport = TransportConfig::default();
     // The client opens the streams of np/1. quinn allocates for every stream that the peer may open.
     transport
@@ -91,7 +97,7 @@ pub(super) fn transport() -> TransportConfig {
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(None)
-        .initial_rtt(INITIAL_RTT)
+        .initial_rtt(initial_rtt)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .mtu_discovery_config(None);
     transport
