@@ -248,6 +248,8 @@ fn steering() -> Finding {
     let steered = || -> anyhow::Result<bool> {
         let config = nearport_edge::Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tcp: true,
+            proxy_protocol_from: Vec::new(),
             shards: 2,
             keys: [0; 32].into(),
             resume_ttl: Duration::ZERO,

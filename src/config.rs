@@ -9,11 +9,12 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nearport_edge::Cidr;
 use nearport_edge::cid::SHARDS_MAX;
 use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
+use crate::{cidrs, duration};
 
 /// Longest life of a resume token.
 const RESUME_TTL_MAX: Duration = Duration::from_hours(30 * 24);
@@ -46,13 +47,14 @@ pub struct Config {
 #[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
 pub struct Edge {
     pub listen: SocketAddr,
+    pub tcp: bool,
+    #[serde(with = "cidrs")]
+    pub proxy_protocol_from: Vec<Cidr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<NonZeroU16>,
     pub connections_max: usize,
     #[serde(with = "duration::text")]
     pub resume_ttl: Duration,
-    pub prefix_rate: u32,
-    pub prefix_connections_max: u32,
 }
 
 /// `tls.*`
@@ -142,20 +144,17 @@ pub struct Key {
 /// Every key, in the order in which they are explained.
 pub const KEYS: &[Key] = &[
     Key { name: "data", doc: "directory of the store, the cluster secret and client.toml" },
-    Key { name: "edge.listen", doc: "UDP address of the gateway; port 0 takes any free one" },
+    Key { name: "edge.listen", doc: "address of the gateway, UDP and TCP; port 0 takes any free one" },
+    Key { name: "edge.tcp", doc: "whether clients without UDP may come by TLS over TCP and by WebSocket" },
+    Key {
+        name: "edge.proxy_protocol_from",
+        doc: "ranges of load balancers that begin TCP connections with PROXY protocol v2, which they then must",
+    },
     Key { name: "edge.shards", doc: "threads with their own socket, 1 to 32; unset: one per core" },
     Key { name: "edge.connections_max", doc: "connections of one shard, about 20 KB each; more are ignored" },
     Key {
         name: "edge.resume_ttl",
         doc: "how long a device may come back without its UserSig, but never longer than that is good; 0s: never",
-    },
-    Key {
-        name: "edge.prefix_rate",
-        doc: "handshakes that a shard begins in a second for one network (/24, /56); loopback and 0: unlimited",
-    },
-    Key {
-        name: "edge.prefix_connections_max",
-        doc: "connections of one network on one shard; more are ignored; loopback and 0: unlimited",
     },
     Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
     Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
@@ -217,11 +216,11 @@ impl Default for Edge {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
+            tcp: true,
+            proxy_protocol_from: Vec::new(),
             shards: None,
             connections_max: Admission::default().connections_max,
             resume_ttl: Duration::from_hours(24),
-            prefix_rate: Admission::default().prefix_rate,
-            prefix_connections_max: Admission::default().prefix_connections_max,
         }
     }
 }

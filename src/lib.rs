@@ -8,6 +8,7 @@ mod chat_keys;
 mod chat_line;
 mod chat_screen;
 mod chat_view;
+mod cidrs;
 pub mod cli;
 mod cli_app;
 mod cli_chat;

@@ -251,6 +251,8 @@ fn start_edge(
     let shards = config.edge.shards.map_or_else(cores, |shards| usize::from(NonZeroU16::get(shards)));
     let edge = nearport_edge::Config {
         listen: config.edge.listen,
+        tcp: config.edge.tcp,
+        proxy_protocol_from: config.edge.proxy_protocol_from.clone(),
         shards: shards.min(nearport_edge::cid::SHARDS_MAX),
         keys: ring(layout)?,
         resume_ttl: config.edge.resume_ttl,
@@ -260,8 +262,6 @@ fn start_edge(
         session: Default::default(),
         admission: nearport_edge::shard::Admission {
             connections_max: config.edge.connections_max,
-            prefix_rate: config.edge.prefix_rate,
-            prefix_connections_max: config.edge.prefix_connections_max,
             ..Default::default()
         },
     };

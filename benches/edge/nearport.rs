@@ -40,6 +40,8 @@ pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<
     let tls = quic::tls_config(provider(), Arc::new(SingleCertAndKey::from(key)))?;
     let config = Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        tcp: false,
+        proxy_protocol_from: Vec::new(),
         shards: usize::from(SHARDS),
         // Nobody else shares this cluster.
         keys: [0x6e; 32].into(),

@@ -21,3 +21,7 @@ mod pty;
 mod python;
 #[cfg(test)]
 mod raw;
+#[cfg(test)]
+mod raw_stream;
+#[cfg(test)]
+mod streams;

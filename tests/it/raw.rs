@@ -20,6 +20,17 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// A client's TLS that trusts one root.
+pub(crate) fn client_tls(root: CertificateDer<'static>) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root).unwrap();
+    rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 /// An edge on a port of its own, in this process.
 pub(crate) struct Server {
     pub(crate) edge: Edge,
@@ -38,6 +49,11 @@ impl Server {
         backend: &dyn Backend,
         kernel_steering: bool,
     ) -> Self {
+        Self::start_config(backend, |config| Config { shards, session, kernel_steering, ..config })
+    }
+
+    /// With one shard and what `change` makes of the defaults.
+    pub(crate) fn start_config(backend: &dyn Backend, change: impl FnOnce(Config) -> Config) -> Self {
         let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
         let certificate = certified.cert.der().clone();
@@ -45,28 +61,31 @@ impl Server {
         let tls = quic::tls_config(provider(), Arc::new(SingleCertAndKey::from(key))).unwrap();
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            shards,
+            tcp: true,
+            proxy_protocol_from: Vec::new(),
+            shards: 1,
             keys: [5; 32].into(),
             resume_ttl: std::time::Duration::from_hours(24),
             node: 1,
             generation: 1,
-            kernel_steering,
-            session,
+            kernel_steering: true,
+            session: ServerLimits::default(),
             admission: Admission::default(),
         };
+        let config = change(config);
         Self { edge: Edge::start(&config, tls, backend).unwrap(), certificate }
+    }
+
+    /// What a client needs to trust this server and to speak `alpn`.
+    pub(crate) fn client_tls(&self, alpn: &[u8]) -> rustls::ClientConfig {
+        let mut tls = client_tls(self.certificate.clone());
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        tls
     }
 
     /// A client socket that trusts this server.
     pub(crate) fn client(&self) -> quinn::Endpoint {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
+        let tls = self.client_tls(nearport_wire::ALPN);
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
             QuicClientConfig::try_from(tls).unwrap(),

@@ -1,7 +1,10 @@
-//! The shell around a shard: its thread, its socket, its clock.
+//! The shell around a shard: its thread, its sockets, its clock.
+
+mod tcp;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +18,8 @@ use crate::cid::steer;
 use crate::shard::{Shard, ShardConfig};
 use crate::socket::{BATCH, Receiver, Sender};
 use crate::stats::{Exporter, Stats};
+use tcp::Tcp;
+pub(crate) use tcp::TcpConfig;
 
 /// Datagrams for another shard that may wait there; more are dropped and counted, QUIC repeats them. Only used
 /// where the kernel does not steer.
@@ -95,17 +100,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs a shard until it is told to stop. `shards` are all of the edge, in order.
-pub(crate) fn run(config: ShardConfig, link: Box<dyn Link>, socket: UdpSocket, shards: &[Arc<Shared>]) {
+pub(crate) fn run(
+    config: ShardConfig,
+    link: Box<dyn Link>,
+    socket: UdpSocket,
+    tcp: Option<TcpConfig>,
+    shards: &[Arc<Shared>],
+) {
     let index = usize::from(config.index);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let socket = register(socket)?;
+            let tcp = tcp.map(Tcp::new).transpose()?;
             let exporter = Exporter::new(config.index);
             let shard = Shard::new(config, link, Instant::now());
             let driver = Driver {
                 shard,
                 socket,
+                tcp,
                 index,
                 shards,
                 receiver: Receiver::new(),
@@ -123,12 +136,12 @@ pub(crate) fn run(config: ShardConfig, link: Box<dyn Link>, socket: UdpSocket, s
     }
 }
 
-/// Registers the socket for reading only. With writing too, which `tokio::net::UdpSocket` always asks for, every
+/// Registers a descriptor for reading only. With writing too, which `tokio::net::UdpSocket` always asks for, every
 /// datagram that leaves raises an event that wakes the thread for nothing: 0.7 times per turn in our own figures.
-fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+fn register<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
     #[expect(
         deprecated,
-        reason = "its successor is unsafe for types that lie about their descriptor; a socket does not"
+        reason = "its successor is unsafe for types that lie about their descriptor; sockets and epolls do not"
     )]
     AsyncFd::with_interest(socket, Interest::READABLE)
 }
@@ -136,6 +149,7 @@ fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
 struct Driver<'a> {
     shard: Shard,
     socket: AsyncFd<UdpSocket>,
+    tcp: Option<Tcp>,
     index: usize,
     shards: &'a [Arc<Shared>],
     receiver: Receiver,
@@ -155,7 +169,8 @@ impl Driver<'_> {
         tokio::pin!(sleep);
         loop {
             let mut readable = false;
-            if !self.shard.has_work() {
+            let wait = !self.has_work();
+            if wait {
                 let deadline = self.deadline().map_or(far, tokio::time::Instant::from_std);
                 if sleep.deadline() != deadline {
                     sleep.as_mut().reset(deadline);
@@ -163,6 +178,7 @@ impl Driver<'_> {
                 tokio::select! {
                     biased;
                     ready = self.socket.readable() => { ready?.retain_ready(); readable = true; }
+                    ready = tcp::readable(self.tcp.as_ref()) => ready?,
                     () = wake.notified() => {}
                     () = sleep.as_mut() => {}
                 }
@@ -170,13 +186,18 @@ impl Driver<'_> {
             // One clock reading per turn.
             let now = Instant::now();
             self.take_control();
-            let backlog = (readable || self.shard.has_work()) && self.receive(now);
+            if readable || !wait || self.shard.has_work() {
+                self.receive(now);
+            }
+            if let Some(tcp) = &mut self.tcp {
+                tcp.receive(&mut self.shard, now, wait);
+            }
             self.take_handed_over(now);
             self.shard.turn(now);
             self.flush().await?;
-            // Live clients have their answers; now those who want to become some.
-            self.shard.handshakes(now, backlog);
-            self.flush().await?;
+            if let Some(tcp) = &mut self.tcp {
+                tcp.flush(&mut self.shard, now);
+            }
             self.publish(now);
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.
@@ -185,14 +206,20 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether another turn has work at once.
+    fn has_work(&self) -> bool {
+        self.shard.has_work() || self.tcp.as_ref().is_some_and(Tcp::has_work)
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let publish = self.published_at.map(|at| at + PUBLISH_EVERY);
-        [self.shard.poll_timeout(), publish].into_iter().flatten().min()
+        let accept = self.tcp.as_ref().and_then(Tcp::deadline);
+        [self.shard.poll_timeout(), publish, accept].into_iter().flatten().min()
     }
 
     /// Reads one batch. More than that waits until this one is answered: the batch stays in the cache and latency
-    /// stays low (our own figure: 64 beats 256). Returns whether more may wait.
-    fn receive(&mut self, now: Instant) -> bool {
+    /// stays low (our own figure: 64 beats 256).
+    fn receive(&mut self, now: Instant) {
         let (shard, shards, index) = (&mut self.shard, self.shards, self.index);
         let Self { socket, receiver, stats, .. } = self;
         let handle = |from: SocketAddr, datagram: &[u8]| {
@@ -208,10 +235,7 @@ impl Driver<'_> {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // An ICMP error of an earlier send, reported here; the socket is fine.
-            Err(error) => {
-                tracing::debug!(%error, "receive");
-                return false;
-            }
+            Err(error) => return tracing::debug!(%error, "receive"),
         };
         if received < BATCH {
             // The queue was empty at the end of the call, and what comes later raises a new edge of epoll. Telling
@@ -219,7 +243,6 @@ impl Driver<'_> {
             let nothing = |_: &UdpSocket| Err::<(), _>(io::ErrorKind::WouldBlock.into());
             let _ = socket.try_io(Interest::READABLE, nothing);
         }
-        received == BATCH
     }
 
     /// Sends everything. Waits when the socket's buffer is full: nothing is lost, and nothing new is made meanwhile.
@@ -272,6 +295,7 @@ impl Driver<'_> {
             hand_over_dropped: self.stats.hand_over_dropped,
             send_blocked: self.stats.send_blocked,
             send_failed: self.stats.send_failed,
+            accept_errors: self.tcp.as_ref().map_or(0, |tcp| tcp.accept_errors),
             ..self.shard.stats()
         };
         let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);

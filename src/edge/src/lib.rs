@@ -33,17 +33,23 @@ use nearport_session::{Closing, ServerLimits};
 use nearport_trunk::Backend;
 use nearport_wire::close::CloseCode;
 
-use driver::{Control, Shared};
+use driver::{Control, Shared, TcpConfig};
 pub use keys::{KeyRing, Keys, RingError, Secret};
 use shard::{Admission, ResumeConfig, ShardConfig};
+pub use shard::{Cidr, CidrError};
 pub use stats::Stats;
 
 /// What an edge needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// UDP address; port 0 lets the system choose. A host with several addresses should name one: replies to a
-    /// wildcard leave from the address that the routing table prefers.
+    /// UDP address, and TCP with the same port; port 0 lets the system choose. A host with several addresses should name
+    /// one: replies to a wildcard leave from the address that the routing table prefers.
     pub listen: SocketAddr,
+    /// Whether clients may come by TLS over TCP and by WebSocket too.
+    pub tcp: bool,
+    /// Load balancers in front of the TCP port that tell their clients' addresses by PROXY protocol v2. A connection from
+    /// one of these must begin with its header; from anybody else the header is not read.
+    pub proxy_protocol_from: Vec<Cidr>,
     /// Threads, 1 to 32.
     pub shards: usize,
     /// The cluster's secrets: connection ids, reset tokens, address tokens, tickets and resume tokens come from them.
@@ -93,7 +99,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds the sockets and starts the shards. `tls` comes from [`quic::tls_config`]; the cluster's tickets are added
+    /// Binds the sockets of both protocols and starts the shards. `tls` comes from [`quic::tls_config`]; the cluster's tickets are added
     /// here.
     ///
     /// # Errors
@@ -111,24 +117,25 @@ impl Edge {
         let stream_tls = shard::stream_tls(&tls);
         let server = Arc::new(quic::server_config(tls, &keys)?);
         let session = Arc::new(config.session.clone());
-        let bound = socket::bind_group(config.listen, config.shards, config.kernel_steering);
-        let (sockets, steered) = bound.map_err(|error| {
+        let bound = socket::bind_all(config.listen, config.shards, config.kernel_steering, config.tcp);
+        let socket::Bound { udp, steered, tcp } = bound.map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
                 Error::AddrInUse(config.listen)
             } else {
-                Error::Io("bind the edge's UDP port", error)
+                Error::Io("bind the edge's port", error)
             }
         })?;
-        let address = sockets[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
+        let address = udp[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
         if !steered {
             tracing::warn!("the kernel does not steer: datagrams are handed over in user space");
         }
 
-        // Drawn anew at each start: nobody can learn where networks stand in the gate's tables.
-        let admission = Admission { key: random_key()?, ..config.admission };
         let mut edge = Self { address, steered, keys: keys.clone(), shards: Vec::new(), threads: Vec::new() };
         edge.shards = (0..config.shards).map(|_| Arc::default()).collect();
-        for (index, socket) in sockets.into_iter().enumerate() {
+        let trusted: Arc<[Cidr]> = config.proxy_protocol_from.clone().into();
+        let mut listeners = tcp.into_iter();
+        for (index, socket) in udp.into_iter().enumerate() {
+            let tcp = listeners.next().map(|listener| TcpConfig { listener, trusted: trusted.clone() });
             let index = u8::try_from(index).expect("at most 32 shards");
             let owner = cid::Owner { node: config.node, shard: index, generation: config.generation };
             let shard = ShardConfig {
@@ -138,25 +145,25 @@ impl Edge {
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),
                 session: session.clone(),
+                admission: config.admission,
                 resume: ResumeConfig {
                     keys: keys.clone(),
                     ttl: config.resume_ttl,
                     unix_time: driver::unix_time(),
                 },
-                admission,
             };
             let shared = edge.shards.clone();
             let link = backend.link(shared[usize::from(index)].waker());
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{index}"))
-                .spawn(move || driver::run(shard, link, socket, &shared))
+                .spawn(move || driver::run(shard, link, socket, tcp, &shared))
                 .map_err(|error| Error::Io("start a shard's thread", error))?;
             edge.threads.push(thread);
         }
         Ok(edge)
     }
 
-    /// The bound UDP address.
+    /// The bound address, of UDP and TCP.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -226,15 +233,6 @@ impl Edge {
             let _ = thread.join();
         }
     }
-}
-
-fn random_key() -> Result<[u64; 2], Error> {
-    let mut bytes = [[0; 8]; 2];
-    for bytes in &mut bytes {
-        let filled = aws_lc_rs::rand::fill(bytes);
-        filled.map_err(|_| Error::Io("draw a random key", io::Error::other("no randomness")))?;
-    }
-    Ok(bytes.map(u64::from_ne_bytes))
 }
 
 impl Drop for Edge {

@@ -1,8 +1,10 @@
 //! UDP sockets of the shards: one group under one port, steered by connection id in the kernel, read and written
-//! in batches.
+//! in batches; and TCP listeners beside them.
+
+mod listener;
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -19,6 +21,40 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 /// What the kernel is asked for; `net.core.rmem_max` may give less. Half a second of 10,000 datagrams/s.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
+/// How often a free port of UDP is looked for that is free for TCP too.
+const PORT_ATTEMPTS: usize = 16;
+
+/// The sockets of an edge, in shard order.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) udp: Vec<UdpSocket>,
+    /// Whether the kernel steers datagrams to their shard.
+    pub(crate) steered: bool,
+    /// None without TCP.
+    pub(crate) tcp: Vec<TcpListener>,
+}
+
+/// Binds one socket per shard for UDP, and one for TCP with the same port.
+///
+/// # Errors
+/// The operating system's error of bind, `AddrInUse` if another program has the port.
+pub(crate) fn bind_all(listen: SocketAddr, shards: usize, steer: bool, tcp: bool) -> io::Result<Bound> {
+    let mut attempts = if listen.port() == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let (udp, steered) = bind_group(listen, shards, steer)?;
+        if !tcp {
+            return Ok(Bound { udp, steered, tcp: Vec::new() });
+        }
+        match listener::bind_group(udp[0].local_addr()?, shards) {
+            Ok(tcp) => return Ok(Bound { udp, steered, tcp }),
+            // The system chose a port that only UDP has free.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Binds one socket per shard to the same address, in shard order, and steers by connection id.
 ///
 /// The second value says whether the kernel steers. If not (an old kernel, a sandbox), datagrams arrive at any
@@ -26,11 +62,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// The operating system's error of bind, `AddrInUse` if another program has the port.
-pub(crate) fn bind_group(
-    listen: SocketAddr,
-    shards: usize,
-    steer: bool,
-) -> io::Result<(Vec<UdpSocket>, bool)> {
+fn bind_group(listen: SocketAddr, shards: usize, steer: bool) -> io::Result<(Vec<UdpSocket>, bool)> {
     // SO_REUSEPORT lets any process of the same user join a group silently and take its share of the packets. A
     // plain bind first fails if somebody has the port, in a group or not.
     let probe = UdpSocket::bind(listen)?;

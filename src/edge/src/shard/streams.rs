@@ -11,20 +11,19 @@ use std::time::Instant;
 
 use super::conn::{Conn, Transport};
 use super::stream::{SocketFate, StreamTransport, tls};
-use super::{Shard, caught};
-use crate::admission::Verdict;
+use super::{Admission, Shard, caught};
 
 impl Shard {
     /// Takes a new TCP connection, with the address of its socket's peer. `proxied`: that peer is a proxy which is trusted
     /// to tell the client's address, and has to. `None` if there is no room: close the socket.
     pub fn open_stream(&mut self, now: Instant, peer: SocketAddr, proxied: bool) -> Option<u32> {
-        // A proxy is not the client: only the shard's own bounds count for it.
-        let ip = (!proxied).then_some(peer.ip());
-        let (draining, load) = (self.draining, self.load());
-        let welcome = !draining && self.gate.accept_stream(now, ip, load) == Verdict::Accept;
-        let stream = welcome
-            .then(|| StreamTransport::new(peer, proxied, self.config.stream_tls.clone()).ok())
-            .flatten();
+        let Admission { connections_max, handshakes_hard, .. } = self.config.admission;
+        let full = self.connections() >= connections_max || self.handshaking >= handshakes_hard;
+        let stream = if self.draining || full {
+            None
+        } else {
+            StreamTransport::new(peer, proxied, self.config.stream_tls.clone()).ok()
+        };
         let Some(stream) = stream else {
             self.stats.streams_refused += 1;
             return None;
@@ -33,9 +32,12 @@ impl Shard {
         self.handshaking += 1;
         let index = self.conns.next_stream();
         let id = self.session_id(index);
-        let mut conn = Conn::new(Transport::Stream(Box::new(stream)), id, &self.config.session, now);
-        conn.prefix = ip.map(|ip| self.gate.opened(ip));
-        self.conns.insert_stream(conn);
+        self.conns.insert_stream(Conn::new(
+            Transport::Stream(Box::new(stream)),
+            id,
+            &self.config.session,
+            now,
+        ));
         self.arm(index, now);
         Some(index)
     }
@@ -68,6 +70,12 @@ impl Shard {
             Transport::Stream(stream) => stream.wants_read(&conn.session, limits),
             Transport::Quic(_) => false,
         })
+    }
+
+    /// Whether a connection is still in its handshake, whose steps cost more than others.
+    #[must_use]
+    pub fn is_fresh_stream(&mut self, index: u32) -> bool {
+        self.conns.get_mut(index).is_some_and(|conn| conn.phase().handshaking)
     }
 
     /// A socket that was full takes bytes again. Harmless if it was not.

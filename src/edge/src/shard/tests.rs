@@ -8,7 +8,7 @@ use nearport_trunk::{Down, Identity, Received, Topic};
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits, body, code};
 use prost::Message as _;
 use quinn_proto::crypto::rustls::QuicClientConfig;
-use quinn_proto::{ClientConfig, Connection, DatagramEvent, Dir, Event, StreamEvent, StreamId, VarInt};
+use quinn_proto::{ClientConfig, Connection, Dir, Event, StreamEvent, StreamId, VarInt};
 use rustls_pki_types::PrivateKeyDer;
 
 use super::*;
@@ -110,10 +110,6 @@ struct World {
 
 impl World {
     fn new(session: ServerLimits) -> Self {
-        Self::with(session, Admission::default())
-    }
-
-    fn with(session: ServerLimits, admission: Admission) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
@@ -131,12 +127,12 @@ impl World {
             stream_tls: stream_tls(&tls),
             server: Arc::new(quic::server_config(tls, &keys).unwrap()),
             session: Arc::new(session),
+            admission: Admission::default(),
             resume: ResumeConfig {
                 keys: keys.clone(),
                 ttl: Duration::from_hours(24),
                 unix_time: Duration::from_secs(1_800_000_000),
             },
-            admission,
         };
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certified.cert.der().clone()).unwrap();
@@ -236,10 +232,8 @@ impl World {
                 }
             }
             self.shard.turn(self.now);
-            self.shard.handshakes(self.now, false);
             while self.shard.has_work() {
                 self.shard.turn(self.now);
-                self.shard.handshakes(self.now, false);
             }
             while let Some((to, datagram)) = self.shard.transmits().pop() {
                 idle = false;
@@ -509,8 +503,6 @@ fn drain_spreads_the_clients_and_refuses_new_ones() {
     assert_eq!(world.shard.stats().sessions, 0);
 }
 
-#[path = "tests/handshakes.rs"]
-mod handshakes;
 #[path = "tests/resume.rs"]
 mod resume;
 #[path = "tests/switch.rs"]
