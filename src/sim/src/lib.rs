@@ -26,10 +26,10 @@ pub mod network;
 mod node;
 mod plan;
 mod quic;
-pub mod rng;
 pub mod tls;
 mod trace;
 mod world;
 
+pub use nearport_impair::rng;
 pub use tls::Tls;
 pub use world::{HEAL_MAX, Outcome, Proof, Totals, World};

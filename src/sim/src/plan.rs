@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use nearport_impair::{Conditions, Direction};
+
 use crate::agenda::Time;
-use crate::network::{Conditions, Direction};
+use crate::network;
 use crate::rng::Rng;
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -95,10 +97,10 @@ impl Plan {
 
     fn draw_paths(&mut self, rng: &mut Rng) {
         for device in 0..self.devices.len() {
-            let (up, down) = (Conditions::draw(rng), Conditions::draw(rng));
+            let (up, down) = (network::draw(rng), network::draw(rng));
             self.steps.push((Time::ZERO, Step::Path { device, up, down }));
             if rng.chance(300) {
-                let (up, down) = (Conditions::draw(rng), Conditions::draw(rng));
+                let (up, down) = (network::draw(rng), network::draw(rng));
                 self.add(rng, Step::Path { device, up, down });
             }
         }

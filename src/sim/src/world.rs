@@ -285,7 +285,7 @@ impl World {
         device.step(instant, &mut seen);
         let from = device.address();
         while let Some(datagram) = device.poll_transmit(instant) {
-            let arrivals = self.network.send(now, index, Direction::Up);
+            let arrivals = self.network.send(now, index, Direction::Up, datagram.len());
             for at in arrivals.into_iter().flatten() {
                 self.agenda.at(at, Event::ToServer { from, datagram: datagram.clone() });
             }

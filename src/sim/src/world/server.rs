@@ -49,7 +49,7 @@ impl World {
         node.turn(shard, instant);
         while let Some((to, datagram)) = node.pop_transmit(shard) {
             let device = device_at(to);
-            let arrivals = self.network.send(now, device, Direction::Down);
+            let arrivals = self.network.send(now, device, Direction::Down, datagram.len());
             for at in arrivals.into_iter().flatten() {
                 self.agenda.at(at, Event::ToDevice { device, to, datagram: datagram.clone() });
             }

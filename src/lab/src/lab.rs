@@ -1,0 +1,100 @@
+//! A laboratory.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nearport_impair::Spec;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::Error;
+use crate::emulator::{Emulator, LabCounts};
+use crate::ip::is_there;
+use crate::namespace::{Namespace, remove_stale};
+
+/// Address of the server in its namespace. The same in every laboratory: they do not see each other.
+pub const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// Address of the clients in theirs.
+pub const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+/// Tells laboratories of this process apart.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Two namespaces and a network between them. Gone when it is dropped, with everything that still runs in it.
+#[derive(Debug)]
+pub struct Lab {
+    // Dropped first, and the devices with it.
+    emulator: Emulator,
+    server: Namespace,
+    clients: Namespace,
+}
+
+/// What a laboratory needs and does not find here; `None` if it has everything.
+#[must_use]
+pub fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        Some("it needs root, to make network namespaces".into())
+    } else if !Path::new("/dev/net/tun").exists() {
+        Some("there is no /dev/net/tun".into())
+    } else if !is_there("ip", "-V") {
+        Some("there is no `ip`: install iproute2".into())
+    } else {
+        None
+    }
+}
+
+impl Lab {
+    /// Builds one, with a network in which nothing is wrong. Removes what killed processes left behind.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing of it is left then.
+    pub fn new() -> Result<Self, Error> {
+        if let Some(what) = missing() {
+            return Err(Error::Missing(what));
+        }
+        remove_stale()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let place = |side: &str, address: Ipv4Addr| {
+            let namespace = Namespace::create(&format!("{number}{side}"))?;
+            let device = tun(format!("np{}{side}{number}", std::process::id()))?;
+            let name = device.name().map_err(|source| Error::Tun { name: side.to_owned(), source })?;
+            namespace.adopt(&name, &format!("{address}/24"))?;
+            Ok::<_, Error>((namespace, device))
+        };
+        let (server, server_device) = place("s", SERVER_ADDRESS)?;
+        let (clients, clients_device) = place("c", CLIENT_ADDRESS)?;
+        let emulator = Emulator::start(clients_device, server_device).map_err(Error::Emulator)?;
+        Ok(Self { emulator, server, clients })
+    }
+
+    /// Another network from now on, at its time zero. What is on its way still arrives.
+    pub fn set(&self, spec: Spec) {
+        self.emulator.set(spec);
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> LabCounts {
+        self.emulator.counts()
+    }
+
+    /// A command whose process runs on the server's side. The process id of what it spawns is that of `program`; it is killed
+    /// when the thread that spawns it ends.
+    #[must_use]
+    pub fn on_server(&self, program: &Path) -> Command {
+        self.server.command(program)
+    }
+
+    /// The same on the clients' side.
+    #[must_use]
+    pub fn on_clients(&self, program: &Path) -> Command {
+        self.clients.command(program)
+    }
+}
+
+/// A device in this process's namespace, from which a laboratory moves it to its own.
+fn tun(name: String) -> Result<SyncDevice, Error> {
+    DeviceBuilder::new().name(name.clone()).build_sync().map_err(|source| Error::Tun { name, source })
+}
