@@ -246,7 +246,7 @@ impl Side {
     /// When the packet has left a narrow link; `None` if it does not fit into the queue.
     fn queue(&mut self, now: Duration, bytes: usize, rate: Rate) -> Option<Duration> {
         let start = self.busy_until.max(now);
-        let waiting = (start - now).as_nanos() * u128::from(rate.bits_per_s) / (8 * NS_PER_S);
+        let waiting = ((start - now).as_nanos() * u128::from(rate.bits_per_s)).div_ceil(8 * NS_PER_S);
         if waiting + bytes as u128 > u128::from(rate.queue_bytes) {
             return None;
         }

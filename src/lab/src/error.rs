@@ -25,6 +25,14 @@ pub enum Error {
         /// What it wrote to stderr.
         output: String,
     },
+    /// A thread cannot enter a namespace.
+    #[error("namespace {name}: {source}")]
+    Namespace {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No TUN device.
     #[error("tun device {name}: {source}")]
     Tun {

@@ -92,6 +92,22 @@ impl Lab {
     pub fn on_clients(&self, program: &Path) -> Command {
         self.clients.command(program)
     }
+
+    /// Runs `act` on a thread of its own on the server's side: sockets that it makes belong there, wherever they are used.
+    ///
+    /// # Errors
+    /// The thread cannot be moved there.
+    pub fn as_server<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        self.server.inside(act)
+    }
+
+    /// The same on the clients' side.
+    ///
+    /// # Errors
+    /// The thread cannot be moved there.
+    pub fn as_client<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        self.clients.inside(act)
+    }
 }
 
 /// A device in this process's namespace, from which a laboratory moves it to its own.

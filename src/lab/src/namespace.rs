@@ -1,9 +1,12 @@
 //! A network namespace with a name, which lasts as long as its handle.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::Error;
 use crate::ip::{ip, is_there};
@@ -33,6 +36,25 @@ impl Namespace {
         self.ip(&format!("addr add {address} dev {device}"))?;
         // A flight of a hundred handshakes fits into the device's queue: drops are the emulator's business.
         self.ip(&format!("link set dev {device} mtu 1500 txqueuelen 10000 up"))
+    }
+
+    /// Runs `act` on a thread that lives in here.
+    pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // Where `ip` keeps the handles of namespaces with names.
+                let path = Path::new("/run/netns").join(&self.name);
+                let refused = |source| Error::Namespace { name: self.name.clone(), source };
+                let handle = File::open(&path).map_err(refused)?;
+                move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
+                    .map_err(|error| refused(error.into()))?;
+                Ok(act())
+            });
+            match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     fn ip(&self, words: &str) -> Result<(), Error> {

@@ -35,7 +35,7 @@ pub(crate) enum Step {
     /// Presses send, `count` times without waiting.
     Send { device: usize, to: &'static str, count: usize },
     /// A device's path changes.
-    Path { device: usize, up: Conditions, down: Conditions },
+    Path { device: usize, up: Box<Conditions>, down: Box<Conditions> },
     /// Nothing passes for a while, in one direction or both.
     Cut { device: usize, directions: Vec<Direction>, lasts: Duration },
     /// The device has another address from now on: a new port, or a new network.
@@ -97,10 +97,10 @@ impl Plan {
 
     fn draw_paths(&mut self, rng: &mut Rng) {
         for device in 0..self.devices.len() {
-            let (up, down) = (network::draw(rng), network::draw(rng));
+            let (up, down) = (Box::new(network::draw(rng)), Box::new(network::draw(rng)));
             self.steps.push((Time::ZERO, Step::Path { device, up, down }));
             if rng.chance(300) {
-                let (up, down) = (network::draw(rng), network::draw(rng));
+                let (up, down) = (Box::new(network::draw(rng)), Box::new(network::draw(rng)));
                 self.add(rng, Step::Path { device, up, down });
             }
         }

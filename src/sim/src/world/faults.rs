@@ -19,7 +19,7 @@ impl World {
                 true
             }
             Step::Path { device, up, down } => {
-                self.network.set(device, up, down);
+                self.network.set(device, *up, *down);
                 true
             }
             Step::Cut { device, directions, lasts } => {
