@@ -15,6 +15,7 @@ use rustls::server::ResolvesServerCert;
 use crate::Error;
 use crate::cid::{Owner, ShardCids};
 use crate::keys::Keys;
+use crate::shard::SEND_WINDOW;
 pub(crate) use keys::drop_unused_contexts;
 pub use tls::Protocol;
 use tls::{QUIC_V1, ServerCrypto};
@@ -42,6 +43,9 @@ pub fn tls_config(
     Ok(config)
 }
 
+/// Bytes of datagrams that wait, in each direction of a connection. Beyond it the oldest is dropped.
+const DATAGRAM_BUFFER: usize = 16 * 1024;
+
 /// The transport parameters of a chat connection.
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
@@ -52,8 +56,10 @@ fn transport() -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(2))
         .stream_receive_window(VarInt::from_u32(64 * 1024))
         .receive_window(VarInt::from_u32(256 * 1024))
-        .send_window(256 * 1024)
-        .datagram_receive_buffer_size(None)
+        .send_window(SEND_WINDOW)
+        // Datagrams are small and read in the turn that brings them; what is sent waits for the congestion window only.
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER)
         // Messages are smaller than the smallest MTU; probing each connection costs two datagrams of 1,452 bytes.
         .mtu_discovery_config(None)
         // A PoP is near: a lost first flight is repeated after 3 × 100 ms instead of a second.

@@ -47,6 +47,7 @@ use conn::{Conn, Touched, Transport};
 use conns::Conns;
 pub(crate) use conns::STREAM_BIT;
 use quic::QuicTransport;
+pub(crate) use quic::SEND_WINDOW;
 use stream::Carrier;
 pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
@@ -439,8 +440,8 @@ impl Shard {
     /// First half of a step: QUIC events and stream data.
     fn read(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get_mut(index) else { return };
-        let (limits, ups) = (&self.config.session, &mut self.ups);
-        match caught(|| conn.read(limits, now, ups)) {
+        let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
+        match caught(|| conn.read(limits, now, ups, stats)) {
             Some(()) => self.account(index),
             None => self.remove_panicked(index),
         }

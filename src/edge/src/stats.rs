@@ -55,6 +55,12 @@ pub struct Stats {
     pub pushes: u64,
     /// Pushes dropped for slow sessions.
     pub pushes_dropped: u64,
+    /// Pushes sent as datagrams, which are among `pushes`.
+    pub pushes_as_datagrams: u64,
+    /// HEDGE frames that came.
+    pub hedges_received: u64,
+    /// HEDGE frames that brought a request before its stream did.
+    pub hedges_used: u64,
     /// Resume tokens given to clients.
     pub resume_sealed: u64,
     /// Resume tokens that came back good.
@@ -119,6 +125,8 @@ impl Exporter {
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
                 "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
+                "pushes_as_datagrams_total" pushes_as_datagrams,
+                "hedges_received_total" hedges_received, "hedges_used_total" hedges_used,
                 "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
                 "resume_tokens_refused_total" resume_refused,
                 "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,

@@ -14,7 +14,7 @@ mod tracker;
 
 pub use client::{Client, ClientConfig, Event, Failure, REQUESTS_MAX};
 pub use outbox::Outbox;
-pub use server::{Action, Server, ServerLimits};
+pub use server::{Action, Datagram, SIDES_MAX, Server, ServerLimits};
 pub use tracker::{Arrival, Tracker};
 
 use nearport_wire::close::CloseCode;

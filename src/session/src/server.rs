@@ -6,6 +6,13 @@
 //!    │ other frame       │ any but PING    │ CLOSE, broken rule, silence
 //!    └──► OUT_OF_TURN    └──► OUT_OF_TURN  └──► its close code
 //! ```
+//!
+//! Bytes come on one **main stream** and, where the transport has streams, on up to [`SIDES_MAX`] **side streams**, each
+//! bound to a lane by its first frame ([`lanes`]). Datagrams are apart: what they hold may be lost, doubled and out
+//! of order ([`hedges`]).
+
+mod hedges;
+mod lanes;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +23,9 @@ use nearport_wire::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into}
 use prost::Message as _;
 
 use crate::{Closing, Outbox};
+use hedges::Hedges;
+pub use lanes::SIDES_MAX;
+use lanes::{Reading, Sides};
 
 /// Bounds of a server session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +66,15 @@ pub enum Action {
     Ack(u64),
 }
 
+/// What a datagram held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Datagram {
+    /// HEDGE frames.
+    pub hedges: u32,
+    /// Those of them whose request was carried out.
+    pub hedges_used: u32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Hello,
@@ -69,6 +88,11 @@ enum State {
 pub struct Server {
     decoder: Decoder,
     outbox: Outbox,
+    /// `None` while there is no side stream: most sessions never have one.
+    sides: Option<Box<Sides>>,
+    /// Which stream [`Self::poll_action`] reads.
+    reading: Reading,
+    hedges: Hedges,
     state: State,
     /// Pushes were dropped; the client is told once there is room.
     behind: bool,
@@ -84,6 +108,9 @@ impl Server {
         Self {
             decoder: Decoder::new(limits.frame),
             outbox: Outbox::default(),
+            sides: None,
+            reading: Reading::Main,
+            hedges: Hedges::default(),
             state: State::Hello,
             behind: false,
             requests: 0,
@@ -103,8 +130,9 @@ impl Server {
         matches!(self.state, State::Opening | State::Live)
     }
 
-    /// Takes bytes of the stream. Call [`Self::poll_action`] until `None` before the next.
+    /// Takes bytes of the main stream. Call [`Self::poll_action`] until `None` before the next.
     pub fn handle_bytes(&mut self, chunk: Bytes) {
+        self.reading = Reading::Main;
         self.decoder.feed(chunk);
     }
 
@@ -115,27 +143,52 @@ impl Server {
     /// transport with the code.
     pub fn poll_action(&mut self, limits: &ServerLimits, now: Instant) -> Result<Option<Action>, Closing> {
         loop {
-            let frame = match self.decoder.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => {
-                    if self.decoder.is_mid_frame() {
-                        // The first byte of a frame starts the clock; more of it does not.
-                        self.deadline = self.deadline.min(now + limits.frame_timeout);
+            match self.next_frame() {
+                Ok(Some(frame)) => {
+                    self.heard_frame(limits, now);
+                    if let Some(action) = self.handle_frame(frame, limits)? {
+                        return Ok(Some(action));
                     }
+                }
+                Ok(None) => {
+                    self.drained(limits, now);
                     return Ok(None);
                 }
-                Err(error @ FrameError::TooLong { .. }) => {
-                    return Err(Closing::new(CloseCode::FRAME_TOO_LONG, error.to_string()));
-                }
-                Err(error @ FrameError::Lane(_)) => {
-                    return Err(Closing::new(CloseCode::BAD_FRAME, error.to_string()));
-                }
-            };
-            self.deadline = now + limits.idle_timeout;
-            if let Some(action) = self.handle_frame(frame, limits)? {
-                return Ok(Some(action));
+                Err(closing) => return Err(closing),
             }
         }
+    }
+
+    /// Takes a datagram: whole frames, of which a client may send PING, SEND and HEDGE. Everything else in it, and every
+    /// datagram before the welcome, is dropped without a word: a datagram may be a late or a forged one of a path.
+    pub fn handle_datagram(
+        &mut self,
+        datagram: Bytes,
+        limits: &ServerLimits,
+        now: Instant,
+        mut act: impl FnMut(Action),
+    ) -> Datagram {
+        let mut taken = Datagram::default();
+        if self.state != State::Live {
+            return taken;
+        }
+        let mut frames = Decoder::new(limits.frame);
+        frames.feed(datagram);
+        while let Ok(Some(frame)) = frames.next_frame() {
+            match frame.kind {
+                Kind::PING => self.pong(&frame, limits),
+                Kind::SEND => self.take_request(frame, limits).into_iter().for_each(&mut act),
+                Kind::HEDGE => {
+                    let request = self.take_hedge(frame, limits);
+                    taken.hedges += 1;
+                    taken.hedges_used += u32::from(request.is_some());
+                    request.into_iter().for_each(&mut act);
+                }
+                _ => continue,
+            }
+            self.heard_datagram(limits, now);
+        }
+        taken
     }
 
     fn handle_frame(&mut self, frame: Frame, limits: &ServerLimits) -> Result<Option<Action>, Closing> {
@@ -149,13 +202,16 @@ impl Server {
             (State::Hello, kind) => Err(out_of_turn(kind, "before the hello")),
             (_, Kind::HELLO) => Err(out_of_turn(frame.kind, "after the hello")),
             (_, Kind::PING) => {
-                self.write(frame.lane, Kind::PONG, frame.id, &[]);
+                self.pong(&frame, limits);
                 Ok(None)
             }
             (State::Opening, kind) => Err(out_of_turn(kind, "before the welcome")),
             (State::Live, Kind::PONG) => Ok(None),
             (State::Live, Kind::ACK) => Ok(Some(Action::Ack(frame.id))),
             (State::Live, kind) if kind.is_request() => {
+                if frame.lane == Lane::Chat && !self.hedges.take_from_stream(frame.id) {
+                    return Ok(None);
+                }
                 self.requests += 1;
                 if self.requests > limits.requests_max {
                     let reason = format!("more than {} requests without an answer", limits.requests_max);
@@ -186,13 +242,13 @@ impl Server {
         }
     }
 
-    /// Writes an already encoded push, shared with other sessions, or drops it: in front of the welcome, and when
-    /// too much waits already. A dropped push marks the session behind. Returns whether it was taken.
-    pub fn push(&mut self, frame: &Bytes, limits: &ServerLimits) -> bool {
-        let room = self.outbox.bytes() + frame.len() <= limits.push_bytes_max;
+    /// Writes an already encoded push of `lane`, shared with other sessions, or drops it: in front of the welcome, and
+    /// when too much waits already. A dropped push marks the session behind. Returns whether it was taken.
+    pub fn push(&mut self, lane: Lane, frame: &Bytes, limits: &ServerLimits) -> bool {
+        let room = self.pushes_wait_behind() + frame.len() <= limits.push_bytes_max;
         let taken = self.state == State::Live && room && !self.behind;
         if taken {
-            self.outbox.push(frame.clone());
+            self.outbox_of(lane).push(frame.clone());
         } else {
             self.behind = true;
         }
@@ -221,9 +277,9 @@ impl Server {
         }
     }
 
-    /// What waits to be written. A session that is behind and has drained is told so here, once.
+    /// What waits to be written on the main stream. A session that is behind and has drained is told so here, once.
     pub fn poll_output(&mut self) -> &mut Outbox {
-        if self.behind && self.state == State::Live && self.outbox.is_empty() {
+        if self.behind && self.state == State::Live && self.pushes_wait_behind() == 0 {
             self.behind = false;
             self.write(Lane::Control, Kind::BEHIND, 0, &[]);
         }
@@ -258,18 +314,33 @@ impl Server {
         }
         Err(if self.state == State::Hello {
             Closing::new(CloseCode::TIMEOUT, "no hello in time")
-        } else if self.decoder.is_mid_frame() {
+        } else if self.is_half_frame_due(now) {
             Closing::new(CloseCode::TIMEOUT, "half a frame and then silence")
         } else {
             Closing::new(CloseCode::LOST, "no frame for too long, not even a ping")
         })
     }
 
+    /// Answers a PING, unless so much waits already that the client cannot be reading: it would get no answer in time.
+    fn pong(&mut self, ping: &Frame, limits: &ServerLimits) {
+        if self.queued_bytes() < limits.push_bytes_max {
+            self.write(ping.lane, Kind::PONG, ping.id, &[]);
+        }
+    }
+
     fn write(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
         let mut frame = BytesMut::new();
         encode_into(lane, kind, id, body, &mut frame);
-        self.outbox.push(frame.freeze());
+        self.outbox_of(lane).push(frame.freeze());
     }
+}
+
+fn broken(error: &FrameError) -> Closing {
+    let code = match error {
+        FrameError::TooLong { .. } => CloseCode::FRAME_TOO_LONG,
+        FrameError::Lane(_) => CloseCode::BAD_FRAME,
+    };
+    Closing::new(code, error.to_string())
 }
 
 fn out_of_turn(kind: Kind, when: &str) -> Closing {

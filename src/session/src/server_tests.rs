@@ -66,8 +66,8 @@ fn requests_before_the_welcome_are_out_of_turn_and_pings_are_not() {
 fn a_slow_reader_loses_pushes_keeps_replies_and_is_told_once() {
     let mut server = live();
     let push = Frame::new(Lane::Chat, Kind::PUSH, 9, vec![0; 60].into()).encode();
-    assert!(server.push(&push, &limits()));
-    assert!(!server.push(&push, &limits()), "the second passes 100 bytes");
+    assert!(server.push(Lane::Chat, &push, &limits()));
+    assert!(!server.push(Lane::Chat, &push, &limits()), "the second passes 100 bytes");
     server.reply(Lane::Chat, Kind::REPLY, 4, b"ok");
     let written = server.poll_output().take();
     assert_eq!(written.len(), 2, "push and reply; not yet told while something waited");
@@ -77,11 +77,25 @@ fn a_slow_reader_loses_pushes_keeps_replies_and_is_told_once() {
 }
 
 #[test]
+fn pings_of_a_client_that_reads_nothing_hold_no_more_than_the_bound() {
+    let mut server = live();
+    for id in 0..1000 {
+        server.handle_bytes(frame(Kind::PING, id));
+        assert_eq!(server.poll_action(&limits(), Instant::now()), Ok(None));
+        server.handle_datagram(frame(Kind::PING, id), &limits(), Instant::now(), |_| ());
+    }
+    assert!(server.queued_bytes() < limits().push_bytes_max + 10);
+    server.poll_output().take();
+    run(&mut server, &[Kind::PING]).unwrap();
+    assert_eq!(server.poll_output().take().len(), 1, "and gets its answer when it reads");
+}
+
+#[test]
 fn a_push_before_the_welcome_is_dropped_and_marks_behind() {
     let mut server = Server::new(&limits(), Instant::now());
     server.handle_bytes(frame(Kind::HELLO, 0));
     server.poll_action(&limits(), Instant::now()).unwrap();
-    assert!(!server.push(&frame(Kind::PUSH, 3), &limits()));
+    assert!(!server.push(Lane::Chat, &frame(Kind::PUSH, 3), &limits()));
     assert!(server.poll_output().is_empty(), "nothing in front of the welcome");
     server.accept(b"");
     let kinds = |out: Vec<Bytes>| out.iter().map(|f| Kind(f[2])).collect::<Vec<_>>();

@@ -102,7 +102,7 @@ impl Peer {
     }
 
     pub(crate) fn push(&mut self, frame: &Bytes) {
-        self.server.push(frame, &self.limits);
+        self.server.push(nearport_wire::Lane::Chat, frame, &self.limits);
     }
 
     fn open(&mut self, ledger: &mut Ledger, hello: &Hello) {

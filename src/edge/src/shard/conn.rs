@@ -82,34 +82,76 @@ pub(crate) struct Sink<'a> {
     pub(crate) session: &'a mut Server,
     pub(crate) limits: &'a ServerLimits,
     pub(crate) now: Instant,
+    /// HEDGE frames that came, and those of them that brought a request before its stream did.
+    hedges_received: u64,
+    hedges_used: u64,
     ended: bool,
     id: SessionId,
     ups: &'a mut Vec<Up>,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
+    fn new(
+        session: &'a mut Server,
+        (id, ended): (SessionId, bool),
+        limits: &'a ServerLimits,
+        now: Instant,
+        ups: &'a mut Vec<Up>,
+    ) -> Self {
+        Self { session, limits, now, hedges_received: 0, hedges_used: 0, ended, id, ups }
+    }
+
     /// Whether the session is over: what still comes is nobody's.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Passes bytes of the session's stream on.
+    /// Passes bytes of the session's main stream on.
     ///
     /// # Errors
     /// [`Closing`] if the client broke a rule or said good-bye.
     pub(crate) fn take(&mut self, chunk: Bytes, peer: SocketAddr) -> Result<(), Closing> {
         self.session.handle_bytes(chunk);
+        self.act_on_stream(peer)
+    }
+
+    /// Passes bytes of a side stream on, which has a lane of its own.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_side(&mut self, number: u8, chunk: Bytes, peer: SocketAddr) -> Result<(), Closing> {
+        self.session.handle_side_bytes(number, chunk);
+        self.act_on_stream(peer)
+    }
+
+    fn act_on_stream(&mut self, peer: SocketAddr) -> Result<(), Closing> {
         while let Some(action) = self.session.poll_action(self.limits, self.now)? {
-            let session = self.id;
-            self.ups.push(match action {
-                Action::Open(hello) => Up::Open { session, hello, peer, vouched: None },
-                Action::Request(frame) => {
-                    Up::Frame { session, lane: frame.lane, kind: frame.kind, id: frame.id, body: frame.body }
-                }
-                Action::Ack(position) => Up::Ack { session, position },
-            });
+            self.ups.push(up(self.id, action, peer));
         }
         Ok(())
+    }
+
+    /// Passes a datagram on.
+    pub(crate) fn take_datagram(&mut self, datagram: Bytes, peer: SocketAddr) {
+        if !self.ended {
+            let (id, ups) = (self.id, &mut *self.ups);
+            let taken = self.session.handle_datagram(datagram, self.limits, self.now, |action| {
+                ups.push(up(id, action, peer));
+            });
+            self.hedges_received += u64::from(taken.hedges);
+            self.hedges_used += u64::from(taken.hedges_used);
+        }
+    }
+}
+
+/// What the backend hears of an action.
+fn up(session: SessionId, action: Action, peer: SocketAddr) -> Up {
+    match action {
+        Action::Open(hello) => Up::Open { session, hello, peer, vouched: None },
+        Action::Request(frame) => {
+            Up::Frame { session, lane: frame.lane, kind: frame.kind, id: frame.id, body: frame.body }
+        }
+        Action::Ack(position) => Up::Ack { session, position },
     }
 }
 
@@ -145,15 +187,17 @@ impl Conn {
     }
 
     /// Takes what the transport has, as messages for the backend.
-    pub(crate) fn read(&mut self, limits: &ServerLimits, now: Instant, ups: &mut Vec<Up>) {
+    pub(crate) fn read(&mut self, limits: &ServerLimits, now: Instant, ups: &mut Vec<Up>, stats: &mut Stats) {
         #[cfg(test)]
         assert!(!self.panic_in_read, "injected");
         loop {
-            let (ended, id) = (self.ended, self.id);
-            let mut sink = Sink { session: &mut self.session, limits, now, ended, id, ups };
+            let mut sink = Sink::new(&mut self.session, (self.id, self.ended), limits, now, ups);
             // A byte stream is read when its bytes come.
             let Transport::Quic(quic) = &mut self.transport else { return };
-            match quic.read(&mut sink) {
+            let read = quic.read(&mut sink);
+            stats.hedges_received += sink.hedges_received;
+            stats.hedges_used += sink.hedges_used;
+            match read {
                 Ok(()) => return,
                 Err(end) => self.ended_by(end, ups),
             }
@@ -172,8 +216,7 @@ impl Conn {
         #[cfg(test)]
         assert!(!self.panic_in_read, "injected");
         let Transport::Stream(stream) = &mut self.transport else { return };
-        let (ended, id) = (self.ended, self.id);
-        let mut sink = Sink { session: &mut self.session, limits, now, ended, id, ups };
+        let mut sink = Sink::new(&mut self.session, (self.id, self.ended), limits, now, ups);
         if let Err(end) = stream.read(bytes, &mut sink, stats) {
             self.ended_by(end, ups);
         }
@@ -200,6 +243,14 @@ impl Conn {
     pub(crate) fn write(&mut self) {
         if let Transport::Quic(quic) = &mut self.transport {
             quic.write(&mut self.session);
+        }
+    }
+
+    /// Sends a frame that may be lost as a datagram. Returns whether it could; its lane takes it then.
+    pub(crate) fn send_datagram(&mut self, frame: &Bytes) -> bool {
+        match &mut self.transport {
+            Transport::Quic(quic) => self.session.is_live() && quic.send_datagram(frame),
+            Transport::Stream(_) => false,
         }
     }
 

@@ -1,14 +1,18 @@
-//! What is QUIC's in a connection: the quinn-proto connection and the stream that carries the session.
+//! What is QUIC's in a connection: the quinn-proto connection, the streams of the session, its datagrams.
+
+mod lanes;
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use nearport_session::{Closing, Server};
 use nearport_wire::close::CloseCode;
-use quinn_proto::{Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError};
+use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
 
 use super::conn::{End, Sink};
 use super::transmits::Transmits;
+use lanes::Lanes;
+pub(crate) use lanes::SEND_WINDOW;
 
 /// Datagrams that one connection may send in one turn; the rest waits for the next, behind the others.
 const DATAGRAMS_PER_TURN: usize = 20;
@@ -22,17 +26,14 @@ pub(crate) struct QuicTransport {
     pub(crate) quic: Connection,
     /// The handshake is not done.
     handshaking: bool,
-    /// The one stream that carries the session, once the client opened it.
-    stream: Option<StreamId>,
-    /// The stream took no more bytes; wait for `Writable`.
-    blocked: bool,
+    lanes: Lanes,
     /// QUIC is closed with this once the stream data in front of it is on its way.
     close: Option<Box<Closing>>,
 }
 
 impl QuicTransport {
     pub(crate) fn new(quic: Connection) -> Self {
-        Self { quic, handshaking: true, stream: None, blocked: false, close: None }
+        Self { quic, handshaking: true, lanes: Lanes::default(), close: None }
     }
 
     /// Whether the handshake is not done.
@@ -55,70 +56,40 @@ impl QuicTransport {
             Event::ConnectionLost { .. } => return Err(End::Lost),
             Event::Stream(StreamEvent::Opened { dir }) => {
                 while let Some(id) = self.quic.streams().accept(dir) {
-                    if dir == Dir::Uni || self.stream.is_some() {
-                        let reason = "a second stream: a session has one bidirectional stream";
+                    if dir == Dir::Uni {
+                        let reason = "a stream in one direction: there is no use for it";
                         return Err(Closing::new(CloseCode::BAD_STREAM, reason).into());
                     }
-                    self.stream = Some(id);
+                    self.lanes.open(&mut self.quic, id, sink)?;
                     // Data that came with the opening frame raises no event of its own.
-                    self.read_stream(id, sink)?;
+                    self.lanes.read(&mut self.quic, id, sink)?;
                 }
             }
-            Event::Stream(StreamEvent::Readable { id }) => self.read_stream(id, sink)?,
-            Event::Stream(StreamEvent::Writable { .. }) => self.blocked = false,
-            Event::Stream(StreamEvent::Stopped { .. }) => {
-                return Err(Closing::new(CloseCode::LOST, "the client stopped reading its stream").into());
+            Event::Stream(StreamEvent::Readable { id }) => self.lanes.read(&mut self.quic, id, sink)?,
+            Event::Stream(StreamEvent::Writable { id }) => self.lanes.unblock(id),
+            Event::Stream(StreamEvent::Stopped { id, .. }) => {
+                self.lanes.stopped(&mut self.quic, id, sink.session)?;
+            }
+            Event::DatagramReceived => {
+                let peer = self.quic.remote_address();
+                while let Some(datagram) = self.quic.datagrams().recv() {
+                    sink.take_datagram(datagram, peer);
+                }
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn read_stream(&mut self, id: StreamId, sink: &mut Sink<'_>) -> Result<(), End> {
-        if sink.is_ended() {
-            return Ok(());
-        }
-        let peer = self.quic.remote_address();
-        let mut stream = self.quic.recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else { return Ok(()) };
-        // The stream's window bounds what this loop can read.
-        let outcome = loop {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => {
-                    if let Err(closing) = sink.take(chunk.bytes, peer) {
-                        break Err(closing);
-                    }
-                }
-                Ok(None) => break Err(Closing::new(CloseCode::BYE, "the client finished its stream")),
-                Err(ReadError::Blocked) => break Ok(()),
-                Err(ReadError::Reset(_)) => {
-                    break Err(Closing::new(CloseCode::LOST, "the client reset its stream"));
-                }
-            }
-        };
-        // A window update goes out with the next transmit in any case.
-        let _ = chunks.finalize();
-        outcome.map_err(End::from)
+    /// Writes what the session has to say into its streams.
+    pub(crate) fn write(&mut self, session: &mut Server) {
+        self.lanes.write(&mut self.quic, session);
     }
 
-    /// Writes what the session has to say into the stream.
-    pub(crate) fn write(&mut self, session: &mut Server) {
-        let Some(id) = self.stream else { return };
-        while !self.blocked {
-            let outbox = session.poll_output();
-            if outbox.is_empty() {
-                return;
-            }
-            match self.quic.send_stream(id).write_chunks(outbox.chunks()) {
-                Ok(written) => {
-                    outbox.written(written.chunks, written.bytes);
-                    self.blocked = !outbox.is_empty();
-                }
-                Err(WriteError::Blocked) => self.blocked = true,
-                // Stopped or closed: the event that says so ends the session.
-                Err(_) => drop(outbox.take()),
-            }
-        }
+    /// Sends a frame that may be lost as a datagram. Returns whether it could: the client takes datagrams, and the
+    /// frame fits. At the bound of what waits the oldest is dropped.
+    pub(crate) fn send_datagram(&mut self, frame: &Bytes) -> bool {
+        self.quic.datagrams().send(frame.clone(), true).is_ok()
     }
 
     /// Collects datagrams. Returns whether more are left for the next turn.

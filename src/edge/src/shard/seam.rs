@@ -118,7 +118,9 @@ impl Shard {
             Down::Publish { topic, lane, kind, id, body, except } => {
                 let mut frame = BytesMut::new();
                 encode_into(lane, kind, id, &body, &mut frame);
-                self.publish(&topic, &frame.freeze(), except);
+                // What has no place in a log may be lost: a datagram waits for nothing that was lost before it.
+                let loseable = kind == Kind::PUSH && id == 0;
+                self.publish(&topic, lane, &frame.freeze(), except, loseable);
             }
             Down::Join { session, topic } => {
                 let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
@@ -147,13 +149,23 @@ impl Shard {
     }
 
     /// Encoded once, shared by every member on this shard.
-    fn publish(&mut self, topic: &Topic, frame: &Bytes, except: Option<SessionId>) {
+    fn publish(
+        &mut self,
+        topic: &Topic,
+        lane: Lane,
+        frame: &Bytes,
+        except: Option<SessionId>,
+        loseable: bool,
+    ) {
         for index in self.topics.members(topic) {
             let Some(conn) = self.conns.get_mut(*index) else { continue };
             if except == Some(conn.id) {
                 continue;
             }
-            if conn.session.push(frame, &self.config.session) {
+            if loseable && conn.send_datagram(frame) {
+                self.stats.pushes += 1;
+                self.stats.pushes_as_datagrams += 1;
+            } else if conn.session.push(lane, frame, &self.config.session) {
                 self.stats.pushes += 1;
             } else {
                 self.stats.pushes_dropped += 1;

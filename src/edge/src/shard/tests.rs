@@ -92,8 +92,10 @@ struct Peer {
     handle: ConnectionHandle,
     quic: Connection,
     stream: Option<StreamId>,
-    decoder: Decoder,
+    decoders: BTreeMap<StreamId, Decoder>,
     frames: Vec<Frame>,
+    /// What came in datagrams.
+    datagrams: Vec<Bytes>,
     lost: Option<quinn_proto::ConnectionError>,
 }
 
@@ -178,8 +180,17 @@ impl World {
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset_key())), None, false, None);
         let to = SocketAddr::from(([127, 0, 0, 1], 4433));
         let (handle, quic) = endpoint.connect(self.now, self.client_config.clone(), to, "edge").unwrap();
-        let (decoder, frames) = (Decoder::new(Limits::client()), Vec::new());
-        self.peers.insert(port, Peer { endpoint, handle, quic, stream: None, decoder, frames, lost: None });
+        let peer = Peer {
+            endpoint,
+            handle,
+            quic,
+            stream: None,
+            decoders: BTreeMap::new(),
+            frames: Vec::new(),
+            datagrams: Vec::new(),
+            lost: None,
+        };
+        self.peers.insert(port, peer);
         self.run();
         let stream = self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi).unwrap();
         self.peers.get_mut(&port).unwrap().stream = Some(stream);
@@ -190,8 +201,15 @@ impl World {
     }
 
     fn send_raw(&mut self, port: u16, bytes: &[u8]) {
+        self.send_on(port, self.peers[&port].stream.unwrap(), bytes);
+    }
+
+    fn open_stream(&mut self, port: u16) -> StreamId {
+        self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi).unwrap()
+    }
+
+    fn send_on(&mut self, port: u16, stream: StreamId, bytes: &[u8]) {
         let peer = self.peers.get_mut(&port).unwrap();
-        let stream = peer.stream.unwrap();
         assert_eq!(peer.quic.send_stream(stream).write(bytes).unwrap(), bytes.len());
         self.run();
     }
@@ -276,15 +294,19 @@ impl Peer {
             match event {
                 Event::ConnectionLost { reason } => self.lost = Some(reason),
                 Event::Stream(StreamEvent::Readable { id }) => {
+                    let decoder = self.decoders.entry(id).or_insert_with(|| Decoder::new(Limits::client()));
                     let mut stream = self.quic.recv_stream(id);
                     let mut chunks = stream.read(true).unwrap();
                     while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
-                        self.decoder.feed(chunk.bytes);
-                        while let Some(frame) = self.decoder.next_frame().unwrap() {
+                        decoder.feed(chunk.bytes);
+                        while let Some(frame) = decoder.next_frame().unwrap() {
                             self.frames.push(frame);
                         }
                     }
                     let _ = chunks.finalize();
+                }
+                Event::DatagramReceived => {
+                    self.datagrams.extend(std::iter::from_fn(|| self.quic.datagrams().recv()));
                 }
                 _ => {}
             }
@@ -383,17 +405,6 @@ fn keys_are_updated_by_either_side_long_after_the_handshake() {
         world.run();
         assert_eq!(world.take(1), [Kind::PUSH]);
     }
-}
-
-#[test]
-fn a_second_stream_is_refused() {
-    let mut world = World::new(ServerLimits::default());
-    world.login(1);
-    let peer = world.peers.get_mut(&1).unwrap();
-    let second = peer.quic.streams().open(Dir::Bi).unwrap();
-    peer.quic.send_stream(second).write(b"x").unwrap();
-    world.run();
-    assert_eq!(world.close_code(1), Some(CloseCode::BAD_STREAM));
 }
 
 #[test]
@@ -503,6 +514,10 @@ fn drain_spreads_the_clients_and_refuses_new_ones() {
     assert_eq!(world.shard.stats().sessions, 0);
 }
 
+#[path = "tests/datagrams.rs"]
+mod datagrams;
+#[path = "tests/lanes.rs"]
+mod lanes;
 #[path = "tests/resume.rs"]
 mod resume;
 #[path = "tests/switch.rs"]

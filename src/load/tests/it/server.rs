@@ -136,7 +136,7 @@ async fn converse(incoming: Incoming, ledger: Arc<Mutex<Ledger>>) {
                 _ => return,
             },
             Some(push) = pushes_in.recv() => {
-                session.push(&push, &limits);
+                session.push(nearport_wire::Lane::Chat, &push, &limits);
             }
         }
         let closing = loop {

@@ -1,0 +1,203 @@
+//! The QUIC streams of a session: the main one, and one for each lane that the client gave a stream of its own.
+
+use nearport_session::{Closing, Outbox, SIDES_MAX, Server};
+use nearport_wire::Lane;
+use nearport_wire::close::CloseCode;
+use quinn_proto::{Connection, ReadError, StreamId, VarInt, WriteError};
+
+use crate::shard::conn::{End, Sink};
+
+/// Unacknowledged bytes that QUIC takes from a session.
+pub(crate) const SEND_WINDOW: u64 = 256 * 1024;
+
+/// How much of it may be filled when the bulk lane gets to write, so that a message always finds room. QUIC counts what is
+/// written against the client's credit for the connection at once, sent or not; of 128 KiB credit this leaves half.
+const SEND_WINDOW_BULK: u64 = 64 * 1024;
+
+/// Streams of a session. The client opens all of them.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    main: Option<StreamId>,
+    /// The main stream took no more bytes; wait for `Writable`.
+    blocked: bool,
+    sides: Vec<Side>,
+}
+
+#[derive(Debug)]
+struct Side {
+    id: StreamId,
+    /// What the session calls it.
+    number: u8,
+    blocked: bool,
+    /// The priority of its lane is set.
+    ranked: bool,
+}
+
+/// What a stream's bytes are worth when there is a choice: acknowledgements and messages first, history last.
+fn priority(lane: Lane) -> i32 {
+    match lane {
+        Lane::Control | Lane::Chat => 2,
+        Lane::Live => 1,
+        Lane::Bulk => 0,
+    }
+}
+
+impl Lanes {
+    /// Takes a stream that the client opened: the first is the main stream.
+    ///
+    /// # Errors
+    /// BAD_STREAM if there is no lane left to bind.
+    pub(super) fn open(
+        &mut self,
+        quic: &mut Connection,
+        id: StreamId,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), End> {
+        if self.main.is_none() {
+            self.main = Some(id);
+            // Fails only for a stream that is closed already, which the next read finds out.
+            let _ = quic.send_stream(id).set_priority(priority(Lane::Control));
+            return Ok(());
+        }
+        let free = (0..SIDES_MAX).map(|number| u8::try_from(number).expect("few"));
+        let free = free.into_iter().find(|number| self.sides.iter().all(|side| side.number != *number));
+        let Some(number) = free else {
+            return Err(Closing::new(CloseCode::BAD_STREAM, "more streams than lanes").into());
+        };
+        self.sides.reserve_exact(1);
+        self.sides.push(Side { id, number, blocked: false, ranked: false });
+        sink.session.open_side(number, sink.limits, sink.now);
+        Ok(())
+    }
+
+    fn side_mut(&mut self, id: StreamId) -> Option<&mut Side> {
+        self.sides.iter_mut().find(|side| side.id == id)
+    }
+
+    /// Reads what came on a stream. `Ok` too for a stream that is not the session's any more.
+    pub(super) fn read(
+        &mut self,
+        quic: &mut Connection,
+        id: StreamId,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), End> {
+        let side = self.side_mut(id).map(|side| side.number);
+        if sink.is_ended() || (side.is_none() && self.main != Some(id)) {
+            return Ok(());
+        }
+        let peer = quic.remote_address();
+        let mut stream = quic.recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else { return Ok(()) };
+        // The stream's window bounds what this loop can read.
+        let outcome = loop {
+            match chunks.next(usize::MAX) {
+                Ok(Some(chunk)) => {
+                    let taken = match side {
+                        None => sink.take(chunk.bytes, peer),
+                        Some(number) => sink.take_side(number, chunk.bytes, peer),
+                    };
+                    if let Err(closing) = taken {
+                        break Err(closing);
+                    }
+                }
+                Err(ReadError::Blocked) => break Ok(()),
+                Ok(None) => match side {
+                    None => break Err(Closing::new(CloseCode::BYE, "the client finished its stream")),
+                    Some(number) => break sink.session.end_side(number, false),
+                },
+                Err(ReadError::Reset(_)) => match side {
+                    None => break Err(Closing::new(CloseCode::LOST, "the client reset its stream")),
+                    Some(number) => break sink.session.end_side(number, true),
+                },
+            }
+        };
+        // A window update goes out with the next transmit in any case.
+        let _ = chunks.finalize();
+        outcome.map_err(End::from)
+    }
+
+    /// A stream takes bytes again.
+    pub(super) fn unblock(&mut self, id: StreamId) {
+        if self.main == Some(id) {
+            self.blocked = false;
+        } else if let Some(side) = self.side_mut(id) {
+            side.blocked = false;
+        }
+    }
+
+    /// The client reads a stream no more.
+    pub(super) fn stopped(
+        &mut self,
+        quic: &mut Connection,
+        id: StreamId,
+        session: &mut Server,
+    ) -> Result<(), End> {
+        if self.main == Some(id) {
+            return Err(Closing::new(CloseCode::LOST, "the client stopped reading its stream").into());
+        }
+        if let Some(at) = self.sides.iter().position(|side| side.id == id) {
+            let side = self.sides.remove(at);
+            // Both fail only if that half is closed already.
+            let _ = quic.send_stream(id).reset(VarInt::from_u32(0));
+            let _ = quic.recv_stream(id).stop(VarInt::from_u32(0));
+            session.close_side(side.number);
+        }
+        Ok(())
+    }
+
+    /// Writes what the session has to say.
+    pub(super) fn write(&mut self, quic: &mut Connection, session: &mut Server) {
+        let Some(main) = self.main else { return };
+        write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
+        if self.sides.is_empty() {
+            return;
+        }
+        for side in &mut self.sides {
+            let Some(lane) = session.lane_of_side(side.number) else { continue };
+            if !std::mem::replace(&mut side.ranked, true) {
+                let _ = quic.send_stream(side.id).set_priority(priority(lane));
+            }
+            if lane == Lane::Bulk {
+                quic.set_send_window(SEND_WINDOW_BULK);
+            }
+            let number = side.number;
+            write_stream(quic, side.id, &mut side.blocked, session, |session| {
+                session.poll_side_output(number)
+            });
+            quic.set_send_window(SEND_WINDOW);
+        }
+        self.sides.retain(|side| {
+            let done = session.is_side_done(side.number);
+            if done {
+                let _ = quic.send_stream(side.id).finish();
+                session.close_side(side.number);
+            }
+            !done
+        });
+        if self.sides.is_empty() {
+            self.sides = Vec::new();
+        }
+        // Streams that have drained may be what the session waited for to say BEHIND.
+        write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
+    }
+}
+
+/// Writes one stream until it has no more to say or takes no more.
+fn write_stream(
+    quic: &mut Connection,
+    id: StreamId,
+    blocked: &mut bool,
+    session: &mut Server,
+    output: impl Fn(&mut Server) -> Option<&mut Outbox>,
+) {
+    while !*blocked {
+        let Some(outbox) = output(session).filter(|outbox| !outbox.is_empty()) else { return };
+        match quic.send_stream(id).write_chunks(outbox.chunks()) {
+            // Only a write that is refused makes QUIC say when there is room again: try until then.
+            Ok(written) => outbox.written(written.chunks, written.bytes),
+            Err(WriteError::Blocked) => *blocked = true,
+            // Stopped or closed: the event that says so ends the session or the stream.
+            Err(_) => drop(outbox.take()),
+        }
+    }
+}
