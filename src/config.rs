@@ -55,6 +55,8 @@ pub struct Edge {
     pub connections_max: usize,
     #[serde(with = "duration::text")]
     pub resume_ttl: Duration,
+    pub prefix_rate: u32,
+    pub prefix_connections_max: u32,
 }
 
 /// `tls.*`
@@ -156,6 +158,14 @@ pub const KEYS: &[Key] = &[
         name: "edge.resume_ttl",
         doc: "how long a device may come back without its UserSig, but never longer than that is good; 0s: never",
     },
+    Key {
+        name: "edge.prefix_rate",
+        doc: "handshakes that a shard begins in a second for one network (/24, /56); loopback and 0: unlimited",
+    },
+    Key {
+        name: "edge.prefix_connections_max",
+        doc: "connections of one network on one shard; more are ignored; loopback and 0: unlimited",
+    },
     Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
     Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
     Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
@@ -221,6 +231,8 @@ impl Default for Edge {
             shards: None,
             connections_max: Admission::default().connections_max,
             resume_ttl: Duration::from_hours(24),
+            prefix_rate: Admission::default().prefix_rate,
+            prefix_connections_max: Admission::default().prefix_connections_max,
         }
     }
 }

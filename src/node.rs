@@ -262,6 +262,8 @@ fn start_edge(
         session: Default::default(),
         admission: nearport_edge::shard::Admission {
             connections_max: config.edge.connections_max,
+            prefix_rate: config.edge.prefix_rate,
+            prefix_connections_max: config.edge.prefix_connections_max,
             ..Default::default()
         },
     };

@@ -60,7 +60,8 @@ pub struct Admission {
     /// Whether this host itself is a network like others. It is not by default: what comes from a loopback address was
     /// not forged by a stranger, and a proxy or a load generator on the host is many clients.
     pub limit_loopback: bool,
-    /// Secret of the host: where networks stand in the tables. The same key and input give the same run.
+    /// Where networks stand in the tables. An [`crate::Edge`] draws one of its own; a shard in a simulation gets the same
+    /// one and gives the same run.
     pub key: [u64; 2],
 }
 
@@ -269,7 +270,7 @@ impl Gate {
         may_retry: bool,
     ) -> Verdict {
         let (now_ms, ip) = (self.ms(now), waiting.remote.ip());
-        if self.is_full(ip, load) {
+        if self.is_shard_full(load) || self.is_prefix_full(ip) {
             return Verdict::Ignore;
         }
         if validated {
@@ -286,11 +287,18 @@ impl Gate {
         }
     }
 
-    /// Whether a TCP connection from `ip` may begin. Its address is proved; the answer is never [`Verdict::Retry`]. An
-    /// accepted one counts once it is [`Self::opened`].
-    pub fn accept_stream(&mut self, now: Instant, ip: IpAddr, load: Load) -> Verdict {
-        let now_ms = self.ms(now);
-        if self.is_full(ip, load) { Verdict::Ignore } else { self.accept_proved(now_ms, ip) }
+    /// Whether a TCP connection may begin. Its address is proved; the answer is never [`Verdict::Retry`]. An accepted
+    /// one counts once it is [`Self::opened`]. `ip` is `None` for one that comes through a trusted proxy, whose client
+    /// is not known yet.
+    pub fn accept_stream(&mut self, now: Instant, ip: Option<IpAddr>, load: Load) -> Verdict {
+        if self.is_shard_full(load) {
+            return Verdict::Ignore;
+        }
+        match ip {
+            Some(ip) if self.is_prefix_full(ip) => Verdict::Ignore,
+            Some(ip) => self.accept_proved(self.ms(now), ip),
+            None => Verdict::Accept,
+        }
     }
 
     fn accept_proved(&mut self, now_ms: u32, ip: IpAddr) -> Verdict {
@@ -301,15 +309,18 @@ impl Gate {
         Verdict::Ignore
     }
 
-    fn is_full(&mut self, ip: IpAddr, load: Load) -> bool {
-        let Admission { connections_max, handshakes_hard, prefix_connections_max, .. } = self.limits;
-        if load.connections >= connections_max || load.handshakes >= handshakes_hard {
-            self.counts.shard_full += 1;
-            return true;
-        }
-        let full = prefix_connections_max > 0
+    fn is_shard_full(&mut self, load: Load) -> bool {
+        let Admission { connections_max, handshakes_hard, .. } = self.limits;
+        let full = load.connections >= connections_max || load.handshakes >= handshakes_hard;
+        self.counts.shard_full += u64::from(full);
+        full
+    }
+
+    fn is_prefix_full(&mut self, ip: IpAddr) -> bool {
+        let max = self.limits.prefix_connections_max;
+        let full = max > 0
             && !self.is_exempt(ip)
-            && self.connections.get(&Prefix::of(ip)).is_some_and(|count| *count >= prefix_connections_max);
+            && self.connections.get(&Prefix::of(ip)).is_some_and(|count| *count >= max);
         self.counts.prefix_full += u64::from(full);
         full
     }

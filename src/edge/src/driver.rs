@@ -186,9 +186,7 @@ impl Driver<'_> {
             // One clock reading per turn.
             let now = Instant::now();
             self.take_control();
-            if readable || !wait || self.shard.has_work() {
-                self.receive(now);
-            }
+            let backlog = (readable || !wait || self.shard.has_work()) && self.receive(now);
             if let Some(tcp) = &mut self.tcp {
                 tcp.receive(&mut self.shard, now, wait);
             }
@@ -197,7 +195,11 @@ impl Driver<'_> {
             self.flush().await?;
             if let Some(tcp) = &mut self.tcp {
                 tcp.flush(&mut self.shard, now);
+                tcp.handshakes(&mut self.shard, now);
             }
+            // Live clients have their answers; now those who want to become some.
+            self.shard.handshakes(now, backlog);
+            self.flush().await?;
             self.publish(now);
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.
@@ -218,8 +220,8 @@ impl Driver<'_> {
     }
 
     /// Reads one batch. More than that waits until this one is answered: the batch stays in the cache and latency
-    /// stays low (our own figure: 64 beats 256).
-    fn receive(&mut self, now: Instant) {
+    /// stays low (our own figure: 64 beats 256). Returns whether more may wait.
+    fn receive(&mut self, now: Instant) -> bool {
         let (shard, shards, index) = (&mut self.shard, self.shards, self.index);
         let Self { socket, receiver, stats, .. } = self;
         let handle = |from: SocketAddr, datagram: &[u8]| {
@@ -235,7 +237,10 @@ impl Driver<'_> {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // An ICMP error of an earlier send, reported here; the socket is fine.
-            Err(error) => return tracing::debug!(%error, "receive"),
+            Err(error) => {
+                tracing::debug!(%error, "receive");
+                return false;
+            }
         };
         if received < BATCH {
             // The queue was empty at the end of the call, and what comes later raises a new edge of epoll. Telling
@@ -243,6 +248,7 @@ impl Driver<'_> {
             let nothing = |_: &UdpSocket| Err::<(), _>(io::ErrorKind::WouldBlock.into());
             let _ = socket.try_io(Interest::READABLE, nothing);
         }
+        received == BATCH
     }
 
     /// Sends everything. Waits when the socket's buffer is full: nothing is lost, and nothing new is made meanwhile.

@@ -130,6 +130,8 @@ impl Edge {
             tracing::warn!("the kernel does not steer: datagrams are handed over in user space");
         }
 
+        // Drawn anew at each start: nobody can learn where networks stand in the gate's tables.
+        let admission = Admission { key: random_key()?, ..config.admission };
         let mut edge = Self { address, steered, keys: keys.clone(), shards: Vec::new(), threads: Vec::new() };
         edge.shards = (0..config.shards).map(|_| Arc::default()).collect();
         let trusted: Arc<[Cidr]> = config.proxy_protocol_from.clone().into();
@@ -145,12 +147,12 @@ impl Edge {
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),
                 session: session.clone(),
-                admission: config.admission,
                 resume: ResumeConfig {
                     keys: keys.clone(),
                     ttl: config.resume_ttl,
                     unix_time: driver::unix_time(),
                 },
+                admission,
             };
             let shared = edge.shards.clone();
             let link = backend.link(shared[usize::from(index)].waker());
@@ -233,6 +235,15 @@ impl Edge {
             let _ = thread.join();
         }
     }
+}
+
+fn random_key() -> Result<[u64; 2], Error> {
+    let mut bytes = [[0; 8]; 2];
+    for bytes in &mut bytes {
+        let filled = aws_lc_rs::rand::fill(bytes);
+        filled.map_err(|_| Error::Io("draw a random key", io::Error::other("no randomness")))?;
+    }
+    Ok(bytes.map(u64::from_ne_bytes))
 }
 
 impl Drop for Edge {

@@ -10,6 +10,8 @@
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
 //! 4. each touched connection writes and hands over its datagrams.
 //!
+//! Then, behind the turn's datagrams, [`Shard::handshakes`] works on what wants to begin.
+//!
 //! Reading all before writing any lets an acknowledgement, a reply and a push share a packet. The work of a turn is
 //! bounded: connections that only have a fan-out to deliver wait in a queue of their own and are taken a few at a
 //! time, so that a message to a large room does not delay the others. Each connection's step runs under
@@ -17,6 +19,7 @@
 
 mod conn;
 mod conns;
+mod handshakes;
 mod quic;
 mod seam;
 mod stream;
@@ -36,10 +39,10 @@ use bytes::BytesMut;
 use nearport_session::{Closing, ServerLimits};
 use nearport_trunk::{Down, Link, SessionId, Up};
 use nearport_wire::close::CloseCode;
-use quinn_proto::{
-    ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig,
-};
+use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent, ServerConfig};
 
+pub use crate::admission::Admission;
+use crate::admission::{Class, Gate, classify};
 use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
@@ -90,25 +93,6 @@ pub struct ShardConfig {
     pub resume: ResumeConfig,
 }
 
-/// Bounds of admission, per shard. They are checked before any cryptography of a new connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Admission {
-    /// Connections; above, a new one is ignored and its client tries another way.
-    pub connections_max: usize,
-    /// Handshakes in progress above which an unvalidated client must first return a Retry token.
-    pub handshakes_soft: usize,
-    /// Handshakes in progress above which new ones are ignored: the client repeats its Initial later.
-    pub handshakes_hard: usize,
-}
-
-impl Default for Admission {
-    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 512
-    /// at once are what a core does in 128 ms; 4,096 are a second, after which clients give up anyway.
-    fn default() -> Self {
-        Self { connections_max: 65_536, handshakes_soft: 512, handshakes_hard: 4_096 }
-    }
-}
-
 /// One shard. See the module documentation for the order of calls.
 #[derive(Debug)]
 pub struct Shard {
@@ -140,7 +124,10 @@ pub struct Shard {
     /// When key contexts that nobody used of late are dropped.
     contexts_at: Instant,
     next_session: u64,
+    gate: Gate,
     handshaking: usize,
+    /// The last turn served a live session.
+    served_live: bool,
     draining: bool,
     clock: WallClock,
     /// Time of the last turn.
@@ -156,6 +143,7 @@ impl Shard {
         let endpoint = Endpoint::new(config.endpoint.clone(), Some(config.server.clone()), false, None);
         let clock = WallClock::new(now, config.resume.unix_time);
         Self {
+            gate: Gate::new(config.admission, now),
             config,
             endpoint,
             conns: Conns::default(),
@@ -178,6 +166,7 @@ impl Shard {
             contexts_at: now + CONTEXTS_UNUSED,
             next_session: 0,
             handshaking: 0,
+            served_live: false,
             draining: false,
             clock,
             now,
@@ -194,39 +183,18 @@ impl Shard {
         datagram: &[u8],
     ) {
         self.stats.datagrams_in += 1;
-        let mut response = self.transmits.buffer();
-        let data = BytesMut::from(datagram);
-        // One datagram must not take the shard down, whatever is in it.
-        let endpoint = &mut self.endpoint;
-        let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
-        let Some(event) = handled else {
-            self.stats.panics += 1;
-            return tracing::error!("datagram dropped after a panic in the endpoint");
-        };
-        match event {
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let index = index_of(handle);
-                let Some(quic) = self.quic_mut(index) else { return };
-                match caught(|| quic.quic.handle_event(event)) {
-                    Some(()) => self.touch(index),
-                    None => self.remove_panicked(index),
-                }
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => {
-                return self.admit(now, incoming, response);
-            }
-            Some(DatagramEvent::Response(transmit)) => {
-                return self.transmits.push(transmit.destination, response);
-            }
-            None => {}
+        match classify(datagram) {
+            Class::Pass => self.feed(now, remote, local_ip, BytesMut::from(datagram), None),
+            Class::Initial(initial) => self.gate.offer(now, remote, local_ip, datagram, initial),
+            Class::Drop(why) => self.gate.dropped(why),
         }
-        self.transmits.recycle(response);
     }
 
     /// Runs one turn; see the module documentation.
     pub fn turn(&mut self, now: Instant) {
         self.stats.turns += 1;
         self.now = now;
+        self.served_live = false;
         self.take_downs();
         self.check_backing(now);
         self.fire_timers(now);
@@ -271,7 +239,11 @@ impl Shard {
     /// Whether another turn has work at once.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.more_downs || !self.prompt.is_empty() || !self.fan_out.is_empty() || self.has_new_ups()
+        self.more_downs
+            || !self.prompt.is_empty()
+            || !self.fan_out.is_empty()
+            || self.has_new_ups()
+            || self.gate.has_work()
     }
 
     /// Connections that ended while they were written left a close for the backend.
@@ -324,58 +296,13 @@ impl Shard {
             handshakes: self.handshaking as u64,
             topics: self.topics.len() as u64,
             draining: self.draining,
+            gate: self.gate.counts(),
             ..self.stats
         }
     }
 
     fn connections(&self) -> usize {
         self.endpoint.open_connections() + self.conns.streams()
-    }
-
-    fn admit(&mut self, now: Instant, incoming: Incoming, mut response: Vec<u8>) {
-        let Admission { connections_max, handshakes_soft, handshakes_hard } = self.config.admission;
-        let full = self.connections() >= connections_max || self.handshaking >= handshakes_hard;
-        if self.draining {
-            self.stats.refused += 1;
-            let transmit = self.endpoint.refuse(incoming, &mut response);
-            return self.transmits.push(transmit.destination, response);
-        }
-        if full {
-            self.stats.ignored += 1;
-            self.endpoint.ignore(incoming);
-            return self.transmits.recycle(response);
-        }
-        if self.handshaking >= handshakes_soft && incoming.may_retry() {
-            self.stats.retries += 1;
-            match self.endpoint.retry(incoming, &mut response) {
-                Ok(transmit) => self.transmits.push(transmit.destination, response),
-                Err(error) => self.endpoint.ignore(error.into_incoming()),
-            }
-            return;
-        }
-        match self.endpoint.accept(incoming, now, &mut response, None) {
-            Ok((handle, quic)) => {
-                self.transmits.recycle(response);
-                self.insert(handle, quic, now);
-            }
-            Err(error) => {
-                self.stats.handshake_failures += 1;
-                match error.response {
-                    Some(transmit) => self.transmits.push(transmit.destination, response),
-                    None => self.transmits.recycle(response),
-                }
-            }
-        }
-    }
-
-    fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
-        self.stats.accepted += 1;
-        self.handshaking += 1;
-        let index = index_of(handle);
-        let transport = Transport::Quic(Box::new(QuicTransport::new(quic)));
-        let conn = Conn::new(transport, self.session_id(index), &self.config.session, now);
-        self.conns.insert_quic(index, conn);
-        self.touch(index);
     }
 
     /// The id of a new session: generation and shard, then a counter that makes ids unique, then the connection's number
@@ -440,6 +367,7 @@ impl Shard {
     /// First half of a step: QUIC events and stream data.
     fn read(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get_mut(index) else { return };
+        self.served_live |= conn.session.is_live();
         let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
         match caught(|| conn.read(limits, now, ups, stats)) {
             Some(()) => self.account(index),
@@ -514,6 +442,9 @@ impl Shard {
 
     fn remove(&mut self, index: u32) {
         let Some(mut conn) = self.conns.remove(index) else { return };
+        if let Some(prefix) = conn.prefix {
+            self.gate.closed(prefix);
+        }
         conn.end(&mut self.ups);
         self.count(&mut conn);
         if let Some(carrier) = conn.counted.carrier {

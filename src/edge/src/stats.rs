@@ -87,6 +87,8 @@ pub struct Stats {
     pub send_blocked: u64,
     /// Datagrams that the system refused to send.
     pub send_failed: u64,
+    /// What happened at the gate.
+    pub gate: crate::admission::Counts,
     /// The shard takes no new connections.
     pub draining: bool,
 }
@@ -101,8 +103,8 @@ pub(crate) struct Exporter {
 type Read = fn(&Stats) -> u64;
 
 macro_rules! figures {
-    ($make:ident, $shard:expr, $($name:literal $field:ident),+ $(,)?) => {
-        vec![$((metrics::$make!(concat!("nearport_edge_", $name), "shard" => $shard.clone()), (|stats| stats.$field) as Read)),+]
+    ($make:ident, $shard:expr, $($name:literal $($field:ident).+),+ $(,)?) => {
+        vec![$((metrics::$make!(concat!("nearport_edge_", $name), "shard" => $shard.clone()), (|stats| stats.$($field).+) as Read)),+]
     };
 }
 
@@ -131,6 +133,10 @@ impl Exporter {
                 "resume_tokens_refused_total" resume_refused,
                 "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,
                 "send_blocked_total" send_blocked, "send_failed_total" send_failed,
+                "short_initials_total" gate.short, "unknown_versions_total" gate.version,
+                "malformed_datagrams_total" gate.form, "initials_overflowed_total" gate.queue_full,
+                "prefix_rate_refusals_total" gate.prefix_rate, "prefix_connections_refusals_total" gate.prefix_full,
+                "shard_full_refusals_total" gate.shard_full,
             ),
             gauges: figures!(
                 gauge, shard,

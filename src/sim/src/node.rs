@@ -192,6 +192,7 @@ impl Node {
     /// One turn of a shard; its datagrams are taken with [`Self::pop_transmit`].
     pub(crate) fn turn(&mut self, index: usize, now: Instant) {
         self.shards[index].turn(now);
+        self.shards[index].handshakes(now, false);
     }
 
     pub(crate) fn pop_transmit(&mut self, index: usize) -> Option<(SocketAddr, Vec<u8>)> {

@@ -136,11 +136,11 @@ fn connections_of_a_network_have_a_bound_on_every_transport() {
     let (load, ip) = (Load::default(), IpAddr::from(HERE));
     let opened: Vec<_> = (0..3).map(|_| world.gate.opened(ip)).collect();
     assert_eq!(world.verdict(HERE, 1, load, true), Some(Verdict::Ignore));
-    assert_eq!(world.gate.accept_stream(world.now, ip, load), Verdict::Ignore);
-    assert_eq!(world.gate.accept_stream(world.now, THERE.into(), load), Verdict::Accept);
+    assert_eq!(world.gate.accept_stream(world.now, Some(ip), load), Verdict::Ignore);
+    assert_eq!(world.gate.accept_stream(world.now, Some(THERE.into()), load), Verdict::Accept);
     assert_eq!(world.gate.counts().prefix_full, 2);
     world.gate.closed(opened[0]);
-    assert_eq!(world.gate.accept_stream(world.now, ip, load), Verdict::Accept);
+    assert_eq!(world.gate.accept_stream(world.now, Some(ip), load), Verdict::Accept);
     opened[1..].iter().for_each(|prefix| world.gate.closed(*prefix));
     assert!(world.gate.connections.is_empty(), "nothing is kept of a network without connections");
 }
@@ -148,19 +148,19 @@ fn connections_of_a_network_have_a_bound_on_every_transport() {
 #[test]
 fn streams_pay_like_proved_handshakes() {
     let mut world = World::new(limits());
-    let mut accept = |now| world.gate.accept_stream(now, HERE.into(), Load::default());
+    let mut accept = |now| world.gate.accept_stream(now, Some(HERE.into()), Load::default());
     assert!((0..24).all(|_| accept(world.now) == Verdict::Accept));
     assert_eq!(accept(world.now), Verdict::Ignore);
     assert_eq!(accept(world.now + Duration::from_secs(1)), Verdict::Accept);
     let full = Load { connections: Admission::default().connections_max, handshakes: 0 };
-    assert_eq!(world.gate.accept_stream(world.now, THERE.into(), full), Verdict::Ignore);
+    assert_eq!(world.gate.accept_stream(world.now, Some(THERE.into()), full), Verdict::Ignore);
 }
 
 #[test]
 fn this_host_is_no_network_unless_it_is_told_so() {
     for (limit_loopback, accepted) in [(false, 100), (true, 24)] {
         let mut world = World::new(Admission { limit_loopback, ..limits() });
-        let mut accept = || world.gate.accept_stream(world.now, [127, 0, 0, 1].into(), Load::default());
+        let mut accept = || world.gate.accept_stream(world.now, Some([127, 0, 0, 1].into()), Load::default());
         assert_eq!((0..100).filter(|_| accept() == Verdict::Accept).count(), accepted);
     }
 }

@@ -140,6 +140,10 @@ impl Tcp {
             let Some(index) = self.established.pop_front() else { break };
             self.read(shard, index, now);
         }
+    }
+
+    /// Reads what shakes hands, a few. Comes after [`Self::flush`]: live clients have their answers by then.
+    pub(super) fn handshakes(&mut self, shard: &mut Shard, now: Instant) {
         for _ in 0..self.fresh.len().min(HANDSHAKES_PER_TURN) {
             let Some(index) = self.fresh.pop_front() else { break };
             self.read(shard, index, now);

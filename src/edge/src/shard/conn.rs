@@ -11,6 +11,7 @@ use super::quic::QuicTransport;
 use super::stream::{Carrier, StreamTransport};
 use super::topics::Joined;
 use super::transmits::Transmits;
+use crate::admission::Prefix;
 use crate::stats::Stats;
 use crate::wheel::Armed;
 
@@ -55,6 +56,8 @@ pub(crate) struct Conn {
     pub(crate) touched: Touched,
     /// What the shard's counts say about it; see [`super::Shard::account`].
     pub(crate) counted: Phase,
+    /// The network that it began from and counts for, wherever it has moved.
+    pub(crate) prefix: Option<Prefix>,
     /// The session is over; the transport says good-bye.
     pub(crate) ended: bool,
     /// For the test of what a panic costs.
@@ -166,6 +169,7 @@ impl Conn {
             armed: Armed::default(),
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false, carrier: None },
+            prefix: None,
             ended: false,
             #[cfg(test)]
             panic_in_read: false,

@@ -11,19 +11,20 @@ use std::time::Instant;
 
 use super::conn::{Conn, Transport};
 use super::stream::{SocketFate, StreamTransport, tls};
-use super::{Admission, Shard, caught};
+use super::{Shard, caught};
+use crate::admission::Verdict;
 
 impl Shard {
     /// Takes a new TCP connection, with the address of its socket's peer. `proxied`: that peer is a proxy which is trusted
     /// to tell the client's address, and has to. `None` if there is no room: close the socket.
     pub fn open_stream(&mut self, now: Instant, peer: SocketAddr, proxied: bool) -> Option<u32> {
-        let Admission { connections_max, handshakes_hard, .. } = self.config.admission;
-        let full = self.connections() >= connections_max || self.handshaking >= handshakes_hard;
-        let stream = if self.draining || full {
-            None
-        } else {
-            StreamTransport::new(peer, proxied, self.config.stream_tls.clone()).ok()
-        };
+        // A proxy is not the client: only the shard's own bounds count for it.
+        let ip = (!proxied).then_some(peer.ip());
+        let (draining, load) = (self.draining, self.load());
+        let welcome = !draining && self.gate.accept_stream(now, ip, load) == Verdict::Accept;
+        let stream = welcome
+            .then(|| StreamTransport::new(peer, proxied, self.config.stream_tls.clone()).ok())
+            .flatten();
         let Some(stream) = stream else {
             self.stats.streams_refused += 1;
             return None;
@@ -32,12 +33,9 @@ impl Shard {
         self.handshaking += 1;
         let index = self.conns.next_stream();
         let id = self.session_id(index);
-        self.conns.insert_stream(Conn::new(
-            Transport::Stream(Box::new(stream)),
-            id,
-            &self.config.session,
-            now,
-        ));
+        let mut conn = Conn::new(Transport::Stream(Box::new(stream)), id, &self.config.session, now);
+        conn.prefix = ip.map(|ip| self.gate.opened(ip));
+        self.conns.insert_stream(conn);
         self.arm(index, now);
         Some(index)
     }

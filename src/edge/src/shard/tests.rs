@@ -8,7 +8,7 @@ use nearport_trunk::{Down, Identity, Received, Topic};
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits, body, code};
 use prost::Message as _;
 use quinn_proto::crypto::rustls::QuicClientConfig;
-use quinn_proto::{ClientConfig, Connection, Dir, Event, StreamEvent, StreamId, VarInt};
+use quinn_proto::{ClientConfig, Connection, DatagramEvent, Dir, Event, StreamEvent, StreamId, VarInt};
 use rustls_pki_types::PrivateKeyDer;
 
 use super::*;
@@ -112,6 +112,10 @@ struct World {
 
 impl World {
     fn new(session: ServerLimits) -> Self {
+        Self::with(session, Admission::default())
+    }
+
+    fn with(session: ServerLimits, admission: Admission) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
@@ -129,12 +133,12 @@ impl World {
             stream_tls: stream_tls(&tls),
             server: Arc::new(quic::server_config(tls, &keys).unwrap()),
             session: Arc::new(session),
-            admission: Admission::default(),
             resume: ResumeConfig {
                 keys: keys.clone(),
                 ttl: Duration::from_hours(24),
                 unix_time: Duration::from_secs(1_800_000_000),
             },
+            admission,
         };
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certified.cert.der().clone()).unwrap();
@@ -250,8 +254,10 @@ impl World {
                 }
             }
             self.shard.turn(self.now);
+            self.shard.handshakes(self.now, false);
             while self.shard.has_work() {
                 self.shard.turn(self.now);
+                self.shard.handshakes(self.now, false);
             }
             while let Some((to, datagram)) = self.shard.transmits().pop() {
                 idle = false;
@@ -516,6 +522,8 @@ fn drain_spreads_the_clients_and_refuses_new_ones() {
 
 #[path = "tests/datagrams.rs"]
 mod datagrams;
+#[path = "tests/handshakes.rs"]
+mod handshakes;
 #[path = "tests/lanes.rs"]
 mod lanes;
 #[path = "tests/resume.rs"]

@@ -1,0 +1,137 @@
+//! How connections begin: Initials wait at the gate and are worked on after the turn's live connections were served.
+
+use std::time::Instant;
+
+use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
+
+use super::conn::{Conn, Transport};
+use super::quic::QuicTransport;
+use super::{Shard, caught, index_of};
+use crate::admission::{Load, Pressure, Verdict, Waiting};
+
+impl Shard {
+    /// Works on as many waiting Initials as the turn's budget allows. Call it after the datagrams of [`Self::turn`] were
+    /// sent, and send what it adds. `backlog`: more datagrams wait in the socket, so be quick. Returns how many
+    /// connections began.
+    pub fn handshakes(&mut self, now: Instant, backlog: bool) -> usize {
+        if !self.gate.has_work() {
+            return 0;
+        }
+        self.gate.begin_turn(match (backlog, self.served_live) {
+            (true, _) => Pressure::Backlog,
+            (false, true) => Pressure::Live,
+            (false, false) => Pressure::Idle,
+        });
+        let accepted = self.stats.accepted;
+        while let Some(mut waiting) = self.gate.take() {
+            let data = std::mem::take(&mut waiting.data);
+            self.feed(now, waiting.remote, waiting.local_ip, data, Some(&waiting));
+        }
+        usize::try_from(self.stats.accepted - accepted).unwrap_or(usize::MAX)
+    }
+
+    /// How full the shard is, for the gate.
+    pub(super) fn load(&self) -> Load {
+        Load { connections: self.connections(), handshakes: self.handshaking }
+    }
+
+    /// Decides about a connection that an Initial began.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+        waiting: &Waiting,
+        mut response: Vec<u8>,
+    ) {
+        if self.draining {
+            self.stats.refused += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut response);
+            return self.transmits.push(transmit.destination, response);
+        }
+        let (validated, may_retry) = (incoming.remote_address_validated(), incoming.may_retry());
+        match self.gate.judge(now, waiting, self.load(), validated, may_retry) {
+            Verdict::Ignore => {
+                self.stats.ignored += 1;
+                self.endpoint.ignore(incoming);
+                self.transmits.recycle(response);
+            }
+            Verdict::Retry => {
+                self.stats.retries += 1;
+                match self.endpoint.retry(incoming, &mut response) {
+                    Ok(transmit) => self.transmits.push(transmit.destination, response),
+                    Err(error) => self.endpoint.ignore(error.into_incoming()),
+                }
+            }
+            Verdict::Accept => match self.endpoint.accept(incoming, now, &mut response, None) {
+                Ok((handle, quic)) => {
+                    self.transmits.recycle(response);
+                    self.insert(handle, quic, waiting, now);
+                }
+                Err(error) => {
+                    self.stats.handshake_failures += 1;
+                    match error.response {
+                        Some(transmit) => self.transmits.push(transmit.destination, response),
+                        None => self.transmits.recycle(response),
+                    }
+                }
+            },
+        }
+    }
+
+    fn insert(
+        &mut self,
+        handle: ConnectionHandle,
+        quic: quinn_proto::Connection,
+        waiting: &Waiting,
+        now: Instant,
+    ) {
+        self.stats.accepted += 1;
+        self.handshaking += 1;
+        let index = index_of(handle);
+        let transport = Transport::Quic(Box::new(QuicTransport::new(quic)));
+        let mut conn = Conn::new(transport, self.session_id(index), &self.config.session, now);
+        conn.prefix = Some(self.gate.opened(waiting.remote.ip()));
+        self.conns.insert_quic(index, conn);
+        self.touch(index);
+    }
+
+    /// Gives one datagram to the endpoint; `waiting` if it came from the gate.
+    pub(super) fn feed(
+        &mut self,
+        now: Instant,
+        remote: std::net::SocketAddr,
+        local_ip: Option<std::net::IpAddr>,
+        data: bytes::BytesMut,
+        waiting: Option<&Waiting>,
+    ) {
+        let mut response = self.transmits.buffer();
+        // One datagram must not take the shard down, whatever is in it.
+        let endpoint = &mut self.endpoint;
+        let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
+        let Some(event) = handled else {
+            self.stats.panics += 1;
+            return tracing::error!("datagram dropped after a panic in the endpoint");
+        };
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let index = index_of(handle);
+                if let Some(quic) = self.quic_mut(index) {
+                    match caught(|| quic.quic.handle_event(event)) {
+                        Some(()) => self.touch(index),
+                        None => self.remove_panicked(index),
+                    }
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => match waiting {
+                Some(waiting) => return self.admit(now, incoming, waiting, response),
+                // Only an Initial begins a connection, and each of them comes from the gate.
+                None => self.endpoint.ignore(incoming),
+            },
+            Some(DatagramEvent::Response(transmit)) => {
+                return self.transmits.push(transmit.destination, response);
+            }
+            None => {}
+        }
+        self.transmits.recycle(response);
+    }
+}
