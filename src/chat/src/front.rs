@@ -6,10 +6,10 @@
 //! this order, and the writer publishes only after its commit has returned:
 //!
 //! 1. with the registry locked: add the session, so that the writer sees interest, and push `Join` to the link;
-//! 2. read the head of the user log;
-//! 3. with the registry locked: push `Accept` with that head.
+//! 2. read the head of the user log, and the first entries behind the session's cursor;
+//! 3. with the registry locked: push `Accept` with that head and those entries.
 //!
-//! A message committed before step 2 is below the head, and the client's first sync brings it. One committed after
+//! A message committed before step 2 is below the head, and comes with the welcome or by the client's first sync. One committed after
 //! step 2 is published after step 1, so its publish stands behind `Join` in the link's queue and the shard
 //! delivers it, or marks the session behind if it comes before `Accept`.
 
@@ -72,10 +72,12 @@ impl Front {
         for (link, up) in batch.drain(..) {
             match up {
                 Up::Adopt { session, identity } => adopted.push((link, session, identity)),
-                Up::Open { session, hello, peer, .. } => match self.vet(link, session, hello, peer, now_ms) {
-                    Ok(candidate) => candidates.push(candidate),
-                    Err(refusal) => self.refuse(link, session, &refusal, out),
-                },
+                Up::Open { session, hello, peer, vouched } => {
+                    match self.vet(link, session, hello, peer, vouched, now_ms) {
+                        Ok(candidate) => candidates.push(candidate),
+                        Err(refusal) => self.refuse(link, session, &refusal, out),
+                    }
+                }
                 other => rest.push((link, other)),
             }
         }

@@ -26,8 +26,19 @@ pub(crate) struct Metrics {
     pub(crate) accounts_misses: Counter,
     pub(crate) accounts_cached: Gauge,
     pub(crate) apps_cached: Gauge,
+    /// Accepted logins, by [`Proof`].
+    pub(crate) proofs: [Counter; 2],
     logins: Vec<(Option<CloseCode>, Counter)>,
     errors: [Counter; 10],
+}
+
+/// What a login was accepted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// A UserSig that was checked here.
+    UserSig,
+    /// A token that the edge has opened.
+    ResumeToken,
 }
 
 /// How a login ends: accepted, or the close code of its refusal. Any other code counts as the last one.
@@ -71,6 +82,8 @@ impl Metrics {
             accounts_misses: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "no"),
             accounts_cached: gauge!("nearport_chat_cache_entries", "cache" => "accounts"),
             apps_cached: gauge!("nearport_chat_cache_entries", "cache" => "apps"),
+            proofs: ["usersig", "resume_token"]
+                .map(|proof| counter!("nearport_chat_logins_accepted_total", "proof" => proof)),
             logins: LOGIN_OUTCOMES.into_iter().map(login).collect(),
             errors: ERROR_RANGES.map(|range| counter!("nearport_chat_errors_total", "range" => range)),
         }
@@ -94,6 +107,11 @@ impl Metrics {
 fn describe() {
     describe_gauge!("nearport_chat_sessions", Unit::Count, "Live sessions.");
     describe_counter!("nearport_chat_logins_total", Unit::Count, "Answered logins by outcome.");
+    describe_counter!(
+        "nearport_chat_logins_accepted_total",
+        Unit::Count,
+        "Accepted logins by what proved them."
+    );
     describe_counter!("nearport_chat_sends_total", Unit::Count, "Well-formed SENDs by what became of them.");
     describe_counter!("nearport_chat_errors_total", Unit::Count, "ERROR answers by range of their code.");
     describe_counter!("nearport_chat_publishes_total", Unit::Count, "Publishes, one per topic and link.");

@@ -36,6 +36,7 @@ mod commands;
 mod inbox;
 mod live;
 mod requests;
+mod resume;
 mod sends;
 
 pub use requests::Reply;
@@ -44,6 +45,7 @@ use backoff::{Backoff, HEALTHY_AFTER, SplitMix};
 use inbox::Inbox;
 use live::PAUSED_HEARTBEAT;
 use requests::Requests;
+use resume::ResumeToken;
 use sends::Sends;
 
 /// How long the server may take to answer from a new path before the connection counts as lost.
@@ -165,6 +167,7 @@ pub struct Core {
     inbox: Inbox,
     answers: VecDeque<Answer>,
     backoff: Backoff,
+    resume: ResumeToken,
     /// Position up to which the user's log was received; `None` before the first login without a cursor.
     cursor: Option<u64>,
     was_live: bool,
@@ -203,6 +206,7 @@ impl Core {
             inbox,
             answers: VecDeque::new(),
             backoff: Backoff::new(dice),
+            resume: ResumeToken::default(),
             cursor: config.cursor,
             was_live: false,
             last_closing: None,
@@ -288,15 +292,17 @@ impl Core {
             return;
         }
         self.path = Some(path);
+        let resume = self.resume.show(now);
+        let usersig = if resume.is_empty() { self.config.usersig.clone() } else { String::new() };
         let hello = Hello {
             app: self.config.app,
             user: self.config.user.clone(),
-            usersig: self.config.usersig.clone(),
+            usersig,
             device: self.config.device.clone(),
             platform: self.config.platform.into(),
             cursor: self.cursor,
             client: self.config.client.clone(),
-            resume: Bytes::new(),
+            resume,
         };
         let limits = session::ClientConfig {
             answer_timeout: self.config.limits.answer_timeout,
@@ -446,6 +452,12 @@ impl Core {
         }
         let asked_to_leave = self.leave_at.is_some_and(|at| at <= now);
         let returns = closing.code.returns();
+        // A token that is refused says nothing about the UserSig: that is tried at once, and once.
+        let with_usersig = closing.code == CloseCode::UNAUTHORIZED && self.resume.refused();
+        if with_usersig {
+            self.forget_connection();
+            return self.back_off(now, closing, Duration::ZERO);
+        }
         if matches!(returns, Return::No | Return::AfterChange) {
             return self.stop(closing);
         }
@@ -455,6 +467,10 @@ impl Core {
         } else {
             self.backoff.next(returns, retry_after)
         };
+        self.back_off(now, closing, retry_in);
+    }
+
+    fn back_off(&mut self, now: Instant, closing: Closing, retry_in: Duration) {
         self.state = State::Backoff;
         self.deadline = Some(now + retry_in);
         self.last_closing = Some(closing.clone());

@@ -40,7 +40,7 @@ impl Default for ClientConfig {
 /// What happened, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Logged in.
+    /// Logged in. What the welcome brought as missed follows as [`Event::Entry`].
     Live(Welcome),
     /// Position `position` of the user log: each comes once, in order. `delivery` is `None` for this session's own
     /// send, whose content the caller has.
@@ -127,6 +127,7 @@ pub struct Client {
     caught_up_told: bool,
     heartbeat: Duration,
     last_written: Instant,
+    last_received: Instant,
     /// When the answer to the hello or to the last ping is overdue.
     answer_due: Option<Instant>,
 }
@@ -148,6 +149,7 @@ impl Client {
             caught_up_told: false,
             heartbeat: Duration::from_secs(25),
             last_written: now,
+            last_received: now,
             answer_due: Some(now + config.answer_timeout),
             config,
         };
@@ -181,6 +183,7 @@ impl Client {
 
     /// Takes bytes of the stream.
     pub fn handle_bytes(&mut self, now: Instant, chunk: Bytes) {
+        self.last_received = now;
         self.decoder.feed(chunk);
         while self.state != State::Closed {
             match self.decoder.next_frame() {
@@ -335,18 +338,19 @@ impl Client {
         Ok(())
     }
 
-    fn handle_welcome(&mut self, now: Instant, welcome: Welcome) {
+    fn handle_welcome(&mut self, now: Instant, mut welcome: Welcome) {
         self.state = State::Live;
         self.answer_due = None;
         if welcome.heartbeat_ms > 0 {
             self.heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
         }
         self.tracker = Tracker::new(welcome.cursor, welcome.head);
+        let missed = welcome.missed.take();
         self.events.push_back(Event::Live(welcome));
-        if self.tracker.is_behind() {
-            self.ask_for_page(now);
-        } else {
-            self.tell_caught_up();
+        match missed {
+            Some(page) => self.take_page(now, page),
+            None if self.tracker.is_behind() => self.ask_for_page(now),
+            None => self.tell_caught_up(),
         }
     }
 
@@ -374,13 +378,19 @@ impl Client {
 
     fn handle_page(&mut self, now: Instant, result: Result<Bytes, Failure>) {
         self.page_in_flight = false;
-        let page = match result.map(SyncPage::decode) {
-            Ok(Ok(page)) => page,
-            Ok(Err(_)) | Err(_) => {
-                self.page_retry_at = Some(now + self.config.page_retry);
-                return;
+        match result.map(SyncPage::decode) {
+            Ok(Ok(page)) => self.take_page(now, page),
+            // Asking again and again would keep the heartbeat from noticing that the path is dead.
+            Err(Failure::Timeout) if now >= self.last_received + self.config.answer_timeout => {
+                let closing = Closing::new(CloseCode::LOST, "no answer to a page, nor anything else");
+                self.end(closing, Duration::ZERO);
             }
-        };
+            Ok(Err(_)) | Err(_) => self.page_retry_at = Some(now + self.config.page_retry),
+        }
+    }
+
+    /// A page that was asked for, or that came with the welcome.
+    fn take_page(&mut self, now: Instant, page: SyncPage) {
         for entry in page.entries {
             if let Some(delivery) = entry.delivery {
                 self.tracker.arrive_in_page(entry.position, delivery);

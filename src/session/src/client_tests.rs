@@ -71,6 +71,33 @@ fn what_was_missed_comes_by_pages_and_pushes_in_between_are_not_shown_twice() {
 }
 
 #[test]
+fn a_welcome_that_holds_what_was_missed_needs_no_page() {
+    let now = Instant::now();
+    let welcomed = |missed| {
+        let mut client = client(now);
+        let welcome = Welcome { cursor: 3, head: 6, missed: Some(missed), ..Welcome::default() };
+        feed(&mut client, now, Kind::WELCOME, 0, &welcome);
+        client
+    };
+    let mut all = welcomed(page(4..=6, 6, true));
+    assert_eq!(sent(&mut all), []);
+    let got = events(&mut all);
+    assert!(matches!(&got[0], Event::Live(welcome) if welcome.missed.is_none() && welcome.head == 6));
+    assert!(matches!(
+        got[1..],
+        [Event::Entry { position: 4, .. }, .., Event::Entry { position: 6, .. }, Event::CaughtUp]
+    ));
+    feed(&mut all, now, Kind::PUSH, 6, &Delivery::default());
+    assert_eq!(positions(&mut all), [0u64; 0], "no entry comes twice");
+
+    let mut some = welcomed(page(4..=5, 6, false));
+    assert_eq!(sent(&mut some), [Kind::SYNC]);
+    assert_eq!(positions(&mut some), [4, 5]);
+    feed(&mut some, now, Kind::REPLY, 1, &page(6..=6, 6, true));
+    assert_eq!(positions(&mut some), [6]);
+}
+
+#[test]
 fn a_gap_a_behind_and_a_failed_page_each_lead_to_a_page() {
     let now = Instant::now();
     let mut client = live(now, 3, 3);
@@ -89,6 +116,25 @@ fn a_gap_a_behind_and_a_failed_page_each_lead_to_a_page() {
     feed(&mut client, later, Kind::REPLY, 3, &SyncPage { head: 6, complete: true, ..SyncPage::default() });
     feed(&mut client, later, Kind::BEHIND, 0, &body::Empty {});
     assert_eq!(sent(&mut client), [Kind::SYNC]);
+}
+
+#[test]
+fn a_page_without_an_answer_is_asked_for_again_unless_nothing_comes_at_all() {
+    let now = Instant::now();
+    let mut client = live(now, 3, 6);
+    let due = client.poll_timeout().unwrap();
+    feed(&mut client, due - Duration::from_secs(1), Kind::PUSH, 7, &Delivery::default());
+    client.handle_timeout(due);
+    client.handle_timeout(client.poll_timeout().unwrap());
+    assert_eq!(sent(&mut client), [Kind::SYNC, Kind::SYNC], "the server talks: it is only slow");
+    let mut now = due;
+    while client.poll_timeout().is_some() {
+        now = client.poll_timeout().unwrap();
+        client.handle_timeout(now);
+    }
+    assert_eq!(now, due + Duration::from_secs(11), "the first page without an answer ends it");
+    let last = events(&mut client).pop();
+    assert!(matches!(last, Some(Event::Closed { closing, .. }) if closing.code == CloseCode::LOST));
 }
 
 #[test]

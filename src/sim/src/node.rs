@@ -18,7 +18,7 @@ use nearport_chat::writer::{Prepared, Writer};
 use nearport_edge::cid::{Owner, steer};
 use nearport_edge::quic::{endpoint_config, server_config};
 use nearport_edge::shard::{Admission, ResumeConfig, Shard, ShardConfig};
-use nearport_edge::{Keys, Stats};
+use nearport_edge::{KeyRing, Keys, Secret, Stats};
 use nearport_session::ServerLimits;
 use nearport_store::{MemoryLedger, PendingCommit};
 use nearport_trunk::local::{DownQueue, LinkId, LocalLink};
@@ -80,6 +80,17 @@ impl Bounds {
     }
 }
 
+/// What a process finds when it starts.
+pub(crate) struct Host<'a> {
+    pub(crate) tls: &'a Tls,
+    pub(crate) ledger: &'a MemoryLedger,
+    pub(crate) directory: Arc<dyn Directory>,
+    /// Which start this is.
+    pub(crate) generation: u32,
+    /// Of the newest secret in its file.
+    pub(crate) epoch: u32,
+}
+
 /// One point in time on both clocks of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -103,6 +114,14 @@ pub(crate) struct Node {
     ledger: MemoryLedger,
     committing: Option<Commit>,
     push_loss: Arc<Mutex<PushLoss>>,
+    keys: Keys,
+}
+
+/// The secrets of an epoch and of the one before.
+fn ring(epoch: u32) -> KeyRing {
+    let secret = |epoch: u32| Secret { epoch, bytes: [0x17 ^ epoch.to_be_bytes()[3]; 32] };
+    let previous = epoch.checked_sub(1).map(secret);
+    KeyRing::new(&secret(epoch), previous.as_ref()).expect("one after the other")
 }
 
 #[derive(Debug)]
@@ -113,15 +132,8 @@ struct Commit {
 
 impl Node {
     /// The process starts: new generation, nothing in memory, the store as the disk has it.
-    pub(crate) fn start(
-        tls: &Tls,
-        ledger: &MemoryLedger,
-        directory: Arc<dyn Directory>,
-        generation: u32,
-        bounds: &Bounds,
-        now: Moment,
-        rng: &mut Rng,
-    ) -> Self {
+    pub(crate) fn start(host: &Host<'_>, bounds: &Bounds, now: Moment, rng: &mut Rng) -> Self {
+        let Host { tls, ledger, directory, generation, epoch } = host;
         let config = nearport_chat::Config {
             front_queue_items: bounds.queue_items,
             writer_queue_items: bounds.queue_items,
@@ -131,13 +143,13 @@ impl Node {
         let queue = |bytes| Bound { items: bounds.queue_items, bytes };
         let (front_sender, front_queue) = bounded(queue(config.front_queue_bytes));
         let (writer_sender, writer_queue) = bounded(queue(config.writer_queue_bytes));
-        let shared =
-            Shared::new(Arc::new(ledger.clone()), directory, config).expect("bounds that pass the check");
+        let shared = Shared::new(Arc::new((*ledger).clone()), directory.clone(), config)
+            .expect("bounds that pass the check");
         let push_loss =
             Arc::new(Mutex::new(PushLoss { rng: rng.fork(1), permille: bounds.push_loss_permille }));
 
         // The cluster's secret outlives the process: a restarted node resets the connections of its former life.
-        let keys = Keys::derive(&[0x17; 32]);
+        let keys = Keys::new(ring(*epoch));
         let stream_tls = nearport_edge::shard::stream_tls(&tls.server);
         let server = Arc::new(server_config(tls.server.clone(), &keys).expect("the provider fits QUIC"));
         let session =
@@ -148,10 +160,10 @@ impl Node {
             let id = shared.links().add(down.clone());
             let inner = LocalLink::new(id, senders.to_vec(), route, down);
             let index = u8::try_from(index).expect("two shards");
-            let owner = Owner { node: 1, shard: index, generation };
+            let owner = Owner { node: 1, shard: index, generation: *generation };
             let config = ShardConfig {
                 index,
-                generation,
+                generation: *generation,
                 endpoint: Arc::new(endpoint_config(&keys, owner, Some(rng.bytes32()))),
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),
@@ -171,10 +183,16 @@ impl Node {
             front_batch: Vec::new(),
             writer_batch: Vec::new(),
             downs: Downs::new(shared.links().clone()),
-            ledger: ledger.clone(),
+            ledger: (*ledger).clone(),
             committing: None,
             push_loss,
+            keys,
         }
+    }
+
+    /// The secret file was changed and the process told so.
+    pub(crate) fn rotate(&self, epoch: u32) {
+        self.keys.replace(ring(epoch)).expect("epochs of a world only grow");
     }
 
     /// Ends the loss of pushes.

@@ -48,6 +48,9 @@ pub(crate) enum Step {
     CrashInCommit { kept: bool, off: Duration },
     /// The next commit finds no space; an operator makes room and restarts the server later.
     DiskFull { noticed: Duration },
+    /// The cluster gets new secrets; a running server reads them at once, another one when it starts. After two of them
+    /// no token of before is good.
+    Rotate { secrets: u32 },
     /// Every sync takes 200 ms for a while.
     SlowDisk { lasts: Duration },
 }
@@ -130,7 +133,8 @@ impl Plan {
 fn draw_server_fault(rng: &mut Rng) -> Step {
     let kept = rng.chance(300);
     let off = rng.duration(Duration::from_millis(50)..=Duration::from_secs(5));
-    match rng.index(6) {
+    match rng.index(7) {
+        6 => Step::Rotate { secrets: if rng.chance(500) { 1 } else { 2 } },
         0 => Step::Crash { kept, off },
         1..=3 => Step::CrashInCommit { kept, off },
         4 => Step::DiskFull { noticed: rng.duration(Duration::from_millis(200)..=Duration::from_secs(8)) },
@@ -149,6 +153,7 @@ impl Step {
             Self::Restart { remembers: true, .. } => Some("device restart"),
             Self::Restart { remembers: false, .. } => Some("device wiped"),
             Self::DiskFull { .. } => Some("disk full"),
+            Self::Rotate { .. } => Some("rotation"),
             Self::SlowDisk { .. } => Some("slow disk"),
         }
     }

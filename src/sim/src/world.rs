@@ -98,6 +98,8 @@ pub struct World {
     node: Option<Node>,
     /// Lives of the server so far.
     life: u32,
+    /// Epoch of the newest secret on the server's disk.
+    epoch: u32,
     devices: Vec<Device>,
     plan: Plan,
     slow_disk_until: Time,
@@ -138,6 +140,7 @@ impl World {
             ledger: MemoryLedger::new(),
             node: None,
             life: 0,
+            epoch: 0,
             devices: Vec::new(),
             slow_disk_until: Time::ZERO,
             crash_in_commit: None,

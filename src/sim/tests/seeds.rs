@@ -134,9 +134,17 @@ fn the_promise_is_kept_in_every_world() {
     );
     // A fault that never happens is a fault that is not tested.
     if seeds >= SEEDS {
-        for kind in
-            ["crash", "cut", "device restart", "device wiped", "disk full", "move", "path", "slow disk"]
-        {
+        for kind in [
+            "crash",
+            "cut",
+            "device restart",
+            "device wiped",
+            "disk full",
+            "move",
+            "path",
+            "rotation",
+            "slow disk",
+        ] {
             assert!(
                 sum.totals.faults.get(kind).is_some_and(|count| *count >= 20),
                 "few faults of kind {kind}"
@@ -144,6 +152,8 @@ fn the_promise_is_kept_in_every_world() {
         }
         let Totals { retries, busy, pushes_dropped, failed_commits, .. } = sum.totals;
         assert!(retries.min(busy).min(pushes_dropped).min(failed_commits) > 0, "a bound was never reached");
+        let Totals { resumed, tokens_refused, .. } = sum.totals;
+        assert!(resumed.min(tokens_refused) > 0, "{resumed} tokens taken, {tokens_refused} refused");
     }
 }
 

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nearport_trunk::local::LinkId;
-use nearport_trunk::{Down, SessionId};
-use nearport_wire::body::{Hello, Welcome};
+use nearport_trunk::{Down, Identity, SessionId};
+use nearport_wire::body::{Hello, Welcome, append_missed};
 use nearport_wire::close::CloseCode;
 use nearport_wire::code;
 use prost::Message as _;
 
 use super::Front;
 use super::apps::NoApp;
+use super::pages::MISSED;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
+use crate::metrics::Proof;
 use crate::registry::Session;
 use crate::usersig::{self, Expect};
 
@@ -32,7 +34,7 @@ const CLIENT_BYTES_MAX: usize = 64;
 /// operators; three inside one batch are no coincidence any more, and the clients may come back later.
 const CHECK_ROUNDS_MAX: usize = 3;
 
-/// A login whose UserSig is good.
+/// A login whose UserSig is good, or for which the edge vouches.
 pub(super) struct Candidate {
     link: LinkId,
     session: SessionId,
@@ -40,7 +42,10 @@ pub(super) struct Candidate {
     device: Arc<str>,
     /// `Hello.cursor`.
     cursor: Option<u64>,
-    issued_s: u64,
+    /// What the edge may seal into a token.
+    identity: Box<Identity>,
+    /// How it was proved.
+    proof: Proof,
 }
 
 /// A login that is refused. The client reads the close code; people read the contract's number and the text.
@@ -77,6 +82,7 @@ impl Front {
         session: SessionId,
         hello: Bytes,
         peer: SocketAddr,
+        vouched: Option<Box<Identity>>,
         now_ms: u64,
     ) -> Result<Candidate, Refusal> {
         let hello = Hello::decode(hello).map_err(|error| Refusal::bad_hello(format!("hello: {error}")))?;
@@ -101,21 +107,27 @@ impl Front {
             let info = "too many refused usersigs, try again in a minute";
             return Err(Refusal::new(CloseCode::BUSY, TOO_MANY_FAILURES, info));
         }
-        let expect = Expect { sdkappid: hello.app, user: &hello.user };
-        match usersig::verify(&hello.usersig, expect, &app.keys(), now_ms / 1000) {
-            Ok(verified) => Ok(Candidate {
-                link,
-                session,
-                user,
-                device: hello.device.into(),
-                cursor: hello.cursor,
-                issued_s: verified.issued_s,
-            }),
-            Err(error) => {
-                self.throttle.failed(&user, peer.ip(), now_ms);
-                Err(Refusal::new(CloseCode::UNAUTHORIZED, error.code(), error.to_string()))
+        let (identity, proof) = match vouched {
+            // The edge has compared them; a mistake there must not open somebody else's log.
+            Some(who) if (who.app, &who.user, &who.device) != (hello.app, &hello.user, &hello.device) => {
+                let info = "the resume token was made for another app, user or device";
+                return Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_OTHER_USER, info));
             }
-        }
+            Some(who) => (who, Proof::ResumeToken),
+            None => {
+                let expect = Expect { sdkappid: hello.app, user: &hello.user };
+                let verified = usersig::verify(&hello.usersig, expect, &app.keys(), now_ms / 1000);
+                let verified = verified.map_err(|error| {
+                    self.throttle.failed(&user, peer.ip(), now_ms);
+                    Refusal::new(CloseCode::UNAUTHORIZED, error.code(), error.to_string())
+                })?;
+                let (issued_s, expires_s) = (verified.issued_s, verified.expires_s);
+                let (app, user, device) = (hello.app, hello.user, hello.device.clone());
+                (Box::new(Identity { app, user, device, issued_s, expires_s }), Proof::UserSig)
+            }
+        };
+        let device = hello.device.into();
+        Ok(Candidate { link, session, user, device, cursor: hello.cursor, identity, proof })
     }
 
     /// Refuses a login.
@@ -141,14 +153,15 @@ impl Front {
         for (candidate, welcome) in welcomes {
             let (link, session) = (candidate.link, candidate.session);
             match welcome {
-                Ok(welcome) => {
+                Ok((head, welcome)) => {
                     // One that was taken out meanwhile has its `Reject` already.
-                    if registry.accept(session, welcome.head) {
+                    if registry.accept(session, head) {
                         self.shared.metrics.login(None);
-                        let welcome = welcome.encode_to_vec().into();
+                        self.shared.metrics.proofs[candidate.proof as usize].increment(1);
                         // Joined already, unless the link's queue was so full that it dropped the `Join`.
                         let topics = registry.topic(&candidate.user).into_iter().collect();
-                        out.push(link, Down::Accept { session, welcome, topics, identity: None });
+                        let identity = Some(candidate.identity);
+                        out.push(link, Down::Accept { session, welcome, topics, identity });
                     }
                 }
                 Err(error) => {
@@ -222,7 +235,7 @@ impl Front {
             tracing::error!(%error, "cannot register accounts");
         }
         let verdict = |(candidate, valid_from_s): (&Candidate, &Option<u64>)| match valid_from_s {
-            Some(valid_from_s) if candidate.issued_s < *valid_from_s => {
+            Some(valid_from_s) if candidate.identity.issued_s < *valid_from_s => {
                 // The contract has no code of its own for it; 70001 tells clients what to do: get a new one.
                 let info = "usersig was withdrawn by a kick: sign a new one";
                 Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info))
@@ -234,11 +247,11 @@ impl Front {
         (Some(found.version), verdicts)
     }
 
-    /// Step 2: where the session starts. A cursor beyond the head is cut to it and counted: it comes from a client
-    /// that counted wrong, or from a ledger that lost commits.
-    fn welcome(&self, candidate: &Candidate, now_ms: u64) -> Result<Welcome, LedgerError> {
+    /// Step 2: where the session starts, and what it missed: the head and an encoded `Welcome`. A cursor beyond the
+    /// head is cut to it and counted: it comes from a client that counted wrong, or from a ledger that lost commits.
+    fn welcome(&self, candidate: &Candidate, now_ms: u64) -> Result<(u64, Bytes), LedgerError> {
         let (ledger, config) = (&self.shared.ledger, &self.shared.config);
-        let head = ledger.log_head(&candidate.user)?;
+        let mut head = ledger.log_head(&candidate.user)?;
         let cursor = match candidate.cursor {
             Some(cursor) => cursor,
             None => {
@@ -249,14 +262,29 @@ impl Front {
         if cursor > head {
             self.shared.metrics.cursors_clamped.increment(1);
         }
-        Ok(Welcome {
+        let cursor = cursor.min(head);
+        let page = match cursor < head {
+            true => Some(self.log_page(&candidate.user, cursor, MISSED)?).filter(|page| !page.is_empty()),
+            false => None,
+        };
+        if let Some(page) = &page {
+            // What came between the two reads is in the page or behind it; the welcome must not say less.
+            head = page.head;
+        }
+        let welcome = Welcome {
             session: candidate.session.0,
             time_ms: now_ms,
             head,
-            cursor: cursor.min(head),
+            cursor,
             heartbeat_ms: config.heartbeat_ms,
             frame_bytes_max: config.frame_bytes_max,
             ..Welcome::default()
-        })
+        };
+        let welcome = welcome.encode_to_vec();
+        let welcome = match page {
+            Some(page) => append_missed(&welcome, &page.encode()),
+            None => welcome.into(),
+        };
+        Ok((head, welcome))
     }
 }

@@ -5,7 +5,7 @@ use nearport_wire::body::{self, HistoryMarks, RawDelivery, encode_history_page, 
 
 use super::Front;
 use crate::key::{ConvKey, UserKey};
-use crate::ledger::{CursorName, LedgerError, PageLimit, Range};
+use crate::ledger::{CursorName, LedgerError, LogEntry, PageLimit, Range};
 use crate::reply::{Failure, decode, peer};
 
 /// Most entries of a page, as the protocol says.
@@ -15,29 +15,60 @@ const PAGE_ENTRIES_MAX: u32 = 200;
 /// of 200 messages it stays below the 256 KiB that a client reads.
 const PAGE_BYTES_MAX: usize = 200 * 1024;
 
+/// Bounds of the page in a welcome: what a device misses in an ordinary absence. With one more message (16 KiB) a batch
+/// of 128 logins holds 6 MiB.
+pub(super) const MISSED: PageLimit = PageLimit { entries: 100, bytes: 32 * 1024 };
+
+/// A page of a user log.
+pub(super) struct LogPage {
+    entries: Vec<RawDelivery>,
+    /// End of the log, read after the entries.
+    pub(super) head: u64,
+    complete: bool,
+}
+
+impl LogPage {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        encode_sync_page(&self.entries, self.head, self.complete)
+    }
+}
+
 impl Front {
+    /// Reads what lies after a position.
+    pub(super) fn log_page(
+        &self,
+        user: &UserKey,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<LogPage, LedgerError> {
+        let ledger = &self.shared.ledger;
+        let entries = ledger.read_log(user, after, limit)?;
+        // Read after the page, so that "complete" is true of the moment at which the page was read.
+        let head = ledger.log_head(user)?;
+        let last = entries.last().map_or(after, |entry| entry.position);
+        let raw = |entry: LogEntry| RawDelivery {
+            position: entry.position,
+            seq: entry.entry.seq,
+            time_ms: entry.entry.time_ms,
+            message: entry.entry.body,
+        };
+        let entries = entries.into_iter().map(raw).collect();
+        Ok(LogPage { entries, head, complete: last >= head })
+    }
+
     /// Answers SYNC. A limit outside 1..=200 is clamped. A position beyond the head gets an empty, complete page, whose
     /// smaller head tells the client so: an error would make it ask again for ever.
     pub(super) fn sync(&self, user: &UserKey, body: Bytes) -> Result<Bytes, Failure> {
         let request: body::Sync = decode(body, "sync")?;
-        let ledger = &self.shared.ledger;
-        let entries = ledger.read_log(user, request.after, page_limit(request.limit)).map_err(unreadable)?;
-        // Read after the page, so that "complete" is true of the moment at which the page was read.
-        let head = ledger.log_head(user).map_err(unreadable)?;
-        if request.after > head {
+        let page = self.log_page(user, request.after, page_limit(request.limit)).map_err(unreadable)?;
+        if request.after > page.head {
             self.shared.metrics.cursors_clamped.increment(1);
         }
-        let last = entries.last().map_or(request.after, |entry| entry.position);
-        let entries: Vec<_> = entries
-            .into_iter()
-            .map(|entry| RawDelivery {
-                position: entry.position,
-                seq: entry.entry.seq,
-                time_ms: entry.entry.time_ms,
-                message: entry.entry.body,
-            })
-            .collect();
-        Ok(encode_sync_page(&entries, head, last >= head))
+        Ok(page.encode())
     }
 
     /// Answers HISTORY of a 1:1 conversation. One that has no message, whoever the other side is, gives an empty,

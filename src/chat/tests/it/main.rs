@@ -13,6 +13,8 @@ mod model;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod send;
 #[cfg(test)]
 mod service;

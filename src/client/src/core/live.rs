@@ -59,6 +59,7 @@ impl Core {
         let from_server = self.cursor.is_none();
         self.inbox.start(welcome.cursor, resumed, from_server);
         self.cursor = Some(welcome.cursor);
+        self.resume.keep(now, welcome);
         self.state = State::Live;
         self.was_live = true;
         self.live_since = Some(now);

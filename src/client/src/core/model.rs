@@ -2,11 +2,12 @@
 //! allows.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_wire::body::{self, Delivery, Hello, LogEntry, Message, SyncPage, Welcome};
+use nearport_wire::close::CloseCode;
 use nearport_wire::{Frame, Kind, Lane};
 use prost::Message as _;
 
@@ -25,6 +26,10 @@ pub(crate) struct Ledger {
     pub(crate) attempts: Vec<String>,
     /// Requests are carried out and not answered.
     pub(crate) mute: bool,
+    /// Life of the token in each welcome; zero: there is none.
+    pub(crate) token_ttl_s: u32,
+    /// Hellos with a token are refused.
+    pub(crate) refuse_tokens: bool,
 }
 
 impl Ledger {
@@ -110,6 +115,13 @@ impl Peer {
         let head = ledger.head();
         let cursor = hello.cursor.unwrap_or(ledger.acked).min(head);
         ledger.hellos.push(hello.clone());
+        if ledger.refuse_tokens && !hello.resume.is_empty() {
+            let closing = Closing::new(CloseCode::UNAUTHORIZED, "70001 resume token");
+            return self.server.close(&closing, Duration::ZERO);
+        }
+        let missed = (cursor < head).then(|| page(ledger, body::Sync { after: cursor, limit: 3 }));
+        let token = format!("token {}", ledger.hellos.len());
+        let token = if ledger.token_ttl_s > 0 { token.into() } else { Bytes::new() };
         let welcome = Welcome {
             session: 1,
             time_ms: 5,
@@ -117,7 +129,9 @@ impl Peer {
             cursor,
             heartbeat_ms: 25_000,
             frame_bytes_max: 16_384,
-            ..Welcome::default()
+            missed,
+            resume_token: token,
+            resume_ttl_s: ledger.token_ttl_s,
         };
         self.server.accept(&welcome.encode_to_vec());
     }
@@ -125,7 +139,7 @@ impl Peer {
     fn request(&mut self, ledger: &mut Ledger, frame: &Frame) {
         let answer = match frame.kind {
             Kind::SEND => self.send(ledger, body::Send::decode(frame.body.clone()).unwrap()),
-            Kind::SYNC => Ok(page(ledger, body::Sync::decode(frame.body.clone()).unwrap())),
+            Kind::SYNC => Ok(page(ledger, body::Sync::decode(frame.body.clone()).unwrap()).encode_to_vec()),
             Kind::HISTORY => {
                 let deliveries = ledger.log.iter().rev().cloned().collect();
                 let page = body::HistoryPage {
@@ -176,14 +190,14 @@ impl Peer {
     }
 }
 
-fn page(ledger: &Ledger, sync: body::Sync) -> Vec<u8> {
+fn page(ledger: &Ledger, sync: body::Sync) -> SyncPage {
     let after = usize::try_from(sync.after).unwrap().min(ledger.log.len());
     // Three at a time, so that tests see more than one page.
     let entries = ledger.log[after..].iter().take(3).zip(sync.after + 1..);
     let entries = entries.map(|(delivery, position)| LogEntry { position, delivery: Some(delivery.clone()) });
     let entries: Vec<LogEntry> = entries.collect();
     let complete = after + entries.len() == ledger.log.len();
-    SyncPage { entries, head: ledger.head(), complete }.encode_to_vec()
+    SyncPage { entries, head: ledger.head(), complete }
 }
 
 pub(crate) fn text_of(message: &Message) -> String {

@@ -42,6 +42,13 @@ impl World {
                 true
             }
             Step::DiskFull { noticed } => self.fill_disk(noticed),
+            Step::Rotate { secrets } => {
+                self.epoch += secrets;
+                if let Some(node) = &self.node {
+                    node.rotate(self.epoch);
+                }
+                true
+            }
             Step::SlowDisk { lasts } => {
                 self.slow_disk_until = now + lasts;
                 true

@@ -34,6 +34,10 @@ pub struct Totals {
     pub pushes_dropped: u64,
     /// Requests that found the backend's queues full.
     pub busy: u64,
+    /// Logins by a resume token.
+    pub resumed: u64,
+    /// Resume tokens that were not taken.
+    pub tokens_refused: u64,
     /// Steps of a connection that panicked.
     pub panics: u64,
 }
@@ -155,6 +159,8 @@ impl Totals {
             self.retries += stats.retries;
             self.pushes_dropped += stats.pushes_dropped;
             self.busy += stats.ups_refused;
+            self.resumed += stats.resume_opened;
+            self.tokens_refused += stats.resume_refused;
             self.panics += stats.panics;
         }
     }
@@ -175,6 +181,8 @@ impl Totals {
             (&mut self.retries, other.retries),
             (&mut self.pushes_dropped, other.pushes_dropped),
             (&mut self.busy, other.busy),
+            (&mut self.resumed, other.resumed),
+            (&mut self.tokens_refused, other.tokens_refused),
             (&mut self.panics, other.panics),
         ];
         for (sum, more) in pairs {
@@ -198,6 +206,7 @@ impl fmt::Display for Totals {
             "{connections} connections, {retries} retries, {} busy answers, {} pushes dropped",
             self.busy, self.pushes_dropped
         )?;
+        writeln!(f, "{} logins by token, {} tokens refused", self.resumed, self.tokens_refused)?;
         write!(f, "{} faults:", self.faults.values().sum::<u64>())?;
         for (kind, count) in &self.faults {
             write!(f, " {count} {kind},")?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Alarm, Event, World, device_at};
 use crate::agenda::Time;
 use crate::network::Direction;
-use crate::node::{Bounds, Moment, Node, SHARDS};
+use crate::node::{Bounds, Host, Moment, Node, SHARDS};
 
 impl World {
     pub(super) fn start_server(&mut self) {
@@ -15,10 +15,13 @@ impl World {
         let bounds = Bounds::draw(&mut self.fate);
         self.trace.note(self.agenda.now(), format_args!("server starts, life {} {bounds:?}", self.life));
         self.node = Some(Node::start(
-            &self.tls,
-            &self.ledger,
-            Arc::new(self.directory.clone()),
-            self.life,
+            &Host {
+                tls: &self.tls,
+                ledger: &self.ledger,
+                directory: Arc::new(self.directory.clone()),
+                generation: self.life,
+                epoch: self.epoch,
+            },
             &bounds,
             Moment {
                 instant: self.agenda.instant(),

@@ -149,6 +149,71 @@ fn closing_acknowledges_says_good_bye_and_settles_everything() {
 
 #[test]
 fn no_secret_in_debug_output() {
-    let core = Core::new(CoreConfig { usersig: "eJwSECRET".into(), ..config() }, Instant::now());
-    assert!(!format!("{core:?}").contains("SECRET"));
+    let mut world = World::new(CoreConfig { usersig: "eJwSECRET".into(), ..config() });
+    world.ledger.token_ttl_s = 60;
+    world.connect();
+    let text = format!("{:?}", world.core);
+    assert!(!text.contains("SECRET") && !text.contains("token 1"), "{text}");
+}
+
+/// What the hellos showed: UserSig and token.
+fn shown_to(ledger: &Ledger) -> Vec<(String, String)> {
+    let shown = |hello: &Hello| (hello.usersig.clone(), String::from_utf8_lossy(&hello.resume).into_owned());
+    ledger.hellos.iter().map(shown).collect()
+}
+
+fn by_usersig() -> (String, String) {
+    ("sig".to_owned(), String::new())
+}
+
+fn by_token(number: u32) -> (String, String) {
+    (String::new(), format!("token {number}"))
+}
+
+#[test]
+fn the_newest_token_opens_the_next_session_until_its_time_is_over() {
+    let mut world = World::new(config());
+    world.ledger.token_ttl_s = 100;
+    world.connect();
+    for _ in 0..2 {
+        world.lose(CloseCode::LOST);
+        world.connect();
+    }
+    assert_eq!(shown_to(&world.ledger), [by_usersig(), by_token(1), by_token(2)]);
+    world.now += 101 * SECOND;
+    world.lose(CloseCode::LOST);
+    world.ledger.token_ttl_s = 0;
+    world.connect();
+    world.lose(CloseCode::LOST);
+    world.connect();
+    assert_eq!(shown_to(&world.ledger)[3..], [by_usersig(), by_usersig()], "expired, then none was given");
+}
+
+#[test]
+fn a_refused_token_is_dropped_and_the_usersig_tried_at_once_and_once() {
+    let mut world = World::new(config());
+    world.ledger.token_ttl_s = 100;
+    world.connect();
+    world.post("1");
+    world.lose(CloseCode::LOST);
+    world.ledger.refuse_tokens = true;
+    world.events();
+    world.now = world.core.poll_timeout().unwrap();
+    world.core.handle_timeout(world.now);
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Connect));
+    world.core.handle_connected(world.now, Path::one_stream(Transport::Quic));
+    world.peer = Some(Peer::new(world.now));
+    world.exchange();
+    assert!(matches!(
+        world.events()[..],
+        [Event::Disconnected { code: CloseCode::UNAUTHORIZED, retry_in: Duration::ZERO, .. }]
+    ));
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Disconnect(CloseCode::UNAUTHORIZED)));
+    assert_eq!(world.core.poll_timeout(), Some(world.now), "without a wait");
+    world.connect();
+    assert_eq!(shown_to(&world.ledger), [by_usersig(), by_token(1), by_usersig()]);
+    assert_eq!(world.ledger.texts("bob"), ["1"]);
+    // The UserSig refused as well: that is the end.
+    world.lose(CloseCode::UNAUTHORIZED);
+    assert_eq!(world.core.state(), State::Stopped);
 }

@@ -166,15 +166,27 @@ fn online_only_messages_are_sent_at_most_once_and_not_kept() {
 }
 
 #[test]
-fn a_message_is_not_tried_for_longer_than_the_server_remembers_it() {
+fn a_message_whose_answer_was_lost_is_settled_by_the_welcome_and_not_sent_again() {
     let mut world = World::live(config());
     world.ledger.mute = true;
-    world.post("old");
+    let id = world.post("1");
     world.up();
+    world.lose(CloseCode::LOST);
+    world.ledger.mute = false;
+    world.connect();
+    assert_eq!(sent_ids(&world.events()), [id]);
+    assert_eq!(world.ledger.attempts, ["1"], "the log told before a second attempt");
+}
+
+#[test]
+fn a_message_is_not_tried_for_longer_than_the_server_remembers_it() {
+    let mut world = World::live(config());
+    world.post("old");
+    // Sent, and lost on the way: the server's log does not have it.
+    world.core.poll_output().take();
     world.lose(CloseCode::LOST);
     world.now += Limits::default().retry_for;
     let fresh = world.post("never tried before");
-    world.ledger.mute = false;
     world.core.handle_timeout(world.now);
     world.connect();
     let events = world.events();
