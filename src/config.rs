@@ -57,6 +57,29 @@ pub struct Edge {
     pub resume_ttl: Duration,
     pub prefix_rate: u32,
     pub prefix_connections_max: u32,
+    pub hedge: Hedge,
+}
+
+impl Edge {
+    /// Bounds of the edge's sessions.
+    #[must_use]
+    pub fn session(&self) -> nearport_edge::ServerLimits {
+        let mut limits = nearport_edge::ServerLimits::default();
+        if self.hedge == Hedge::Off {
+            limits.hedge_bytes_max = 0;
+        }
+        limits
+    }
+}
+
+/// Whether small chat frames are repeated in datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hedge {
+    /// On connections whose path loses packets.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// `tls.*`
@@ -166,6 +189,10 @@ pub const KEYS: &[Key] = &[
         name: "edge.prefix_connections_max",
         doc: "connections of one network on one shard; more are ignored; loopback and 0: unlimited",
     },
+    Key {
+        name: "edge.hedge",
+        doc: "auto: on QUIC connections that lose 2 % of their packets, small chat frames go a second time as datagrams; off: never",
+    },
     Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
     Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
     Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
@@ -233,6 +260,7 @@ impl Default for Edge {
             resume_ttl: Duration::from_hours(24),
             prefix_rate: Admission::default().prefix_rate,
             prefix_connections_max: Admission::default().prefix_connections_max,
+            hedge: Hedge::Auto,
         }
     }
 }

@@ -259,7 +259,7 @@ fn start_edge(
         node: 0,
         generation: layout.next_generation()?,
         kernel_steering: true,
-        session: Default::default(),
+        session: config.edge.session(),
         admission: nearport_edge::shard::Admission {
             connections_max: config.edge.connections_max,
             prefix_rate: config.edge.prefix_rate,

@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nearport_session::{Closing, ServerLimits};
+use nearport_session::Closing;
+pub use nearport_session::ServerLimits;
 use nearport_trunk::Backend;
 use nearport_wire::close::CloseCode;
 

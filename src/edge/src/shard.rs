@@ -380,9 +380,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
         let queued = self.transmits.len();
-        let transmits = &mut self.transmits;
+        let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {
-            conn.write();
+            conn.write(limits, now, stats);
             conn.transmit(now, transmits)
         });
         self.stats.datagrams_out += (self.transmits.len() - queued) as u64;

@@ -57,6 +57,8 @@ pub struct Stats {
     pub pushes_dropped: u64,
     /// Pushes sent as datagrams, which are among `pushes`.
     pub pushes_as_datagrams: u64,
+    /// Copies of frames sent as datagrams because the path loses packets.
+    pub hedges_sent: u64,
     /// HEDGE frames that came.
     pub hedges_received: u64,
     /// HEDGE frames that brought a request before its stream did.
@@ -128,7 +130,7 @@ impl Exporter {
                 "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
                 "pushes_as_datagrams_total" pushes_as_datagrams,
-                "hedges_received_total" hedges_received, "hedges_used_total" hedges_used,
+                "hedges_sent_total" hedges_sent, "hedges_received_total" hedges_received, "hedges_used_total" hedges_used,
                 "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
                 "resume_tokens_refused_total" resume_refused,
                 "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,

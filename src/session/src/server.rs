@@ -23,7 +23,7 @@ use nearport_wire::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into}
 use prost::Message as _;
 
 use crate::{Closing, Outbox};
-use hedges::Hedges;
+use hedges::{Copies, Hedges};
 pub use lanes::SIDES_MAX;
 use lanes::{Reading, Sides};
 
@@ -38,6 +38,9 @@ pub struct ServerLimits {
     pub idle_timeout: Duration,
     /// Requests without an answer; one more closes the session. A client that waits for replies never sees it.
     pub requests_max: u32,
+    /// Largest frame of the chat lane that is copied for a datagram while [`Server::set_hedging`] is on: a copy has to fit a
+    /// packet beside other things. 0: none is.
+    pub hedge_bytes_max: usize,
     /// Bytes waiting for a slow reader, above which pushes are dropped and the session is marked behind. Replies
     /// are bounded by `requests_max` instead.
     pub push_bytes_max: usize,
@@ -50,6 +53,7 @@ impl Default for ServerLimits {
             frame_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             requests_max: 256,
+            hedge_bytes_max: 900,
             push_bytes_max: 64 * 1024,
         }
     }
@@ -93,6 +97,8 @@ pub struct Server {
     /// Which stream [`Self::poll_action`] reads.
     reading: Reading,
     hedges: Hedges,
+    /// `None` while nothing is to be hedged.
+    copies: Option<Box<Copies>>,
     state: State,
     /// Pushes were dropped; the client is told once there is room.
     behind: bool,
@@ -111,6 +117,7 @@ impl Server {
             sides: None,
             reading: Reading::Main,
             hedges: Hedges::default(),
+            copies: None,
             state: State::Hello,
             behind: false,
             requests: 0,
@@ -238,7 +245,8 @@ impl Server {
     pub fn reply(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
         if self.state == State::Live {
             self.requests = self.requests.saturating_sub(1);
-            self.write(lane, kind, id, body);
+            let frame = self.write(lane, kind, id, body);
+            self.copy(lane, &frame);
         }
     }
 
@@ -249,6 +257,7 @@ impl Server {
         let taken = self.state == State::Live && room && !self.behind;
         if taken {
             self.outbox_of(lane).push(frame.clone());
+            self.copy(lane, frame);
         } else {
             self.behind = true;
         }
@@ -328,10 +337,12 @@ impl Server {
         }
     }
 
-    fn write(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
+    fn write(&mut self, lane: Lane, kind: Kind, id: u64, body: &[u8]) -> Bytes {
         let mut frame = BytesMut::new();
         encode_into(lane, kind, id, body, &mut frame);
-        self.outbox_of(lane).push(frame.freeze());
+        let frame = frame.freeze();
+        self.outbox_of(lane).push(frame.clone());
+        frame
     }
 }
 

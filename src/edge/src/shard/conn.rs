@@ -244,9 +244,10 @@ impl Conn {
     }
 
     /// Writes what the session has to say into QUIC. A byte stream is written when its socket is.
-    pub(crate) fn write(&mut self) {
+    pub(crate) fn write(&mut self, limits: &ServerLimits, now: Instant, stats: &mut Stats) {
         if let Transport::Quic(quic) = &mut self.transport {
-            quic.write(&mut self.session);
+            quic.write(&mut self.session, limits, now);
+            stats.hedges_sent += quic.take_hedges_sent();
         }
     }
 

@@ -88,7 +88,7 @@ impl Shard {
         self.stats.accepted += 1;
         self.handshaking += 1;
         let index = index_of(handle);
-        let transport = Transport::Quic(Box::new(QuicTransport::new(quic)));
+        let transport = Transport::Quic(Box::new(QuicTransport::new(quic, now)));
         let mut conn = Conn::new(transport, self.session_id(index), &self.config.session, now);
         conn.prefix = Some(self.gate.opened(waiting.remote.ip()));
         self.conns.insert_quic(index, conn);

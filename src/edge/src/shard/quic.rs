@@ -1,16 +1,18 @@
 //! What is QUIC's in a connection: the quinn-proto connection, the streams of the session, its datagrams.
 
+mod hedger;
 mod lanes;
 
 use std::time::Instant;
 
 use bytes::Bytes;
-use nearport_session::{Closing, Server};
+use nearport_session::{Closing, Server, ServerLimits};
 use nearport_wire::close::CloseCode;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
 
 use super::conn::{End, Sink};
 use super::transmits::Transmits;
+use hedger::Hedger;
 use lanes::Lanes;
 pub(crate) use lanes::SEND_WINDOW;
 
@@ -27,13 +29,14 @@ pub(crate) struct QuicTransport {
     /// The handshake is not done.
     handshaking: bool,
     lanes: Lanes,
+    hedger: Hedger,
     /// QUIC is closed with this once the stream data in front of it is on its way.
     close: Option<Box<Closing>>,
 }
 
 impl QuicTransport {
-    pub(crate) fn new(quic: Connection) -> Self {
-        Self { quic, handshaking: true, lanes: Lanes::default(), close: None }
+    pub(crate) fn new(quic: Connection, now: Instant) -> Self {
+        Self { quic, handshaking: true, lanes: Lanes::default(), hedger: Hedger::new(now), close: None }
     }
 
     /// Whether the handshake is not done.
@@ -82,8 +85,14 @@ impl QuicTransport {
     }
 
     /// Writes what the session has to say into its streams.
-    pub(crate) fn write(&mut self, session: &mut Server) {
+    pub(crate) fn write(&mut self, session: &mut Server, limits: &ServerLimits, now: Instant) {
+        self.hedger.write(&mut self.quic, session, limits, now);
         self.lanes.write(&mut self.quic, session);
+    }
+
+    /// Copies of frames sent as datagrams since the last call.
+    pub(crate) fn take_hedges_sent(&mut self) -> u64 {
+        self.hedger.take_sent()
     }
 
     /// Sends a frame that may be lost as a datagram. Returns whether it could: the client takes datagrams, and the
@@ -115,7 +124,7 @@ impl QuicTransport {
 
     /// Closes QUIC once what the session has said, its CLOSE frame last, is on its way.
     pub(crate) fn close(&mut self, closing: Closing, session: &mut Server) {
-        self.write(session);
+        self.lanes.write(&mut self.quic, session);
         self.close = Some(Box::new(closing));
     }
 
@@ -123,9 +132,10 @@ impl QuicTransport {
         if self.quic.poll_timeout().is_some_and(|at| at <= now) {
             self.quic.handle_timeout(now);
         }
+        self.hedger.handle_timeout(&mut self.quic, now);
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.quic.poll_timeout()
+        [self.quic.poll_timeout(), self.hedger.poll_timeout()].into_iter().flatten().min()
     }
 }

@@ -95,7 +95,9 @@ struct Peer {
     decoders: BTreeMap<StreamId, Decoder>,
     frames: Vec<Frame>,
     /// What came in datagrams.
-    datagrams: Vec<Bytes>,
+    datagrams: Vec<Frame>,
+    /// Those of them that had not come on a stream by then.
+    datagrams_first: usize,
     lost: Option<quinn_proto::ConnectionError>,
 }
 
@@ -108,6 +110,10 @@ struct World {
     client_config: ClientConfig,
     config: ShardConfig,
     keys: Keys,
+    /// One datagram of so many to a client is lost; 0: none.
+    lost_one_in: u32,
+    /// Datagrams to clients so far.
+    delivered: u32,
 }
 
 impl World {
@@ -151,7 +157,17 @@ impl World {
         let client_config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
         let (script, now) = (Script::default(), Instant::now());
         let shard = Shard::new(config.clone(), Box::new(script.clone()), now);
-        Self { shard, script, peers: BTreeMap::new(), now, client_config, config, keys }
+        Self {
+            shard,
+            script,
+            peers: BTreeMap::new(),
+            now,
+            client_config,
+            config,
+            keys,
+            lost_one_in: 0,
+            delivered: 0,
+        }
     }
 
     /// The process dies without a word; the next one has the secrets as they are now.
@@ -192,6 +208,7 @@ impl World {
             decoders: BTreeMap::new(),
             frames: Vec::new(),
             datagrams: Vec::new(),
+            datagrams_first: 0,
             lost: None,
         };
         self.peers.insert(port, peer);
@@ -261,6 +278,10 @@ impl World {
             }
             while let Some((to, datagram)) = self.shard.transmits().pop() {
                 idle = false;
+                self.delivered += 1;
+                if self.lost_one_in > 0 && self.delivered.is_multiple_of(self.lost_one_in) {
+                    continue;
+                }
                 if let Some(peer) = self.peers.get_mut(&to.port()) {
                     peer.receive(self.now, &datagram);
                 }
@@ -312,7 +333,14 @@ impl Peer {
                     let _ = chunks.finalize();
                 }
                 Event::DatagramReceived => {
-                    self.datagrams.extend(std::iter::from_fn(|| self.quic.datagrams().recv()));
+                    while let Some(datagram) = self.quic.datagrams().recv() {
+                        let mut decoder = Decoder::new(Limits::client());
+                        decoder.feed(datagram);
+                        let frame = decoder.next_frame().unwrap().unwrap();
+                        self.datagrams_first +=
+                            usize::from(!self.frames.iter().any(|seen| seen.id == frame.id));
+                        self.datagrams.push(frame);
+                    }
                 }
                 _ => {}
             }

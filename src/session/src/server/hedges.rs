@@ -1,10 +1,11 @@
-//! Copies of requests in datagrams, which get through when the packet with the stream's copy is lost.
+//! Copies of frames in datagrams, both ways.
 //!
-//! A HEDGE names the chat request that the client sent before the one it carries. The request is taken from the hedge
+//! What the client copies are requests, which get through when the packet with the stream's copy is lost. A HEDGE names the chat request that the client sent before the one it carries. The request is taken from the hedge
 //! only if that one was the last taken, so no hedge overtakes another request; and the stream's copy is
 //! dropped when it comes, because ids on the chat lane rise and its id is not above the last one taken from a hedge. A client that
 //! never hedges may number its requests as it likes.
 
+use bytes::Bytes;
 use nearport_wire::{Decoder, Frame, Kind, Lane};
 
 use super::{Action, Server, ServerLimits};
@@ -41,7 +42,39 @@ impl Hedges {
     }
 }
 
+/// Copies that one turn may make; what is written beyond them goes on the stream alone.
+const COPIES_MAX: usize = 32;
+
+/// Frames of the chat lane that were written since the transport last took the copies.
+#[derive(Debug)]
+pub(super) struct Copies {
+    frames: Vec<Bytes>,
+    bytes_max: usize,
+}
+
 impl Server {
+    /// The path has begun to lose packets, or has stopped: whether small frames of the chat lane (pushes, replies and
+    /// errors) are copied for [`Self::take_copies`]. The client drops what it has seen.
+    pub fn set_hedging(&mut self, on: bool, limits: &ServerLimits) {
+        let bytes_max = limits.hedge_bytes_max;
+        self.copies = (on && bytes_max > 0).then(|| Box::new(Copies { frames: Vec::new(), bytes_max }));
+    }
+
+    /// What is to be sent a second time.
+    pub fn take_copies(&mut self) -> Vec<Bytes> {
+        self.copies.as_mut().map_or_else(Vec::new, |copies| std::mem::take(&mut copies.frames))
+    }
+
+    pub(super) fn copy(&mut self, lane: Lane, frame: &Bytes) {
+        if let Some(copies) = &mut self.copies
+            && lane == Lane::Chat
+            && frame.len() <= copies.bytes_max
+            && copies.frames.len() < COPIES_MAX
+        {
+            copies.frames.push(frame.clone());
+        }
+    }
+
     /// What a HEDGE asks for, if it is its turn. At the bound of requests a hedge is dropped: the stream's copy decides.
     pub(super) fn take_hedge(&mut self, hedge: Frame, limits: &ServerLimits) -> Option<Action> {
         let mut inside = Decoder::new(limits.frame);

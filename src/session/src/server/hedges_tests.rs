@@ -160,3 +160,30 @@ fn a_client_that_never_hedges_numbers_as_it_likes() {
         assert_eq!(take(&mut server), [id]);
     }
 }
+
+#[test]
+fn small_chat_frames_are_copied_while_it_is_asked_for() {
+    let mut server = live();
+    let push = |len: usize| Frame::new(Lane::Chat, Kind::PUSH, 9, vec![0; len].into()).encode();
+    server.push(Lane::Chat, &push(10), &limits());
+    assert!(server.take_copies().is_empty());
+    server.set_hedging(true, &limits());
+    server.push(Lane::Chat, &push(10), &limits());
+    server.push(Lane::Chat, &push(900), &limits());
+    server.push(Lane::Live, &push(10), &limits());
+    server.reply(Lane::Chat, Kind::REPLY, 4, b"");
+    server.reply(Lane::Chat, Kind::ERROR, 5, b"");
+    server.reply(Lane::Bulk, Kind::REPLY, 6, b"");
+    server.go_away(nearport_wire::close::CloseCode::GOING_AWAY, std::time::Duration::ZERO);
+    let kinds: Vec<Kind> = server.take_copies().iter().map(|frame| Kind(frame[2])).collect();
+    assert_eq!(kinds, [Kind::PUSH, Kind::REPLY, Kind::ERROR]);
+    assert!(server.take_copies().is_empty());
+    (0..100).for_each(|id| server.reply(Lane::Chat, Kind::REPLY, id, b""));
+    assert_eq!(server.take_copies().len(), COPIES_MAX);
+    server.set_hedging(false, &limits());
+    server.reply(Lane::Chat, Kind::REPLY, 4, b"");
+    assert!(server.take_copies().is_empty());
+    server.set_hedging(true, &ServerLimits { hedge_bytes_max: 0, ..limits() });
+    server.reply(Lane::Chat, Kind::REPLY, 4, b"");
+    assert!(server.take_copies().is_empty());
+}

@@ -48,9 +48,7 @@ fn an_online_only_push_comes_as_a_datagram_where_it_can() {
     world.run();
     assert_eq!(world.take(1), [Kind::PUSH; 2], "one with a position, one too long");
     assert_eq!(world.peers[&1].datagrams.len(), 1);
-    let mut decoder = Decoder::new(Limits::client());
-    decoder.feed(world.peers[&1].datagrams[0].clone());
-    let frame = decoder.next_frame().unwrap().unwrap();
+    let frame = &world.peers[&1].datagrams[0];
     assert_eq!((frame.kind, frame.id, frame.body.len()), (Kind::PUSH, 0, 100));
     assert_eq!(world.take(2), [Kind::PUSH; 3]);
     let stats = world.shard.stats();
@@ -100,4 +98,67 @@ fn a_flood_of_datagrams_costs_the_session_nothing() {
     world.run();
     assert!(!world.take(1).is_empty());
     assert_eq!(world.close_code(1), None);
+}
+
+/// A client that gets `count` pushes, 40 ms apart, and what became of them: pushes sent twice, and those of them that came
+/// by datagram before they came on the stream.
+fn pushes(world: &mut World, count: u64) -> (u64, usize) {
+    world.login(1);
+    for id in 1..=count {
+        world.script.state().downs.push(publish(id, None));
+        world.run();
+        world.pass(Duration::from_millis(40));
+        let peer = world.peers.get_mut(&1).unwrap();
+        peer.quic.handle_timeout(world.now);
+    }
+    let peer = &world.peers[&1];
+    assert!(peer.datagrams.iter().all(|frame| (frame.lane, frame.kind) == (Lane::Chat, Kind::PUSH)));
+    (world.shard.stats().hedges_sent, peer.datagrams_first)
+}
+
+#[test]
+fn while_the_path_loses_packets_pushes_are_sent_twice_and_otherwise_once() {
+    let mut world = World::new(ServerLimits::default());
+    assert_eq!(pushes(&mut world, 300), (0, 0), "nothing is lost");
+
+    let mut world = World::new(ServerLimits::default());
+    world.lost_one_in = 13;
+    let (sent, first) = pushes(&mut world, 300);
+    assert!(sent > 150, "{sent} of 300");
+    assert!(first > 5, "{first} came by datagram first, because the stream's packet was lost");
+    // The path is good again: after a while it stops.
+    world.lost_one_in = 0;
+    let count = |world: &mut World, ids| {
+        let before = world.shard.stats().hedges_sent;
+        for id in ids {
+            world.script.state().downs.push(publish(id, None));
+            world.run();
+            world.pass(Duration::from_millis(40));
+        }
+        world.shard.stats().hedges_sent - before
+    };
+    count(&mut world, 301..900);
+    assert_eq!(count(&mut world, 900..1000), 0);
+
+    let mut world = World::new(ServerLimits { hedge_bytes_max: 0, ..ServerLimits::default() });
+    world.lost_one_in = 13;
+    assert_eq!(pushes(&mut world, 300), (0, 0), "it is off");
+}
+
+#[test]
+fn a_copy_never_shares_the_packet_of_the_stream() {
+    let mut world = World::new(ServerLimits::default());
+    world.lost_one_in = 13;
+    pushes(&mut world, 300);
+    world.lost_one_in = 0;
+    world.take(1);
+    let frames = |world: &World| world.peers[&1].quic.stats().frame_rx;
+    let before = frames(&world);
+    world.script.state().downs.push(publish(301, None));
+    world.run();
+    assert_eq!(world.take(1), [Kind::PUSH]);
+    assert_eq!(frames(&world).datagram, before.datagram, "the copy waits");
+    world.pass(Duration::from_millis(20));
+    assert_eq!(frames(&world).datagram, before.datagram + 1);
+    assert_eq!(frames(&world).stream, before.stream + 1);
 }
