@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::crypto::cipher::{AeadKey, Iv, Nonce};
 use rustls::quic::{self, Algorithm, Suite, Tag};
-use rustls::{SupportedCipherSuite, Tls13CipherSuite};
+use rustls::{ConnectionTrafficSecrets, SupportedCipherSuite, Tls13CipherSuite};
 
 use super::contexts::Contexts;
 
@@ -167,13 +167,25 @@ impl SmallKey {
     }
 }
 
-struct SmallPacketKey {
+/// A key with its nonces. TLS records (RFC 8446 §5.2) are protected as packets are, so byte streams use it too.
+pub(crate) struct SmallPacketKey {
     cipher: &'static Cipher,
     key: SmallKey,
     iv: Iv,
 }
 
 impl SmallPacketKey {
+    /// A key for records; `None` for a suite that is not known here.
+    pub(crate) fn for_records(secrets: ConnectionTrafficSecrets) -> Option<Self> {
+        let (cipher, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20, key, iv),
+            _ => return None,
+        };
+        (key.as_ref().len() == cipher.packet.key_len()).then(|| Self { cipher, key: SmallKey::new(&key), iv })
+    }
+
     fn with<R>(&self, run: impl FnOnce(&LessSafeKey) -> R) -> R {
         let make = |bytes: &[u8]| {
             let bytes = &bytes[..self.cipher.packet.key_len()];

@@ -1,10 +1,10 @@
 //! The record layer of an established TLS 1.3 connection (RFC 8446 §5): what is left once the handshake is over.
 //!
 //! rustls' own connection keeps 3.6 KB for this, and copies each record into a buffer of its own in both directions.
-//! What a connection needs are two keys, two counters, and the key schedule for updates. So after the handshake the
+//! What a connection needs are two keys, two counters, and the key schedule for updates: 1.2 KB. So after the handshake the
 //! secrets go from rustls to here by its documented way for such takers ([`rustls::kernel`]), which keeps the key schedule;
-//! the ciphers are those of aws-lc, as in rustls. Records are opened where they lie and sealed where they are written:
-//! between records there is no buffer.
+//! the ciphers are those of aws-lc, as in rustls, and their contexts are kept as QUIC's are, while they are in use. Records
+//! are opened where they lie and sealed where they are written: between records there is no buffer.
 //!
 //! This module knows only what may come after a handshake: application data, alerts and KeyUpdate. Everything else ends
 //! the connection with the alert that the RFC names.
@@ -13,12 +13,12 @@ use std::fmt;
 use std::mem;
 use std::ops::Range;
 
-use aws_lc_rs::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
-};
 use rustls::ConnectionTrafficSecrets;
 use rustls::kernel::KernelConnection;
+use rustls::quic::PacketKey as _;
 use rustls::server::ServerConnectionData;
+
+use crate::quic::SmallPacketKey;
 
 /// Content type, two octets of version, two of length.
 pub(crate) const HEADER_BYTES: usize = 5;
@@ -39,8 +39,8 @@ pub(crate) const OVERHEAD_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
 /// peer sends more than a few.
 const EMPTY_RECORDS_MAX: u8 = 32;
 
-/// Records under one AES-GCM key after which we move on to the next (§5.5: 2^24.5).
-const AES_RECORDS_MAX: u64 = 1 << 24;
+/// Records under one key after which we move on to the next: AES-GCM seals 2^24.5 (§5.5); ChaCha20 would go on for ever.
+const RECORDS_MAX: u64 = 1 << 24;
 
 mod content {
     pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -75,32 +75,21 @@ const fn broken(alert: Alert, reason: &'static str) -> Broken {
     Broken { alert: Some(alert), reason }
 }
 
-/// One direction: key, IV, and the number of the next record.
+/// One direction: a key and the number of the next record. A number is used once: it never goes back, and it is far from
+/// its end when the key is renewed.
 struct Direction {
-    key: LessSafeKey,
-    iv: [u8; 12],
+    key: SmallPacketKey,
     sequence: u64,
 }
 
 impl Direction {
     fn new((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Option<Self> {
-        let (algorithm, key, iv): (&'static Algorithm, _, _) = match &secrets {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
-            _ => return None,
-        };
-        let key = LessSafeKey::new(UnboundKey::new(algorithm, key.as_ref()).ok()?);
-        Some(Self { key, iv: iv.as_ref().try_into().ok()?, sequence })
+        Some(Self { key: SmallPacketKey::for_records(secrets)?, sequence })
     }
 
-    /// §5.3. Each sequence number is used once: the counter never goes back, and it is far from its end when the key
-    /// is renewed.
-    fn next_nonce(&mut self) -> Nonce {
-        let mut nonce = self.iv;
-        nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()).for_each(|(octet, count)| *octet ^= count);
+    fn next(&mut self) -> u64 {
         self.sequence += 1;
-        Nonce::assume_unique_for_key(nonce)
+        self.sequence - 1
     }
 }
 
@@ -315,8 +304,8 @@ impl Traffic {
     /// Opens one record in place. Gives the type of its content and where that lies behind the header.
     fn open(&mut self, record: &mut [u8]) -> Result<(u8, Range<usize>), Broken> {
         let (header, body) = record.split_first_chunk_mut::<HEADER_BYTES>().expect("record_len saw a header");
-        let nonce = self.receive.next_nonce();
-        let plain = self.receive.key.open_in_place(nonce, Aad::from(*header), body);
+        let number = self.receive.next();
+        let plain = self.receive.key.decrypt_in_place(number, header, body);
         let plain = plain.map_err(|_| broken(Alert::BadRecordMac, "a record that its key does not open"))?;
         if plain.len() > PLAINTEXT_BYTES_MAX + 1 {
             return Err(broken(Alert::RecordOverflow, "a record above 16 KiB"));
@@ -362,7 +351,7 @@ impl Traffic {
     }
 
     fn is_key_worn(&self) -> bool {
-        self.send.key.algorithm() != &CHACHA20_POLY1305 && self.send.sequence >= AES_RECORDS_MAX
+        self.send.sequence >= RECORDS_MAX
     }
 
     fn update(&mut self, out: &mut Vec<u8>) {
@@ -382,14 +371,14 @@ impl Traffic {
         let [high, low] = length.to_be_bytes();
         let header = [content::APPLICATION_DATA, 3, 3, high, low];
         out[start..body].copy_from_slice(&header);
-        let nonce = self.send.next_nonce();
-        let tag = self.send.key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[body..]);
+        let number = self.send.next();
+        let tag = self.send.key.encrypt_in_place(number, &header, &mut out[body..]);
         out.extend_from_slice(tag.expect("a record is shorter than what a key may seal").as_ref());
     }
 
     #[cfg(test)]
     pub(super) fn wear_key(&mut self) {
-        self.send.sequence = AES_RECORDS_MAX;
+        self.send.sequence = RECORDS_MAX;
     }
 
     #[cfg(test)]
