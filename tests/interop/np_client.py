@@ -102,9 +102,11 @@ class Client:
                     self.session = session
                     await self.login(session)
                     await self.live(session, commands)
-            except (Lost, ConnectionError) as lost:
+            except (Lost, ConnectionError, TimeoutError) as lost:
                 code = getattr(lost, "code", 2001)
                 tell("closed", code=code)
+                # The document asks for back-off with jitter; a short fixed pause is enough for one client.
+                await asyncio.sleep(0.2)
                 if self.token and code == 4000:
                     # The token was refused: once more with the UserSig.
                     self.token = b""

@@ -78,7 +78,9 @@ fn a_client_written_from_the_document_logs_in_chats_moves_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &[]);
     let mut alice = Client::start(&node, dir.path(), "alice");
-    assert_eq!(alice.expect("live")["cursor"], 0);
+    let live = alice.expect("live");
+    assert_eq!((&live["cursor"], &live["resumed"]), (&json!(0), &json!(false)));
+    assert_ne!(live["token_bytes"], 0, "a token for the next time");
 
     alice.tell(json!({"do": "send", "to": "bob", "text": "from another implementation"}));
     assert_eq!(alice.expect("sent")["seq"], 1);
@@ -97,10 +99,40 @@ fn a_client_written_from_the_document_logs_in_chats_moves_and_comes_back() {
     // Gone without a word; meanwhile something comes; back with the cursor, and it is shown once.
     alice.tell(json!({"do": "drop"}));
     let live = alice.expect("live");
-    assert_eq!(live["cursor"], 2);
+    assert_eq!(
+        (&live["cursor"], &live["resumed"]),
+        (&json!(2), &json!(true)),
+        "by its token, without a UserSig"
+    );
     alice.tell(json!({"do": "send", "to": "bob", "text": "still here"}));
     assert_eq!(alice.expect("sent")["seq"], 3);
     alice.tell(json!({"do": "quit"}));
     alice.expect("over");
     assert_eq!(text_of_recv(&node, "bob", "1"), ["still here"]);
+}
+
+#[test]
+fn it_follows_a_go_away_to_the_process_that_comes_after_and_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &[]);
+    let ports = [format!("edge.listen={}", node.edge), format!("ops.listen={}", node.ops)];
+    let mut alice = Client::start(&node, dir.path(), "alice");
+    alice.expect("live");
+    alice.tell(json!({"do": "send", "to": "bob", "text": "before"}));
+    alice.expect("sent");
+
+    node.signal(rustix::process::Signal::TERM);
+    let away = alice.expect("go_away");
+    assert_eq!(away["reason"], 2000, "{away}");
+    node.wait();
+    let node = Node::start(dir.path(), &["--set", &ports[0], "--set", &ports[1]]);
+    // Its attempts while nobody listened, and the end of the connection that it left, are its own affair.
+    let live = std::iter::repeat_with(|| alice.events.recv_timeout(STUCK).unwrap())
+        .find(|event| event["event"] == "live")
+        .unwrap();
+    assert_eq!((&live["resumed"], &live["cursor"]), (&json!(true), &json!(1)), "{live}");
+    alice.tell(json!({"do": "send", "to": "bob", "text": "after"}));
+    assert_eq!(alice.expect("sent")["seq"], 2);
+    alice.tell(json!({"do": "quit"}));
+    assert_eq!(text_of_recv(&node, "bob", "2"), ["before", "after"]);
 }
