@@ -8,6 +8,8 @@ mod crash;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod edge_handover;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod house;

@@ -34,6 +34,8 @@ pub(crate) fn client_tls(root: CertificateDer<'static>) -> rustls::ClientConfig 
 /// An edge on a port of its own, in this process.
 pub(crate) struct Server {
     pub(crate) edge: Edge,
+    config: Config,
+    tls: rustls::ServerConfig,
     certificate: CertificateDer<'static>,
 }
 
@@ -73,7 +75,16 @@ impl Server {
             admission: Admission::default(),
         };
         let config = change(config);
-        Self { edge: Edge::start(&config, tls, backend).unwrap(), certificate }
+        let edge = Edge::start(&config, tls.clone(), backend).unwrap();
+        Self { edge, config, tls, certificate }
+    }
+
+    /// A process of the next generation on the sockets of this one, which it does not read yet.
+    pub(crate) fn successor(&self, backend: &dyn Backend) -> Self {
+        let config = Config { generation: self.config.generation + 1, ..self.config.clone() };
+        let inherited = self.edge.handles().unwrap();
+        let edge = Edge::start_on(&config, inherited, self.tls.clone(), backend).unwrap();
+        Self { edge, config, tls: self.tls.clone(), certificate: self.certificate.clone() }
     }
 
     /// What a client needs to trust this server and to speak `alpn`.
@@ -135,9 +146,17 @@ impl Raw {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return Ok(frame);
             }
-            match self.recv.read_chunk(usize::MAX, true).await {
-                Ok(Some(chunk)) => self.decoder.feed(chunk.bytes),
-                _ => return Err(self.close_code().await),
+            tokio::select! {
+                chunk = self.recv.read_chunk(usize::MAX, true) => match chunk {
+                    Ok(Some(chunk)) => self.decoder.feed(chunk.bytes),
+                    _ => return Err(self.close_code().await),
+                },
+                // What is not stored comes as a datagram of whole frames.
+                Ok(datagram) = self.connection.read_datagram() => {
+                    let mut decoder = Decoder::new(Limits::client());
+                    decoder.feed(datagram);
+                    return Ok(decoder.next_frame().unwrap().unwrap());
+                }
             }
         }
     }

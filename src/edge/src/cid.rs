@@ -43,6 +43,16 @@ pub fn steer(datagram: &[u8], shards: usize) -> usize {
     datagram.get(at).map_or(0, |octet| usize::from(octet & HINT_MASK) % shards)
 }
 
+/// The destination connection id of a datagram, if it has the length of ours.
+#[must_use]
+pub(crate) fn destination(datagram: &[u8]) -> Option<&[u8]> {
+    let long_header = datagram.first()? & 0x80 != 0;
+    match long_header {
+        true => datagram.get(6..6 + CID_LEN).filter(|_| usize::from(datagram[5]) == CID_LEN),
+        false => datagram.get(1..1 + CID_LEN),
+    }
+}
+
 /// The key of a cluster's connection ids in one epoch.
 #[derive(Clone)]
 pub(crate) struct CidKey {
@@ -198,6 +208,14 @@ mod tests {
             assert_eq!(steer(&long, 8), usize::from(shard));
         }
         assert_eq!(steer(&[], 8), 0);
+        let cid = cids(1, 3, 1).generate_cid();
+        for head in [&[0x40][..], &[0xc0, 0, 0, 0, 1, 17]] {
+            let datagram = [head, &cid, b"rest"].concat();
+            assert_eq!(destination(&datagram), Some(&cid[..]));
+            assert_eq!(destination(&datagram[..head.len() + CID_LEN - 1]), None);
+        }
+        assert_eq!(destination(&[&[0xc0, 0, 0, 0, 1, 8][..], &[7; 30]].concat()), None);
+        assert_eq!(destination(&[]), None);
         assert_eq!(steer(&[0xc0, 1, 2], 8), 0);
     }
 

@@ -2,9 +2,12 @@
 
 mod tcp;
 
+mod source;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,10 +17,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use crate::cid::steer;
-use crate::shard::{Shard, ShardConfig};
-use crate::socket::{BATCH, Receiver, Sender};
+use crate::cid::{Owner, ShardCids, steer};
+use crate::forward::{Forwarder, Inlet};
+use crate::shard::{Departure, Shard, ShardConfig};
+use crate::socket::{Receiver, Sender};
 use crate::stats::{Exporter, Stats};
+use source::{Forwarded, Predecessors, Source, forwarded};
 use tcp::Tcp;
 pub(crate) use tcp::TcpConfig;
 
@@ -34,9 +39,30 @@ const SEND_RETRY: Duration = Duration::from_millis(1);
 /// What the edge tells a shard.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Drain(Duration),
+    Drain(Departure),
+    Undrain,
     Stop(Closing),
+    /// Read from the UDP socket and accept from the listener, or leave what comes to whoever does so next.
+    Read(bool),
+    /// New TCP connections are another process's for good.
+    CloseListener,
+    /// Send the backend nothing more. Told when what was read is on its way there.
+    Park(Done),
+    /// Go on with another backend. Told when it knows every session.
+    Attach {
+        link: Box<dyn Link>,
+        inlet: Option<OwnedFd>,
+        done: Done,
+    },
+    /// A process of an earlier generation takes its packets here.
+    Forward {
+        generation: u32,
+        socket: OwnedFd,
+    },
 }
+
+/// Hears once that something is done. Dropped without a word, it never will be.
+pub(crate) type Done = SyncSender<()>;
 
 /// What other threads may touch of a shard.
 #[derive(Debug, Default)]
@@ -99,26 +125,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The sockets of a shard.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) udp: UdpSocket,
+    pub(crate) tcp: Option<TcpConfig>,
+    /// Whether they are read from the start.
+    pub(crate) reading: bool,
+}
+
 /// Runs a shard until it is told to stop. `shards` are all of the edge, in order.
 pub(crate) fn run(
     config: ShardConfig,
+    owner: Owner,
     link: Box<dyn Link>,
-    socket: UdpSocket,
-    tcp: Option<TcpConfig>,
+    sockets: Sockets,
     shards: &[Arc<Shared>],
 ) {
     let index = usize::from(config.index);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let socket = register(socket)?;
-            let tcp = tcp.map(Tcp::new).transpose()?;
+            let source = Some(Source::new(sockets.udp, sockets.reading)?);
+            let tcp = sockets.tcp.map(|tcp| Tcp::new(tcp, sockets.reading)).transpose()?;
+            let predecessors = Predecessors::new(ShardCids::new(&config.resume.keys, owner, 0), owner);
             let exporter = Exporter::new(config.index);
             let shard = Shard::new(config, link, Instant::now());
             let driver = Driver {
                 shard,
-                socket,
+                source,
                 tcp,
+                forwarded: None,
+                predecessors,
+                attaching: None,
                 index,
                 shards,
                 receiver: Receiver::new(),
@@ -148,8 +187,15 @@ fn register<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
 
 struct Driver<'a> {
     shard: Shard,
-    socket: AsyncFd<UdpSocket>,
+    /// Taken out only while it changes how it is read.
+    source: Option<Source>,
     tcp: Option<Tcp>,
+    /// What the process sends that reads our socket.
+    forwarded: Option<Forwarded>,
+    /// Where this process sends what it reads for others.
+    predecessors: Predecessors,
+    /// Who waits for the new backend to know every session.
+    attaching: Option<Done>,
     index: usize,
     shards: &'a [Arc<Shared>],
     receiver: Receiver,
@@ -168,6 +214,7 @@ impl Driver<'_> {
         let sleep = tokio::time::sleep_until(far);
         tokio::pin!(sleep);
         loop {
+            let source = self.source.as_ref().expect("there is one between turns");
             let mut readable = false;
             let wait = !self.has_work();
             if wait {
@@ -177,7 +224,8 @@ impl Driver<'_> {
                 }
                 tokio::select! {
                     biased;
-                    ready = self.socket.readable() => { ready?.retain_ready(); readable = true; }
+                    ready = source.readable() => { ready?; readable = true; }
+                    ready = forwarded(self.forwarded.as_ref()) => { ready?; readable = true; }
                     ready = tcp::readable(self.tcp.as_ref()) => ready?,
                     () = wake.notified() => {}
                     () = sleep.as_mut() => {}
@@ -185,7 +233,7 @@ impl Driver<'_> {
             }
             // One clock reading per turn.
             let now = Instant::now();
-            self.take_control();
+            self.take_control(now)?;
             let backlog = (readable || !wait || self.shard.has_work()) && self.receive(now);
             if let Some(tcp) = &mut self.tcp {
                 tcp.receive(&mut self.shard, now, wait);
@@ -200,6 +248,7 @@ impl Driver<'_> {
             // Live clients have their answers; now those who want to become some.
             self.shard.handshakes(now, backlog);
             self.flush().await?;
+            self.tell_attached();
             self.publish(now);
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.
@@ -222,43 +271,38 @@ impl Driver<'_> {
     /// Reads one batch. More than that waits until this one is answered: the batch stays in the cache and latency
     /// stays low (our own figure: 64 beats 256). Returns whether more may wait.
     fn receive(&mut self, now: Instant) -> bool {
-        let (shard, shards, index) = (&mut self.shard, self.shards, self.index);
-        let Self { socket, receiver, stats, .. } = self;
-        let handle = |from: SocketAddr, datagram: &[u8]| {
+        let Self { shard, shards, index, receiver, stats, predecessors, .. } = self;
+        let Some(source) = &self.source else { return false };
+        let backlog = source.receive(receiver, |from, datagram| {
             let owner = steer(datagram, shards.len());
-            if owner == index {
-                shard.handle_datagram(now, from, None, datagram);
-            } else {
+            if owner != *index {
                 let taken = shards[owner].hand_over(from, datagram);
                 if taken { stats.handed_over += 1 } else { stats.hand_over_dropped += 1 }
+            } else if !predecessors.take(from, datagram) {
+                shard.handle_datagram(now, from, None, datagram);
             }
-        };
-        let received = match receiver.receive(socket.get_ref(), handle) {
-            Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // An ICMP error of an earlier send, reported here; the socket is fine.
-            Err(error) => {
-                tracing::debug!(%error, "receive");
-                return false;
+        });
+        if let Some(forwarded) = &mut self.forwarded {
+            let handle = |from: SocketAddr, datagram: &[u8]| {
+                stats.foreign += 1;
+                shard.handle_datagram(now, from, None, datagram);
+            };
+            if !forwarded.receive(handle) {
+                self.forwarded = None;
             }
-        };
-        if received < BATCH {
-            // The queue was empty at the end of the call, and what comes later raises a new edge of epoll. Telling
-            // tokio so saves every wake-up a second system call that finds nothing.
-            let nothing = |_: &UdpSocket| Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            let _ = socket.try_io(Interest::READABLE, nothing);
         }
-        received == BATCH
+        backlog
     }
 
     /// Sends everything. Waits when the socket's buffer is full: nothing is lost, and nothing new is made meanwhile.
     async fn flush(&mut self) -> io::Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
         loop {
             let batch = self.shard.transmits().front();
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.sender.send(self.socket.get_ref(), batch) {
+            match self.sender.send(source.socket(), batch) {
                 Ok(sent) => self.shard.transmits().sent(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stats.send_blocked += 1;
@@ -274,41 +318,82 @@ impl Driver<'_> {
         }
     }
 
-    fn take_control(&mut self) {
+    fn take_control(&mut self, now: Instant) -> io::Result<()> {
         for control in std::mem::take(&mut *lock(&self.shards[self.index].control)) {
             match control {
-                Control::Drain(within) => self.shard.drain(within),
+                Control::Drain(departure) => self.shard.drain(&departure, now),
+                Control::Undrain => self.shard.undrain(),
                 Control::Stop(closing) => {
                     self.shard.close_all(&closing);
                     self.stopping = true;
                 }
+                Control::Read(reading) => {
+                    self.source = self.source.take().map(|source| source.set_reading(reading)).transpose()?;
+                    if let Some(tcp) = &mut self.tcp {
+                        tcp.set_accepting(reading)?;
+                    }
+                }
+                Control::CloseListener => self.tcp.iter_mut().for_each(Tcp::close_listener),
+                Control::Park(done) => {
+                    self.shard.park(now);
+                    let _ = done.try_send(());
+                }
+                Control::Attach { link, inlet, done } => {
+                    self.shard.switch_link(link, now);
+                    self.attaching = Some(done);
+                    if let Some(inlet) = inlet {
+                        self.forwarded = Some(Forwarded::new(Inlet::new(inlet))?);
+                    }
+                }
+                Control::Forward { generation, socket } => {
+                    self.predecessors.add(Forwarder::new(generation, socket));
+                }
             }
         }
+        Ok(())
     }
 
     fn take_handed_over(&mut self, now: Instant) {
         if self.shards.len() > 1 {
             let datagrams = std::mem::take(&mut *lock(&self.shards[self.index].handed_over));
             for (from, datagram) in datagrams {
-                self.shard.handle_datagram(now, from, None, &datagram);
+                if !self.predecessors.take(from, &datagram) {
+                    self.shard.handle_datagram(now, from, None, &datagram);
+                }
             }
+        }
+        self.predecessors.flush();
+    }
+
+    fn tell_attached(&mut self) {
+        if self.attaching.is_some()
+            && self.shard.is_attached()
+            && let Some(done) = self.attaching.take()
+        {
+            let _ = done.try_send(());
         }
     }
 
     fn publish(&mut self, now: Instant) {
+        let (forwarded, forward_dropped) = self.predecessors.counts();
         let stats = Stats {
             handed_over: self.stats.handed_over,
             hand_over_dropped: self.stats.hand_over_dropped,
             send_blocked: self.stats.send_blocked,
             send_failed: self.stats.send_failed,
             accept_errors: self.tcp.as_ref().map_or(0, |tcp| tcp.accept_errors),
+            forwarded,
+            forward_dropped,
+            foreign: self.stats.foreign,
             ..self.shard.stats()
         };
         let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);
         if due {
             self.shard.set_unix_time(now, unix_time());
         }
-        if due || stats.draining || self.stopping {
+        // A drain that was undone is told at once too: who asks next must not see the former one.
+        let told = self.shards[self.index].stats().draining;
+        if due || stats.draining || told || self.stopping {
             self.exporter.export(&stats);
             self.shards[self.index].publish(stats);
             self.published_at = Some(now);

@@ -12,6 +12,8 @@
 pub mod admission;
 pub mod cid;
 mod driver;
+mod forward;
+mod handover;
 mod keys;
 pub mod quic;
 pub mod resume;
@@ -34,9 +36,12 @@ pub use nearport_session::ServerLimits;
 use nearport_trunk::Backend;
 use nearport_wire::close::CloseCode;
 
-use driver::{Control, Shared, TcpConfig};
+use driver::{Control, Shared, Sockets, TcpConfig};
+pub use forward::forwarding_pair;
+use handover::Handles;
+pub use handover::{Attachment, Inherited};
 pub use keys::{KeyRing, Keys, RingError, Secret};
-use shard::{Admission, ResumeConfig, ShardConfig};
+use shard::{Admission, Departure, ResumeConfig, ShardConfig};
 pub use shard::{Cidr, CidrError};
 pub use stats::Stats;
 
@@ -84,6 +89,9 @@ pub enum Error {
     /// The number of shards is not 1 to 32.
     #[error("{0} shards: must be 1 to 32")]
     Shards(usize),
+    /// A shard's thread does not do what it is told.
+    #[error("shard {0} does not answer")]
+    Stuck(usize),
     /// Any other error of the operating system.
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
@@ -95,6 +103,7 @@ pub struct Edge {
     address: SocketAddr,
     steered: bool,
     keys: Keys,
+    handles: Handles,
     shards: Vec<Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -105,19 +114,10 @@ impl Edge {
     ///
     /// # Errors
     /// See [`Error`]; nothing is left running then.
-    pub fn start(
-        config: &Config,
-        mut tls: rustls::ServerConfig,
-        backend: &dyn Backend,
-    ) -> Result<Self, Error> {
+    pub fn start(config: &Config, tls: rustls::ServerConfig, backend: &dyn Backend) -> Result<Self, Error> {
         if !(1..=cid::SHARDS_MAX).contains(&config.shards) {
             return Err(Error::Shards(config.shards));
         }
-        let keys = Keys::new(config.keys.clone());
-        tickets::install(&mut tls, &keys);
-        let stream_tls = shard::stream_tls(&tls);
-        let server = Arc::new(quic::server_config(tls, &keys)?);
-        let session = Arc::new(config.session.clone());
         let bound = socket::bind_all(config.listen, config.shards, config.kernel_steering, config.tcp);
         let socket::Bound { udp, steered, tcp } = bound.map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
@@ -126,18 +126,42 @@ impl Edge {
                 Error::Io("bind the edge's port", error)
             }
         })?;
-        let address = udp[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
         if !steered {
             tracing::warn!("the kernel does not steer: datagrams are handed over in user space");
         }
+        Self::start_on(config, Inherited { udp, tcp, steered, reading: true }, tls, backend)
+    }
+
+    /// As [`Self::start`], on sockets of another process: `config.listen` and `config.kernel_steering` do not count.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running then.
+    pub fn start_on(
+        config: &Config,
+        inherited: Inherited,
+        mut tls: rustls::ServerConfig,
+        backend: &dyn Backend,
+    ) -> Result<Self, Error> {
+        let Inherited { udp, tcp, steered, reading } = inherited;
+        if !(1..=cid::SHARDS_MAX).contains(&udp.len()) {
+            return Err(Error::Shards(udp.len()));
+        }
+        let keys = Keys::new(config.keys.clone());
+        tickets::install(&mut tls, &keys);
+        let stream_tls = shard::stream_tls(&tls);
+        let server = Arc::new(quic::server_config(tls, &keys)?);
+        let session = Arc::new(config.session.clone());
+        let address = udp[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
+        let handles =
+            Handles::of(&udp, &tcp).map_err(|error| Error::Io("duplicate a socket's descriptor", error))?;
 
         // Drawn anew at each start: nobody can learn where networks stand in the gate's tables.
         let admission = Admission { key: random_key()?, ..config.admission };
-        let mut edge = Self { address, steered, keys: keys.clone(), shards: Vec::new(), threads: Vec::new() };
-        edge.shards = (0..config.shards).map(|_| Arc::default()).collect();
+        let (shards, threads) = ((0..udp.len()).map(|_| Arc::default()).collect(), Vec::new());
+        let mut edge = Self { address, steered, keys: keys.clone(), handles, shards, threads };
         let trusted: Arc<[Cidr]> = config.proxy_protocol_from.clone().into();
         let mut listeners = tcp.into_iter();
-        for (index, socket) in udp.into_iter().enumerate() {
+        for (index, udp) in udp.into_iter().enumerate() {
             let tcp = listeners.next().map(|listener| TcpConfig { listener, trusted: trusted.clone() });
             let index = u8::try_from(index).expect("at most 32 shards");
             let owner = cid::Owner { node: config.node, shard: index, generation: config.generation };
@@ -159,7 +183,7 @@ impl Edge {
             let link = backend.link(shared[usize::from(index)].waker());
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{index}"))
-                .spawn(move || driver::run(shard, link, socket, tcp, &shared))
+                .spawn(move || driver::run(shard, owner, link, Sockets { udp, tcp, reading }, &shared))
                 .map_err(|error| Error::Io("start a shard's thread", error))?;
             edge.threads.push(thread);
         }
@@ -214,11 +238,8 @@ impl Edge {
     /// Takes no new connection, asks every client to leave within the first half of `within`, and waits until all
     /// have left or the time is up. Blocks the calling thread. Returns the number of sessions left.
     pub fn drain(&self, within: Duration) -> u64 {
-        let deadline = Instant::now() + within;
-        for shard in &self.shards {
-            shard.control(Control::Drain(within / 2));
-        }
-        self.shards.iter().map(|shard| shard.wait_for_empty(deadline)).sum()
+        self.leave(&Departure { within: within / 2, ..Departure::default() });
+        self.wait_for_empty(Instant::now() + within)
     }
 
     /// Closes what is left with GOING_AWAY and waits for the threads. Returns their last figures.

@@ -20,6 +20,7 @@
 mod conn;
 mod conns;
 mod handshakes;
+mod leaving;
 mod quic;
 mod seam;
 mod stream;
@@ -36,9 +37,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use nearport_session::{Closing, ServerLimits};
+use nearport_session::ServerLimits;
 use nearport_trunk::{Down, Link, SessionId, Up};
-use nearport_wire::close::CloseCode;
 use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent, ServerConfig};
 
 pub use crate::admission::Admission;
@@ -49,6 +49,8 @@ use crate::wheel::Wheel;
 use conn::{Conn, Touched, Transport};
 use conns::Conns;
 pub(crate) use conns::STREAM_BIT;
+pub use leaving::Departure;
+use leaving::Leaving;
 use quic::QuicTransport;
 pub(crate) use quic::SEND_WINDOW;
 use stream::Carrier;
@@ -128,7 +130,9 @@ pub struct Shard {
     handshaking: usize,
     /// The last turn served a live session.
     served_live: bool,
+    /// No new connection is taken.
     draining: bool,
+    leaving: Option<Leaving>,
     clock: WallClock,
     /// Time of the last turn.
     now: Instant,
@@ -168,6 +172,7 @@ impl Shard {
             handshaking: 0,
             served_live: false,
             draining: false,
+            leaving: None,
             clock,
             now,
             stats: Stats::default(),
@@ -251,37 +256,6 @@ impl Shard {
         !self.ups.is_empty() && self.retry_ups_at.is_none()
     }
 
-    /// Asks every client to leave within `within`, evenly spread, and takes no new connection.
-    pub fn drain(&mut self, within: Duration) {
-        self.draining = true;
-        let live = self.stats.sessions.max(1);
-        let mut slot = 0u32;
-        for index in self.conns.indices() {
-            let Some(conn) = self.conns.get_mut(index).filter(|conn| conn.session.is_live()) else {
-                continue;
-            };
-            conn.session.go_away(CloseCode::GOING_AWAY, within.mul_f64(f64::from(slot) / live as f64));
-            slot += 1;
-            self.touch(index);
-        }
-    }
-
-    /// Closes every connection. Run turns until [`Self::is_empty`] or until patience ends.
-    pub fn close_all(&mut self, closing: &Closing) {
-        self.draining = true;
-        self.close_sessions(closing);
-    }
-
-    fn close_sessions(&mut self, closing: &Closing) {
-        for index in self.conns.indices() {
-            if let Some(conn) = self.conns.get_mut(index) {
-                conn.close(closing.clone(), Duration::ZERO, &mut self.ups);
-                self.account(index);
-                self.touch(index);
-            }
-        }
-    }
-
     /// Whether no connection is left, not even one that drains.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -295,7 +269,7 @@ impl Shard {
             connections: self.connections() as u64,
             handshakes: self.handshaking as u64,
             topics: self.topics.len() as u64,
-            draining: self.draining,
+            draining: self.draining || self.leaving.is_some(),
             gate: self.gate.counts(),
             ..self.stats
         }

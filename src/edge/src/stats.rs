@@ -85,6 +85,12 @@ pub struct Stats {
     pub handed_over: u64,
     /// Those of them that found no room there.
     pub hand_over_dropped: u64,
+    /// Datagrams sent on to a process that still holds connections of an earlier generation.
+    pub forwarded: u64,
+    /// Those of them that found no room on the way.
+    pub forward_dropped: u64,
+    /// Datagrams that came from the process that has taken over.
+    pub foreign: u64,
     /// Times that the socket's buffer was full.
     pub send_blocked: u64,
     /// Datagrams that the system refused to send.
@@ -134,6 +140,8 @@ impl Exporter {
                 "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
                 "resume_tokens_refused_total" resume_refused,
                 "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,
+                "datagrams_forwarded_total" forwarded, "forward_dropped_total" forward_dropped,
+                "datagrams_foreign_total" foreign,
                 "send_blocked_total" send_blocked, "send_failed_total" send_failed,
                 "short_initials_total" gate.short, "unknown_versions_total" gate.version,
                 "malformed_datagrams_total" gate.form, "initials_overflowed_total" gate.queue_full,

@@ -269,10 +269,10 @@ impl Server {
         self.behind = true;
     }
 
-    /// Asks the client to leave, `slot` from now.
-    pub fn go_away(&mut self, reason: CloseCode, slot: Duration) {
+    /// Asks the client to leave, `slot` from now, for one of `targets`; none: for the same server.
+    pub fn go_away(&mut self, reason: CloseCode, slot: Duration, targets: &[body::Endpoint]) {
         let slot_ms = u32::try_from(slot.as_millis()).unwrap_or(u32::MAX);
-        let body = body::GoAway { reason: reason.0, slot_ms, targets: Vec::new() }.encode_to_vec();
+        let body = body::GoAway { reason: reason.0, slot_ms, targets: targets.to_vec() }.encode_to_vec();
         self.write(Lane::Control, Kind::GO_AWAY, 0, &body);
     }
 

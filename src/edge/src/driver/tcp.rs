@@ -53,7 +53,10 @@ pub(crate) struct TcpConfig {
 pub(super) struct Tcp {
     poll: AsyncFd<Poll>,
     events: Events,
-    listener: TcpListener,
+    /// `None`: another process listens.
+    listener: Option<TcpListener>,
+    /// Whether the listener is looked at.
+    accepting: bool,
     trusted: Arc<[Cidr]>,
     /// The listener may have more.
     acceptable: bool,
@@ -93,14 +96,13 @@ pub(super) async fn readable(tcp: Option<&Tcp>) -> io::Result<()> {
 }
 
 impl Tcp {
-    pub(super) fn new(config: TcpConfig) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let mut listener = TcpListener::from_std(config.listener);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self {
-            poll: register(poll)?,
+    /// `accepting`: whether it takes connections from the start, see [`Self::set_accepting`].
+    pub(super) fn new(config: TcpConfig, accepting: bool) -> io::Result<Self> {
+        let mut tcp = Self {
+            poll: register(Poll::new()?)?,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            listener,
+            listener: Some(TcpListener::from_std(config.listener)),
+            accepting: false,
             trusted: config.trusted,
             acceptable: false,
             retry_accept_at: None,
@@ -110,7 +112,31 @@ impl Tcp {
             fresh: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
             accept_errors: 0,
-        })
+        };
+        tcp.set_accepting(accepting)?;
+        Ok(tcp)
+    }
+
+    /// Takes new connections, or leaves them in the kernel's queue for another process that has the listener too. Those
+    /// that are established go on in either case.
+    pub(super) fn set_accepting(&mut self, accepting: bool) -> io::Result<()> {
+        let Some(listener) = &mut self.listener else { return Ok(()) };
+        if accepting != self.accepting {
+            let registry = self.poll.get_ref().registry();
+            match accepting {
+                true => registry.register(listener, LISTENER, Interest::READABLE)?,
+                false => registry.deregister(listener)?,
+            }
+            self.accepting = accepting;
+        }
+        (self.acceptable, self.retry_accept_at) = (false, None);
+        Ok(())
+    }
+
+    /// Never takes a new connection again.
+    pub(super) fn close_listener(&mut self) {
+        self.listener = None;
+        (self.acceptable, self.retry_accept_at) = (false, None);
     }
 
     /// Whether another turn has work at once.
@@ -207,7 +233,11 @@ impl Tcp {
 
     fn accept(&mut self, shard: &mut Shard, now: Instant) {
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept() {
+            let Some(listener) = self.listener.as_ref().filter(|_| self.accepting) else {
+                self.acceptable = false;
+                return;
+            };
+            match listener.accept() {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut self.starved) {
                         tracing::info!("connections are accepted again");

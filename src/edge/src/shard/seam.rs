@@ -96,6 +96,7 @@ impl Shard {
                 if let Some((index, conn)) = self.find(session) {
                     conn.identity = identity.map(|identity| identity.pack());
                     conn.session.accept(&welcome);
+                    self.ask_to_leave(index);
                     self.account(index);
                     self.touch(index);
                 }

@@ -174,7 +174,7 @@ fn small_chat_frames_are_copied_while_it_is_asked_for() {
     server.reply(Lane::Chat, Kind::REPLY, 4, b"");
     server.reply(Lane::Chat, Kind::ERROR, 5, b"");
     server.reply(Lane::Bulk, Kind::REPLY, 6, b"");
-    server.go_away(nearport_wire::close::CloseCode::GOING_AWAY, std::time::Duration::ZERO);
+    server.go_away(nearport_wire::close::CloseCode::GOING_AWAY, std::time::Duration::ZERO, &[]);
     let kinds: Vec<Kind> = server.take_copies().iter().map(|frame| Kind(frame[2])).collect();
     assert_eq!(kinds, [Kind::PUSH, Kind::REPLY, Kind::ERROR]);
     assert!(server.take_copies().is_empty());

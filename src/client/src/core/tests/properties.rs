@@ -79,7 +79,7 @@ impl Net {
             Step::Refuse(retry_after_ms) => self.world.ledger.refusals.push_back(refusal(retry_after_ms)),
             Step::GoAway => {
                 if let Some(peer) = self.world.peer.as_mut().filter(|peer| peer.server.is_live()) {
-                    peer.server.go_away(CloseCode::GOING_AWAY, SECOND);
+                    peer.server.go_away(CloseCode::GOING_AWAY, SECOND, &[]);
                 }
             }
             Step::Take(count) => self.take(count),

@@ -70,7 +70,7 @@ fn an_attempt_has_its_own_time() {
 #[test]
 fn asked_to_leave_it_leaves_after_the_slot_and_is_back_at_once() {
     let mut world = World::live(config());
-    world.peer.as_mut().unwrap().server.go_away(CloseCode::GOING_AWAY, 2 * SECOND);
+    world.peer.as_mut().unwrap().server.go_away(CloseCode::GOING_AWAY, 2 * SECOND, &[]);
     world.down();
     assert!(matches!(world.events()[..], [Event::GoAway { .. }]));
     assert_eq!(world.core.poll_timeout(), Some(world.now + 2 * SECOND));
