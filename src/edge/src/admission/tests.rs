@@ -53,7 +53,7 @@ fn a_turn_takes_few_and_what_was_begun_first() {
     assert_eq!(world.turn(Pressure::Backlog), [6]);
     assert_eq!(world.turn(Pressure::Idle), [3, 4, 5, 6]);
     assert!(!world.gate.has_work());
-    assert_eq!(world.turn(Pressure::Idle), []);
+    assert_eq!(world.turn(Pressure::Idle), [0u16; 0]);
 }
 
 #[test]

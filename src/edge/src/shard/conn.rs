@@ -114,20 +114,23 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// [`Closing`] if the client broke a rule or said good-bye.
     pub(crate) fn take(&mut self, chunk: Bytes, peer: SocketAddr) -> Result<(), Closing> {
-        self.session.handle_bytes(chunk);
-        self.act_on_stream(peer)
+        self.take_from(None, chunk, peer)
     }
 
-    /// Passes bytes of a side stream on, which has a lane of its own.
+    /// Passes bytes of a stream on: of the main stream, or of the side stream with this number.
     ///
     /// # Errors
     /// As [`Self::take`].
-    pub(crate) fn take_side(&mut self, number: u8, chunk: Bytes, peer: SocketAddr) -> Result<(), Closing> {
-        self.session.handle_side_bytes(number, chunk);
-        self.act_on_stream(peer)
-    }
-
-    fn act_on_stream(&mut self, peer: SocketAddr) -> Result<(), Closing> {
+    pub(crate) fn take_from(
+        &mut self,
+        side: Option<u8>,
+        chunk: Bytes,
+        peer: SocketAddr,
+    ) -> Result<(), Closing> {
+        match side {
+            None => self.session.handle_bytes(chunk),
+            Some(number) => self.session.handle_side_bytes(number, chunk),
+        }
         while let Some(action) = self.session.poll_action(self.limits, self.now)? {
             self.ups.push(up(self.id, action, peer));
         }

@@ -1,7 +1,9 @@
 //! What is QUIC's in a connection: the quinn-proto connection, the streams of the session, its datagrams.
 
+mod h3;
 mod hedger;
 mod lanes;
+mod web;
 
 use std::time::Instant;
 
@@ -12,9 +14,11 @@ use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
 
 use super::conn::{End, Sink};
 use super::transmits::Transmits;
+use crate::quic::Protocol;
 use hedger::Hedger;
 use lanes::Lanes;
 pub(crate) use lanes::SEND_WINDOW;
+use web::Web;
 
 /// Datagrams that one connection may send in one turn; the rest waits for the next, behind the others.
 const DATAGRAMS_PER_TURN: usize = 20;
@@ -30,13 +34,22 @@ pub(crate) struct QuicTransport {
     handshaking: bool,
     lanes: Lanes,
     hedger: Hedger,
+    /// The client speaks HTTP/3: the session is one of WebTransport.
+    web: Option<Box<Web>>,
     /// QUIC is closed with this once the stream data in front of it is on its way.
     close: Option<Box<Closing>>,
 }
 
 impl QuicTransport {
     pub(crate) fn new(quic: Connection, now: Instant) -> Self {
-        Self { quic, handshaking: true, lanes: Lanes::default(), hedger: Hedger::new(now), close: None }
+        Self {
+            quic,
+            handshaking: true,
+            lanes: Lanes::default(),
+            hedger: Hedger::new(now),
+            web: None,
+            close: None,
+        }
     }
 
     /// Whether the handshake is not done.
@@ -55,30 +68,58 @@ impl QuicTransport {
 
     fn handle_event(&mut self, event: Event, sink: &mut Sink<'_>) -> Result<(), End> {
         match event {
-            Event::Connected => self.handshaking = false,
+            Event::Connected => {
+                self.handshaking = false;
+                let protocol = self.quic.crypto_session().handshake_data();
+                let protocol = protocol.and_then(|data| data.downcast_ref().copied());
+                if protocol == Some(Protocol::H3) {
+                    self.web = Some(Box::new(Web::start(&mut self.quic)?));
+                }
+            }
             Event::ConnectionLost { .. } => return Err(End::Lost),
-            Event::Stream(StreamEvent::Opened { dir }) => {
-                while let Some(id) = self.quic.streams().accept(dir) {
+            Event::Stream(event) => self.handle_stream_event(event, sink)?,
+            Event::DatagramReceived => {
+                let peer = self.quic.remote_address();
+                while let Some(datagram) = self.quic.datagrams().recv() {
+                    let payload = match &mut self.web {
+                        None => Some(datagram),
+                        Some(web) => web.read_datagram(datagram)?,
+                    };
+                    if let Some(payload) = payload {
+                        sink.take_datagram(payload, peer);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_stream_event(&mut self, event: StreamEvent, sink: &mut Sink<'_>) -> Result<(), End> {
+        let (quic, lanes) = (&mut self.quic, &mut self.lanes);
+        match (event, &mut self.web) {
+            (StreamEvent::Finished { id }, Some(web)) => web.finished(id),
+            // The session is over: nobody looks at what still comes.
+            _ if sink.is_ended() => {}
+            (StreamEvent::Opened { dir }, Some(web)) => web.opened(quic, dir, lanes, sink)?,
+            (StreamEvent::Opened { dir }, None) => {
+                while let Some(id) = quic.streams().accept(dir) {
                     if dir == Dir::Uni {
                         let reason = "a stream in one direction: there is no use for it";
                         return Err(Closing::new(CloseCode::BAD_STREAM, reason).into());
                     }
-                    self.lanes.open(&mut self.quic, id, sink)?;
+                    lanes.open(quic, id, sink)?;
                     // Data that came with the opening frame raises no event of its own.
-                    self.lanes.read(&mut self.quic, id, sink)?;
+                    lanes.read(quic, id, sink)?;
                 }
             }
-            Event::Stream(StreamEvent::Readable { id }) => self.lanes.read(&mut self.quic, id, sink)?,
-            Event::Stream(StreamEvent::Writable { id }) => self.lanes.unblock(id),
-            Event::Stream(StreamEvent::Stopped { id, .. }) => {
-                self.lanes.stopped(&mut self.quic, id, sink.session)?;
+            (StreamEvent::Readable { id }, Some(web)) if !lanes.has(id) => {
+                web.readable(quic, id, lanes, sink)?
             }
-            Event::DatagramReceived => {
-                let peer = self.quic.remote_address();
-                while let Some(datagram) = self.quic.datagrams().recv() {
-                    sink.take_datagram(datagram, peer);
-                }
-            }
+            (StreamEvent::Readable { id }, _) => lanes.read(quic, id, sink)?,
+            (StreamEvent::Writable { id }, _) => lanes.unblock(id),
+            (StreamEvent::Stopped { id, .. }, Some(web)) if !lanes.has(id) => web.stopped(id)?,
+            (StreamEvent::Stopped { id, .. }, _) => lanes.stopped(quic, id, sink.session)?,
             _ => {}
         }
         Ok(())
@@ -98,7 +139,7 @@ impl QuicTransport {
     /// Sends a frame that may be lost as a datagram. Returns whether it could: the client takes datagrams, and the
     /// frame fits. At the bound of what waits the oldest is dropped.
     pub(crate) fn send_datagram(&mut self, frame: &Bytes) -> bool {
-        self.quic.datagrams().send(frame.clone(), true).is_ok()
+        send_datagram(&mut self.quic, self.web.as_deref(), frame.clone(), true)
     }
 
     /// Collects datagrams. Returns whether more are left for the next turn.
@@ -109,12 +150,16 @@ impl QuicTransport {
                 Some(transmit) => transmits.push(transmit.destination, buffer),
                 None => {
                     transmits.recycle(buffer);
+                    if self.web.as_mut().is_some_and(|web| self.close.is_some() && !web.may_close(now)) {
+                        return false;
+                    }
                     let Some(closing) = self.close.take() else { return false };
                     // QUIC drops stream data when it closes: the CLOSE frame had to go first. It may still be
                     // lost, which is why the code and the reason stand in CONNECTION_CLOSE too.
                     let reason = closing.reason.as_bytes();
                     let reason = &reason[..reason.len().min(CLOSE_REASON_BYTES_MAX)];
-                    let code = VarInt::from_u32(closing.code.0);
+                    let code = self.web.as_ref().map_or(closing.code.0, |web| web.close_code());
+                    let code = VarInt::from_u32(code);
                     self.quic.close(now, code, Bytes::copy_from_slice(reason));
                 }
             }
@@ -125,6 +170,9 @@ impl QuicTransport {
     /// Closes QUIC once what the session has said, its CLOSE frame last, is on its way.
     pub(crate) fn close(&mut self, closing: Closing, session: &mut Server) {
         self.lanes.write(&mut self.quic, session);
+        if let Some(web) = &mut self.web {
+            web.close(&mut self.quic, &closing);
+        }
         self.close = Some(Box::new(closing));
     }
 
@@ -132,10 +180,21 @@ impl QuicTransport {
         if self.quic.poll_timeout().is_some_and(|at| at <= now) {
             self.quic.handle_timeout(now);
         }
-        self.hedger.handle_timeout(&mut self.quic, now);
+        let (quic, web) = (&mut self.quic, self.web.as_deref());
+        self.hedger.handle_timeout(now, |frame| send_datagram(quic, web, frame, false));
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        [self.quic.poll_timeout(), self.hedger.poll_timeout()].into_iter().flatten().min()
+        let web = self.web.as_ref().and_then(|web| web.poll_timeout());
+        [self.quic.poll_timeout(), self.hedger.poll_timeout(), web].into_iter().flatten().min()
     }
+}
+
+/// Sends frames as a datagram, WebTransport's if it is one. `drop`: an older one makes room.
+fn send_datagram(quic: &mut Connection, web: Option<&Web>, frames: Bytes, drop: bool) -> bool {
+    let datagram = match web {
+        None => Some(frames),
+        Some(web) => web.datagram(&frames),
+    };
+    datagram.is_some_and(|datagram| quic.datagrams().send(datagram, drop).is_ok())
 }

@@ -95,6 +95,12 @@ struct Peer {
     quic: Connection,
     stream: Option<StreamId>,
     decoders: BTreeMap<StreamId, Decoder>,
+    /// What came on streams that carry no frames of ours: those that the server opened, and those that a test puts here.
+    raw: BTreeMap<StreamId, Vec<u8>>,
+    /// Streams that the server reads no more.
+    stopped: Vec<StreamId>,
+    /// Its session is one of WebTransport.
+    web: bool,
     frames: Vec<Frame>,
     /// What came in datagrams.
     datagrams: Vec<Frame>,
@@ -110,6 +116,7 @@ struct World {
     peers: BTreeMap<u16, Peer>,
     now: Instant,
     client_config: ClientConfig,
+    client_tls: rustls::ClientConfig,
     config: ShardConfig,
     keys: Keys,
     /// One datagram of so many to a client is lost; 0: none.
@@ -156,7 +163,12 @@ impl World {
             .with_root_certificates(roots)
             .with_no_client_auth();
         client.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
-        let client_config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
+        let client_tls = client.clone();
+        let mut client_config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
+        // Silence is the server's to judge.
+        let mut patient = quinn_proto::TransportConfig::default();
+        patient.max_idle_timeout(None);
+        client_config.transport_config(Arc::new(patient));
         let (script, now) = (Script::default(), Instant::now());
         let shard = Shard::new(config.clone(), Box::new(script.clone()), now);
         Self {
@@ -165,6 +177,7 @@ impl World {
             peers: BTreeMap::new(),
             now,
             client_config,
+            client_tls,
             config,
             keys,
             lost_one_in: 0,
@@ -198,16 +211,27 @@ impl World {
 
     /// A client with a stream.
     fn connect(&mut self, port: u16) {
+        self.connect_quic(port, self.client_config.clone());
+        // None for a connection that was refused.
+        let stream = self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi);
+        self.peers.get_mut(&port).unwrap().stream = stream;
+    }
+
+    /// A client without a stream.
+    fn connect_quic(&mut self, port: u16, config: ClientConfig) {
         let keys = Keys::derive(&[9; 32]);
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset_key())), None, false, None);
         let to = SocketAddr::from(([127, 0, 0, 1], 4433));
-        let (handle, quic) = endpoint.connect(self.now, self.client_config.clone(), to, "edge").unwrap();
+        let (handle, quic) = endpoint.connect(self.now, config, to, "edge").unwrap();
         let peer = Peer {
             endpoint,
             handle,
             quic,
             stream: None,
             decoders: BTreeMap::new(),
+            raw: BTreeMap::new(),
+            stopped: Vec::new(),
+            web: false,
             frames: Vec::new(),
             datagrams: Vec::new(),
             datagrams_first: 0,
@@ -215,9 +239,6 @@ impl World {
         };
         self.peers.insert(port, peer);
         self.run();
-        // None for a connection that was refused.
-        let stream = self.peers.get_mut(&port).unwrap().quic.streams().open(Dir::Bi);
-        self.peers.get_mut(&port).unwrap().stream = stream;
     }
 
     fn send(&mut self, port: u16, frame: Frame) {
@@ -295,14 +316,16 @@ impl World {
         }
     }
 
-    /// Lets time pass to the next deadline of the shard, at most `at_most`.
+    /// Lets time pass from one deadline to the next, the shard's and the clients', at most `at_most`.
     fn pass(&mut self, at_most: Duration) {
         let end = self.now + at_most;
         while self.now < end {
-            self.now = self
-                .shard
-                .poll_timeout()
-                .map_or(end, |at| at.clamp(self.now + Duration::from_millis(1), end));
+            let deadlines = self.peers.values_mut().filter_map(|peer| peer.quic.poll_timeout());
+            let next = deadlines.chain(self.shard.poll_timeout()).min();
+            self.now = next.map_or(end, |at| at.clamp(self.now + Duration::from_millis(1), end));
+            for peer in self.peers.values_mut() {
+                peer.quic.handle_timeout(self.now);
+            }
             self.run();
         }
     }
@@ -323,6 +346,15 @@ impl Peer {
         while let Some(event) = self.quic.poll() {
             match event {
                 Event::ConnectionLost { reason } => self.lost = Some(reason),
+                Event::Stream(StreamEvent::Opened { dir }) => {
+                    while let Some(id) = self.quic.streams().accept(dir) {
+                        self.raw.insert(id, Vec::new());
+                        self.read_raw(id);
+                    }
+                }
+                Event::Stream(StreamEvent::Readable { id }) if self.raw.contains_key(&id) => {
+                    self.read_raw(id);
+                }
                 Event::Stream(StreamEvent::Readable { id }) => {
                     let decoder = self.decoders.entry(id).or_insert_with(|| Decoder::new(Limits::client()));
                     let mut stream = self.quic.recv_stream(id);
@@ -335,8 +367,16 @@ impl Peer {
                     }
                     let _ = chunks.finalize();
                 }
+                Event::Stream(StreamEvent::Stopped { id, .. }) => {
+                    // As RFC 9000 §3.5 asks; `stopped` says so to a test all the same.
+                    let _ = self.quic.send_stream(id).reset(VarInt::from_u32(0));
+                    self.stopped.push(id);
+                }
                 Event::DatagramReceived => {
-                    while let Some(datagram) = self.quic.datagrams().recv() {
+                    while let Some(mut datagram) = self.quic.datagrams().recv() {
+                        if self.web {
+                            assert_eq!(datagram.split_to(1)[..], [0], "a quarter of the session's id");
+                        }
                         let mut decoder = Decoder::new(Limits::client());
                         decoder.feed(datagram);
                         let frame = decoder.next_frame().unwrap().unwrap();
@@ -348,6 +388,15 @@ impl Peer {
                 _ => {}
             }
         }
+    }
+
+    fn read_raw(&mut self, id: StreamId) {
+        let mut stream = self.quic.recv_stream(id);
+        let mut chunks = stream.read(true).unwrap();
+        while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+            self.raw.entry(id).or_default().extend_from_slice(&chunk.bytes);
+        }
+        let _ = chunks.finalize();
     }
 }
 
@@ -588,3 +637,5 @@ mod lanes;
 mod resume;
 #[path = "tests/switch.rs"]
 mod switch;
+#[path = "tests/web.rs"]
+mod web;

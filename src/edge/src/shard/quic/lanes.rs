@@ -1,5 +1,6 @@
 //! The QUIC streams of a session: the main one, and one for each lane that the client gave a stream of its own.
 
+use bytes::Bytes;
 use nearport_session::{Closing, Outbox, SIDES_MAX, Server};
 use nearport_wire::Lane;
 use nearport_wire::close::CloseCode;
@@ -74,6 +75,28 @@ impl Lanes {
         self.sides.iter_mut().find(|side| side.id == id)
     }
 
+    /// Whether the session has its main stream.
+    pub(super) fn has_main(&self) -> bool {
+        self.main.is_some()
+    }
+
+    /// Whether a stream is the session's.
+    pub(super) fn has(&self, id: StreamId) -> bool {
+        self.main == Some(id) || self.sides.iter().any(|side| side.id == id)
+    }
+
+    /// Takes bytes of a stream that were read elsewhere.
+    pub(super) fn take(
+        &mut self,
+        quic: &Connection,
+        id: StreamId,
+        bytes: Bytes,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), End> {
+        let side = self.side_mut(id).map(|side| side.number);
+        Ok(sink.take_from(side, bytes, quic.remote_address())?)
+    }
+
     /// Reads what came on a stream. `Ok` too for a stream that is not the session's any more.
     pub(super) fn read(
         &mut self,
@@ -81,10 +104,10 @@ impl Lanes {
         id: StreamId,
         sink: &mut Sink<'_>,
     ) -> Result<(), End> {
-        let side = self.side_mut(id).map(|side| side.number);
-        if sink.is_ended() || (side.is_none() && self.main != Some(id)) {
+        if sink.is_ended() || !self.has(id) {
             return Ok(());
         }
+        let side = self.side_mut(id).map(|side| side.number);
         let peer = quic.remote_address();
         let mut stream = quic.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return Ok(()) };
@@ -92,11 +115,7 @@ impl Lanes {
         let outcome = loop {
             match chunks.next(usize::MAX) {
                 Ok(Some(chunk)) => {
-                    let taken = match side {
-                        None => sink.take(chunk.bytes, peer),
-                        Some(number) => sink.take_side(number, chunk.bytes, peer),
-                    };
-                    if let Err(closing) = taken {
+                    if let Err(closing) = sink.take_from(side, chunk.bytes, peer) {
                         break Err(closing);
                     }
                 }
