@@ -2,6 +2,7 @@
 
 use super::*;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 use crate::event::{text, user};
 use crate::house::{ALL, Doors, House};
@@ -49,6 +50,8 @@ async fn traffic_over(transport: Transport) {
     let page = client.history(user("alice"), HistoryRange::Newest, 10).await.unwrap();
     let texts: Vec<String> = page.messages.iter().map(crate::event::Message::text).collect();
     assert_eq!(texts, ["hello bob", "hi"]);
+    // A page on QUIC takes a stream of its own, which an idle session does not have.
+    assert_eq!(house.sides.load(Ordering::SeqCst), usize::from(transport == Transport::Quic));
     client.mark_read(user("alice"), 2).await.unwrap();
     // More than one write takes, so it is cut somewhere.
     let long = "x".repeat(10_000);
@@ -169,4 +172,31 @@ async fn the_last_handle_says_good_bye() {
 #[test]
 fn a_ca_file_without_a_certificate_is_refused() {
     assert!(NetworkConfig::from_ca_pem(b"nothing here").is_err());
+}
+
+#[tokio::test]
+async fn online_only_messages_take_datagrams_both_ways() {
+    let house = House::new();
+    let server = house.start(0, ALL);
+    let client = Client::connect(&house.network(), config(server.address));
+    client.ready(LONG).await.unwrap();
+    assert!(matches!(client.next_event().await, Some(Event::Connected { .. })));
+    assert_eq!(client.next_event().await, Some(Event::CaughtUp));
+    client.post_online_only(user("alice"), text("typing")).unwrap();
+    // Its answer shows that it came.
+    assert!(matches!(client.next_event().await, Some(Event::Sent { sent, .. }) if sent.seq == 0));
+    assert_eq!(house.datagrams.lock().unwrap().len(), 1);
+    // Too long for a datagram: it takes the stream.
+    client.post_online_only(user("alice"), text("x".repeat(2000))).unwrap();
+    assert!(matches!(client.next_event().await, Some(Event::Sent { .. })));
+    assert_eq!(house.datagrams.lock().unwrap().len(), 1);
+
+    let message = nearport_wire::body::Message { from: "alice".into(), ..Default::default() };
+    let delivery = nearport_wire::body::Delivery { message: Some(message), ..Default::default() };
+    let push =
+        nearport_wire::Frame::new(Lane::Chat, Kind::PUSH, 0, prost::Message::encode_to_vec(&delivery).into());
+    house.send_datagram(push.encode());
+    assert!(matches!(client.next_event().await, Some(Event::Transient(message)) if message.from == "alice"));
+    drop(client);
+    server.crash();
 }

@@ -85,13 +85,18 @@ impl fmt::Debug for CoreConfig {
 pub struct Path {
     /// Which transport.
     pub transport: Transport,
+    /// The bulk lane may have a stream of its own: [`Core::poll_bulk_output`], [`Core::handle_bulk_bytes`].
+    pub bulk_stream: bool,
+    /// Largest datagram that the transport takes; `None` without datagrams: [`Core::poll_datagram`],
+    /// [`Core::handle_datagram`].
+    pub datagram_bytes_max: Option<usize>,
 }
 
 impl Path {
     /// A path that carries all lanes on one stream.
     #[must_use]
     pub fn one_stream(transport: Transport) -> Self {
-        Self { transport }
+        Self { transport, bulk_stream: false, datagram_bytes_max: None }
     }
 }
 
@@ -306,6 +311,8 @@ impl Core {
         };
         let limits = session::ClientConfig {
             answer_timeout: self.config.limits.answer_timeout,
+            bulk_stream: path.bulk_stream,
+            datagram_bytes_max: path.datagram_bytes_max,
             ..session::ClientConfig::default()
         };
         self.state = State::Opening;
@@ -314,13 +321,34 @@ impl Core {
         self.session = Some(session::Client::new(limits, &hello, now));
     }
 
-    /// Bytes of the stream.
+    /// Bytes of the main stream.
     pub fn handle_bytes(&mut self, now: Instant, chunk: Bytes) {
+        self.hear(now, |session| session.handle_bytes(now, chunk));
+    }
+
+    /// Bytes of the bulk lane's own stream.
+    pub fn handle_bulk_bytes(&mut self, now: Instant, chunk: Bytes) {
+        self.hear(now, |session| session.handle_bulk_bytes(now, chunk));
+    }
+
+    /// A datagram of the connection.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
+        self.hear(now, |session| session.handle_datagram(now, datagram));
+    }
+
+    /// Says how the path is: its round trip, and whether it loses so much that small messages are to be sent twice.
+    pub fn set_path(&mut self, rtt: Duration, lossy: bool) {
+        if let Some(session) = &mut self.session {
+            session.set_path(rtt, lossy);
+        }
+    }
+
+    fn hear(&mut self, now: Instant, input: impl FnOnce(&mut session::Client)) {
         self.resume(now);
         let Some(session) = self.session.as_mut().filter(|_| self.state != State::Stopped) else { return };
         self.last_received = now;
         self.inbox.tick(now);
-        session.handle_bytes(now, chunk);
+        input(session);
         self.drain_session(now);
         self.pump(now);
         if !self.inbox.has_room() && self.session.is_some() {
@@ -402,9 +430,19 @@ impl Core {
         std::mem::take(&mut self.connect).then_some(TransportAction::Connect)
     }
 
-    /// What waits to be written to the stream. Empty without a session.
+    /// What waits to be written to the main stream. Empty without a session.
     pub fn poll_output(&mut self) -> &mut Outbox {
         self.session.as_mut().map_or(&mut self.no_output, session::Client::poll_output)
+    }
+
+    /// What waits to be written to the bulk lane's own stream, if that is in use.
+    pub fn poll_bulk_output(&mut self) -> Option<&mut Outbox> {
+        self.session.as_mut()?.poll_bulk_output()
+    }
+
+    /// The next datagram to send; what does not go out at once may be thrown away.
+    pub fn poll_datagram(&mut self) -> Option<Bytes> {
+        self.session.as_mut()?.poll_datagram()
     }
 
     /// The next event for the application. With [`Acks::Auto`] asking says that the message before it is shown.

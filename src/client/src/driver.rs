@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_session::Closing;
@@ -17,11 +17,15 @@ use crate::attempt::{Attempt, Quic, Step, probe};
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
 use crate::link::{CHUNKS, Link, Progress, Unwritten};
+use crate::loss::Loss;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Whereabouts};
 use crate::race::QUIET_AFTER_DEATH;
 use crate::silence::Silence;
 use crate::transport::Transport;
+
+/// Time between two looks at a path, so that a busy connection does not pay for them.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -37,6 +41,9 @@ pub(crate) struct Driver {
     link: Option<Link>,
     unwritten: Unwritten,
     silence: Silence,
+    loss: Loss,
+    /// When the path is looked at again.
+    sample_at: Option<Instant>,
     /// QUIC died without a word: the next attempt does not wait for it.
     quic_died: bool,
     /// The last link, saying good-bye.
@@ -78,6 +85,8 @@ impl Driver {
             link: None,
             unwritten: Unwritten::default(),
             silence: Silence::default(),
+            loss: Loss::default(),
+            sample_at: None,
             quic_died: false,
             leaving: None,
             probe: None,
@@ -131,8 +140,9 @@ impl Driver {
         inner.core.handle_timeout(now);
         let actions = [inner.core.poll_transport(), inner.core.poll_transport()];
         // The output of a session that is being left belongs to its link; without a link nothing can take it.
-        if self.unwritten.is_empty() && self.link.is_some() {
-            self.unwritten.main = inner.core.poll_output().take();
+        if self.link.is_some() {
+            self.sample_path(now, &mut inner);
+            self.unwritten.refill(&mut inner.core);
         }
         self.silence.awaits(now, self.link.is_some() && inner.core.awaits_answer());
         let deadline = inner.core.poll_timeout();
@@ -195,6 +205,18 @@ impl Driver {
                 });
                 self.finish_attempt();
             }
+            Input::Link(Progress::ReadBulk(count)) => {
+                self.silence.heard(Instant::now());
+                self.feed(|inner, now| {
+                    for chunk in chunks.iter_mut().take(count) {
+                        inner.core.handle_bulk_bytes(now, std::mem::take(chunk));
+                    }
+                });
+            }
+            Input::Link(Progress::Datagram(datagram)) => {
+                self.silence.heard(Instant::now());
+                self.feed(|inner, now| inner.core.handle_datagram(now, datagram));
+            }
             Input::Link(Progress::Lost(closing)) => self.lose(closing),
             Input::Attempt(Step::Hello(link)) => {
                 let path = link.path();
@@ -203,6 +225,8 @@ impl Driver {
                 }
                 self.unwritten.clear();
                 self.silence = Silence::default();
+                self.loss = Loss::new(self.network.memory().was_lossy(&self.place));
+                self.sample_at = None;
                 self.feed(|inner, now| inner.core.handle_connected(now, path));
             }
             Input::Attempt(Step::Lose(closing)) => {
@@ -226,7 +250,7 @@ impl Driver {
     fn lose(&mut self, closing: Closing) {
         debug!(code = closing.code.0, reason = closing.reason, "connection lost");
         self.unwritten.clear();
-        self.note_rtt();
+        self.note_path();
         self.link = None;
         if let Some(attempt) = &mut self.attempt {
             return attempt.lost(closing);
@@ -253,7 +277,7 @@ impl Driver {
             Quic::Dialling(dial) => self.probe = Some(Box::pin(probe(dial))),
         }
         drop(memory);
-        self.note_rtt();
+        self.note_path();
     }
 
     /// Tries QUIC beside a session over TCP, when the memory of its failure has run out.
@@ -278,7 +302,7 @@ impl Driver {
     /// Whether the path under a QUIC connection is dead.
     fn find_dead(&mut self, now: Instant) -> Option<Closing> {
         let link = self.link.as_ref().filter(|link| link.is_udp())?;
-        let packets = || link.packets_received().unwrap_or_default();
+        let packets = || link.packets().unwrap_or_default().received;
         let rtt = link.rtt().unwrap_or_default();
         self.silence.is_dead(now, packets, rtt).then(|| {
             self.quic_is_dead(now);
@@ -308,10 +332,21 @@ impl Driver {
         }
     }
 
-    fn note_rtt(&self) {
+    fn note_path(&self) {
         if let Some(rtt) = self.link.as_ref().and_then(Link::rtt) {
-            self.network.memory().note_rtt(&self.place, rtt);
+            self.network.memory().note_path(&self.place, rtt, self.loss.is_lossy());
         }
+    }
+
+    /// Looks at the path now and then, when something is to be sent.
+    fn sample_path(&mut self, now: Instant, inner: &mut Inner) {
+        let due = self.sample_at.is_none_or(|at| at <= now) && !inner.core.poll_output().is_empty();
+        let Some(link) = self.link.as_ref().filter(|_| due) else { return };
+        if let (Some(packets), Some(rtt)) = (link.packets(), link.rtt()) {
+            self.loss.sample(packets);
+            inner.core.set_path(rtt, self.loss.is_lossy());
+        }
+        self.sample_at = Some(now + SAMPLE_EVERY);
     }
 
     fn feed(&self, input: impl FnOnce(&mut Inner, Instant)) {
@@ -335,7 +370,7 @@ impl Driver {
     /// close, for a bounded time and beside whatever comes next.
     fn hang_up(&mut self, code: CloseCode) {
         self.attempt = None;
-        self.note_rtt();
+        self.note_path();
         // The session found out by itself, by an answer that did not come.
         if code == CloseCode::LOST && self.is_quic() {
             self.quic_is_dead(Instant::now());

@@ -2,13 +2,14 @@
 //! Written apart from the edge, so that a misunderstanding between the two shows.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use nearport_session::Closing;
+use nearport_session::{Closing, ServerLimits};
 use nearport_wire::close::CloseCode;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig};
@@ -36,6 +37,12 @@ pub(crate) struct House {
     closing: Arc<Mutex<Option<Closing>>>,
     /// Why clients left, as the server saw it, and over what they had come.
     pub(crate) left: Arc<Mutex<Vec<(Transport, CloseCode)>>>,
+    /// Side streams that clients opened.
+    pub(crate) sides: Arc<AtomicUsize>,
+    /// Datagrams that came.
+    pub(crate) datagrams: Arc<Mutex<Vec<Bytes>>>,
+    /// The next datagram to send.
+    in_datagram: Arc<Mutex<Option<Bytes>>>,
     /// TLS handshakes that resumed an earlier session.
     pub(crate) resumed: Arc<Mutex<usize>>,
 }
@@ -67,6 +74,9 @@ impl House {
             news: watch::Sender::default(),
             closing: Arc::default(),
             left: Arc::default(),
+            sides: Arc::default(),
+            datagrams: Arc::default(),
+            in_datagram: Arc::default(),
             resumed: Arc::default(),
         }
     }
@@ -137,7 +147,7 @@ impl House {
             tokio::spawn(async move {
                 let Ok(connection) = incoming.await else { return };
                 let Ok((send, recv)) = connection.accept_bi().await else { return };
-                house.serve(Io::Quic(connection, send, recv)).await;
+                house.serve(Io::Quic(Box::new(Quic { connection, send, recv, side: None }))).await;
             });
         }
     }
@@ -170,12 +180,31 @@ impl House {
         let mut pushed = None;
         loop {
             let outcome = tokio::select! {
-                chunk = io.read() => match chunk {
-                    Some(chunk) => peer.handle_bytes(&mut self.ledger(), Instant::now(), chunk),
+                input = io.read() => match input {
+                    Some(Input::Main(chunk)) => peer.handle_bytes(&mut self.ledger(), Instant::now(), chunk),
+                    Some(Input::Side(0, chunk)) if chunk.is_empty() => {
+                        self.sides.fetch_add(1, Ordering::SeqCst);
+                        peer.server.open_side(0, &ServerLimits::default(), Instant::now());
+                        Ok(())
+                    }
+                    Some(Input::Side(number, chunk)) => {
+                        peer.server.handle_side_bytes(number, chunk);
+                        peer.act(&mut self.ledger(), Instant::now())
+                    }
+                    Some(Input::Datagram(datagram)) => {
+                        self.datagrams.lock().unwrap().push(datagram.clone());
+                        peer.handle_datagram(&mut self.ledger(), Instant::now(), datagram);
+                        Ok(())
+                    }
                     None => return,
                 },
                 _ = news.changed() => Ok(()),
             };
+            if let Some(datagram) = self.in_datagram.lock().unwrap().take()
+                && let Io::Quic(quic) = &io
+            {
+                quic.connection.send_datagram(datagram).unwrap();
+            }
             if let Some(ordered) = self.closing.lock().unwrap().take() {
                 peer.server.close(&ordered, Duration::ZERO);
             }
@@ -189,6 +218,11 @@ impl House {
             if io.write(peer.server.poll_output().take()).await.is_none() {
                 return;
             }
+            if let (Some(output), Io::Quic(quic)) = (peer.server.poll_side_output(0), &mut io)
+                && quic.write_side(output.take()).await.is_none()
+            {
+                return;
+            }
             if let Err(closing) = outcome {
                 self.left.lock().unwrap().push((io.transport(), closing.code));
                 return io.close(closing.code).await;
@@ -199,6 +233,12 @@ impl House {
     /// Somebody else writes.
     pub(crate) fn incoming(&self, what: &str) {
         self.ledger().incoming(what);
+        self.news.send_replace(());
+    }
+
+    /// A datagram for whoever is connected over QUIC.
+    pub(crate) fn send_datagram(&self, datagram: Bytes) {
+        *self.in_datagram.lock().unwrap() = Some(datagram);
         self.news.send_replace(());
     }
 
@@ -228,9 +268,58 @@ impl Running {
     }
 }
 
+/// A QUIC connection with its main stream, and one side stream once the client has opened it.
+struct Quic {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    side: Option<(quinn::SendStream, quinn::RecvStream)>,
+}
+
+/// What came.
+enum Input {
+    Main(Bytes),
+    /// Of a side stream; without bytes when it was opened.
+    Side(u8, Bytes),
+    Datagram(Bytes),
+}
+
+impl Quic {
+    /// Cancel-safe.
+    async fn read(&mut self) -> Option<Input> {
+        let chunk = |chunk: Option<quinn::Chunk>| chunk.map(|chunk| chunk.bytes);
+        let side = async {
+            match &mut self.side {
+                Some((_, recv)) => Ok(recv
+                    .read_chunk(usize::MAX, true)
+                    .await
+                    .ok()
+                    .and_then(chunk)
+                    .map(|c| Input::Side(0, c))),
+                None => Err(self.connection.accept_bi().await),
+            }
+        };
+        tokio::select! {
+            main = self.recv.read_chunk(usize::MAX, true) => main.ok().and_then(chunk).map(Input::Main),
+            datagram = self.connection.read_datagram() => datagram.ok().map(Input::Datagram),
+            side = side => match side {
+                Ok(input) => input,
+                Err(opened) => {
+                    self.side = Some(opened.ok()?);
+                    Some(Input::Side(0, Bytes::new()))
+                }
+            },
+        }
+    }
+
+    async fn write_side(&mut self, mut output: Vec<Bytes>) -> Option<()> {
+        self.side.as_mut()?.0.write_all_chunks(&mut output).await.ok()
+    }
+}
+
 /// The server's end of a connection.
 enum Io {
-    Quic(quinn::Connection, quinn::SendStream, quinn::RecvStream),
+    Quic(Box<Quic>),
     Tls(Box<TlsStream<TcpStream>>),
     WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
 }
@@ -238,25 +327,25 @@ enum Io {
 impl Io {
     fn transport(&self) -> Transport {
         match self {
-            Self::Quic(..) => Transport::Quic,
+            Self::Quic(_) => Transport::Quic,
             Self::Tls(_) => Transport::Tls,
             Self::WebSocket(_) => Transport::WebSocket,
         }
     }
 
     /// Cancel-safe.
-    async fn read(&mut self) -> Option<Bytes> {
+    async fn read(&mut self) -> Option<Input> {
         match self {
-            Self::Quic(_, _, recv) => recv.read_chunk(usize::MAX, true).await.ok()?.map(|chunk| chunk.bytes),
+            Self::Quic(quic) => quic.read().await,
             Self::Tls(stream) => {
                 let mut chunk = bytes::BytesMut::with_capacity(4096);
                 let count = stream.read_buf(&mut chunk).await.ok()?;
-                (count > 0).then(|| chunk.freeze())
+                (count > 0).then(|| Input::Main(chunk.freeze()))
             }
             Self::WebSocket(socket) => loop {
                 let message = next(socket).await?.ok()?;
                 if message.is_binary() {
-                    return Some(message.into_payload().into());
+                    return Some(Input::Main(message.into_payload().into()));
                 }
             },
         }
@@ -264,7 +353,7 @@ impl Io {
 
     async fn write(&mut self, mut output: Vec<Bytes>) -> Option<()> {
         match self {
-            Self::Quic(_, send, _) => send.write_all_chunks(&mut output).await.ok(),
+            Self::Quic(quic) => quic.send.write_all_chunks(&mut output).await.ok(),
             Self::Tls(stream) => {
                 stream.write_all(&output.concat()).await.ok()?;
                 stream.flush().await.ok()
@@ -286,7 +375,7 @@ impl Io {
 
     async fn close(mut self, code: CloseCode) {
         match &mut self {
-            Self::Quic(connection, ..) => connection.close(code.0.into(), b""),
+            Self::Quic(quic) => quic.connection.close(code.0.into(), b""),
             Self::Tls(stream) => drop(stream.shutdown().await),
             Self::WebSocket(socket) => {
                 let closing = std::future::poll_fn(|cx| {

@@ -46,6 +46,7 @@ mod event;
 #[cfg(test)]
 mod house;
 mod link;
+mod loss;
 mod memory;
 mod network;
 #[cfg(test)]

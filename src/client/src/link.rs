@@ -11,7 +11,7 @@ use nearport_wire::close::CloseCode;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::core::Path;
+use crate::core::{Core, Path};
 use crate::transport::Transport;
 
 mod bytes_link;
@@ -19,7 +19,7 @@ mod quic;
 mod websocket;
 
 pub(crate) use bytes_link::BytesLink;
-pub(crate) use quic::{QuicLink, closing_of};
+pub(crate) use quic::{Packets, QuicLink, closing_of};
 pub(crate) use websocket::{Capped, WebSocketLink};
 
 /// How long a good-bye may take: the rest of the output and the server's own close.
@@ -36,15 +36,28 @@ const SLICES: usize = 16;
 pub(crate) struct Unwritten {
     /// Of the main stream.
     pub(crate) main: Vec<Bytes>,
+    /// Of the bulk lane's own stream, on a link that has one.
+    pub(crate) bulk: Vec<Bytes>,
+    /// On a link that has datagrams. What the link does not take at once is lost.
+    pub(crate) datagrams: Vec<Bytes>,
 }
 
 impl Unwritten {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.main.is_empty()
+    /// Takes from the core what it wants to write, stream by stream as the link has taken what was there.
+    pub(crate) fn refill(&mut self, core: &mut Core) {
+        if self.main.is_empty() {
+            self.main = core.poll_output().take();
+        }
+        if self.bulk.is_empty()
+            && let Some(output) = core.poll_bulk_output()
+        {
+            self.bulk = output.take();
+        }
+        self.datagrams.extend(std::iter::from_fn(|| core.poll_datagram()));
     }
 
     pub(crate) fn clear(&mut self) {
-        self.main.clear();
+        *self = Self::default();
     }
 }
 
@@ -53,6 +66,10 @@ impl Unwritten {
 pub(crate) enum Progress {
     /// So many chunks of the main stream were read.
     Read(usize),
+    /// So many of the bulk lane's own stream.
+    ReadBulk(usize),
+    /// A datagram came.
+    Datagram(Bytes),
     /// Some output was taken.
     Wrote,
     /// The connection is over.
@@ -74,7 +91,7 @@ impl Link {
     /// What a session can do over it.
     pub(crate) fn path(&self) -> Path {
         match self {
-            Self::Quic(_) => Path::one_stream(Transport::Quic),
+            Self::Quic(link) => link.path(),
             Self::Tls(_) => Path::one_stream(Transport::Tls),
             Self::WebSocket(_) => Path::one_stream(Transport::WebSocket),
         }
@@ -117,11 +134,10 @@ impl Link {
         }
     }
 
-    /// Packets received so far, where the transport counts them: they come although no frame does, as long as the
-    /// path lives.
-    pub(crate) fn packets_received(&self) -> Option<u64> {
+    /// Packets so far, where the transport counts them. They come although no frame does, as long as the path lives.
+    pub(crate) fn packets(&self) -> Option<Packets> {
         match self {
-            Self::Quic(link) => Some(link.packets_received()),
+            Self::Quic(link) => Some(link.packets()),
             Self::Tls(_) | Self::WebSocket(_) => None,
         }
     }

@@ -46,6 +46,7 @@ struct Entry {
     tcp: Option<(Transport, Instant)>,
     probing: bool,
     rtt: Option<Duration>,
+    lossy: bool,
 }
 
 /// See the module documentation.
@@ -79,8 +80,14 @@ impl Memory {
         self.entries.get(place)?.rtt
     }
 
-    pub(crate) fn note_rtt(&mut self, place: &Place, rtt: Duration) {
-        self.entry(place).rtt = Some(rtt);
+    /// Whether the path to the edge was lossy at the last visit.
+    pub(crate) fn was_lossy(&self, place: &Place) -> bool {
+        self.entries.get(place).is_some_and(|entry| entry.lossy)
+    }
+
+    pub(crate) fn note_path(&mut self, place: &Place, rtt: Duration, lossy: bool) {
+        let entry = self.entry(place);
+        (entry.rtt, entry.lossy) = (Some(rtt), lossy);
     }
 
     /// A session was opened over this transport.
@@ -222,13 +229,13 @@ mod tests {
     #[test]
     fn a_long_round_trip_that_is_known_delays_tcp_a_little() {
         let (mut memory, here, now) = (Memory::default(), place(1), Instant::now());
-        memory.note_rtt(&here, Duration::from_millis(200));
+        memory.note_path(&here, Duration::from_millis(200), false);
         assert_eq!(memory.plan(&here, &ALL, now).quiet, QUIET, "quic has not worked yet");
         memory.won(&here, Quic, now);
         assert_eq!(memory.plan(&here, &ALL, now).quiet, Duration::from_millis(300));
-        memory.note_rtt(&here, Duration::from_secs(2));
+        memory.note_path(&here, Duration::from_secs(2), false);
         assert_eq!(memory.plan(&here, &ALL, now).quiet, QUIET_MAX);
-        memory.note_rtt(&here, Duration::from_millis(3));
+        memory.note_path(&here, Duration::from_millis(3), false);
         assert_eq!(memory.plan(&here, &ALL, now).quiet, QUIET);
     }
 

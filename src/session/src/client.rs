@@ -15,6 +15,9 @@ use prost::Message as _;
 
 use crate::tracker::{Arrival, Tracker};
 use crate::{Closing, Outbox};
+use hedges::Hedges;
+
+mod hedges;
 
 /// Requests that may wait for an answer at once; half of what the server allows.
 pub const REQUESTS_MAX: usize = 128;
@@ -22,18 +25,40 @@ pub const REQUESTS_MAX: usize = 128;
 /// Entries asked for in one page.
 const PAGE_ENTRIES: u32 = 100;
 
-/// Bounds of a client session.
+/// Datagrams that wait for the transport; at the bound a copy is not made and an online-only message takes the stream.
+const DATAGRAMS_MAX: usize = 64;
+
+/// How long an entry that came in a datagram may wait for the stream to bring what is in front of it.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The same on a path with a long round trip, at most.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Shortest time between a send and its copy: long enough to leave in another packet.
+const HEDGE_DELAY_MIN: Duration = Duration::from_millis(5);
+
+/// Bounds of a client session, and what its transport can do.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// How long a request, a ping or the hello may stay without an answer.
     pub answer_timeout: Duration,
     /// Wait before a failed page is asked for again.
     pub page_retry: Duration,
+    /// The bulk lane has a stream of its own: [`Client::poll_bulk_output`], [`Client::handle_bulk_bytes`].
+    pub bulk_stream: bool,
+    /// Largest datagram that the transport takes; `None` without datagrams.
+    pub datagram_bytes_max: Option<usize>,
 }
 
 impl Default for ClientConfig {
+    /// One stream for everything.
     fn default() -> Self {
-        Self { answer_timeout: Duration::from_secs(10), page_retry: Duration::from_secs(1) }
+        Self {
+            answer_timeout: Duration::from_secs(10),
+            page_retry: Duration::from_secs(1),
+            bulk_stream: false,
+            datagram_bytes_max: None,
+        }
     }
 }
 
@@ -69,6 +94,8 @@ pub enum Event {
         reason: CloseCode,
         /// How long from now.
         slot: Duration,
+        /// Where to go, best first; empty: the same server.
+        targets: Vec<body::Endpoint>,
     },
     /// The session ended. Nothing follows.
     Closed {
@@ -110,12 +137,23 @@ enum Owner {
     Page,
 }
 
+/// The bulk lane's own stream.
+#[derive(Debug)]
+struct Bulk {
+    decoder: Decoder,
+    outbox: Outbox,
+}
+
 /// One session. See the module documentation.
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
     decoder: Decoder,
     outbox: Outbox,
+    /// The bulk lane's own stream, in use since its first request.
+    bulk: Option<Box<Bulk>>,
+    datagrams: VecDeque<Bytes>,
+    hedges: Hedges,
     state: State,
     events: VecDeque<Event>,
     tracker: Tracker<body::Delivery>,
@@ -124,6 +162,9 @@ pub struct Client {
     requests: BTreeMap<u64, (Owner, Instant)>,
     page_in_flight: bool,
     page_retry_at: Option<Instant>,
+    /// When an entry from a datagram has waited long enough for those in front of it.
+    gap_due: Option<Instant>,
+    patience: Duration,
     caught_up_told: bool,
     heartbeat: Duration,
     last_written: Instant,
@@ -139,6 +180,9 @@ impl Client {
         let mut client = Self {
             decoder: Decoder::new(Limits::client()),
             outbox: Outbox::default(),
+            bulk: None,
+            datagrams: VecDeque::new(),
+            hedges: Hedges::default(),
             state: State::Opening,
             events: VecDeque::new(),
             tracker: Tracker::new(hello.cursor.unwrap_or(0), 0),
@@ -146,6 +190,8 @@ impl Client {
             requests: BTreeMap::new(),
             page_in_flight: false,
             page_retry_at: None,
+            gap_due: None,
+            patience: PATIENCE,
             caught_up_told: false,
             heartbeat: Duration::from_secs(25),
             last_written: now,
@@ -181,12 +227,25 @@ impl Client {
         self.state != State::Closed && (self.answer_due.is_some() || !self.requests.is_empty())
     }
 
-    /// Takes bytes of the stream.
+    /// Takes bytes of the main stream.
     pub fn handle_bytes(&mut self, now: Instant, chunk: Bytes) {
-        self.last_received = now;
         self.decoder.feed(chunk);
+        self.read_frames(now, |client| Some(&mut client.decoder));
+    }
+
+    /// Takes bytes of the bulk lane's own stream.
+    pub fn handle_bulk_bytes(&mut self, now: Instant, chunk: Bytes) {
+        if let Some(bulk) = &mut self.bulk {
+            bulk.decoder.feed(chunk);
+        }
+        self.read_frames(now, |client| client.bulk.as_mut().map(|bulk| &mut bulk.decoder));
+    }
+
+    fn read_frames(&mut self, now: Instant, decoder: impl Fn(&mut Self) -> Option<&mut Decoder>) {
+        self.last_received = now;
         while self.state != State::Closed {
-            match self.decoder.next_frame() {
+            let Some(decoder) = decoder(self) else { return };
+            match decoder.next_frame() {
                 Ok(Some(frame)) => {
                     if let Err(closing) = self.handle_frame(now, frame.kind, frame.id, frame.body) {
                         self.end(closing, Duration::ZERO);
@@ -194,6 +253,34 @@ impl Client {
                 }
                 Ok(None) => break,
                 Err(error) => self.end(Closing::new(CloseCode::BAD_FRAME, error.to_string()), Duration::ZERO),
+            }
+        }
+    }
+
+    /// Takes a datagram. What does not belong into one is dropped without a word, and so is everything before the
+    /// welcome: a datagram may be late or doubled.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
+        self.last_received = now;
+        let mut decoder = Decoder::new(Limits::client());
+        decoder.feed(datagram);
+        while self.state == State::Live
+            && let Ok(Some(frame)) = decoder.next_frame()
+        {
+            match frame.kind {
+                Kind::PUSH => {
+                    let Ok(delivery) = decode(frame.body) else { continue };
+                    match frame.id {
+                        0 => self.events.push_back(Event::Transient(delivery)),
+                        position => self.arrive(now, position, Some(delivery), true),
+                    }
+                }
+                Kind::REPLY => self.finish(now, frame.id, Ok(frame.body)),
+                Kind::ERROR => {
+                    if let Ok(error) = decode(frame.body) {
+                        self.finish(now, frame.id, Err(refused(error)));
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -211,6 +298,34 @@ impl Client {
             .then(|| self.send_request(now, Owner::Caller, lane, kind, body))
     }
 
+    /// Sends a request in a datagram, outside the order of the chat lane: it may be lost, and nothing repeats it.
+    ///
+    /// `None` if the transport has no datagrams or this one does not fit, or as [`Self::request`] does.
+    pub fn request_in_datagram(&mut self, now: Instant, kind: Kind, body: &[u8]) -> Option<u64> {
+        let bytes_max = self.config.datagram_bytes_max?;
+        if self.state != State::Live
+            || self.requests.len() >= REQUESTS_MAX
+            || self.datagrams.len() >= DATAGRAMS_MAX
+        {
+            return None;
+        }
+        let mut frame = BytesMut::new();
+        encode_into(Lane::Chat, kind, self.next_id, body, &mut frame);
+        (frame.len() <= bytes_max).then(|| {
+            self.datagrams.push_back(frame.freeze());
+            self.last_written = now;
+            self.new_request(now, Owner::Caller)
+        })
+    }
+
+    /// Says how the path is: its round trip, and whether so much is lost on it that small sends are to be copied into
+    /// datagrams. Without datagrams nothing follows from it.
+    pub fn set_path(&mut self, rtt: Duration, lossy: bool) {
+        let delay = (rtt / 8).max(HEDGE_DELAY_MIN);
+        self.hedges.set_delay((lossy && self.config.datagram_bytes_max.is_some()).then_some(delay));
+        self.patience = (rtt * 2).clamp(PATIENCE, PATIENCE_MAX);
+    }
+
     /// Says that everything up to `position` is shown on this device.
     pub fn acknowledge(&mut self, now: Instant, position: u64) {
         if self.state == State::Live {
@@ -221,7 +336,9 @@ impl Client {
     /// The reply to this device's own send named its place in the user log: nothing to show, but the cursor moves.
     pub fn own_entry(&mut self, now: Instant, position: u64) {
         if position > 0 && self.state == State::Live {
-            self.arrive(now, position, None);
+            // The reply may have come in a datagram.
+            let patient = self.config.datagram_bytes_max.is_some();
+            self.arrive(now, position, None, patient);
         }
     }
 
@@ -252,9 +369,19 @@ impl Client {
         }
     }
 
-    /// What waits to be written.
+    /// What waits to be written on the main stream.
     pub fn poll_output(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// What waits to be written on the bulk lane's own stream, if that is in use.
+    pub fn poll_bulk_output(&mut self) -> Option<&mut Outbox> {
+        self.bulk.as_mut().map(|bulk| &mut bulk.outbox)
+    }
+
+    /// The next datagram to send. What does not go out at once may be thrown away.
+    pub fn poll_datagram(&mut self) -> Option<Bytes> {
+        self.datagrams.pop_front()
     }
 
     /// What happened.
@@ -270,7 +397,8 @@ impl Client {
         }
         let heartbeat = (self.state == State::Live).then(|| self.last_written + self.heartbeat);
         let request = self.requests.first_key_value().map(|(_, (_, due))| *due);
-        [self.answer_due, self.page_retry_at, heartbeat, request].into_iter().flatten().min()
+        let dues = [self.answer_due, self.page_retry_at, self.gap_due, heartbeat, request];
+        dues.into_iter().chain([self.hedges.poll_timeout()]).flatten().min()
     }
 
     /// Does what is due.
@@ -279,6 +407,12 @@ impl Client {
             return;
         }
         if self.answer_due.is_some_and(|due| due <= now) {
+            // Whatever comes shows that the path lives: a server with much to write answers a ping late.
+            let quiet_until = self.last_received + self.config.answer_timeout;
+            if self.state == State::Live && quiet_until > now {
+                self.answer_due = Some(quiet_until);
+                return self.handle_timeout(now);
+            }
             let what = if self.state == State::Live { "ping" } else { "hello" };
             let closing = Closing::new(CloseCode::LOST, format!("no answer to the {what}"));
             return self.end(closing, Duration::ZERO);
@@ -286,6 +420,17 @@ impl Client {
         while let Some(first) = self.requests.first_entry().filter(|first| first.get().1 <= now) {
             let (id, (owner, _)) = first.remove_entry();
             self.handle_answer(now, id, owner, Err(Failure::Timeout));
+        }
+        while let Some(hedge) = self.hedges.next_due(now, |id| self.requests.contains_key(&id)) {
+            if self.datagrams.len() < DATAGRAMS_MAX {
+                self.datagrams.push_back(hedge);
+            }
+        }
+        if self.gap_due.is_some_and(|due| due <= now) {
+            self.gap_due = None;
+            if self.tracker.is_behind() {
+                self.ask_for_page(now);
+            }
         }
         if self.page_retry_at.is_some_and(|at| at <= now) {
             self.page_retry_at = None;
@@ -301,7 +446,9 @@ impl Client {
         match (self.state, kind) {
             (State::Opening, Kind::WELCOME) => self.handle_welcome(now, decode::<Welcome>(body)?),
             (_, Kind::PONG) => self.answer_due = None,
-            (_, Kind::PING) => self.write(now, Lane::Control, Kind::PONG, id, &[]),
+            (_, Kind::PING) => {
+                self.write(now, Lane::Control, Kind::PONG, id, &[]);
+            }
             (_, Kind::CLOSE) => {
                 let close: body::Close = decode(body)?;
                 let retry_after = Duration::from_millis(close.retry_after_ms.into());
@@ -310,22 +457,18 @@ impl Client {
             (_, Kind::GO_AWAY) => {
                 let away: body::GoAway = decode(body)?;
                 let slot = Duration::from_millis(away.slot_ms.into());
-                self.events.push_back(Event::GoAway { reason: CloseCode(away.reason), slot });
+                let reason = CloseCode(away.reason);
+                self.events.push_back(Event::GoAway { reason, slot, targets: away.targets });
             }
             (State::Live, Kind::REPLY) => self.finish(now, id, Ok(body)),
             (State::Live, Kind::ERROR) => {
-                let error: body::Error = decode(body)?;
-                let retry_after = Duration::from_millis(error.retry_after_ms.into());
-                self.finish(
-                    now,
-                    id,
-                    Err(Failure::Refused { code: error.code, info: error.info, retry_after }),
-                );
+                let error = decode(body)?;
+                self.finish(now, id, Err(refused(error)));
             }
             (State::Live, Kind::PUSH) if id == 0 => self.events.push_back(Event::Transient(decode(body)?)),
             (State::Live, Kind::PUSH) => {
                 let delivery = decode(body)?;
-                self.arrive(now, id, Some(delivery));
+                self.arrive(now, id, Some(delivery), false);
             }
             (State::Live, Kind::READ_EVENT) => self.events.push_back(Event::Read(decode(body)?)),
             (State::Live, Kind::BEHIND) => self.ask_for_page(now),
@@ -354,11 +497,18 @@ impl Client {
         }
     }
 
-    fn arrive(&mut self, now: Instant, position: u64, delivery: Option<body::Delivery>) {
+    /// `patient`: the stream is likely to bring what is in front of it.
+    fn arrive(&mut self, now: Instant, position: u64, delivery: Option<body::Delivery>, patient: bool) {
         match self.tracker.arrive(position, delivery) {
             Arrival::Ready => self.pass_on(),
             Arrival::Duplicate => {}
+            Arrival::Gap if patient => {
+                self.gap_due.get_or_insert(now + self.patience);
+            }
             Arrival::Gap => self.ask_for_page(now),
+        }
+        if !self.tracker.is_behind() {
+            self.gap_due = None;
         }
     }
 
@@ -414,10 +564,18 @@ impl Client {
     }
 
     fn send_request(&mut self, now: Instant, owner: Owner, lane: Lane, kind: Kind, body: &[u8]) -> u64 {
+        let id = self.new_request(now, owner);
+        let frame = self.write(now, lane, kind, id, body);
+        if lane == Lane::Chat {
+            self.hedges.sent(now, kind, id, &frame);
+        }
+        id
+    }
+
+    fn new_request(&mut self, now: Instant, owner: Owner) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.requests.insert(id, (owner, now + self.config.answer_timeout));
-        self.write(now, lane, kind, id, body);
         id
     }
 
@@ -442,12 +600,27 @@ impl Client {
         }
     }
 
-    fn write(&mut self, now: Instant, lane: Lane, kind: Kind, id: u64, body: &[u8]) {
+    fn write(&mut self, now: Instant, lane: Lane, kind: Kind, id: u64, body: &[u8]) -> Bytes {
         let mut frame = BytesMut::new();
         encode_into(lane, kind, id, body, &mut frame);
-        self.outbox.push(frame.freeze());
+        let frame = frame.freeze();
+        let outbox = match lane {
+            Lane::Bulk if self.config.bulk_stream => {
+                let new =
+                    || Box::new(Bulk { decoder: Decoder::new(Limits::client()), outbox: Outbox::default() });
+                &mut self.bulk.get_or_insert_with(new).outbox
+            }
+            _ => &mut self.outbox,
+        };
+        outbox.push(frame.clone());
         self.last_written = now;
+        frame
     }
+}
+
+fn refused(error: body::Error) -> Failure {
+    let retry_after = Duration::from_millis(error.retry_after_ms.into());
+    Failure::Refused { code: error.code, info: error.info, retry_after }
 }
 
 fn decode<M: prost::Message + Default>(body: Bytes) -> Result<M, Closing> {

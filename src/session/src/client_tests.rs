@@ -194,3 +194,149 @@ fn catching_up_asks_for_one_page() {
     client.catch_up(now);
     assert_eq!(sent(&mut client), [Kind::SYNC]);
 }
+
+/// A client of a transport with streams and datagrams.
+fn wide(now: Instant) -> Client {
+    let config =
+        ClientConfig { bulk_stream: true, datagram_bytes_max: Some(1100), ..ClientConfig::default() };
+    let mut client = Client::new(config, &Hello::default(), now);
+    feed(&mut client, now, Kind::WELCOME, 0, &Welcome { cursor: 3, head: 3, ..Welcome::default() });
+    client.poll_output().take();
+    events(&mut client);
+    client
+}
+
+fn datagram(client: &mut Client, now: Instant, kind: Kind, id: u64, body: &impl prost::Message) {
+    client.handle_datagram(now, Frame::new(Lane::Chat, kind, id, body.encode_to_vec().into()).encode());
+}
+
+fn decode_frame(bytes: Bytes) -> Frame {
+    let mut decoder = Decoder::new(Limits::client());
+    decoder.feed(bytes);
+    let frame = decoder.next_frame().unwrap().unwrap();
+    assert_eq!(decoder.next_frame(), Ok(None));
+    frame
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn bulk_requests_and_their_pages_have_a_stream_of_their_own() {
+    let now = Instant::now();
+    let mut client = wide(now);
+    assert!(client.poll_bulk_output().is_none(), "an idle session has one stream");
+    feed(&mut client, now, Kind::BEHIND, 0, &body::Empty {});
+    assert_eq!(sent(&mut client), [0u8; 0].map(Kind));
+    let sync = decode_frame(client.poll_bulk_output().unwrap().take().concat().into());
+    assert_eq!((sync.lane, sync.kind), (Lane::Bulk, Kind::SYNC));
+    // Each stream is cut into frames by itself: half a page, a push in between, the other half.
+    let page = Frame::new(Lane::Bulk, Kind::REPLY, sync.id, page(4..=5, 5, true).encode_to_vec().into());
+    let page = page.encode();
+    client.handle_bulk_bytes(now, page.slice(..9));
+    feed(&mut client, now, Kind::PUSH, 6, &Delivery::default());
+    client.handle_bulk_bytes(now, page.slice(9..));
+    assert_eq!(positions(&mut client), [4, 5, 6]);
+    client.handle_bulk_bytes(now, Bytes::from_static(&[0, 9, 9, 9]));
+    assert!(
+        matches!(&events(&mut client)[..], [Event::Closed { closing, .. }] if closing.code == CloseCode::BAD_FRAME)
+    );
+}
+
+#[test]
+fn what_comes_twice_counts_once_and_a_push_from_a_datagram_waits_a_little() {
+    let now = Instant::now();
+    let mut client = wide(now);
+    datagram(&mut client, now, Kind::PUSH, 5, &Delivery::default());
+    assert_eq!(positions(&mut client), [0u64; 0]);
+    assert!(client.poll_bulk_output().is_none(), "4 is likely on the stream");
+    feed(&mut client, now, Kind::PUSH, 4, &Delivery::default());
+    feed(&mut client, now, Kind::PUSH, 5, &Delivery::default());
+    assert_eq!(positions(&mut client), [4, 5]);
+    assert_eq!(client.gap_due, None);
+
+    datagram(&mut client, now, Kind::PUSH, 7, &Delivery::default());
+    assert_eq!(client.poll_timeout(), Some(now + PATIENCE));
+    client.handle_timeout(now + PATIENCE);
+    let sync = decode_frame(client.poll_bulk_output().unwrap().take().concat().into());
+    assert_eq!(sync.kind, Kind::SYNC);
+
+    let id = client.request(now, Lane::Chat, Kind::SEND, b"x").unwrap();
+    datagram(&mut client, now, Kind::REPLY, id, &body::Sent::default());
+    feed(&mut client, now, Kind::REPLY, id, &body::Sent::default());
+    assert!(matches!(events(&mut client)[..], [Event::Answer { .. }]));
+    // Rubbish in a datagram is nobody's fault.
+    client.handle_datagram(now, Bytes::from_static(&[0xff; 40]));
+    datagram(&mut client, now, Kind::CLOSE, 0, &body::Close { code: 4000, ..body::Close::default() });
+    datagram(&mut client, now, Kind::PUSH, 0, &Delivery::default());
+    assert!(matches!(events(&mut client)[..], [Event::Transient(_)]));
+    assert!(client.is_live());
+}
+
+#[test]
+fn small_sends_are_copied_a_little_later_while_the_path_is_lossy() {
+    let now = Instant::now();
+    let mut client = wide(now);
+    client.request(now, Lane::Chat, Kind::SEND, b"no copy").unwrap();
+    client.set_path(80 * MS, true);
+    let first = client.request(now, Lane::Chat, Kind::SEND, b"a").unwrap();
+    let read = client.request(now, Lane::Chat, Kind::MARK_READ, b"r").unwrap();
+    let second = client.request(now + MS, Lane::Chat, Kind::SEND, b"b").unwrap();
+    client.request(now + MS, Lane::Chat, Kind::SEND, &[0; 2000]).unwrap();
+    assert_eq!(client.poll_timeout(), Some(now + 10 * MS));
+    client.handle_timeout(now + 9 * MS);
+    assert_eq!(client.poll_datagram(), None);
+    client.handle_timeout(now + 11 * MS);
+    let hedges: Vec<Frame> = std::iter::from_fn(|| client.poll_datagram()).map(decode_frame).collect();
+    let inner: Vec<Frame> = hedges.iter().map(|hedge| decode_frame(hedge.body.clone())).collect();
+    assert!(hedges.iter().all(|hedge| (hedge.lane, hedge.kind) == (Lane::Chat, Kind::HEDGE)));
+    assert_eq!(hedges.iter().map(|hedge| hedge.id).collect::<Vec<_>>(), [first - 1, read]);
+    assert_eq!(
+        inner.iter().map(|frame| (frame.kind, frame.id)).collect::<Vec<_>>(),
+        [(Kind::SEND, first), (Kind::SEND, second)]
+    );
+    // What is answered needs no copy, and a good path none at all.
+    let third = client.request(now, Lane::Chat, Kind::SEND, b"c").unwrap();
+    feed(&mut client, now, Kind::REPLY, third, &body::Sent::default());
+    client.handle_timeout(now + 60 * MS);
+    assert_eq!(client.poll_datagram(), None);
+    client.request(now, Lane::Chat, Kind::SEND, b"d").unwrap();
+    client.set_path(80 * MS, false);
+    client.handle_timeout(now + 60 * MS);
+    assert_eq!(client.poll_datagram(), None);
+}
+
+#[test]
+fn an_online_only_message_takes_a_datagram_if_it_fits_and_does_not_count_as_the_request_before() {
+    let now = Instant::now();
+    let mut client = wide(now);
+    client.set_path(8 * MS, true);
+    let id = client.request_in_datagram(now, Kind::SEND, b"typing").unwrap();
+    let frame = decode_frame(client.poll_datagram().unwrap());
+    assert_eq!(
+        (frame.lane, frame.kind, frame.id, &frame.body[..]),
+        (Lane::Chat, Kind::SEND, id, &b"typing"[..])
+    );
+    assert_eq!(client.request_in_datagram(now, Kind::SEND, &[0; 1100]), None);
+    client.request(now, Lane::Chat, Kind::SEND, b"a").unwrap();
+    client.handle_timeout(now + 5 * MS);
+    assert_eq!(decode_frame(client.poll_datagram().unwrap()).id, 0, "first on the lane's stream");
+    for _ in 0..DATAGRAMS_MAX {
+        client.request_in_datagram(now, Kind::SEND, b"typing").unwrap();
+    }
+    assert_eq!(client.request_in_datagram(now, Kind::SEND, b"typing"), None);
+    assert_eq!(live(now, 0, 0).request_in_datagram(now, Kind::SEND, b"typing"), None, "one stream only");
+}
+
+#[test]
+fn a_ping_is_not_overdue_while_something_comes() {
+    let now = Instant::now();
+    let mut client = live(now, 3, 3);
+    let beat = now + Duration::from_secs(25);
+    client.handle_timeout(beat);
+    let due = beat + Duration::from_secs(10);
+    feed(&mut client, due - MS, Kind::PUSH, 4, &Delivery::default());
+    client.handle_timeout(due);
+    assert!(client.is_live());
+    client.handle_timeout(due - MS + Duration::from_secs(10));
+    assert!(!client.is_live());
+}

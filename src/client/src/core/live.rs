@@ -39,7 +39,7 @@ impl Core {
                     Some(Asked::Request(request)) => self.take_answer(now, request, result),
                     None => {}
                 },
-                session::Event::GoAway { reason, slot } => {
+                session::Event::GoAway { reason, slot, .. } => {
                     let at = now + slot;
                     self.leave_at = Some(self.leave_at.map_or(at, |planned| planned.min(at)));
                     self.inbox.tell(Event::GoAway { code: reason, slot });
@@ -190,8 +190,12 @@ impl Core {
             self.report(counter, &item, Err(Failure::Expired));
         }
         let Some(session) = &mut self.session else { return };
-        while let Some((counter, body)) = self.sends.next_to_send(now) {
-            let Some(id) = session.request(now, Lane::Chat, Kind::SEND, body) else { break };
+        while let Some((counter, item)) = self.sends.next_to_send(now) {
+            // What may be lost does not wait behind what may not.
+            let in_datagram =
+                item.online_only.then(|| session.request_in_datagram(now, Kind::SEND, &item.body)).flatten();
+            let id = in_datagram.or_else(|| session.request(now, Lane::Chat, Kind::SEND, &item.body));
+            let Some(id) = id else { break };
             self.asked.insert(id, Asked::Send(counter));
             self.sends.mark_sent(counter, now);
         }

@@ -96,14 +96,30 @@ impl Peer {
         chunk: Bytes,
     ) -> Result<(), Closing> {
         self.server.handle_bytes(chunk);
+        self.act(ledger, now)
+    }
+
+    /// Does what a datagram asks for.
+    pub(crate) fn handle_datagram(&mut self, ledger: &mut Ledger, now: Instant, datagram: Bytes) {
+        let (limits, mut actions) = (self.limits.clone(), Vec::new());
+        self.server.handle_datagram(datagram, &limits, now, |action| actions.push(action));
+        actions.into_iter().for_each(|action| self.carry_out(ledger, action));
+    }
+
+    /// Does what was read asks for.
+    pub(crate) fn act(&mut self, ledger: &mut Ledger, now: Instant) -> Result<(), Closing> {
         while let Some(action) = self.server.poll_action(&self.limits, now)? {
-            match action {
-                Action::Open(hello) => self.open(ledger, &Hello::decode(hello).unwrap()),
-                Action::Ack(position) => ledger.acked = ledger.acked.max(position),
-                Action::Request(frame) => self.request(ledger, &frame),
-            }
+            self.carry_out(ledger, action);
         }
         Ok(())
+    }
+
+    fn carry_out(&mut self, ledger: &mut Ledger, action: Action) {
+        match action {
+            Action::Open(hello) => self.open(ledger, &Hello::decode(hello).unwrap()),
+            Action::Ack(position) => ledger.acked = ledger.acked.max(position),
+            Action::Request(frame) => self.request(ledger, &frame),
+        }
     }
 
     pub(crate) fn push(&mut self, frame: &Bytes) {

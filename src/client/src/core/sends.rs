@@ -80,14 +80,14 @@ impl Sends {
     }
 
     /// The next item to send, if the window is open.
-    pub(crate) fn next_to_send(&self, now: Instant) -> Option<(u64, &Bytes)> {
+    pub(crate) fn next_to_send(&self, now: Instant) -> Option<(u64, &Item)> {
         let window = if self.probe.is_some() { 1 } else { IN_FLIGHT_MAX };
         let in_flight = self.items.len() - self.queued.len();
         if in_flight >= window || self.hold_until.is_some_and(|until| now < until) {
             return None;
         }
         let counter = *self.queued.first()?;
-        Some((counter, &self.items.get(&counter)?.body))
+        Some((counter, self.items.get(&counter)?))
     }
 
     pub(crate) fn mark_sent(&mut self, counter: u64, now: Instant) {
@@ -179,7 +179,7 @@ mod tests {
         for counter in [1, 2] {
             assert_eq!(sends.next_to_send(now).map(|(next, _)| next), Some(counter));
             sends.mark_sent(counter, now);
-            assert_eq!(sends.next_to_send(now), None, "one at a time");
+            assert!(sends.next_to_send(now).is_none(), "one at a time");
             sends.settle(counter);
         }
         sends.mark_sent(3, now);

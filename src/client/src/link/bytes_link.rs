@@ -157,11 +157,11 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(7);
         let mut link = BytesLink::new(near);
         let main = (0u8..40).map(|byte| Bytes::copy_from_slice(&[byte; 3])).collect();
-        let mut out = Unwritten { main };
+        let mut out = Unwritten { main, ..Unwritten::default() };
         let expected = out.main.concat();
         let writer = async {
             let mut chunks = Default::default();
-            while !out.is_empty() {
+            while !out.main.is_empty() {
                 assert!(matches!(link.progress(false, &mut out, &mut chunks).await, Progress::Wrote));
             }
         };

@@ -9,13 +9,17 @@ use nearport_wire::close::CloseCode;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 
 use super::{CHUNKS, Progress, Unwritten};
+use crate::core::Path;
+use crate::transport::Transport;
 
-/// A connection with its main stream.
+/// A connection with its main stream, and the bulk lane's own stream once that is used.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
     connection: Connection,
     send: SendStream,
     recv: RecvStream,
+    bulk_send: Option<SendStream>,
+    bulk_recv: Option<RecvStream>,
     /// What the server is told when the link goes.
     code: CloseCode,
 }
@@ -27,11 +31,29 @@ impl Drop for QuicLink {
     }
 }
 
+/// Packets of a connection so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Packets {
+    pub(crate) sent: u64,
+    /// Of those sent.
+    pub(crate) lost: u64,
+    pub(crate) received: u64,
+}
+
 impl QuicLink {
     /// Opens the main stream.
     pub(crate) async fn open(connection: Connection) -> Result<Self, Closing> {
         let (send, recv) = connection.open_bi().await.map_err(closing_of)?;
-        Ok(Self { connection, send, recv, code: CloseCode::LOST })
+        let code = CloseCode::LOST;
+        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, code })
+    }
+
+    pub(super) fn path(&self) -> Path {
+        Path {
+            transport: Transport::Quic,
+            bulk_stream: true,
+            datagram_bytes_max: self.connection.max_datagram_size(),
+        }
     }
 
     pub(super) async fn progress(
@@ -40,34 +62,67 @@ impl QuicLink {
         out: &mut Unwritten,
         chunks: &mut [Bytes; CHUNKS],
     ) -> Progress {
-        let write = async {
-            if out.main.is_empty() {
+        for datagram in out.datagrams.drain(..) {
+            // One that the path has become too small for is lost, as any may be.
+            let _ = self.connection.send_datagram(datagram);
+        }
+        let mut bulk_chunks: [Bytes; CHUNKS] = Default::default();
+        let writing = async {
+            match out.main.is_empty() {
+                true => pending().await,
+                false => write(&mut self.send, &mut out.main).await,
+            }
+        };
+        let writing_bulk = async {
+            match &mut self.bulk_send {
+                _ if out.bulk.is_empty() => pending().await,
+                Some(send) => Ok(write(send, &mut out.bulk).await),
+                None => Err(self.connection.open_bi().await),
+            }
+        };
+        let reading = async {
+            match reads {
+                true => read(&mut self.recv, chunks).await.map_or_else(Progress::Lost, Progress::Read),
+                false => Progress::Lost(closing_of(self.connection.closed().await)),
+            }
+        };
+        let reading_bulk = async {
+            match &mut self.bulk_recv {
+                Some(recv) if reads => read(recv, &mut bulk_chunks).await,
+                _ => pending().await,
+            }
+        };
+        let receiving = async {
+            if !reads {
                 return pending().await;
             }
-            match self.send.write_chunks(&mut out.main).await {
-                Ok(written) => {
-                    out.main.drain(..written.chunks);
-                    Progress::Wrote
-                }
-                Err(WriteError::ConnectionLost(error)) => Progress::Lost(closing_of(error)),
-                Err(error) => lost(error.to_string()),
+            match self.connection.read_datagram().await {
+                Ok(datagram) => Progress::Datagram(datagram),
+                // The streams say so too, after what came before the end.
+                Err(_) => pending().await,
             }
         };
-        let read = async {
-            if !reads {
-                return Progress::Lost(closing_of(self.connection.closed().await));
-            }
-            match self.recv.read_chunks(chunks).await {
-                Ok(Some(count)) => Progress::Read(count),
-                Ok(None) => lost("the server ended the stream"),
-                Err(ReadError::ConnectionLost(error)) => Progress::Lost(closing_of(error)),
-                Err(error) => lost(error.to_string()),
-            }
-        };
-        tokio::select! {
+        let bulk = tokio::select! {
             biased;
-            progress = write => progress,
-            progress = read => progress,
+            progress = writing => return progress,
+            opened = writing_bulk => match opened {
+                Ok(progress) => return progress,
+                Err(Ok((send, recv))) => {
+                    (self.bulk_send, self.bulk_recv) = (Some(send), Some(recv));
+                    return Progress::Wrote;
+                }
+                Err(Err(error)) => return Progress::Lost(closing_of(error)),
+            },
+            progress = reading => return progress,
+            progress = receiving => return progress,
+            bulk = reading_bulk => bulk,
+        };
+        match bulk {
+            Ok(count) => {
+                *chunks = bulk_chunks;
+                Progress::ReadBulk(count)
+            }
+            Err(closing) => Progress::Lost(closing),
         }
     }
 
@@ -79,8 +134,10 @@ impl QuicLink {
         self.connection.rtt()
     }
 
-    pub(super) fn packets_received(&self) -> u64 {
-        self.connection.stats().udp_rx.datagrams
+    pub(super) fn packets(&self) -> Packets {
+        let stats = self.connection.stats();
+        let (sent, lost) = (stats.path.sent_packets, stats.path.lost_packets);
+        Packets { sent, lost, received: stats.udp_rx.datagrams }
     }
 
     pub(super) async fn close(mut self, out: &mut Unwritten, code: CloseCode) {
@@ -92,8 +149,24 @@ impl QuicLink {
     }
 }
 
-fn lost(reason: impl Into<String>) -> Progress {
-    Progress::Lost(Closing::new(CloseCode::LOST, reason))
+async fn write(send: &mut SendStream, chunks: &mut Vec<Bytes>) -> Progress {
+    match send.write_chunks(chunks).await {
+        Ok(written) => {
+            chunks.drain(..written.chunks);
+            Progress::Wrote
+        }
+        Err(WriteError::ConnectionLost(error)) => Progress::Lost(closing_of(error)),
+        Err(error) => Progress::Lost(Closing::new(CloseCode::LOST, error.to_string())),
+    }
+}
+
+async fn read(recv: &mut RecvStream, chunks: &mut [Bytes; CHUNKS]) -> Result<usize, Closing> {
+    match recv.read_chunks(chunks).await {
+        Ok(Some(count)) => Ok(count),
+        Ok(None) => Err(Closing::new(CloseCode::LOST, "the server ended the stream")),
+        Err(ReadError::ConnectionLost(error)) => Err(closing_of(error)),
+        Err(error) => Err(Closing::new(CloseCode::LOST, error.to_string())),
+    }
 }
 
 /// What the end of a connection means to the session.

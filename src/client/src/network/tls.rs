@@ -20,9 +20,15 @@ pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 /// Silence after which QUIC gives up. Above the server's 75 s, so that the session protocol decides.
 const IDLE_TIMEOUT_MS: u32 = 90_000;
 
-/// Unread bytes that the server may have on the way. A page of 256 KiB takes two round trips; a hundred thousand
-/// clients in one process stay small.
-const RECEIVE_WINDOW: u32 = 128 * 1024;
+/// Unread bytes that the server may have on the way on one stream. A page of 256 KiB takes two round trips; a hundred
+/// thousand clients in one process stay small.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The same on all streams: a page that is not read yet leaves the main stream its share.
+const RECEIVE_WINDOW: u32 = 2 * STREAM_WINDOW;
+
+/// Datagrams that wait to be read, and to be sent. They are small, few, and worth little once they are late.
+const DATAGRAM_BYTES: usize = 32 * 1024;
 
 /// Unacknowledged bytes of our own.
 const SEND_WINDOW: u64 = 256 * 1024;
@@ -92,10 +98,11 @@ pub(super) fn transport(rtt: Option<Duration>) -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BYTES)
         .keep_alive_interval(None)
         .initial_rtt(initial_rtt)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))

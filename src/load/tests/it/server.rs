@@ -13,7 +13,7 @@ use nearport_wire::close::CloseCode;
 use nearport_wire::{ALPN, Frame, Kind, Lane, code};
 use prost::Message as _;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, Incoming, VarInt};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::sync::{mpsc, oneshot};
@@ -129,12 +129,25 @@ async fn converse(incoming: Incoming, ledger: Arc<Mutex<Ledger>>) {
     let limits = ServerLimits { push_bytes_max: usize::MAX, ..ServerLimits::default() };
     let mut session = session::Server::new(&limits, Instant::now());
     let mut user = String::new();
+    // Pages have a stream of their own.
+    let mut side: Option<(SendStream, RecvStream)> = None;
     loop {
+        let side_bytes = async {
+            match &mut side {
+                Some((_, recv)) => recv.read_chunk(64 * 1024, true).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             chunk = recv.read_chunk(64 * 1024, true) => match chunk {
                 Ok(Some(chunk)) => session.handle_bytes(chunk.bytes),
                 _ => return,
             },
+            Ok(Some(chunk)) = side_bytes => session.handle_side_bytes(0, chunk.bytes),
+            Ok(streams) = connection.accept_bi() => {
+                session.open_side(0, &limits, Instant::now());
+                side = Some(streams);
+            }
             Some(push) = pushes_in.recv() => {
                 session.push(nearport_wire::Lane::Chat, &push, &limits);
             }
@@ -164,6 +177,11 @@ async fn converse(incoming: Incoming, ledger: Arc<Mutex<Ledger>>) {
             session.close(closing, Duration::ZERO);
         }
         if send.write_all_chunks(&mut session.poll_output().take()).await.is_err() {
+            return;
+        }
+        if let (Some((send, _)), Some(output)) = (&mut side, session.poll_side_output(0))
+            && send.write_all_chunks(&mut output.take()).await.is_err()
+        {
             return;
         }
         if let Some(closing) = closing {
