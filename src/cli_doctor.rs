@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -15,6 +16,7 @@ use rustix::process::{Resource, getrlimit};
 use rustls::sign::SingleCertAndKey;
 use socket2::{Domain, Socket, Type};
 
+use crate::acme;
 use crate::cli::{Failure, SettingsArgs};
 use crate::config::Config;
 use crate::first_run::{Layout, RunFile};
@@ -28,6 +30,8 @@ const DISK_BYTES_LOW: u64 = 2 << 30;
 const DISK_BYTES_NONE: u64 = 256 << 20;
 /// Descriptors for sockets, tables and room to spare.
 const DESCRIPTORS_LOW: u64 = 4096;
+/// The server itself begins to warn then, if the certificate lives for two months or more.
+const CERTIFICATE_DAYS_LOW: u64 = 14;
 /// Before this program existed no clock was right (2026-01-01).
 const CLOCK_EARLIEST_S: u64 = 1_767_225_600;
 /// UserSigs and certificates made today have ended by then (2100-01-01).
@@ -161,14 +165,42 @@ fn clock(now: SystemTime) -> Finding {
     }
 }
 
+/// One line for what was configured, or for the development CA's.
 fn certificate(config: &Config) -> Finding {
-    if config.tls.cert.is_some() {
-        return match tls::certificates(&config.tls, config.edge.listen.ip()) {
-            Ok(_) => Good("tls.cert and tls.key belong together".to_owned()),
-            Err(error) => Fail(format!("certificate: {error}")),
-        };
+    let now = SystemTime::now();
+    let issued = acme::certificate_file(&config.acme, &config.data);
+    let sources = tls::inspect(&config.tls, issued.as_deref());
+    if sources.is_empty() {
+        if let Some(directory) = &config.acme.directory {
+            return Good(format!("no certificate from {directory} yet: `nearport serve` orders it"));
+        }
+        return dev_certificate(&config.tls.dev_dir);
     }
-    let dir = &config.tls.dev_dir;
+    let mut soonest: Option<(Duration, String)> = None;
+    let mut good = 0;
+    for (name, loaded) in sources {
+        let certificate = match loaded {
+            Err(error) if name == "tls.cert" => return Fail(format!("{name}: {error}")),
+            Err(error) => return Warn(format!("certificate {name}: {error}; the others are served")),
+            Ok(certificate) => certificate,
+        };
+        good += 1;
+        let left = certificate.left(now);
+        let title = format!("{name} ({})", certificate.title());
+        if left.is_zero() {
+            return Warn(format!("certificate {title} has ended, clients refuse it: renew it"));
+        }
+        if soonest.as_ref().is_none_or(|(least, _)| left < *least) {
+            soonest = Some((left, title));
+        }
+    }
+    let Some((left, title)) = soonest else { return Good("no certificate is configured".to_owned()) };
+    let days = left.as_secs() / 86_400;
+    let text = format!("{good} certificate(s) with their keys, {title} ends in {days} days");
+    if days < CERTIFICATE_DAYS_LOW { Warn(format!("{text}: renew it")) } else { Good(text) }
+}
+
+fn dev_certificate(dir: &Path) -> Finding {
     if !dir.join("ca.pem").exists() {
         return Good("development ca does not exist yet: the first `nearport serve` makes it".to_owned());
     }

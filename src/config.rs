@@ -27,8 +27,10 @@ pub struct Config {
     pub data: PathBuf,
     /// The gateway.
     pub edge: Edge,
-    /// Its certificate.
+    /// Its certificates.
     pub tls: Tls,
+    /// Where to get certificates from.
+    pub acme: Acme,
     /// The operations server.
     pub ops: Ops,
     /// The ledger's engine.
@@ -91,7 +93,47 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    #[serde(with = "duration::text")]
+    pub poll: Duration,
     pub dev_dir: PathBuf,
+}
+
+/// `acme.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Acme {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    pub names: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    pub challenge: Challenge,
+    pub http_listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+}
+
+/// How a directory sees that a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Challenge {
+    /// It fetches a text from port 80.
+    #[serde(rename = "http-01")]
+    Http01,
+    /// It makes a TLS handshake on port 443.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
+impl std::fmt::Display for Challenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        })
+    }
 }
 
 /// `ops.*`
@@ -193,9 +235,45 @@ pub const KEYS: &[Key] = &[
         name: "edge.hedge",
         doc: "auto: on QUIC connections that lose 2 % of their packets, small chat frames go a second time as datagrams; off: never",
     },
-    Key { name: "tls.cert", doc: "PEM chain of the gateway; unset: a certificate of the development CA" },
-    Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1)" },
+    Key {
+        name: "tls.cert",
+        doc: "PEM chain of the gateway, its own certificate first; clients that ask for no or for an unknown name get \
+              it. With neither tls.cert nor tls.dir nor acme.*: a certificate of the development CA",
+    },
+    Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1, without passphrase)" },
+    Key {
+        name: "tls.dir",
+        doc: "directory of further certificates, chosen by the name that a client asks for (SNI): NAME.crt with \
+              NAME.key, or folders NAME/ with tls.crt and tls.key (Kubernetes) or fullchain.pem and privkey.pem \
+              (certbot); at most 1,000. Without tls.cert the first one by file name is for clients that ask for none",
+    },
+    Key {
+        name: "tls.poll",
+        doc: "how often certificate files are looked at; what has changed is taken for new connections, as on SIGHUP",
+    },
     Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
+    Key {
+        name: "acme.directory",
+        doc: "https:// address of an ACME directory that issues and renews the certificate, such as Let's Encrypt's \
+              https://acme-v02.api.letsencrypt.org/directory; setting it agrees to its terms of service",
+    },
+    Key {
+        name: "acme.names",
+        doc: "names for that certificate, for example [\"chat.example.org\"]: no wildcards, no addresses; each must \
+              lead to this node alone, or to a proxy that passes the challenge on",
+    },
+    Key { name: "acme.email", doc: "mail address that the directory may write to" },
+    Key {
+        name: "acme.challenge",
+        doc: "http-01: the directory comes to port 80 of each name; tls-alpn-01: to port 443, which must lead to the \
+              edge's TCP port",
+    },
+    Key {
+        name: "acme.http_listen",
+        doc: "TCP address that answers http-01, open only while an order is under way; ports below 1024 need \
+              CAP_NET_BIND_SERVICE",
+    },
+    Key { name: "acme.ca", doc: "PEM file of the CA of a private directory; unset: what this system trusts" },
     Key { name: "ops.listen", doc: "TCP address of /livez, /readyz and /metrics: for operators only" },
     Key { name: "store.cache_bytes", doc: "memory for recently read blocks of the ledger" },
     Key {
@@ -240,6 +318,7 @@ impl Default for Config {
             data: "data".into(),
             edge: Edge::default(),
             tls: Tls::default(),
+            acme: Acme::default(),
             ops: Ops::default(),
             store: Store::default(),
             chat: Chat::default(),
@@ -267,7 +346,61 @@ impl Default for Edge {
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { cert: None, key: None, dev_dir: "certs/dev".into() }
+        Self { cert: None, key: None, dir: None, poll: Duration::from_secs(10), dev_dir: "certs/dev".into() }
+    }
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            names: Vec::new(),
+            email: None,
+            challenge: Challenge::Http01,
+            http_listen: SocketAddr::from(([0, 0, 0, 0], 80)),
+            ca: None,
+        }
+    }
+}
+
+impl Acme {
+    /// Names that one order may have, which is what public directories accept.
+    const NAMES_MAX: usize = 100;
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let Some(directory) = &self.directory else {
+            return match self.names.is_empty() {
+                true => Ok(()),
+                false => Err(("acme.names", "they need acme.directory beside them".into())),
+            };
+        };
+        if !directory.starts_with("https://") {
+            return Err(("acme.directory", "must begin with https://".into()));
+        }
+        if !(1..=Self::NAMES_MAX).contains(&self.names.len()) {
+            return Err(("acme.names", format!("must be 1 to {} names", Self::NAMES_MAX)));
+        }
+        for name in &self.names {
+            let why = match rustls::pki_types::ServerName::try_from(name.as_str()) {
+                _ if name.starts_with("*.") => {
+                    "wildcards need a DNS challenge, which is not supported: list the names"
+                }
+                Ok(rustls::pki_types::ServerName::DnsName(_))
+                    if name.contains('.') && !name.ends_with('.') =>
+                {
+                    continue;
+                }
+                Ok(rustls::pki_types::ServerName::IpAddress(_)) => {
+                    "addresses are not supported: give it a name"
+                }
+                _ => "not the full name of a host",
+            };
+            return Err(("acme.names", format!("`{name}`: {why}")));
+        }
+        match &self.email {
+            Some(email) if !email.contains('@') => Err(("acme.email", "not a mail address".into())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -341,6 +474,10 @@ impl Config {
             (None, Some(_)) => return Err(("tls.key", "it needs tls.cert beside it".into())),
             _ => {}
         }
+        if !(Duration::from_millis(100)..=Duration::from_hours(24)).contains(&self.tls.poll) {
+            return Err(("tls.poll", "must be 100ms to 1d".into()));
+        }
+        self.acme.check()?;
         if self.store.flush_bytes < 1 << 20 {
             return Err((
                 "store.flush_bytes",
@@ -385,7 +522,18 @@ mod tests {
     fn every_field_is_a_documented_key_and_the_other_way_round() {
         let full = Config {
             edge: Edge { shards: NonZeroU16::new(2), ..Edge::default() },
-            tls: Tls { cert: Some("a".into()), key: Some("b".into()), ..Tls::default() },
+            tls: Tls {
+                cert: Some("a".into()),
+                key: Some("b".into()),
+                dir: Some("c".into()),
+                ..Tls::default()
+            },
+            acme: Acme {
+                directory: Some("d".into()),
+                email: Some("e".into()),
+                ca: Some("f".into()),
+                ..Acme::default()
+            },
             ..Config::default()
         };
         let mut fields = Vec::new();

@@ -4,6 +4,12 @@
 //! chat backend, the edge and the operations server in one process; [`cli`] is the `nearport` program. The gateway
 //! itself is in the crates below `src/`.
 
+mod acme;
+mod acme_challenge;
+mod acme_http;
+mod acme_order;
+mod acme_schedule;
+mod acme_store;
 mod chat_keys;
 mod chat_line;
 mod chat_screen;
@@ -30,6 +36,14 @@ mod reload;
 mod secret;
 mod terminal;
 mod tls;
+mod tls_certificates;
+mod tls_dev;
+mod tls_expiry;
+mod tls_pem;
+mod tls_resolver;
+mod tls_source;
+#[cfg(test)]
+mod tls_testing;
 
 pub use files::FileError;
 pub use first_run::DataError;

@@ -13,12 +13,12 @@ use nearport_edge::{Edge, KeyRing, RingError};
 use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
 use nearport_trunk::Backend;
 use nearport_trunk::echo::Echo;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use crate::acme::{self, Acme};
 use crate::config::Config;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
 use crate::reload::Reloads;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Certificates, Resolver, TlsError};
 
 /// How long a start waits for the lock of another process, and how often it looks.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -77,6 +77,8 @@ pub struct Node {
     ops: OpsServer,
     edge: Arc<Edge>,
     chat: Option<Arc<Chat>>,
+    certificates: Arc<Certificates>,
+    acme: Option<Acme>,
     health: Arc<Health>,
     drain_delay: Duration,
     drain_within: Duration,
@@ -99,7 +101,10 @@ impl Node {
         let layout = Layout(config.data.clone());
         layout.make()?;
         let lock = acquire(&config.data).await?;
-        let certificates = tls::certificates(&config.tls, config.edge.listen.ip())?;
+        let issued = acme::certificate_file(&config.acme, &config.data);
+        let listen = config.edge.listen.ip();
+        let certificates = Certificates::open(&config.tls, listen, issued.as_deref(), SystemTime::now())?;
+        let acme = Acme::new(&config.acme, &config.data, &certificates);
         let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
         let directory: Arc<dyn Directory> = Arc::new(directory);
         let app = first_run::first_app(&*directory, now_ms())?;
@@ -113,12 +118,16 @@ impl Node {
             chat.register(app.id, &first_run::FIRST_USERS)?;
         }
         let edge = match &chat {
-            Some(chat) => start_edge(config, &layout, certificates.key, &**chat)?,
-            None => start_edge(config, &layout, certificates.key, &Echo::default())?,
+            Some(chat) => start_edge(config, &layout, certificates.resolver(), &**chat)?,
+            None => start_edge(config, &layout, certificates.resolver(), &Echo::default())?,
         };
         let edge = Arc::new(edge);
         let mut reloads = Reloads::default();
         reload_secret(&mut reloads, &layout, &edge);
+        certificates.reload_with(&mut reloads);
+        if let Some(acme) = &acme {
+            acme.reload_with(&mut reloads);
+        }
         let health = Arc::new(Health::new(checks(&edge, chat.as_ref())));
         let ops =
             OpsServer::bind(config.ops.listen, health.clone(), recorder).await.map_err(
@@ -132,7 +141,7 @@ impl Node {
         layout.write_run_file(&RunFile { pid: std::process::id(), edge: bound, ops: ops.local_addr() })?;
         layout.write_client_file(&ClientFile {
             server: first_run::dialled(bound).to_string(),
-            ca: certificates.ca,
+            ca: certificates.ca(),
             app: app.id.0,
             key: app.secret,
         })?;
@@ -141,6 +150,8 @@ impl Node {
             ops,
             edge,
             chat,
+            certificates,
+            acme,
             health,
             drain_delay: config.drain.delay,
             drain_within: config.drain.within,
@@ -188,7 +199,7 @@ impl Node {
     /// # Errors
     /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, edge, chat, health, drain_delay, drain_within, .. } = self;
+        let Self { ops, edge, chat, certificates, acme, health, drain_delay, drain_within, .. } = self;
         let leaving = async move {
             leave.await;
             health.withdraw("draining");
@@ -200,6 +211,8 @@ impl Node {
         tokio::select! {
             served = ops.run() => served.map_err(Error::Ops),
             left = leaving => left,
+            never = certificates.keep() => match never {},
+            Some(never) = async { Some(acme?.keep().await) } => match never {},
         }
     }
 }
@@ -244,7 +257,7 @@ fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -
 fn start_edge(
     config: &Config,
     layout: &Layout,
-    certificate: Arc<CertifiedKey>,
+    certificates: Arc<Resolver>,
     backend: &dyn Backend,
 ) -> Result<Edge, Error> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -267,7 +280,7 @@ fn start_edge(
             ..Default::default()
         },
     };
-    let tls = nearport_edge::quic::tls_config(tls::provider(), Arc::new(SingleCertAndKey::from(certificate)));
+    let tls = nearport_edge::quic::tls_config(tls::provider(), certificates);
     Edge::start(&edge, tls.map_err(Error::Edge)?, backend).map_err(|error| match error {
         nearport_edge::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "edge.listen" },
         other => Error::Edge(other),

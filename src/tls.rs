@@ -1,38 +1,20 @@
-//! Certificates: the operator's own, or those of a development CA that the first start makes.
+//! Certificates: the operator's own, those of an ACME directory, or those of a development CA that the first start makes.
 //!
-//! The development CA exists so that a fresh clone runs with real TLS verification in both directions of use: client
-//! commands trust `ca.pem` and nothing else. Its key stays beside it, readable by this user only, to renew the server
-//! certificate; a production node is given `tls.cert` and `tls.key` instead.
+//! [`Certificates`] knows the sources and looks at them again and again; [`Resolver`] is what the edge asks at each
+//! handshake. The development CA exists so that a fresh clone runs with real TLS verification in both directions of
+//! use: client commands trust `ca.pem` and nothing else. Its key stays beside it, readable by this user only, to renew
+//! the server certificate; a production node is given certificates of its own (`certs/README.md`).
 
-use std::fs::{self, File};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
 
-use crate::config::Tls;
-use crate::files::{self, FileError};
+pub(crate) use crate::tls_certificates::{Certificates, inspect};
+pub(crate) use crate::tls_dev::{check as check_dev, throwaway};
+pub(crate) use crate::tls_resolver::Resolver;
 
-/// The CA outlives every checkout; it is renewed by deleting its directory.
-const CA_LIFE: Duration = Duration::from_hours(24 * 3650);
-/// Below 398 days, the most that some TLS stacks accept.
-const SERVER_LIFE: Duration = Duration::from_hours(24 * 365);
-/// The server certificate is replaced at a start this long before its end.
-const RENEW_BEFORE: Duration = Duration::from_hours(24 * 30);
-/// Certificates begin a day ago: clocks of other machines may be late.
-const BACKDATE: Duration = Duration::from_hours(24);
+use crate::files::FileError;
 
 /// Why there is no certificate to serve with.
 #[derive(Debug, thiserror::Error)]
@@ -54,233 +36,11 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
 }
 
-/// What the edge serves, and what its clients are to trust.
-#[derive(Debug)]
-pub(crate) struct Certificates {
-    pub(crate) key: Arc<CertifiedKey>,
-    /// The development CA's certificate; `None` with the operator's own certificate.
-    pub(crate) ca: Option<PathBuf>,
-}
-
 /// The provider of all cryptography in this process.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Loads the configured certificate, or makes what is missing of the development CA's. `listen` is added to the names
-/// that the latter covers.
-pub(crate) fn certificates(config: &Tls, listen: IpAddr) -> Result<Certificates, TlsError> {
-    match (&config.cert, &config.key) {
-        (Some(cert), Some(key)) => Ok(Certificates { key: Arc::new(load(cert, key)?), ca: None }),
-        _ => dev_certificates(&config.dev_dir, listen, SystemTime::now()),
-    }
-}
-
-fn dev_certificates(dir: &Path, listen: IpAddr, now: SystemTime) -> Result<Certificates, TlsError> {
-    files::private_dir(dir)?;
-    // Nodes with different data may share the directory: one of them makes the files. Freed when `_lock` goes.
-    let lock_path = dir.join(".lock");
-    let at = FileError::at(&lock_path);
-    let _lock = File::create(&lock_path).and_then(|file| file.lock().map(|()| file)).map_err(at)?;
-
-    let (ca, cert, key) = (dir.join("ca.pem"), dir.join("server.pem"), dir.join("server-key.pem"));
-    let ca_key = dir.join("ca-key.pem");
-    let names = names(listen);
-    if !ca.exists() {
-        // The certificate is written last: without it, whatever else is there is from a start that was cut off.
-        let (certificate, signer) = make_ca(now)?;
-        files::replace(&ca_key, signer.serialize_pem().as_bytes(), files::PRIVATE)?;
-        files::replace(&ca, certificate.pem().as_bytes(), files::PUBLIC)?;
-    } else if let Ok(loaded) = load(&cert, &key)
-        && verify(&ca, &loaded.cert[0], &names, now + RENEW_BEFORE).is_ok()
-    {
-        return Ok(Certificates { key: Arc::new(loaded), ca: Some(absolute(&ca)) });
-    }
-    let signer = fs::read_to_string(&ca_key).map_err(FileError::at(&ca_key))?;
-    let signer = KeyPair::from_pem(&signer).map_err(|error| pem(&ca_key, error))?;
-    let (certificate, leaf_key) = make_server(&names, &signer, now)?;
-    files::replace(&key, leaf_key.serialize_pem().as_bytes(), files::PRIVATE)?;
-    files::replace(&cert, certificate.pem().as_bytes(), files::PUBLIC)?;
-    let loaded = load(&cert, &key)?;
-    verify(&ca, &loaded.cert[0], &names, now)
-        .map_err(|reason| pem(&ca, format!("{reason}; delete {} to start over", dir.display())))?;
-    Ok(Certificates { key: Arc::new(loaded), ca: Some(absolute(&ca)) })
-}
-
-/// The certificates of a PEM file as roots of trust.
-pub(crate) fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in chain(path)? {
-        roots.add(certificate).map_err(|error| pem(path, error))?;
-    }
-    Ok(roots)
-}
-
-/// Whether the certificate in `cert` is good for `names` under `ca` for at least `ahead` from now. `Err` says why not.
-pub(crate) fn check_dev(dir: &Path, ahead: Duration) -> Result<(), String> {
-    let chain = chain(&dir.join("server.pem")).map_err(|error| error.to_string())?;
-    verify(&dir.join("ca.pem"), &chain[0], &names(IpAddr::from([127, 0, 0, 1])), SystemTime::now() + ahead)
-}
-
-/// A certificate that nobody trusts, for a gateway that nobody is to reach.
-pub(crate) fn throwaway() -> Result<CertifiedKey, TlsError> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let certificate = CertificateParams::new(names(IpAddr::from([127, 0, 0, 1])))?.self_signed(&key)?;
-    let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| pem(Path::new("-"), error))?;
-    CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider())
-        .map_err(|error| pem(Path::new("-"), error))
-}
-
-fn names(listen: IpAddr) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    if !listen.is_loopback() && !listen.is_unspecified() {
-        names.push(listen.to_string());
-    }
-    names
-}
-
-fn make_ca(now: SystemTime) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    Ok((ca_params(now).self_signed(&key)?, key))
-}
-
-/// The same each time but for the dates, so that a CA can sign again with nothing but its key.
-fn ca_params(now: SystemTime) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Nearport development CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_life(&mut params, now, CA_LIFE);
-    params
-}
-
-fn make_server(
-    names: &[String],
-    signer: &KeyPair,
-    now: SystemTime,
-) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name.push(DnType::CommonName, "Nearport development server");
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    set_life(&mut params, now, SERVER_LIFE);
-    let issuer = Issuer::new(ca_params(now), signer);
-    Ok((params.signed_by(&key, &issuer)?, key))
-}
-
-fn set_life(params: &mut CertificateParams, now: SystemTime, life: Duration) {
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    params.not_before = epoch + now.saturating_sub(BACKDATE);
-    params.not_after = epoch + now + life;
-}
-
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = fs::read(path).map_err(FileError::at(path))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err(pem(path, "holds no certificate")),
-        Ok(chain) => Ok(chain),
-        Err(error) => Err(pem(path, error)),
-    }
-}
-
-fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let bytes = fs::read(key).map_err(FileError::at(key))?;
-    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| pem(key, error))?;
-    // Refuses a key that does not belong to the certificate.
-    CertifiedKey::from_der(chain(cert)?, private, &provider()).map_err(|error| pem(key, error))
-}
-
-fn verify(ca: &Path, leaf: &CertificateDer<'_>, names: &[String], at: SystemTime) -> Result<(), String> {
-    let roots = roots(ca).map_err(|error| error.to_string())?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    let verifier = verifier.map_err(|error| error.to_string())?;
-    let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
-    names.iter().try_for_each(|name| {
-        let name = ServerName::try_from(name.as_str()).map_err(|error| error.to_string())?;
-        verifier.verify_server_cert(leaf, &[], &name, &[], at).map(|_| ()).map_err(|error| error.to_string())
-    })
-}
-
-fn pem(path: &Path, reason: impl ToString) -> TlsError {
+pub(crate) fn pem_error(path: &Path, reason: impl ToString) -> TlsError {
     TlsError::Pem { path: path.to_owned(), reason: reason.to_string() }
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn start(dir: &Path, now: SystemTime) -> Vec<u8> {
-        dev_certificates(dir, LOCAL, now).unwrap().key.cert[0].to_vec()
-    }
-
-    #[test]
-    fn the_ca_stays_and_the_server_certificate_is_renewed_in_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = SystemTime::now();
-        let first = start(dir.path(), now);
-        let ca = fs::read(dir.path().join("ca.pem")).unwrap();
-        assert_eq!(start(dir.path(), now), first, "nothing to do");
-        assert_eq!(start(dir.path(), now + SERVER_LIFE - RENEW_BEFORE - Duration::from_mins(1)), first);
-        let later = now + SERVER_LIFE - RENEW_BEFORE + Duration::from_mins(1);
-        let second = start(dir.path(), later);
-        assert_ne!(second, first);
-        assert_eq!(start(dir.path(), later), second);
-        assert_eq!(fs::read(dir.path().join("ca.pem")).unwrap(), ca);
-        for name in ["ca-key.pem", "server-key.pem"] {
-            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_start_cut_off_anywhere_is_finished_by_the_next() {
-        for missing in [
-            &["ca.pem"][..],
-            &["ca.pem", "server.pem", "server-key.pem"],
-            &["server.pem"],
-            &["server-key.pem"],
-            &["server.pem", "server-key.pem"],
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            let now = SystemTime::now();
-            start(dir.path(), now);
-            missing.iter().for_each(|name| fs::remove_file(dir.path().join(name)).unwrap());
-            start(dir.path(), now);
-            assert_eq!(check_dev(dir.path(), Duration::ZERO), Ok(()), "{missing:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_address_gets_a_new_certificate() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = SystemTime::now();
-        let first = start(dir.path(), now);
-        let public = IpAddr::from([192, 0, 2, 7]);
-        let second = dev_certificates(dir.path(), public, now).unwrap();
-        assert_ne!(second.key.cert[0].to_vec(), first);
-        let roots = verify(&dir.path().join("ca.pem"), &second.key.cert[0], &names(public), now);
-        assert_eq!(roots, Ok(()));
-    }
-
-    #[test]
-    fn a_lost_ca_key_matters_only_when_something_has_to_be_signed() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = SystemTime::now();
-        start(dir.path(), now);
-        fs::remove_file(dir.path().join("ca-key.pem")).unwrap();
-        start(dir.path(), now);
-        let error = dev_certificates(dir.path(), LOCAL, now + SERVER_LIFE).unwrap_err().to_string();
-        assert!(error.contains("ca-key.pem"), "{error}");
-    }
 }

@@ -2,6 +2,8 @@
 
 // `cfg(test)` is always true here; it tells clippy that helpers of tests are tests, where `unwrap` is fine.
 #[cfg(test)]
+mod acme;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
@@ -17,6 +19,8 @@ mod house;
 mod interop;
 #[cfg(test)]
 mod node;
+#[cfg(test)]
+mod pebble;
 #[cfg(test)]
 mod pty;
 #[cfg(test)]

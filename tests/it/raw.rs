@@ -96,31 +96,31 @@ impl Server {
 
     /// A client socket that trusts this server.
     pub(crate) fn client(&self) -> quinn::Endpoint {
-        let tls = self.client_tls(nearport_wire::ALPN);
-        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        // This client looks at its stream only.
-        let mut transport = quinn::TransportConfig::default();
-        transport.datagram_receive_buffer_size(None);
-        config.transport_config(Arc::new(transport));
-        endpoint.set_default_client_config(config);
-        endpoint
+        endpoint(self.client_tls(nearport_wire::ALPN))
     }
 
     pub(crate) async fn connect(&self, endpoint: &quinn::Endpoint) -> Raw {
-        let connection = endpoint.connect(self.edge.local_addr(), "edge").unwrap().await.unwrap();
-        let (send, recv) = connection.open_bi().await.unwrap();
-        Raw { connection, send, recv, decoder: Decoder::new(Limits::client()) }
+        Raw::over(endpoint.connect(self.edge.local_addr(), "edge").unwrap().await.unwrap()).await
     }
 
     /// Connected and logged in.
     pub(crate) async fn login(&self, endpoint: &quinn::Endpoint, user: &str) -> Raw {
         let mut raw = self.connect(endpoint).await;
-        let hello = Hello { app: 1, user: user.into(), device: "raw".into(), ..Hello::default() };
-        raw.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
-        assert_eq!(raw.next().await.unwrap().kind, Kind::WELCOME);
+        raw.hello(user).await;
         raw
     }
+}
+
+/// A client socket for QUIC.
+pub(crate) fn endpoint(tls: rustls::ClientConfig) -> quinn::Endpoint {
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    // This client looks at its stream only.
+    let mut transport = quinn::TransportConfig::default();
+    transport.datagram_receive_buffer_size(None);
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
+    endpoint
 }
 
 /// One connection with its stream.
@@ -132,6 +132,19 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// Opens the main stream.
+    pub(crate) async fn over(connection: quinn::Connection) -> Self {
+        let (send, recv) = connection.open_bi().await.unwrap();
+        Self { connection, send, recv, decoder: Decoder::new(Limits::client()) }
+    }
+
+    /// Logs in where every login is accepted.
+    pub(crate) async fn hello(&mut self, user: &str) {
+        let hello = Hello { app: 1, user: user.into(), device: "raw".into(), ..Hello::default() };
+        self.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
+        assert_eq!(self.next().await.unwrap().kind, Kind::WELCOME);
+    }
+
     pub(crate) async fn send(&mut self, frame: Frame) {
         self.send_bytes(&frame.encode()).await;
     }
