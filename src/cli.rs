@@ -46,7 +46,7 @@ enum Command {
     /// Look for what will keep a node from running well here.
     Doctor(cli_doctor::Doctor),
     /// Put load on a server and measure it.
-    Load(cli_load::Load),
+    Load(Box<cli_load::Load>),
 }
 
 /// Flags that say where settings come from.

@@ -1,28 +1,44 @@
 //! `nearport load`
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use nearport_load::{Credentials, Error, Options, Pattern, Progress, Scenario, Transport};
+use nearport_load::{Credentials, Error, Options, Pattern, Progress, Scenario, Spec, Transport};
 use nearport_store::{LockError, StoreLock};
 
 use crate::cli::Failure;
 use crate::cli_app;
 use crate::cli_client::{Access, AccessArgs};
+use crate::cli_serve::raise_descriptor_limit;
 use crate::duration;
+use crate::first_run::RunFile;
 
 /// Longer than any run.
 const USERSIG_LIFE: Duration = Duration::from_hours(24);
+
+const IMPAIR_HELP: &str = "\
+A bad network for UDP: the clients go through a relay in this process. A profile (clean, loss2, loss10, burst20, 3g, \
+udp-blackhole, udp-cut, rebind10, outage60, mtu, reorder25), words, or a profile and words that change it, separated by commas:
+
+  loss=2%            each datagram on its own     burst=20%/5       share lost in bursts, packets per burst
+  delay=50ms         one way                      jitter=10ms       more, evenly spread; order=free lets it reorder
+  reorder=25%/20ms   share that comes later       dup=1%            comes twice
+  rate=1mbit/64kb    narrow link, its queue       mtu=1200@15s      larger IP packets are dropped, from a time on
+  blackhole=udp@15s  UDP vanishes from a time on  outage=60s@20s    nothing passes for so long, from a time on
+  rebind=10s         a NAT forgets every so often seed=7            another run of the dice
+
+Words may stand for one direction: up.loss=2% (client to server), down.rate=1mbit.";
 
 /// Put load on a server and measure it: a table on stderr, JSON where --json says.
 ///
 /// Exit code 0 only if nothing was lost, duplicated, reordered or failed.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// connect, idle, echo or chat.
+    /// connect, idle, echo, chat, weak, roam or storm.
     scenario: Scenario,
     #[command(flatten)]
     access: AccessArgs,
@@ -44,29 +60,51 @@ pub(crate) struct Load {
     /// Evenly spaced messages instead of random arrivals.
     #[arg(long)]
     fixed: bool,
-    /// How clients connect.
+    /// How clients connect: quic, tls, ws, wt, or auto for what comes through first.
     #[arg(long, default_value_t = Transport::Quic)]
     transport: Transport,
+    /// A bad network for UDP, as a profile or words such as loss=2%,delay=50ms.
+    #[arg(long, value_name = "SPEC", long_help = IMPAIR_HELP)]
+    impair: Option<Spec>,
+    /// How often each client changes its address (roam).
+    #[arg(long)]
+    rebinds: Option<u32>,
+    /// Kill the server's process so long after the window has begun (storm).
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    kill_after: Option<Duration>,
+    /// Shell command that starts the server again; it ends with the run (storm).
+    #[arg(long, value_name = "COMMAND")]
+    restart_cmd: Option<String>,
+    /// The server's address for operations, whose counters are reported (roam) [default: the local server's].
+    #[arg(long, value_name = "IP:PORT")]
+    ops: Option<SocketAddr>,
+    /// UDP sockets that the clients share.
+    #[arg(long)]
+    sockets: Option<usize>,
+    /// Logins under way at once.
+    #[arg(long)]
+    logins: Option<usize>,
+    /// How long to wait at the end for messages that are still missing.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    drain: Option<Duration>,
     /// Process whose CPU time and memory are reported [default: the local server's, if --data has one].
     #[arg(long)]
     server_pid: Option<u32>,
     /// Write the report as one JSON object to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Write the report as a page.
+    /// Write the report as a page with plots that needs nothing but itself.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
 impl Load {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        if self.html.is_some() {
-            return Err(Failure::usage("--html is not available yet: use --json"));
-        }
         let access = self.access.clone().resolve()?;
         let options = self.options(&access);
         options.check().map_err(Failure::usage)?;
         let credentials = credentials(access)?;
+        raise_descriptor_limit();
         let to_stdout = self.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let progress = if to_stdout { Progress::hidden() } else { Progress::terminal() };
         let report = nearport_load::run(&options, credentials, &progress).map_err(|error| match error {
@@ -85,29 +123,43 @@ impl Load {
             }
             None => {}
         }
+        if let Some(path) = &self.html {
+            std::fs::write(path, report.to_html()).with_context(|| path.display().to_string())?;
+        }
         if report.is_clean() { Ok(()) } else { Err(anyhow::anyhow!("the run was not clean").into()) }
     }
 
     fn options(&self, access: &Access) -> Options {
         let mut options = Options::new(self.scenario);
         options.transport = self.transport;
-        options.connections = self.connections.unwrap_or(options.connections);
+        if let Some(connections) = self.connections {
+            options.set_connections(connections);
+        }
         options.rate = self.rate.unwrap_or(options.rate);
         options.duration = self.duration.unwrap_or(options.duration);
         options.warmup = self.warmup.unwrap_or(options.warmup);
         options.message_bytes = self.message_bytes.unwrap_or(options.message_bytes);
         options.pattern = if self.fixed { Pattern::Fixed } else { options.pattern };
-        options.server_pid = self.server_pid.or_else(|| local_server(access));
+        options.impair.clone_from(&self.impair);
+        options.rebinds = self.rebinds.unwrap_or(options.rebinds);
+        options.kill_after = self.kill_after;
+        options.restart_cmd.clone_from(&self.restart_cmd);
+        options.sockets = self.sockets.unwrap_or(options.sockets);
+        options.logins_max = self.logins.unwrap_or(options.logins_max);
+        options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);
+        let local = local_server(access);
+        options.server_pid = self.server_pid.or_else(|| local.as_ref().map(|run| run.pid));
+        options.ops = self.ops.or_else(|| local.map(|run| run.ops));
         options.commit = option_env!("NEARPORT_COMMIT").map(str::to_owned);
         options
     }
 }
 
 /// The server of the data directory, if it is the one that the load goes to and it runs.
-fn local_server(access: &Access) -> Option<u32> {
+fn local_server(access: &Access) -> Option<RunFile> {
     let run = access.layout.read_run_file().ok().flatten()?;
     let held = matches!(StoreLock::acquire(&access.layout.0), Err(LockError::Held { pid, .. }) if pid == Some(run.pid));
-    (held && run.edge.port() == access.addr.port() && access.addr.ip().is_loopback()).then_some(run.pid)
+    (held && run.edge.port() == access.addr.port() && access.addr.ip().is_loopback()).then_some(run)
 }
 
 fn credentials(access: Access) -> Result<Credentials, Failure> {

@@ -122,7 +122,7 @@ async fn either(a: &mut Signal, b: &mut Signal) {
 
 /// One socket per shard and one file per table of the store: the usual soft limit of 1,024 is meant for programs that
 /// call select(2).
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     if let Err(error) = raised {

@@ -18,6 +18,8 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pebble;

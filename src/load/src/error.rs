@@ -25,6 +25,14 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The server could not be started again.
+    #[error("cannot run `{command}`: {source}")]
+    Restart {
+        /// As given.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Too few clients logged in to run the scenario.
     #[error("only {logged_in} of {wanted} clients logged in; the first failure: {first}")]
     Login {

@@ -3,10 +3,11 @@
 //! One task per client, from its login to its end. Each client stands for a device of its own, so they share sockets
 //! but no TLS tickets: every login pays for a whole handshake.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearport_client::{Client, Config, Event, FROM_NOW, Network, NetworkConfig};
+use nearport_client::{Client, Config, Event, FROM_NOW, Network, NetworkConfig, Transport};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -72,6 +73,10 @@ pub(crate) fn user_name(index: usize) -> String {
 /// What the tasks share.
 struct Common {
     network: Network,
+    /// The edge, or a relay before it.
+    server: SocketAddr,
+    /// Empty: what the SDK uses by itself.
+    transports: Vec<Transport>,
     credentials: Arc<Credentials>,
     login_timeout: Duration,
     /// Logins, and later good-byes, under way.
@@ -82,19 +87,22 @@ struct Common {
 type Outcome = (usize, Result<(Client, Duration), String>);
 
 impl Fleet {
-    /// Logs in all clients of `options`. Returns when each has succeeded or failed, or `stop` was asked for.
+    /// Logs in all clients of `options` at `server`. Returns when each has succeeded or failed, or `stop` was asked for.
     ///
     /// # Errors
     /// Sockets or certificates cannot be used.
     pub(crate) async fn log_in(
         options: &Options,
         credentials: &Arc<Credentials>,
+        server: SocketAddr,
         listener: &Arc<impl Listener>,
         stop: &mut Stop,
         progress: &Progress,
     ) -> Result<(Self, Logins), Error> {
         let common = Arc::new(Common {
             network: network(options, credentials)?,
+            server,
+            transports: options.transport.only().into_iter().collect(),
             credentials: Arc::clone(credentials),
             login_timeout: options.login_timeout,
             gate: Semaphore::new(options.logins_max),
@@ -206,7 +214,13 @@ impl Logins {
         let quantiles = self.latency.quantiles();
         let per_s =
             (succeeded > 0).then(|| crate::report::rounded(succeeded as f64 / self.took.as_secs_f64()));
-        Connect { per_s, p50_ms: quantiles.p50, p99_ms: quantiles.p99 }
+        Connect {
+            per_s,
+            p50_ms: quantiles.p50,
+            p99_ms: quantiles.p99,
+            p95_ms: quantiles.p95,
+            max_ms: quantiles.max,
+        }
     }
 }
 
@@ -255,7 +269,8 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
     let user = user_name(index);
     let usersig = (credentials.usersig)(&user);
     let mut config =
-        Config::new(credentials.server, credentials.server_name.clone(), credentials.app, user, usersig);
+        Config::new(common.server, credentials.server_name.clone(), credentials.app, user, usersig);
+    config.transports.clone_from(&common.transports);
     config.device = "load".into();
     config.client = concat!("nearport-load/", env!("CARGO_PKG_VERSION")).into();
     // What earlier runs left in the user's log is not for this one.

@@ -22,6 +22,8 @@ pub struct Quantiles {
     pub p999: Option<f64>,
     /// The longest.
     pub max: Option<f64>,
+    /// 95 %.
+    pub p95: Option<f64>,
 }
 
 /// An hour; what takes longer counts as this.
@@ -53,7 +55,21 @@ impl Latency {
             p99: at(0.99),
             p999: at(0.999),
             max: (!self.0.is_empty()).then(|| ms(self.0.max())),
+            p95: at(0.95),
         }
+    }
+
+    /// Points of the distribution for a plot: share of values, and milliseconds that this share does not exceed. Denser
+    /// towards the slow end, where the interest is.
+    pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        // 30 points per factor of ten of what is slower, down to the last value.
+        let steps = (self.0.len() as f64).log10() * 30.0;
+        let share = |step: u32| 1.0 - 10f64.powf(-f64::from(step) / 30.0);
+        let point = |share| (share, ms(self.0.value_at_quantile(share).min(self.0.max())));
+        (0u32..).take_while(|step| f64::from(*step) <= steps).map(|step| point(share(step))).collect()
     }
 }
 

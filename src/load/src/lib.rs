@@ -8,6 +8,9 @@
 //! - [`Scenario::Idle`]: memory per session.
 //! - [`Scenario::Echo`]: the edge alone.
 //! - [`Scenario::Chat`]: durable messages between pairs of users.
+//! - [`Scenario::Weak`]: the same on a bad network.
+//! - [`Scenario::Roam`]: the same while addresses change.
+//! - [`Scenario::Storm`]: the same while the server dies and comes back.
 //!
 //! # Open loop
 //!
@@ -30,22 +33,28 @@ mod error;
 mod fleet;
 mod latency;
 mod open_loop;
+mod ops;
 mod options;
 mod pacer;
 mod payload;
 mod process;
 mod progress;
+mod relay;
 mod report;
 mod scenario;
 mod schedule;
 mod stop;
 mod tally;
+mod timeline;
 
 pub use error::Error;
 pub use latency::Quantiles;
+pub use nearport_impair::Spec;
 pub use options::{Credentials, Options, Pattern, Scenario, Transport};
 pub use progress::Progress;
-pub use report::{Connect, ErrorCounts, Report, Server};
+pub use relay::RelayCounts;
+pub use report::{Connect, ErrorCounts, Report, Roam, Server, Storm};
+pub use timeline::{ByTransport, Slot};
 
 /// Runs a scenario to its end and reports. Blocks the calling thread and runs its own single-threaded runtime on it:
 /// from async code call it on a blocking thread.

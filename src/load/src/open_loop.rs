@@ -213,7 +213,7 @@ mod tests {
             offers.iter().filter(|(_, due)| (from..until).contains(due)).count() as u64
         );
         assert!(window.offered < 300 && window.done <= 300);
-        assert!(window.cpu.unwrap() > Duration::ZERO);
+        assert!(window.cpu.is_some());
         assert!(offers.iter().all(|(sender, _)| *sender < 4));
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nearport_impair::Spec;
 use serde::Serialize;
 
 use crate::Error;
@@ -22,6 +23,14 @@ pub enum Scenario {
     Echo,
     /// Users in pairs write to each other. Measures durable messages and checks that each arrives once, in order.
     Chat,
+    /// `chat` at a low rate, for bad networks: what carries the sessions over time, how often and how fast clients come
+    /// back.
+    Weak,
+    /// `chat` while every client changes its address again and again, as behind a NAT that forgets. Counts the sessions
+    /// that live through it.
+    Roam,
+    /// `chat` while the server dies and comes back. Measures how long it takes until every client is back.
+    Storm,
 }
 
 /// How the clients connect.
@@ -30,6 +39,14 @@ pub enum Scenario {
 pub enum Transport {
     /// QUIC version 1.
     Quic,
+    /// TLS 1.3 over TCP.
+    Tls,
+    /// WebSocket over HTTPS.
+    Ws,
+    /// WebTransport over HTTP/3.
+    Wt,
+    /// Whatever comes through first, as applications do it.
+    Auto,
 }
 
 /// When messages are due within the rate.
@@ -74,8 +91,20 @@ pub struct Options {
     /// How long to wait, after the last message was due, for acknowledgements and deliveries that are still missing.
     /// It ends as soon as none is. Default 60 s: twice the longest back-off of a client whose server was away.
     pub drain_timeout: Duration,
-    /// UDP sockets that the clients share. Default 8: one port's queue in the kernel has an end.
+    /// UDP sockets that the clients share. Default: 8, as one port's queue in the kernel has an end; in `weak` and `roam` one
+    /// for each client, as each device has a path and a NAT of its own.
     pub sockets: usize,
+    /// A bad network for UDP: the clients' datagrams go through a relay in this process. `None`: there is none, but in
+    /// `roam`, where the relay is the NAT.
+    pub impair: Option<Spec>,
+    /// How often each client changes its address (`roam`). Default 10.
+    pub rebinds: u32,
+    /// Kill the server's process so long after the window has begun (`storm`). `None`: somebody else does it.
+    pub kill_after: Option<Duration>,
+    /// Shell command that starts the server again after it was killed (`storm`); it is ended with the run.
+    pub restart_cmd: Option<String>,
+    /// Address of the server's HTTP endpoint for operations: counters of the edge go into the report (`roam`).
+    pub ops: Option<SocketAddr>,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
     pub seed: u64,
     /// What the program was built from, for the report.
@@ -99,6 +128,9 @@ pub struct Credentials {
 /// Longest text of a message: an encoded content may have 12 KiB, and its frame around the text needs a few bytes.
 const MESSAGE_BYTES_MAX: usize = 12 * 1024 - 16;
 
+/// Below this the relay would make sockets faster than packets.
+const REBIND_PERIOD_MIN: Duration = Duration::from_millis(200);
+
 /// More than this is likely a typing mistake, and a process would run out of memory (about 40 KB each).
 const CONNECTIONS_MAX: u32 = 200_000;
 
@@ -106,7 +138,7 @@ impl Options {
     /// Defaults for a scenario.
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
-        Self {
+        let defaults = Self {
             scenario,
             transport: Transport::Quic,
             connections: 100,
@@ -120,8 +152,29 @@ impl Options {
             login_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(60),
             sockets: 8,
+            impair: None,
+            rebinds: 10,
+            kill_after: None,
+            restart_cmd: None,
+            ops: None,
             seed: 1,
             commit: None,
+        };
+        match scenario {
+            Scenario::Connect | Scenario::Idle | Scenario::Echo | Scenario::Chat => defaults,
+            // Two messages a second from each: what is measured is the network, not a queue.
+            Scenario::Weak => Self { connections: 40, rate: 80, logins_max: 8, sockets: 40, ..defaults },
+            Scenario::Roam => Self { connections: 1_000, sockets: 1_000, ..defaults },
+            Scenario::Storm => Self { connections: 1_000, rate: 200, ..defaults },
+        }
+    }
+
+    /// Changes the number of clients, and of the sockets that follow it.
+    pub fn set_connections(&mut self, connections: u32) {
+        let own_socket_each = matches!(self.scenario, Scenario::Weak | Scenario::Roam);
+        self.connections = connections;
+        if own_socket_each {
+            self.sockets = connections as usize;
         }
     }
 
@@ -130,23 +183,62 @@ impl Options {
     /// # Errors
     /// [`Error::Options`] with the first that does not.
     pub fn check(&self) -> Result<(), Error> {
-        let sends = matches!(self.scenario, Scenario::Echo | Scenario::Chat);
+        let scenario = self.scenario;
+        let sends = scenario == Scenario::Echo || scenario.is_chat();
+        let only_for =
+            |option: &str, of: Scenario| format!("{option} belongs to scenario {of}, not {scenario}");
         let wrong = if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             format!("connections must be 1 to {CONNECTIONS_MAX}, not {}", self.connections)
-        } else if self.scenario == Scenario::Chat && !self.connections.is_multiple_of(2) {
-            format!("scenario chat works in pairs: connections must be even, not {}", self.connections)
+        } else if scenario.is_chat() && !self.connections.is_multiple_of(2) {
+            format!("scenario {scenario} works in pairs: connections must be even, not {}", self.connections)
         } else if sends && self.rate == 0 {
             "rate must be at least 1".into()
-        } else if self.scenario != Scenario::Connect && self.duration.is_zero() {
+        } else if scenario != Scenario::Connect && self.duration.is_zero() {
             "duration must be longer than zero".into()
         } else if self.message_bytes > MESSAGE_BYTES_MAX {
             format!("message_bytes must be at most {MESSAGE_BYTES_MAX}, not {}", self.message_bytes)
         } else if self.logins_max == 0 || self.sockets == 0 {
             "logins_max and sockets must be at least 1".into()
+        } else if self.impair.is_some() && !self.transport.is_udp() {
+            format!(
+                "impair works on UDP: a relay can lose no packets of {}, because TCP sends them again below it. Packets of TCP are \
+                 lost in the laboratory: cargo bench --bench matrix",
+                self.transport
+            )
+        } else if scenario == Scenario::Roam && !self.transport.is_udp() {
+            format!(
+                "scenario roam changes addresses, which no connection of {} survives: use quic or wt",
+                self.transport
+            )
+        } else if scenario == Scenario::Roam && !(1..=1_000).contains(&self.rebinds) {
+            format!("rebinds must be 1 to 1000, not {}", self.rebinds)
+        } else if scenario == Scenario::Roam && self.rebind_period() < REBIND_PERIOD_MIN {
+            format!(
+                "{} rebinds in {:?} are more than one each {REBIND_PERIOD_MIN:?}",
+                self.rebinds, self.duration
+            )
+        } else if scenario == Scenario::Roam && self.impair.as_ref().is_some_and(|spec| spec.rebind.is_some())
+        {
+            "scenario roam sets rebind by itself: leave it out of impair".into()
+        } else if scenario != Scenario::Storm && self.kill_after.is_some() {
+            only_for("kill_after", Scenario::Storm)
+        } else if scenario != Scenario::Storm && self.restart_cmd.is_some() {
+            only_for("restart_cmd", Scenario::Storm)
+        } else if self.kill_after.is_some() && self.server_pid.is_none() {
+            "kill_after needs server_pid, the process to kill".into()
+        } else if self.kill_after.is_some_and(|after| after >= self.duration) {
+            "kill_after must be shorter than duration".into()
+        } else if self.restart_cmd.is_some() && self.kill_after.is_none() {
+            "restart_cmd needs kill_after: who kills the server by hand also starts it".into()
         } else {
             return Ok(());
         };
         Err(Error::Options(wrong))
+    }
+
+    /// Time between two changes of a client's address (`roam`).
+    pub(crate) fn rebind_period(&self) -> Duration {
+        self.duration / self.rebinds.max(1)
     }
 
     /// Length that a message's text really has at least.
@@ -170,7 +262,8 @@ impl fmt::Debug for Credentials {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 4] = [Self::Connect, Self::Idle, Self::Echo, Self::Chat];
+    pub const ALL: [Self; 7] =
+        [Self::Connect, Self::Idle, Self::Echo, Self::Chat, Self::Weak, Self::Roam, Self::Storm];
 
     /// As on the command line and in the report.
     #[must_use]
@@ -180,7 +273,15 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Echo => "echo",
             Self::Chat => "chat",
+            Self::Weak => "weak",
+            Self::Roam => "roam",
+            Self::Storm => "storm",
         }
+    }
+
+    /// Whether users in pairs write to each other.
+    pub(crate) fn is_chat(self) -> bool {
+        matches!(self, Self::Chat | Self::Weak | Self::Roam | Self::Storm)
     }
 }
 
@@ -201,11 +302,38 @@ impl FromStr for Scenario {
     }
 }
 
+impl Transport {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Quic, Self::Tls, Self::Ws, Self::Wt, Self::Auto];
+
+    /// As on the command line and in the report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.only().map_or("auto", nearport_client::Transport::name)
+    }
+
+    /// Whether all of it goes over UDP.
+    #[must_use]
+    pub fn is_udp(self) -> bool {
+        self.only().is_some_and(nearport_client::Transport::is_udp)
+    }
+
+    /// The one transport that clients may use; `None`: what the SDK uses by itself.
+    pub(crate) fn only(self) -> Option<nearport_client::Transport> {
+        use nearport_client::Transport as Sdk;
+        match self {
+            Self::Quic => Some(Sdk::Quic),
+            Self::Tls => Some(Sdk::Tls),
+            Self::Ws => Some(Sdk::WebSocket),
+            Self::Wt => Some(Sdk::WebTransport),
+            Self::Auto => None,
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Quic => f.write_str("quic"),
-        }
+        f.write_str(self.name())
     }
 }
 
@@ -213,10 +341,10 @@ impl FromStr for Transport {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "quic" => Ok(Self::Quic),
-            _ => Err(Error::Options(format!("unknown transport {name:?}: known is quic"))),
-        }
+        Self::ALL.into_iter().find(|transport| transport.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::Options(format!("unknown transport {name:?}: known are {known}"))
+        })
     }
 }
 
@@ -231,17 +359,32 @@ mod tests {
     fn each_mistake_has_its_words() {
         assert!(Scenario::ALL.into_iter().all(|scenario| Options::new(scenario).check().is_ok()));
         type Spoil = fn(&mut Options);
-        let cases: [(&str, Spoil); 7] = [
-            ("connections must be 1", |o| o.connections = 0),
-            ("connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
-            ("pairs", |o| o.connections = 3),
-            ("rate", |o| o.rate = 0),
-            ("duration", |o| o.duration = Duration::ZERO),
-            ("message_bytes", |o| o.message_bytes = 12 * 1024),
-            ("sockets", |o| o.sockets = 0),
+        let cases: [(Scenario, &str, Spoil); 16] = [
+            (Scenario::Chat, "connections must be 1", |o| o.connections = 0),
+            (Scenario::Chat, "connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
+            (Scenario::Chat, "pairs", |o| o.connections = 3),
+            (Scenario::Weak, "scenario weak works in pairs", |o| o.connections = 3),
+            (Scenario::Chat, "rate", |o| o.rate = 0),
+            (Scenario::Chat, "duration", |o| o.duration = Duration::ZERO),
+            (Scenario::Chat, "message_bytes", |o| o.message_bytes = 12 * 1024),
+            (Scenario::Chat, "sockets", |o| o.sockets = 0),
+            (Scenario::Weak, "cargo bench --bench matrix", |o| {
+                (o.transport, o.impair) = (Transport::Tls, Some(Spec::default()));
+            }),
+            (Scenario::Roam, "use quic or wt", |o| o.transport = Transport::Auto),
+            (Scenario::Roam, "rebinds must be 1", |o| o.rebinds = 0),
+            (Scenario::Roam, "more than one each 200ms", |o| o.rebinds = 1_000),
+            (Scenario::Chat, "kill_after belongs to scenario storm, not chat", |o| {
+                o.kill_after = Some(o.duration)
+            }),
+            (Scenario::Storm, "needs server_pid", |o| o.kill_after = Some(o.duration)),
+            (Scenario::Storm, "shorter than duration", |o| {
+                (o.kill_after, o.server_pid) = (Some(o.duration), Some(1));
+            }),
+            (Scenario::Storm, "restart_cmd needs kill_after", |o| o.restart_cmd = Some("true".into())),
         ];
-        for (words, spoil) in cases {
-            let mut options = Options::new(Scenario::Chat);
+        for (scenario, words, spoil) in cases {
+            let mut options = Options::new(scenario);
             spoil(&mut options);
             let error = options.check().unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
@@ -253,9 +396,13 @@ mod tests {
         for scenario in Scenario::ALL {
             assert_eq!(scenario.name().parse::<Scenario>().unwrap(), scenario);
         }
-        assert_eq!("quic".parse::<Transport>().unwrap(), Transport::Quic);
-        assert!("Chat".parse::<Scenario>().unwrap_err().to_string().contains("connect, idle, echo, chat"));
-        assert!("tls".parse::<Transport>().is_err());
+        for transport in Transport::ALL {
+            assert_eq!(transport.name().parse::<Transport>().unwrap(), transport);
+        }
+        assert!(
+            "Chat".parse::<Scenario>().unwrap_err().to_string().contains("connect, idle, echo, chat, weak")
+        );
+        assert!("udp".parse::<Transport>().unwrap_err().to_string().contains("quic, tls, ws, wt, auto"));
     }
 
     #[test]

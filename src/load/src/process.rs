@@ -56,6 +56,23 @@ impl Process {
         Some(kib("smaps_rollup", "Rss:").or_else(|| kib("status", "VmRSS:"))? * 1024)
     }
 
+    /// The most resident memory that it ever had, in bytes.
+    pub(crate) fn peak_rss_bytes(&self) -> Option<u64> {
+        self.cpu()?; // the same process still
+        Some(parse_kib(&self.read("status")?, "VmHWM:")? * 1024)
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it still runs: it is there, and not one that has ended and waits for its parent to notice.
+    pub(crate) fn is_running(&self) -> bool {
+        let stat = self.read("stat").and_then(|text| Stat::parse(&text));
+        stat.is_some_and(|stat| stat.started_ticks == self.started_ticks && !matches!(stat.state, 'Z' | 'X'))
+    }
+
     fn threads_ns(&self) -> Option<BTreeMap<u32, u64>> {
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
@@ -93,6 +110,7 @@ impl CpuReading {
 /// The fields of `/proc/PID/stat` (proc(5)) that are used here.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
+    state: char,
     user_ticks: u64,
     system_ticks: u64,
     started_ticks: u64,
@@ -105,7 +123,12 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // proc(5) counts from 1 and `rest` begins with field 3.
         let field = |number: usize| fields.get(number - 3)?.parse().ok();
-        Some(Self { user_ticks: field(14)?, system_ticks: field(15)?, started_ticks: field(22)? })
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            user_ticks: field(14)?,
+            system_ticks: field(15)?,
+            started_ticks: field(22)?,
+        })
     }
 }
 
@@ -127,7 +150,10 @@ mod tests {
     #[test]
     fn stat_of_a_program_with_a_hostile_name() {
         let text = "42 (a) S (b) R 1 42 42 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 3 0 987654 1000 200 18446744073709551615";
-        assert_eq!(Stat::parse(text), Some(Stat { user_ticks: 17, system_ticks: 5, started_ticks: 987_654 }));
+        assert_eq!(
+            Stat::parse(text),
+            Some(Stat { state: 'R', user_ticks: 17, system_ticks: 5, started_ticks: 987_654 })
+        );
         assert_eq!(Stat::parse("42 (a) R 1 2"), None);
         assert_eq!(Stat::parse(""), None);
     }

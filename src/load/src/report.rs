@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use crate::latency::Quantiles;
 use crate::options::{Options, Scenario, Transport};
+use crate::relay::RelayCounts;
+use crate::timeline::{ByTransport, Slot};
 
+mod html;
 mod table;
 
 /// What a run found. `None` is null in JSON: not measured, or without meaning in this scenario.
@@ -68,6 +71,66 @@ pub struct Report {
     pub error_counts: ErrorCounts,
     /// The first of the errors that had words.
     pub first_error: Option<String>,
+    /// The bad network that a relay played, as its words; `None`: there was none.
+    pub impair: Option<String>,
+    /// Logins, first ones and others, by what carried them.
+    pub logins_by_transport: ByTransport,
+    /// From the loss of a session to the client's next login.
+    pub away_ms: Quantiles,
+    /// The relay's counters.
+    pub relay: Option<RelayCounts>,
+    /// What `roam` found.
+    pub roam: Option<Roam>,
+    /// What `storm` found.
+    pub storm: Option<Storm>,
+    /// The window in slots.
+    pub timeline: Vec<Slot>,
+    /// Points of the distribution of `latency_ms`, for the page: share of messages, and milliseconds.
+    #[serde(skip)]
+    pub latency_curve: Vec<(f64, f64)>,
+}
+
+/// What became of sessions whose clients changed their address again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Roam {
+    /// Changes that each client was to see.
+    pub rebinds: u32,
+    /// Changes of the client that saw the fewest.
+    pub rebinds_min: u64,
+    /// Clients whose session never ended.
+    pub survived: u64,
+    /// Datagrams that the server's shards gave to each other in user space meanwhile; `None` if it was not asked.
+    pub handed_over: Option<u64>,
+}
+
+/// How clients came back after the server had died.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Storm {
+    /// When the server was killed, in seconds since the window's begin; `None`: not by the load tool.
+    pub killed_at_s: Option<f64>,
+    /// Clients that logged in again.
+    pub returned: u64,
+    /// Clients that were to.
+    pub clients: u64,
+    /// From the kill to the first login again.
+    pub first_back_s: Option<f64>,
+    /// From the kill to the last one; `None` if not all came back.
+    pub all_back_s: Option<f64>,
+    /// From the kill to each client's login.
+    pub back_ms: Quantiles,
+    /// CPU time of one login during the first logins, in microseconds: the server's and this tool's.
+    pub login_cpu_us: Option<f64>,
+    /// What that makes for all clients on all cores of this machine, in seconds: the time below which the storm cannot be
+    /// over.
+    pub ideal_s: Option<f64>,
+    /// (`all_back_s` - `first_back_s`) / `ideal_s`.
+    pub ratio: Option<f64>,
+    /// Resident memory of the server before it was killed, all clients logged in.
+    pub rss_steady_bytes: Option<u64>,
+    /// The most that the new server had at any time.
+    pub rss_peak_bytes: Option<u64>,
+    /// The one by the other.
+    pub rss_ratio: Option<f64>,
 }
 
 /// Logins.
@@ -79,6 +142,10 @@ pub struct Connect {
     pub p50_ms: Option<f64>,
     /// 99 % of the logins.
     pub p99_ms: Option<f64>,
+    /// 95 %.
+    pub p95_ms: Option<f64>,
+    /// The slowest.
+    pub max_ms: Option<f64>,
 }
 
 /// The server's process, if its id was given and it lived through the window.
@@ -155,6 +222,14 @@ impl Report {
             interrupted: false,
             error_counts: ErrorCounts::default(),
             first_error: None,
+            impair: options.impair.as_ref().map(ToString::to_string),
+            logins_by_transport: ByTransport::default(),
+            away_ms: Quantiles::default(),
+            relay: None,
+            roam: None,
+            storm: None,
+            timeline: Vec::new(),
+            latency_curve: Vec::new(),
         }
     }
 
@@ -164,17 +239,26 @@ impl Report {
         serde_json::to_string(self).expect("a struct of numbers and strings is always JSON")
     }
 
+    /// For people: a page that needs nothing but itself, with plots.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        html::render(self)
+    }
+
     /// For people: a few aligned lines, ending with a line end.
     #[must_use]
     pub fn table(&self) -> String {
         table::render(self)
     }
 
-    /// Whether nothing was lost, duplicated, reordered or failed. A program that checks a server exits with it.
+    /// Whether nothing was lost, duplicated, reordered or failed, and, where that is the question, every session survived or came
+    /// back. A program that checks a server exits with it.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let faults = [self.lost, self.duplicated, self.reordered];
-        self.errors == 0 && faults.into_iter().flatten().all(|count| count == 0)
+        let all_survived = self.roam.is_none_or(|roam| roam.survived == u64::from(self.connections));
+        let all_back = self.storm.is_none_or(|storm| storm.returned == storm.clients);
+        self.errors == 0 && faults.into_iter().flatten().all(|count| count == 0) && all_survived && all_back
     }
 }
 

@@ -22,7 +22,13 @@ fn full() -> Report {
         latency_ms: quantiles,
         ack_ms: quantiles,
         send_lag_ms: quantiles,
-        connect: Connect { per_s: Some(2_500.0), p50_ms: Some(80.0), p99_ms: Some(120.5) },
+        connect: Connect {
+            per_s: Some(2_500.0),
+            p50_ms: Some(80.0),
+            p99_ms: Some(120.5),
+            p95_ms: Some(110.0),
+            max_ms: Some(130.0),
+        },
         server: Server {
             cpu_s: Some(3.2),
             cpu_us_per_op: Some(53.333),
@@ -42,15 +48,17 @@ fn the_json_object_is_the_documented_one() {
         r#"{"scenario":"chat","transport":"quic","connections":100,"duration_s":30.0,"#,
         r#""offered_per_s":2000.0,"achieved_per_s":1999.5,"sent":60000,"acked":60000,"delivered":59999,"#,
         r#""lost":1,"duplicated":0,"reordered":0,"errors":0,"#,
-        r#""latency_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5},"#,
-        r#""connect":{"per_s":2500.0,"p50_ms":80.0,"p99_ms":120.5},"#,
+        r#""latency_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5,"p95":1.5},"#,
+        r#""connect":{"per_s":2500.0,"p50_ms":80.0,"p99_ms":120.5,"p95_ms":110.0,"max_ms":130.0},"#,
         r#""server":{"cpu_s":3.2,"cpu_us_per_op":53.333,"rss_bytes":52428800,"rss_bytes_per_conn":null,"#,
         r#""rss_before_bytes":20971520},"commit":"abc123","cores":2,"#,
-        r#""ack_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5},"#,
-        r#""send_lag_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5},"message_bytes":200,"#,
+        r#""ack_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5,"p95":1.5},"#,
+        r#""send_lag_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5,"p95":1.5},"message_bytes":200,"#,
         r#""warmup_s":0.0,"reconnects":0,"foreign":0,"interrupted":false,"#,
         r#""error_counts":{"never_sent":0,"failed":0,"unanswered":0,"unexpected":0,"logins":0,"sessions":0,"#,
-        r#""flushes":0},"first_error":null}"#,
+        r#""flushes":0},"first_error":null,"impair":null,"logins_by_transport":{"quic":0,"tls":0,"ws":0,"wt":0},"#,
+        r#""away_ms":{"p50":null,"p90":null,"p99":null,"p999":null,"max":null,"p95":null},"relay":null,"#,
+        r#""roam":null,"storm":null,"timeline":[]}"#,
     );
     assert_eq!(full().to_json(), want);
 }

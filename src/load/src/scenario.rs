@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use nearport_impair::Spec;
+
 use crate::Error;
 use crate::clock::Clock;
-use crate::fleet::Logins;
+use crate::fleet::{Fleet, Listener, Logins};
 use crate::open_loop::{OpenLoop, Window};
 use crate::options::{Credentials, Options, Scenario};
 use crate::process::Process;
 use crate::progress::Progress;
+use crate::relay::Relay;
 use crate::report::{Report, Server, rounded};
 use crate::stop::Stop;
 
@@ -16,6 +19,7 @@ mod books;
 mod chat;
 mod echo;
 mod silent;
+mod storm;
 
 /// What every scenario needs.
 struct Run<'a> {
@@ -27,6 +31,8 @@ struct Run<'a> {
     process: Option<Process>,
     /// Memory of the server before the first login.
     rss_before: Option<u64>,
+    /// A bad network, if there is one.
+    relay: Option<Relay>,
 }
 
 pub(crate) async fn run(
@@ -37,17 +43,47 @@ pub(crate) async fn run(
 ) -> Result<Report, Error> {
     let process = options.server_pid.map(Process::open).transpose()?;
     let rss_before = process.and_then(|process| process.rss_bytes());
-    let run = Run { options, credentials, progress, stop, clock: Clock::start(), process, rss_before };
+    let relay = network(options).map(|spec| Relay::start(credentials.server, spec)).transpose();
+    let relay = relay.map_err(Error::Start)?;
+    if let Some(relay) = relay.as_ref().filter(|_| options.scenario != Scenario::Roam) {
+        relay.forget();
+    }
+    let mut run =
+        Run { options, credentials, progress, stop, clock: Clock::start(), process, rss_before, relay };
+    let report = match options.scenario {
+        Scenario::Connect | Scenario::Idle => silent::run(&mut run).await,
+        Scenario::Echo => echo::run(&mut run).await,
+        Scenario::Chat | Scenario::Weak | Scenario::Roam | Scenario::Storm => chat::run(&mut run).await,
+    };
+    let mut report = report?;
+    report.relay = run.relay.map(Relay::stop);
+    if let (Some(roam), Some(relay)) = (&mut report.roam, &report.relay) {
+        roam.rebinds_min = relay.rebinds_min;
+    }
+    Ok(report)
+}
+
+/// The network that a relay has to play.
+fn network(options: &Options) -> Option<Spec> {
     match options.scenario {
-        Scenario::Connect | Scenario::Idle => silent::run(run).await,
-        Scenario::Echo => echo::run(run).await,
-        Scenario::Chat => chat::run(run).await,
+        // The relay is the NAT that forgets.
+        Scenario::Roam => {
+            let spec = options.impair.clone().unwrap_or_default();
+            Some(Spec { rebind: Some(options.rebind_period()), ..spec })
+        }
+        _ => options.impair.clone(),
     }
 }
 
 impl<'a> Run<'a> {
     fn open_loop(&self) -> OpenLoop<'a> {
         OpenLoop { options: self.options, clock: self.clock, process: self.process, progress: self.progress }
+    }
+
+    /// Logs in all clients, through the relay if there is one.
+    async fn log_in(&mut self, listener: &Arc<impl Listener>) -> Result<(Fleet, Logins), Error> {
+        let server = self.relay.as_ref().map_or(self.credentials.server, Relay::address);
+        Fleet::log_in(self.options, &self.credentials, server, listener, &mut self.stop, self.progress).await
     }
 
     fn rss_bytes(&self) -> Option<u64> {

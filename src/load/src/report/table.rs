@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::latency::Quantiles;
-use crate::report::Report;
+use crate::options::Transport;
+use crate::relay::RelayCounts;
+use crate::report::{Report, Roam, Storm};
 
 /// Lines of a name and what there is to say; lines with nothing to say are left out.
 pub(super) fn render(report: &Report) -> String {
@@ -17,6 +19,12 @@ pub(super) fn render(report: &Report) -> String {
         ("latency", quantiles(&report.latency_ms)),
         ("acknowledged", quantiles(&report.ack_ms)),
         ("send lag", quantiles(&report.send_lag_ms)),
+        ("away", quantiles(&report.away_ms)),
+        ("transports", transports(report)),
+        ("network", report.impair.clone()),
+        ("relay", report.relay.as_ref().map(relay)),
+        ("roam", report.roam.as_ref().map(|roam| self::roam(report, roam))),
+        ("storm", report.storm.as_ref().map(storm)),
         ("server", server(report)),
     ];
     let mut out = String::new();
@@ -28,7 +36,7 @@ pub(super) fn render(report: &Report) -> String {
     out
 }
 
-fn run(report: &Report) -> String {
+pub(super) fn run(report: &Report) -> String {
     let mut text = format!(
         "{} over {}, {} connections, {:.1} s",
         report.scenario,
@@ -110,6 +118,61 @@ fn quantiles(quantiles: &Quantiles) -> Option<String> {
     ))
 }
 
+/// Only where there is something to tell apart.
+fn transports(report: &Report) -> Option<String> {
+    let used: Vec<String> = report
+        .logins_by_transport
+        .each()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{} logins over {name}", grouped(count)))
+        .collect();
+    (report.transport == Transport::Auto && !used.is_empty()).then(|| used.join("   "))
+}
+
+fn relay(relay: &RelayCounts) -> String {
+    let mut text = format!(
+        "up {} datagrams, {} lost   down {}, {} lost   {} client sockets",
+        grouped(relay.up),
+        grouped(relay.up_lost),
+        grouped(relay.down),
+        grouped(relay.down_lost),
+        grouped(relay.flows)
+    );
+    if relay.rebinds > 0 {
+        let _ = write!(text, "   {} changes of address", grouped(relay.rebinds));
+    }
+    if relay.overrun > 0 {
+        let _ = write!(text, "   OVERRUN {}: these figures say nothing", grouped(relay.overrun));
+    }
+    text
+}
+
+fn roam(report: &Report, roam: &Roam) -> String {
+    let mut text = format!(
+        "{} of {} sessions survived {} changes of address or more",
+        grouped(roam.survived),
+        grouped(report.connections.into()),
+        roam.rebinds_min
+    );
+    if let Some(count) = roam.handed_over {
+        let _ = write!(text, "   {} datagrams forwarded in user space", grouped(count));
+    }
+    text
+}
+
+fn storm(storm: &Storm) -> String {
+    let parts = [
+        Some(format!("{} of {} back", grouped(storm.returned), grouped(storm.clients))),
+        storm.first_back_s.map(|s| format!("first after {s:.2} s")),
+        storm.all_back_s.map(|s| format!("all after {s:.2} s")),
+        storm.ideal_s.map(|s| format!("handshakes alone {s:.2} s")),
+        storm.ratio.map(|ratio| format!("ratio {ratio:.2}")),
+        storm.rss_ratio.map(|ratio| format!("peak memory {ratio:.2} of steady")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("   ")
+}
+
 fn server(report: &Report) -> Option<String> {
     let server = &report.server;
     let parts = [
@@ -122,7 +185,7 @@ fn server(report: &Report) -> Option<String> {
     (!known.is_empty()).then(|| known.join("   "))
 }
 
-fn millis(value: Option<f64>) -> String {
+pub(super) fn millis(value: Option<f64>) -> String {
     match value {
         Some(ms) if ms < 10.0 => format!("{ms:.2} ms"),
         Some(ms) if ms < 1_000.0 => format!("{ms:.0} ms"),
@@ -146,7 +209,7 @@ fn grouped_f64(value: f64) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(value: u64) -> String {
+pub(super) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

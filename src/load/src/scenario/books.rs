@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use nearport_client::Event;
+use nearport_client::{Event, Transport};
 
 use crate::latency::Latency;
 use crate::report::{ErrorCounts, Report};
 use crate::tally::Tally;
+use crate::timeline::{ByTransport, Timeline};
 
 /// Messages that wait because their client's own queue is full. One more is given up and counted as never sent.
 const BACKLOG_MAX: usize = 1_000_000;
@@ -24,6 +25,7 @@ pub(super) struct Waiting {
 pub(super) struct Books {
     pub(super) tally: Tally,
     pub(super) sessions: Sessions,
+    timeline: Timeline,
     window: Range<u64>,
     latency: Latency,
     ack: Latency,
@@ -41,6 +43,7 @@ impl Books {
         Self {
             tally: Tally::new(clients),
             sessions: Sessions::new(clients),
+            timeline: Timeline::new(),
             window: 0..0,
             latency: Latency::new(),
             ack: Latency::new(),
@@ -56,7 +59,24 @@ impl Books {
 
     /// Latencies are kept of messages that are due in this window.
     pub(super) fn measure(&mut self, window: Range<u64>) {
+        self.timeline.measure(window.clone());
         self.window = window;
+    }
+
+    /// A message of `sender` is due; returns its counter.
+    pub(super) fn schedule(&mut self, sender: usize, due_ns: u64) -> u64 {
+        self.timeline.due(due_ns);
+        self.tally.schedule(sender, due_ns)
+    }
+
+    /// Looks at the events that are about sessions.
+    pub(super) fn session_event(&mut self, index: usize, event: &Event, now_ns: u64) {
+        let before = (self.sessions.transport(index), self.sessions.reconnects());
+        self.sessions.event(index, event, now_ns);
+        let after = (self.sessions.transport(index), self.sessions.reconnects());
+        if before != after {
+            self.timeline.session(before.0, after.0, before.1 != after.1, now_ns);
+        }
     }
 
     /// A message went out at `now_ns`.
@@ -69,6 +89,7 @@ impl Books {
 
     /// A message that was due at `due_ns` was acknowledged.
     pub(super) fn acked(&mut self, due_ns: u64, now_ns: u64) {
+        self.timeline.acked(now_ns);
         if self.window.contains(&due_ns) {
             self.ack.record_ns(due_ns, now_ns);
         }
@@ -76,6 +97,7 @@ impl Books {
 
     /// A message that was due at `due_ns` reached its end.
     pub(super) fn arrived(&mut self, due_ns: u64, now_ns: u64) {
+        self.timeline.arrived(due_ns, now_ns);
         if self.window.contains(&due_ns) {
             self.latency.record_ns(due_ns, now_ns);
         }
@@ -143,8 +165,8 @@ impl Books {
         format!("acknowledged {}{away}", self.tally.acked())
     }
 
-    /// Fills in what both scenarios report.
-    pub(super) fn fill(&self, report: &mut Report) {
+    /// Fills in what every open loop reports.
+    pub(super) fn fill(&mut self, report: &mut Report, now_ns: u64) {
         let counts = self.tally.counts();
         report.sent = Some(counts.sent);
         report.acked = Some(counts.acked);
@@ -152,7 +174,9 @@ impl Books {
         report.latency_ms = self.latency.quantiles();
         report.ack_ms = self.ack.quantiles();
         report.send_lag_ms = self.lag.quantiles();
-        report.reconnects = self.sessions.reconnects();
+        report.latency_curve = self.latency.curve();
+        report.timeline = self.timeline.slots(now_ns);
+        self.sessions.fill(report);
         report.foreign = self.foreign;
         report.error_counts = ErrorCounts {
             never_sent: counts.never_sent,
@@ -170,7 +194,7 @@ impl Books {
     }
 }
 
-/// Which clients are logged in, and how often that changed.
+/// Which clients are logged in, over what, and how often that changed.
 #[derive(Debug)]
 pub(super) struct Sessions {
     states: Vec<Session>,
@@ -178,44 +202,75 @@ pub(super) struct Sessions {
     lost: u64,
     stopped: u64,
     away: usize,
+    away_for: Latency,
+    logins: ByTransport,
     first_loss: Option<String>,
+    /// By client: whether its session ended.
+    ended: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Session {
     Never,
-    Live,
-    Away,
+    Live(Transport),
+    Away { since_ns: u64 },
 }
 
 impl Sessions {
     pub(super) fn new(clients: usize) -> Self {
-        let states = vec![Session::Never; clients];
-        Self { states, reconnects: 0, lost: 0, stopped: 0, away: 0, first_loss: None }
+        Self {
+            states: vec![Session::Never; clients],
+            reconnects: 0,
+            lost: 0,
+            stopped: 0,
+            away: 0,
+            away_for: Latency::new(),
+            logins: ByTransport::default(),
+            first_loss: None,
+            ended: vec![false; clients],
+        }
     }
 
     /// Looks at the events that are about sessions.
-    pub(super) fn event(&mut self, index: usize, event: &Event) {
+    pub(super) fn event(&mut self, index: usize, event: &Event, now_ns: u64) {
         let state = &mut self.states[index];
         match event {
-            Event::Connected { .. } => {
-                if *state == Session::Away {
+            Event::Connected { transport, .. } => {
+                if let Session::Away { since_ns } = *state {
                     self.reconnects += 1;
                     self.away -= 1;
+                    self.away_for.record_ns(since_ns, now_ns);
                 }
-                *state = Session::Live;
+                *self.logins.of(*transport) += 1;
+                *state = Session::Live(*transport);
             }
             Event::Disconnected { code, reason, .. } | Event::Stopped { code, reason } => {
                 // Attempts that fail before the first login, or between two, have no session to lose.
-                if *state == Session::Live {
-                    *state = Session::Away;
+                if matches!(state, Session::Live(_)) {
+                    *state = Session::Away { since_ns: now_ns };
                     self.away += 1;
                     self.lost += 1;
+                    self.ended[index] = true;
                     self.first_loss.get_or_insert_with(|| format!("session ended: {code}: {reason}"));
                 }
                 self.stopped += u64::from(matches!(event, Event::Stopped { .. }));
             }
             _ => {}
+        }
+    }
+
+    /// Fills in what every scenario reports.
+    pub(super) fn fill(&self, report: &mut Report) {
+        report.reconnects = self.reconnects;
+        report.away_ms = self.away_for.quantiles();
+        report.logins_by_transport = self.logins;
+    }
+
+    /// What carries the session of a client.
+    fn transport(&self, index: usize) -> Option<Transport> {
+        match self.states[index] {
+            Session::Live(transport) => Some(transport),
+            Session::Never | Session::Away { .. } => None,
         }
     }
 
@@ -227,6 +282,11 @@ impl Sessions {
     /// Sessions that ended, whether or not their client came back.
     pub(super) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Clients whose session never ended.
+    pub(super) fn survived(&self) -> u64 {
+        self.ended.iter().filter(|ended| !**ended).count() as u64
     }
 
     /// Clients that do not come back.
@@ -271,18 +331,20 @@ mod tests {
     #[test]
     fn only_a_session_can_be_lost() {
         let mut sessions = Sessions::new(2);
-        sessions.event(0, &disconnected());
+        sessions.event(0, &disconnected(), 0);
         assert_eq!((sessions.lost(), sessions.away()), (0, 0), "an attempt failed before the first login");
-        sessions.event(0, &connected());
-        sessions.event(1, &connected());
+        sessions.event(0, &connected(), 2_000_000);
+        sessions.event(1, &connected(), 0);
         assert_eq!(sessions.reconnects(), 0);
-        sessions.event(0, &disconnected());
-        sessions.event(0, &disconnected());
+        sessions.event(0, &disconnected(), 0);
+        sessions.event(0, &disconnected(), 0);
         assert_eq!((sessions.lost(), sessions.away()), (1, 1), "two failures, one session");
-        sessions.event(0, &connected());
+        sessions.event(0, &connected(), 2_000_000);
         assert_eq!((sessions.reconnects(), sessions.away()), (1, 0));
-        sessions.event(1, &Event::Stopped { code: CloseCode::KICKED, reason: "elsewhere".into() });
+        assert_eq!((sessions.away_for.quantiles().max, sessions.logins.quic), (Some(2.0), 3));
+        sessions.event(1, &Event::Stopped { code: CloseCode::KICKED, reason: "elsewhere".into() }, 0);
         assert_eq!((sessions.lost(), sessions.stopped(), sessions.away()), (2, 1, 1));
+        assert_eq!(sessions.survived(), 0);
         assert_eq!(sessions.first_loss(), Some("session ended: 2001 LOST: gone"));
     }
 
@@ -290,12 +352,12 @@ mod tests {
     fn a_full_backlog_gives_up_the_newest() {
         let mut books = Books::new(1);
         books.waiting = BACKLOG_MAX;
-        let counter = books.tally.schedule(0, 5);
+        let counter = books.schedule(0, 5);
         books.hold_back(0, Waiting { counter, due_ns: 5 });
         assert!(!books.has_backlog(0));
         assert!(books.tally.is_settled());
         let mut report = Report::new(&Options::new(Scenario::Chat));
-        books.fill(&mut report);
+        books.fill(&mut report, 0);
         assert_eq!((report.errors, report.error_counts.never_sent), (1, 1));
         assert!(report.first_error.unwrap().contains("queues are full"));
     }
@@ -304,15 +366,15 @@ mod tests {
     fn words_of_an_error_that_came_right_are_not_reported() {
         let mut books = Books::new(1);
         books.measure(0..10);
-        let counter = books.tally.schedule(0, 5);
+        let counter = books.schedule(0, 5);
         books.posted(0, Waiting { counter, due_ns: 5 }, 1_000_005);
         books.give_up(0, counter, || "no answer".into());
         let mut report = Report::new(&Options::new(Scenario::Chat));
-        books.fill(&mut report);
+        books.fill(&mut report, 0);
         assert_eq!((report.errors, report.first_error.as_deref()), (1, Some("no answer")));
         assert_eq!(report.send_lag_ms.max, Some(1.0));
         books.tally.deliver(0, counter);
-        books.fill(&mut report);
+        books.fill(&mut report, 0);
         assert_eq!((report.errors, report.first_error.as_deref()), (0, None));
         assert!(report.is_clean());
     }

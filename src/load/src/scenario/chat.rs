@@ -2,7 +2,8 @@
 //! display on the other user's device.
 //!
 //! The clients come back by themselves, so a server that dies and returns during the run costs latency, not errors:
-//! what counts is what became of each message in the end.
+//! what counts is what became of each message in the end. `weak`, `roam` and `storm` are this conversation on a bad network,
+//! from changing addresses, and with a server that is killed.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -13,12 +14,16 @@ use tokio::sync::Notify;
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::fleet::{Fleet, Listener, user_name};
+use crate::fleet::{Listener, user_name};
 use crate::open_loop::Target;
+use crate::ops;
+use crate::options::{Options, Scenario};
 use crate::payload::{NotOurs, Payload};
-use crate::report::Report;
-use crate::scenario::Run;
+use crate::relay::Relay;
+use crate::report::{Report, Roam};
 use crate::scenario::books::{Books, Waiting};
+use crate::scenario::storm::{LoginCost, Returns, Strike};
+use crate::scenario::{Run, storm};
 use crate::tally::Arrival;
 
 /// The conversation of all pairs.
@@ -27,6 +32,8 @@ struct Chat {
     /// Tells this run's messages from those of others.
     run: u64,
     text_bytes: usize,
+    /// Clients are to come back after the server's death.
+    is_storm: bool,
     /// Set once all are logged in.
     clients: OnceLock<Vec<Client>>,
     state: Mutex<State>,
@@ -37,6 +44,8 @@ struct State {
     books: Books,
     /// By sender: messages that the client has and that have no outcome yet, with their counters.
     in_flight: Vec<BTreeMap<MsgId, u64>>,
+    /// Since the server died.
+    returns: Option<Returns>,
 }
 
 /// Users 0 and 1 write to each other, 2 and 3, and so on.
@@ -44,37 +53,89 @@ fn partner(index: usize) -> usize {
     index ^ 1
 }
 
-pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
-    let chat = Arc::new(Chat::new(run.clock, run.options.connections as usize, run.options.text_bytes()));
-    let (fleet, logins) =
-        Fleet::log_in(run.options, &run.credentials, &chat, &mut run.stop, run.progress).await?;
+pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
+    let (options, clock) = (run.options, run.clock);
+    let chat = Arc::new(Chat::new(clock, options));
+    let cost = LoginCost::begin(run);
+    let (fleet, logins) = run.log_in(&chat).await?;
+    let login_cpu_us = cost.end(run, &logins);
     let clients = logins.all()?;
     chat.clients.get_or_init(|| clients);
 
+    let forwarded = handed_over(options).await;
+    // In `roam`: not before, as no handshake survives a change of address (RFC 9000 §9).
+    run.relay.iter().for_each(Relay::forget);
     let open_loop = run.open_loop();
-    let window = open_loop.offer_all(&*chat, &mut run.stop).await?;
+    let mut stop = run.stop.clone();
+    let (window, mut struck) = {
+        let offer = open_loop.offer_all(&*chat, &mut stop);
+        let strike = storm::strike(run, || chat.server_died());
+        tokio::pin!(offer, strike);
+        let mut struck = None;
+        let window = loop {
+            tokio::select! {
+                window = &mut offer => break window?,
+                strike = &mut strike, if struck.is_none() => struck = Some(strike?),
+            }
+        };
+        (window, struck)
+    };
     let mut report = run.report(&logins, &window);
-    open_loop.drain(&*chat, &mut run.stop).await;
+    open_loop.drain(&*chat, &mut stop).await;
+    let forwarded = handed_over(options).await.zip(forwarded).map(|(now, then)| now.saturating_sub(then));
+    let complaint = struck.as_mut().and_then(Strike::complaint);
     fleet.close(true, &mut run.stop, run.progress).await;
 
-    let state = chat.lock();
-    state.books.fill(&mut report);
-    let counts = state.books.tally.counts();
-    report.lost = Some(counts.lost);
-    report.duplicated = Some(counts.duplicated);
-    report.reordered = Some(counts.reordered);
+    {
+        let mut state = chat.lock();
+        let State { books, returns, .. } = &mut *state;
+        books.fill(&mut report, clock.now_ns());
+        let counts = books.tally.counts();
+        report.lost = Some(counts.lost);
+        report.duplicated = Some(counts.duplicated);
+        report.reordered = Some(counts.reordered);
+        match options.scenario {
+            Scenario::Roam => {
+                report.roam = Some(Roam {
+                    rebinds: options.rebinds,
+                    rebinds_min: 0, // the relay knows, once it has ended
+                    survived: books.sessions.survived(),
+                    handed_over: forwarded,
+                });
+            }
+            Scenario::Storm => {
+                let clients = u64::from(options.connections);
+                report.storm = Some(storm::report(clients, returns.as_ref(), struck.as_ref(), login_cpu_us));
+            }
+            _ => {}
+        }
+    }
+    report.first_error = complaint.or(report.first_error);
+    if let Some(struck) = struck {
+        struck.end().await;
+    }
     Ok(report)
 }
 
+/// Datagrams that shards gave to each other, if it is asked for.
+async fn handed_over(options: &Options) -> Option<u64> {
+    match options.ops {
+        Some(ops) => ops::handed_over(ops).await,
+        None => None,
+    }
+}
+
 impl Chat {
-    fn new(clock: Clock, clients: usize, text_bytes: usize) -> Self {
+    fn new(clock: Clock, options: &Options) -> Self {
+        let clients = options.connections as usize;
         let in_flight = std::iter::repeat_with(BTreeMap::new).take(clients).collect();
         Self {
             clock,
             run: RandomState::new().hash_one(std::process::id()),
-            text_bytes,
+            text_bytes: options.text_bytes(),
+            is_storm: options.scenario == Scenario::Storm,
             clients: OnceLock::new(),
-            state: Mutex::new(State { books: Books::new(clients), in_flight }),
+            state: Mutex::new(State { books: Books::new(clients), in_flight, returns: None }),
             settled: Notify::new(),
         }
     }
@@ -82,6 +143,28 @@ impl Chat {
     /// No holder leaves the books half written, so poison says nothing about them.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on clients come back.
+    fn server_died(&self) {
+        let mut state = self.lock();
+        state.returns = Some(Returns::new(state.in_flight.len(), self.clock.now_ns()));
+    }
+
+    fn watch_return(&self, state: &mut State, index: usize, event: &Event, now_ns: u64) {
+        // Killed by hand: the first session that is lost tells.
+        let lost = matches!(event, Event::Disconnected { .. });
+        if lost && state.returns.is_none() && self.clients.get().is_some() {
+            state.returns = Some(Returns::new(state.in_flight.len(), now_ns));
+        }
+        if let Some(returns) = &mut state.returns {
+            returns.event(index, event, now_ns);
+        }
+    }
+
+    /// Whether nothing is missing: no message, and no client after the server's death.
+    fn rests(&self, state: &State) -> bool {
+        state.books.tally.is_settled() && state.returns.as_ref().is_none_or(Returns::all_back)
     }
 
     /// Hands a message to its client. `false`: the client's outbox is full.
@@ -151,7 +234,11 @@ impl Listener for Chat {
     fn event(&self, index: usize, event: Event) {
         let mut state = self.lock();
         let state = &mut *state;
-        state.books.sessions.event(index, &event);
+        let now_ns = self.clock.now_ns();
+        state.books.session_event(index, &event, now_ns);
+        if self.is_storm {
+            self.watch_return(state, index, &event, now_ns);
+        }
         match event {
             Event::Message(message) => self.shown(state, index, &message),
             Event::Sent { id, .. } => {
@@ -170,7 +257,7 @@ impl Listener for Chat {
             Event::Transient(_) => state.books.foreign(),
             _ => {}
         }
-        if state.books.tally.is_settled() {
+        if self.rests(state) {
             self.settled.notify_waiters();
         }
     }
@@ -184,7 +271,7 @@ impl Target for Chat {
     fn offer(&self, sender: usize, due_ns: u64) {
         let mut state = self.lock();
         let state = &mut *state;
-        let counter = state.books.tally.schedule(sender, due_ns);
+        let counter = state.books.schedule(sender, due_ns);
         let message = Waiting { counter, due_ns };
         if state.books.has_backlog(sender) || !self.post(state, sender, message) {
             state.books.hold_back(sender, message);
@@ -200,7 +287,7 @@ impl Target for Chat {
     }
 
     fn is_settled(&self) -> bool {
-        self.lock().books.tally.is_settled()
+        self.rests(&self.lock())
     }
 
     fn settled(&self) -> &Notify {
@@ -230,7 +317,8 @@ mod tests {
         let network = Network::new(network).unwrap();
         let client =
             |index| Client::connect(&network, Config::new(address, "localhost", 1, user_name(index), "sig"));
-        let chat = Chat::new(Clock::start(), 2, 100);
+        let options = Options { connections: 2, message_bytes: 100, ..Options::new(Scenario::Chat) };
+        let chat = Chat::new(Clock::start(), &options);
         chat.clients.set(vec![client(0), client(1)]).unwrap();
         (silent, chat)
     }
@@ -255,7 +343,7 @@ mod tests {
 
     fn report(chat: &Chat) -> Report {
         let mut report = Report::new(&crate::Options::new(crate::Scenario::Chat));
-        chat.lock().books.fill(&mut report);
+        chat.lock().books.fill(&mut report, 0);
         report
     }
 

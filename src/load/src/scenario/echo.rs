@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::fleet::{Fleet, Listener};
+use crate::fleet::Listener;
 use crate::open_loop::Target;
 use crate::payload::Payload;
 use crate::report::Report;
@@ -42,10 +42,9 @@ struct Requests {
     tasks: Mutex<JoinSet<()>>,
 }
 
-pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
+pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let echo = Arc::new(Echo::new(run.clock, run.options.connections as usize, run.options.text_bytes()));
-    let (fleet, logins) =
-        Fleet::log_in(run.options, &run.credentials, &echo, &mut run.stop, run.progress).await?;
+    let (fleet, logins) = run.log_in(&echo).await?;
     let clients = logins.all()?;
     probe(&clients[0]).await?;
     echo.clients.get_or_init(|| clients);
@@ -58,8 +57,7 @@ pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
     drop(requests);
     fleet.close(false, &mut run.stop, run.progress).await;
 
-    let state = echo.lock();
-    state.books.fill(&mut report);
+    echo.lock().books.fill(&mut report, run.clock.now_ns());
     Ok(report)
 }
 
@@ -112,9 +110,10 @@ impl Echo {
         let State { books, under_way } = &mut *state;
         match result {
             Ok(reply) if reply == *body => {
+                let now_ns = self.clock.now_ns();
                 books.tally.ack(sender, message.counter);
                 books.tally.deliver(sender, message.counter);
-                books.arrived(message.due_ns, self.clock.now_ns());
+                books.arrived(message.due_ns, now_ns);
             }
             Ok(_) => {
                 books.give_up(sender, message.counter, || "the reply differs from the request".into());
@@ -133,7 +132,7 @@ impl Echo {
 impl Listener for Echo {
     fn event(&self, index: usize, event: Event) {
         let mut state = self.lock();
-        state.books.sessions.event(index, &event);
+        state.books.session_event(index, &event, self.clock.now_ns());
         if matches!(event, Event::Message(_) | Event::Transient(_)) {
             state.books.foreign();
         }
@@ -144,7 +143,7 @@ impl Target for Requests {
     fn offer(&self, sender: usize, due_ns: u64) {
         let mut state = self.echo.lock();
         let State { books, under_way } = &mut *state;
-        let message = Waiting { counter: books.tally.schedule(sender, due_ns), due_ns };
+        let message = Waiting { counter: books.schedule(sender, due_ns), due_ns };
         if under_way[sender] == REQUESTS_MAX {
             return books.hold_back(sender, message);
         }

@@ -7,7 +7,8 @@ use nearport_client::Event;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::Error;
-use crate::fleet::{Fleet, Listener};
+use crate::clock::Clock;
+use crate::fleet::Listener;
 use crate::open_loop::Window;
 use crate::options::Scenario;
 use crate::process::CpuReading;
@@ -18,6 +19,7 @@ use crate::scenario::books::Sessions;
 
 /// What the clients told about their sessions.
 struct Watch {
+    clock: Clock,
     sessions: Mutex<Sessions>,
 }
 
@@ -29,16 +31,15 @@ impl Watch {
 
 impl Listener for Watch {
     fn event(&self, index: usize, event: Event) {
-        self.lock().event(index, &event);
+        self.lock().event(index, &event, self.clock.now_ns());
     }
 }
 
-pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
+pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let sessions = Mutex::new(Sessions::new(run.options.connections as usize));
-    let watch = Arc::new(Watch { sessions });
+    let watch = Arc::new(Watch { clock: run.clock, sessions });
     let before = run.process.and_then(|process| process.cpu());
-    let (fleet, logins) =
-        Fleet::log_in(run.options, &run.credentials, &watch, &mut run.stop, run.progress).await?;
+    let (fleet, logins) = run.log_in(&watch).await?;
     let succeeded = logins.succeeded() as u64;
     if succeeded == 0 {
         return Err(if logins.interrupted { Error::Interrupted } else { logins.too_few() });
@@ -46,9 +47,9 @@ pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
 
     let idle = run.options.scenario == Scenario::Idle;
     let window = if idle && !logins.interrupted {
-        hold(&mut run).await
+        hold(run).await
     } else {
-        let cpu = cpu_since(&run, before.as_ref());
+        let cpu = cpu_since(run, before.as_ref());
         let offered = succeeded + logins.failed;
         Window { length: logins.took, offered, done: succeeded, cpu, interrupted: logins.interrupted }
     };
@@ -67,7 +68,7 @@ pub(super) async fn run(mut run: Run<'_>) -> Result<Report, Error> {
     }
     {
         let sessions = watch.lock();
-        report.reconnects = sessions.reconnects();
+        sessions.fill(&mut report);
         report.error_counts =
             ErrorCounts { logins: logins.failed, sessions: sessions.lost(), ..ErrorCounts::default() };
         let first = logins.first_failure.as_deref().or_else(|| sessions.first_loss());

@@ -17,6 +17,8 @@ fn options(scenario: Scenario) -> Options {
         rate: 2_000,
         duration: Duration::from_millis(500),
         message_bytes: 100,
+        sockets: 10,
+        rebinds: 2,
         ..Options::new(scenario)
     }
 }
@@ -90,6 +92,48 @@ fn connections_that_break_cost_nothing_but_time() {
     assert!(report.is_clean(), "{}", report.table());
     assert_eq!((report.sent, report.delivered), (Some(1_000), Some(1_000)));
     assert!(report.reconnects >= 10, "{}", report.table());
+}
+
+#[test]
+fn a_bad_network_costs_nothing_but_time() {
+    let mut options = options(Scenario::Weak);
+    options.rate = 200;
+    options.impair = Some("loss=10%,delay=5ms,jitter=5ms,dup=10%,reorder=20%/5ms".parse().unwrap());
+    let report = report(&options, Conduct::default()).unwrap();
+    assert!(report.is_clean(), "{}", report.table());
+    assert_eq!((report.sent, report.delivered), (Some(100), Some(100)));
+    let relay = report.relay.unwrap();
+    assert!(relay.up > 100 && relay.up_lost > 0 && relay.down_lost > 0 && relay.overrun == 0, "{relay:?}");
+    assert_eq!((relay.flows, relay.rebinds), (10, 0));
+    assert_eq!(report.logins_by_transport.quic, 10 + report.reconnects);
+    assert_eq!(report.timeline.len(), 1, "half a second is one slot");
+    assert_eq!(report.timeline[0].due, 100);
+    assert!(report.impair.unwrap().starts_with("loss=10%"));
+}
+
+#[test]
+fn sessions_live_through_changes_of_address() {
+    let mut options = options(Scenario::Roam);
+    options.duration = Duration::from_secs(2);
+    options.rebinds = 4;
+    options.rate = 500;
+    let report = report(&options, Conduct::default()).unwrap();
+    assert!(report.is_clean(), "{}", report.table());
+    let (roam, relay) = (report.roam.unwrap(), report.relay.unwrap());
+    assert_eq!((roam.survived, report.reconnects, roam.handed_over), (10, 0, None));
+    assert!(roam.rebinds_min >= 3 && relay.rebinds >= 10 * roam.rebinds_min, "{relay:?}");
+}
+
+#[test]
+fn everybody_comes_back_after_a_storm_that_nobody_announced() {
+    let mut options = options(Scenario::Storm);
+    options.rate = 1_000;
+    let report = report(&options, Conduct { cut_every: Some(450), ..Conduct::default() }).unwrap();
+    assert!(report.is_clean(), "{}", report.table());
+    let storm = report.storm.unwrap();
+    assert_eq!((storm.returned, storm.clients, storm.killed_at_s), (10, 10, None));
+    assert!(storm.all_back_s >= storm.first_back_s && storm.back_ms.max.is_some());
+    assert_eq!(storm.rss_peak_bytes, None, "it is another's process");
 }
 
 #[test]
