@@ -18,7 +18,7 @@ pub(super) mod tls;
 pub(super) mod websocket;
 
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,19 @@ pub enum SocketFate {
 pub(crate) enum Carrier {
     Tls,
     WebSocket,
+}
+
+/// What a PROXY header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proxied {
+    /// There is none, or it names nobody: the socket's peer is the client.
+    No,
+    /// It is not complete; all input was taken.
+    Incomplete,
+    /// Who the client is. Given once.
+    Client(IpAddr),
+    /// There should be one, and it cannot be read.
+    Refused,
 }
 
 /// A session's TCP connection, without its socket.
@@ -176,16 +189,11 @@ impl StreamTransport {
     /// Takes bytes of the socket, which are decrypted in place. Once the session is over they are nobody's.
     pub(crate) fn read(
         &mut self,
-        mut input: &mut [u8],
+        input: &mut [u8],
         sink: &mut Sink<'_>,
         stats: &mut Stats,
     ) -> Result<(), End> {
         if !matches!(self.stage, Stage::Open) {
-            return Ok(());
-        }
-        if let Layer::Proxy(_) = self.layer
-            && !self.read_proxy(&mut input, stats)?
-        {
             return Ok(());
         }
         let outcome = self.read_tls(input, sink, stats);
@@ -204,28 +212,36 @@ impl StreamTransport {
         self.tls.is_mid_record() || owes_frame
     }
 
-    /// Returns whether the header is complete. `input` goes on behind it.
-    fn read_proxy(&mut self, input: &mut &mut [u8], stats: &mut Stats) -> Result<bool, End> {
-        let Layer::Proxy(held) = &mut self.layer else { return Ok(true) };
+    /// Takes the PROXY header, of a connection that has to begin with one. `input` goes on behind it.
+    pub(crate) fn read_proxy(&mut self, input: &mut &mut [u8]) -> Proxied {
+        let Layer::Proxy(held) = &mut self.layer else { return Proxied::No };
         let had = held.len();
         let take = input.len().min(proxy::HEADER_BYTES_MAX - had);
         held.extend_from_slice(&input[..take]);
         match proxy::parse(held) {
-            Ok(None) => Ok(false),
+            Ok(None) => Proxied::Incomplete,
             Ok(Some(header)) => {
-                self.peer = header.client.unwrap_or(self.peer);
                 self.layer = Layer::Handshake;
                 // What was held before was no whole header, so its end lies in `input`.
                 *input = &mut mem::take(input)[header.bytes - had..];
-                Ok(true)
+                match header.client {
+                    Some(client) => {
+                        self.peer = client;
+                        Proxied::Client(client.ip())
+                    }
+                    None => Proxied::No,
+                }
             }
             Err(refusal) => {
                 tracing::debug!(peer = %self.peer, %refusal, "proxy header refused");
-                stats.proxy_refusals += 1;
-                self.stage = Stage::Gone;
-                Err(End::Lost)
+                Proxied::Refused
             }
         }
+    }
+
+    /// Drops the connection without a word.
+    pub(crate) fn abort(&mut self) {
+        self.stage = Stage::Gone;
     }
 
     fn read_tls(&mut self, mut input: &mut [u8], sink: &mut Sink<'_>, stats: &mut Stats) -> Result<(), End> {

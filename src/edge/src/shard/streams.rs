@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conn::{Conn, Transport};
-use super::stream::{SocketFate, StreamTransport, tls};
+use super::stream::{Proxied, SocketFate, StreamTransport, tls};
 use super::{Shard, caught};
 use crate::admission::Verdict;
 
@@ -42,14 +42,46 @@ impl Shard {
 
     /// Takes bytes that a socket gave. They are decrypted where they lie. What they ask of the backend goes up with the
     /// next turn.
-    pub fn read_stream(&mut self, now: Instant, index: u32, bytes: &mut [u8]) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
-        if caught(|| conn.read_stream(bytes, limits, now, ups, stats)).is_none() {
-            return self.remove_panicked(index);
+    pub fn read_stream(&mut self, now: Instant, index: u32, mut bytes: &mut [u8]) {
+        if self.read_proxy(now, index, &mut bytes) {
+            let Some(conn) = self.conns.get_mut(index) else { return };
+            let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
+            if caught(|| conn.read_stream(bytes, limits, now, ups, stats)).is_none() {
+                return self.remove_panicked(index);
+            }
         }
         self.account(index);
         self.touch(index);
+    }
+
+    /// Takes the header of a proxy, where one is awaited; its client passes the gate as if it had come by itself. Returns
+    /// whether the connection goes on with what is left of `bytes`.
+    fn read_proxy(&mut self, now: Instant, index: u32, bytes: &mut &mut [u8]) -> bool {
+        let Some(conn) = self.conns.get_mut(index) else { return false };
+        let Transport::Stream(stream) = &mut conn.transport else { return false };
+        let refused = match stream.read_proxy(bytes) {
+            Proxied::No => return true,
+            Proxied::Incomplete => return false,
+            Proxied::Refused => &mut self.stats.proxy_refusals,
+            Proxied::Client(ip) => {
+                let load = self.load();
+                if self.gate.accept_stream(now, Some(ip), load) == Verdict::Accept {
+                    if let Some(conn) = self.conns.get_mut(index) {
+                        conn.prefix = Some(self.gate.opened(ip));
+                    }
+                    return true;
+                }
+                &mut self.stats.streams_refused
+            }
+        };
+        *refused += 1;
+        if let Some(conn) = self.conns.get_mut(index) {
+            conn.end(&mut self.ups);
+            if let Transport::Stream(stream) = &mut conn.transport {
+                stream.abort();
+            }
+        }
+        false
     }
 
     /// The peer ended its side of a socket: everything that it sent was read.

@@ -635,6 +635,8 @@ mod handshakes;
 mod lanes;
 #[path = "tests/resume.rs"]
 mod resume;
+#[path = "tests/streams.rs"]
+mod streams;
 #[path = "tests/switch.rs"]
 mod switch;
 #[path = "tests/web.rs"]
