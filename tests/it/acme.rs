@@ -15,7 +15,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::node::{Node, STUCK, nearport};
-use crate::pebble::{HTTP_PORT, Setting};
+use crate::pebble::{HTTP_PORT, Setting, TLS_PORT};
 use crate::raw::{self, Raw, client_tls};
 
 const NAMES: [&str; 2] = ["chat.nearport.test", "eu.chat.nearport.test"];
@@ -188,6 +188,25 @@ async fn a_renewal_replaces_the_certificate_under_live_sessions() {
     after.echo(1).await;
     before.echo(2).await;
     assert_eq!(node.get("/readyz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_on_the_tcp_port_proves_a_name_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let setting = Setting::new(dir.path(), 90 * 86_400);
+    let _pebble = setting.start(false);
+    // Nothing listens for the other kind of proof: there is no such address here.
+    let http = SocketAddr::from(([192, 0, 2, 1], HTTP_PORT));
+    let mut settings = settings(&setting.directory(), &setting.ca(), http, &NAMES);
+    let edge = format!("edge.listen={}:{TLS_PORT}", setting.address);
+    settings.extend(["--set", "acme.challenge=tls-alpn-01", "--set", &edge].map(str::to_owned));
+    let node = start(dir.path(), &settings);
+    ordered(dir.path(), &node, "issued", 1.0);
+    let root = setting.root();
+    for name in NAMES {
+        let (mut raw, _) = session(&node, name, &root).await;
+        raw.echo(1).await;
+    }
 }
 
 #[test]
