@@ -32,4 +32,6 @@ mod raw;
 #[cfg(test)]
 mod raw_stream;
 #[cfg(test)]
+mod sslyze;
+#[cfg(test)]
 mod streams;
