@@ -32,6 +32,10 @@ mod raw;
 #[cfg(test)]
 mod raw_stream;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod sslyze;
 #[cfg(test)]
 mod streams;

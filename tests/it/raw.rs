@@ -8,7 +8,7 @@ use nearport_edge::shard::Admission;
 use nearport_edge::{Config, Edge, quic};
 use nearport_session::ServerLimits;
 use nearport_trunk::Backend;
-use nearport_wire::body::Hello;
+use nearport_wire::body::{Close, Hello, Welcome};
 use nearport_wire::close::CloseCode;
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits};
 use prost::Message as _;
@@ -100,7 +100,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self, endpoint: &quinn::Endpoint) -> Raw {
-        Raw::over(endpoint.connect(self.edge.local_addr(), "edge").unwrap().await.unwrap()).await
+        Raw::connect(endpoint, self.edge.local_addr(), "edge").await.unwrap()
     }
 
     /// Connected and logged in.
@@ -143,6 +143,33 @@ impl Raw {
         let hello = Hello { app: 1, user: user.into(), device: "raw".into(), ..Hello::default() };
         self.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
         assert_eq!(self.next().await.unwrap().kind, Kind::WELCOME);
+    }
+
+    /// With a stream, before the hello.
+    pub(crate) async fn connect(
+        endpoint: &quinn::Endpoint,
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<Self, quinn::ConnectionError> {
+        Ok(Self::over(endpoint.connect(address, name).unwrap().await?).await)
+    }
+
+    /// Says hello: the welcome, or the code and the reason of the close.
+    pub(crate) async fn say_hello(&mut self, hello: &Hello) -> Result<Welcome, (CloseCode, String)> {
+        self.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
+        match self.next().await {
+            Ok(frame) if frame.kind == Kind::WELCOME => Ok(Welcome::decode(frame.body).unwrap()),
+            Ok(frame) => {
+                let close = Close::decode(frame.body).unwrap();
+                Err((CloseCode(close.code), close.reason))
+            }
+            Err(code) => match self.connection.closed().await {
+                quinn::ConnectionError::ApplicationClosed(close) => {
+                    Err((code, String::from_utf8(close.reason.to_vec()).unwrap()))
+                }
+                other => panic!("{other}"),
+            },
+        }
     }
 
     pub(crate) async fn send(&mut self, frame: Frame) {

@@ -15,9 +15,9 @@ use nearport_wire::body::{Close, Hello};
 use nearport_wire::close::CloseCode;
 use nearport_wire::{Decoder, Frame, Kind, Lane, Limits};
 use prost::Message as _;
-use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -71,6 +71,18 @@ impl Door {
         let pem = dir.join(client["ca"].as_str().unwrap());
         let ca = CertificateDer::from_pem_file(pem).unwrap();
         Self { address: node.edge, name: "localhost", tls: client_tls(ca) }
+    }
+
+    /// The port of another server, for a client that keeps its tickets and trusts whom it trusted.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
+    /// For a client of the same name over QUIC.
+    pub(crate) fn quic_tls(&self) -> ClientConfig {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![nearport_wire::ALPN.to_vec()];
+        tls
     }
 
     /// A TLS connection with one protocol name, or with none if it is empty.
@@ -127,6 +139,15 @@ impl RawStream {
         let hello = Hello { app: 1, user: user.into(), device: "raw".into(), ..Hello::default() };
         self.send(Frame::new(Lane::Control, Kind::HELLO, 0, hello.encode_to_vec().into())).await;
         assert_eq!(self.next().await.unwrap().kind, Kind::WELCOME);
+    }
+
+    /// Whether the handshake was a full one.
+    pub(crate) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        let tls = match &self.wire {
+            Wire::Tls(tls) => tls,
+            Wire::WebSocket(socket) => socket.get_ref(),
+        };
+        tls.get_ref().1.handshake_kind()
     }
 
     pub(crate) async fn send(&mut self, frame: Frame) {
