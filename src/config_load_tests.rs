@@ -52,6 +52,7 @@ fn refusals_name_place_key_and_nearest_key() {
         ("edge.shards = 0", "n.toml:1: `edge.shards`: invalid value"),
         ("edge.shards = 33", "n.toml:1: `edge.shards`: 33 is more than 32"),
         ("edge.listen = '127.0.0.1'", "n.toml:1: `edge.listen`: invalid socket address syntax"),
+        ("edge.resume_ttl = '31d'", "n.toml:1: `edge.resume_ttl`: must be at most 30d"),
         ("drain.within = '5'", "n.toml:1: `drain.within`: `5` is not a duration"),
         ("\ntls.cert = 'a.pem'", "n.toml:2: `tls.cert`: it needs tls.key beside it"),
         ("log.level = 'a=b=c'", "n.toml:1: `log.level`: "),

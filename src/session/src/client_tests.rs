@@ -128,8 +128,9 @@ fn a_page_without_an_answer_is_asked_for_again_unless_nothing_comes_at_all() {
     client.handle_timeout(client.poll_timeout().unwrap());
     assert_eq!(sent(&mut client), [Kind::SYNC, Kind::SYNC], "the server talks: it is only slow");
     let mut now = due;
-    while client.poll_timeout().is_some() {
-        now = client.poll_timeout().unwrap();
+    // A page, its end, and no third: a client that asks for ever stays open here.
+    for _ in 0..3 {
+        now = client.poll_timeout().unwrap_or(now);
         client.handle_timeout(now);
     }
     assert_eq!(now, due + Duration::from_secs(11), "the first page without an answer ends it");

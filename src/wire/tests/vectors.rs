@@ -67,6 +67,13 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         frame_bytes_max: 16_384,
         ..Welcome::default()
     };
+    let again = Hello {
+        app: 1_400_000_000,
+        user: "alice".into(),
+        device: "phone".into(),
+        resume: Bytes::from_static(b"token"),
+        ..Hello::default()
+    };
     let send = Send {
         client_msg_id: Bytes::from_static(&CLIENT_MSG_ID),
         to: to("bob"),
@@ -83,11 +90,25 @@ fn meaning() -> Vec<(&'static str, Frame)> {
     let delivery = Delivery { message: Some(message()), seq: 3, time_ms: 1_700_000_000_123 };
     let entry = LogEntry { position: 10, delivery: Some(delivery.clone()) };
     let page = SyncPage { entries: vec![entry], head: 10, complete: true };
+    let welcome_back = Welcome {
+        session: 2,
+        head: 10,
+        cursor: 9,
+        missed: Some(page.clone()),
+        resume_token: Bytes::from_static(b"token"),
+        resume_ttl_s: 86_400,
+        ..welcome.clone()
+    };
     let error = body::Error { code: 20003, info: "no account bob".into(), retry_after_ms: 0 };
     let close = Close { code: CloseCode::UNAUTHORIZED.0, reason: "70001 expired".into(), retry_after_ms: 0 };
     vec![
         ("hello", frame(Lane::Control, Kind::HELLO, 0, &|| hello.encode_to_vec())),
         ("welcome", frame(Lane::Control, Kind::WELCOME, 0, &|| welcome.encode_to_vec())),
+        ("hello with a token", frame(Lane::Control, Kind::HELLO, 0, &|| again.encode_to_vec())),
+        (
+            "welcome with what was missed",
+            frame(Lane::Control, Kind::WELCOME, 0, &|| welcome_back.encode_to_vec()),
+        ),
         ("ping", frame(Lane::Control, Kind::PING, 5, &Vec::new)),
         ("pong", frame(Lane::Control, Kind::PONG, 5, &Vec::new)),
         ("send", frame(Lane::Chat, Kind::SEND, 1, &|| send.encode_to_vec())),
