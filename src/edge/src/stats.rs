@@ -41,6 +41,8 @@ pub struct Stats {
     pub closed: u64,
     /// Steps that panicked, each at the cost of one connection.
     pub panics: u64,
+    /// Connections closed with ABUSE.
+    pub abuses: u64,
     /// Messages sent up to the backend.
     pub ups: u64,
     /// Messages that the backend had no room for.
@@ -131,7 +133,7 @@ impl Exporter {
                 "tls_resumed_total" tls_resumed, "tls_failures_total" tls_failures,
                 "websocket_upgrades_total" websocket_upgrades, "upgrade_refusals_total" upgrade_refusals,
                 "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
-                "panics_total" panics, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
+                "panics_total" panics, "abuses_total" abuses, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
                 "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,

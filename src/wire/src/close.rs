@@ -86,6 +86,8 @@ close_codes! {
     TOO_MANY_REQUESTS = 5005;
     /// A QUIC stream that the protocol has no use for.
     BAD_STREAM = 5006;
+    /// Frames that QUIC allows and that make nothing but work: floods of path challenges, connection ids, pings.
+    ABUSE = 5007;
 }
 
 impl CloseCode {

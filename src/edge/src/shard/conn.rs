@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_trunk::{SessionId, Up};
+use nearport_wire::close::CloseCode;
 
 use super::quic::QuicTransport;
 use super::stream::{Carrier, StreamTransport};
@@ -204,9 +205,13 @@ impl Conn {
             let read = quic.read(&mut sink);
             stats.hedges_received += sink.hedges_received;
             stats.hedges_used += sink.hedges_used;
-            match read {
+            match read.and_then(|()| if self.ended { Ok(()) } else { quic.watch(now).map_err(End::from) }) {
                 Ok(()) => return,
-                Err(end) => self.ended_by(end, ups),
+                Err(end) => {
+                    stats.abuses +=
+                        u64::from(matches!(&end, End::Close(end) if end.code == CloseCode::ABUSE));
+                    self.ended_by(end, ups);
+                }
             }
         }
     }

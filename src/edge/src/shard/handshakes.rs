@@ -116,6 +116,7 @@ impl Shard {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let index = index_of(handle);
                 if let Some(quic) = self.quic_mut(index) {
+                    quic.watch.count_datagram();
                     match caught(|| quic.quic.handle_event(event)) {
                         Some(()) => self.touch(index),
                         None => self.remove_panicked(index),

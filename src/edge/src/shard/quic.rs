@@ -15,6 +15,7 @@ use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
 use super::conn::{End, Sink};
 use super::transmits::Transmits;
 use crate::quic::Protocol;
+use crate::watchdog::Watch;
 use hedger::Hedger;
 use lanes::Lanes;
 pub(crate) use lanes::SEND_WINDOW;
@@ -36,6 +37,8 @@ pub(crate) struct QuicTransport {
     hedger: Hedger,
     /// The client speaks HTTP/3: the session is one of WebTransport.
     web: Option<Box<Web>>,
+    /// Whether the client makes work and nothing else.
+    pub(crate) watch: Watch,
     /// QUIC is closed with this once the stream data in front of it is on its way.
     close: Option<Box<Closing>>,
 }
@@ -48,6 +51,7 @@ impl QuicTransport {
             lanes: Lanes::default(),
             hedger: Hedger::new(now),
             web: None,
+            watch: Watch::default(),
             close: None,
         }
     }
@@ -121,6 +125,19 @@ impl QuicTransport {
             (StreamEvent::Stopped { id, .. }, Some(web)) if !lanes.has(id) => web.stopped(id)?,
             (StreamEvent::Stopped { id, .. }, _) => lanes.stopped(quic, id, sink.session)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at what the client has sent of late.
+    ///
+    /// # Errors
+    /// [`Closing`] with ABUSE if it was much and carried nothing.
+    pub(crate) fn watch(&mut self, now: Instant) -> Result<(), Closing> {
+        if self.watch.is_due(now) && self.watch.sample(now, &self.quic.stats()) {
+            let reason =
+                "more path challenges, connection ids, resets, pings or acknowledgements than a client needs";
+            return Err(Closing::new(CloseCode::ABUSE, reason));
         }
         Ok(())
     }

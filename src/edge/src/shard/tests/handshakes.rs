@@ -101,3 +101,22 @@ fn half_open_connections_are_gone_when_the_hello_is_due() {
     world.pass(Duration::from_secs(3));
     assert_eq!(world.shard.stats().connections, 0);
 }
+
+#[test]
+fn a_client_that_pings_and_pings_is_sent_away_and_one_that_moves_is_not() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=2).for_each(|port| world.login(port));
+    for n in 0..1200 {
+        world.peers.get_mut(&1).unwrap().quic.ping();
+        if n % 40 == 0 {
+            // As after a change of network: another connection id, and the old one is given back.
+            world.peers.get_mut(&2).unwrap().quic.local_address_changed();
+            world.send(2, request(n));
+        }
+        world.run();
+        world.now += Duration::from_millis(1);
+    }
+    assert_eq!(world.close_code(1), Some(CloseCode::ABUSE));
+    assert_eq!(world.close_code(2), None);
+    assert_eq!(world.shard.stats().abuses, 1);
+}
