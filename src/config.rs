@@ -59,6 +59,9 @@ pub struct Edge {
     pub resume_ttl: Duration,
     pub prefix_rate: u32,
     pub prefix_connections_max: u32,
+    pub session_rate: u32,
+    pub session_burst: u32,
+    pub output_bytes_max: usize,
     pub hedge: Hedge,
 }
 
@@ -66,7 +69,11 @@ impl Edge {
     /// Bounds of the edge's sessions.
     #[must_use]
     pub fn session(&self) -> nearport_edge::ServerLimits {
-        let mut limits = nearport_edge::ServerLimits::default();
+        let mut limits = nearport_edge::ServerLimits {
+            requests_per_s: self.session_rate,
+            requests_burst: self.session_burst,
+            ..nearport_edge::ServerLimits::default()
+        };
         if self.hedge == Hedge::Off {
             limits.hedge_bytes_max = 0;
         }
@@ -232,6 +239,15 @@ pub const KEYS: &[Key] = &[
         doc: "connections of one network on one shard; more are ignored; loopback and 0: unlimited",
     },
     Key {
+        name: "edge.session_rate",
+        doc: "requests of one session in a second; more are answered with 60018 and a time to come back; 0: unlimited",
+    },
+    Key { name: "edge.session_burst", doc: "requests of one session at once, after a silence" },
+    Key {
+        name: "edge.output_bytes_max",
+        doc: "memory for what clients have not read, of all sessions; the slowest are closed when it is used up",
+    },
+    Key {
         name: "edge.hedge",
         doc: "auto: on QUIC connections that lose 2 % of their packets, small chat frames go a second time as datagrams; off: never",
     },
@@ -339,6 +355,9 @@ impl Default for Edge {
             resume_ttl: Duration::from_hours(24),
             prefix_rate: Admission::default().prefix_rate,
             prefix_connections_max: Admission::default().prefix_connections_max,
+            session_rate: nearport_edge::ServerLimits::default().requests_per_s,
+            session_burst: nearport_edge::ServerLimits::default().requests_burst,
+            output_bytes_max: 256 << 20,
             hedge: Hedge::Auto,
         }
     }
@@ -490,6 +509,13 @@ impl Config {
         }
         if self.chat.ack_delay > Duration::from_secs(60) {
             return Err(("chat.ack_delay", "must be at most 60s".into()));
+        }
+        if self.edge.session_burst == 0 {
+            return Err(("edge.session_burst", "must be at least 1".into()));
+        }
+        // Each shard needs room for a few sessions at their own bounds.
+        if self.edge.output_bytes_max / usize::from(shards) < 4 << 20 {
+            return Err(("edge.output_bytes_max", "must be at least 4 MiB for each shard".into()));
         }
         if self.chat.user_sessions_max == 0 {
             return Err(("chat.user_sessions_max", "must be at least 1".into()));

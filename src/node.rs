@@ -119,7 +119,12 @@ impl Node {
         }
         let edge = match &chat {
             Some(chat) => start_edge(config, &layout, certificates.resolver(), &**chat)?,
-            None => start_edge(config, &layout, certificates.resolver(), &Echo::default())?,
+            None => {
+                // It is there to be measured, by few sessions as by many.
+                let mut measured = config.clone();
+                measured.edge.session_rate = 0;
+                start_edge(&measured, &layout, certificates.resolver(), &Echo::default())?
+            }
         };
         let edge = Arc::new(edge);
         let mut reloads = Reloads::default();
@@ -277,6 +282,7 @@ fn start_edge(
             connections_max: config.edge.connections_max,
             prefix_rate: config.edge.prefix_rate,
             prefix_connections_max: config.edge.prefix_connections_max,
+            output_bytes_max: config.edge.output_bytes_max / shards,
             ..Default::default()
         },
     };

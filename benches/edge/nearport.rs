@@ -49,7 +49,8 @@ pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<
         node: 1,
         generation: 1,
         kernel_steering: true,
-        session: ServerLimits::default(),
+        // What is measured is how much a session can do.
+        session: ServerLimits { requests_per_s: 0, ..ServerLimits::default() },
         admission: Admission::default(),
     };
     let edge = Edge::start(&config, tls, backend)?;

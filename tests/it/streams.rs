@@ -26,6 +26,11 @@ fn impatient() -> ServerLimits {
     ServerLimits { frame_timeout: Duration::from_millis(300), ..ServerLimits::default() }
 }
 
+/// Any number of requests in a second.
+fn unhurried() -> ServerLimits {
+    ServerLimits { requests_per_s: 0, ..ServerLimits::default() }
+}
+
 /// Everything that comes until the connection ends, in whatever way.
 async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut all = Vec::new();
@@ -280,7 +285,7 @@ async fn a_client_that_ends_its_side_or_resets_is_gone_for_the_backend() {
 
 #[tokio::test]
 async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
-    let server = Server::start(1, ServerLimits::default(), &Echo::default());
+    let server = Server::start(1, unhurried(), &Echo::default());
     let door = server.door();
     for carrier in CARRIERS {
         let mut neighbour = door.login(carrier, "neighbour").await;
@@ -305,7 +310,7 @@ async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
 
 #[tokio::test]
 async fn pushes_to_a_client_that_does_not_read_are_dropped_and_it_is_told() {
-    let server = Server::start(1, ServerLimits::default(), &Echo::default());
+    let server = Server::start(1, unhurried(), &Echo::default());
     let door = server.door();
     for carrier in CARRIERS {
         let mut slow = door.login(carrier, "slow").await;

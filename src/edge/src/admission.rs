@@ -57,6 +57,8 @@ pub struct Admission {
     pub prefix_rate: u32,
     /// Connections of one network. 0: unlimited.
     pub prefix_connections_max: u32,
+    /// Bytes that may wait to be read by the clients of the shard, see [`crate::budget`].
+    pub output_bytes_max: usize,
     /// Whether this host itself is a network like others. It is not by default: what comes from a loopback address was
     /// not forged by a stranger, and a proxy or a load generator on the host is many clients.
     pub limit_loopback: bool,
@@ -69,7 +71,7 @@ impl Default for Admission {
     /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 512
     /// at once are what a core does in 128 ms; 4,096 are a second, after which clients give up anyway. A network may
     /// have an eighth of a core's handshakes, which brings the 10,000 users behind a large NAT back in 20 s, and a quarter
-    /// of the connections.
+    /// of the connections. 128 MiB of output are 2,048 slow readers at the bound of their pushes.
     fn default() -> Self {
         Self {
             connections_max: 65_536,
@@ -77,6 +79,7 @@ impl Default for Admission {
             handshakes_hard: 4_096,
             prefix_rate: 500,
             prefix_connections_max: 16_384,
+            output_bytes_max: 128 << 20,
             limit_loopback: false,
             key: [0; 2],
         }

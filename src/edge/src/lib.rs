@@ -10,6 +10,7 @@
 //! that it looks into is the hello, for the token that lets a device come back ([`resume`]).
 
 pub mod admission;
+pub mod budget;
 pub mod cid;
 mod driver;
 mod forward;

@@ -21,6 +21,7 @@ mod conn;
 mod conns;
 mod handshakes;
 mod leaving;
+mod output;
 mod quic;
 mod seam;
 mod stream;
@@ -43,6 +44,7 @@ use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent, Ser
 
 pub use crate::admission::Admission;
 use crate::admission::{Class, Gate, classify};
+use crate::budget::Budget;
 use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
@@ -51,6 +53,7 @@ use conns::Conns;
 pub(crate) use conns::STREAM_BIT;
 pub use leaving::Departure;
 use leaving::Leaving;
+use output::Squeezed;
 use quic::QuicTransport;
 pub(crate) use quic::SEND_WINDOW;
 use stream::Carrier;
@@ -127,6 +130,8 @@ pub struct Shard {
     contexts_at: Instant,
     next_session: u64,
     gate: Gate,
+    budget: Budget,
+    squeezed: Squeezed,
     handshaking: usize,
     /// The last turn served a live session.
     served_live: bool,
@@ -148,6 +153,8 @@ impl Shard {
         let clock = WallClock::new(now, config.resume.unix_time);
         Self {
             gate: Gate::new(config.admission, now),
+            budget: Budget::new(config.admission.output_bytes_max),
+            squeezed: Squeezed::new(&config.session),
             config,
             endpoint,
             conns: Conns::default(),
@@ -271,6 +278,7 @@ impl Shard {
             topics: self.topics.len() as u64,
             draining: self.draining || self.leaving.is_some(),
             gate: self.gate.counts(),
+            output_bytes: self.budget.used() as u64,
             ..self.stats
         }
     }
@@ -321,8 +329,8 @@ impl Shard {
             conn.armed.fired(tick);
             match conn.poll_timeout(now) {
                 Some(at) if at <= now => {
-                    let ups = &mut self.ups;
-                    match caught(|| conn.handle_timeout(now, ups)) {
+                    let (ups, stats) = (&mut self.ups, &mut self.stats);
+                    match caught(|| conn.handle_timeout(now, ups, stats)) {
                         Some(()) => {
                             self.account(index);
                             self.touch(index);
@@ -351,17 +359,19 @@ impl Shard {
 
     /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
     fn write(&mut self, index: u32, now: Instant) {
+        let squeezed = self.is_squeezed();
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
         let queued = self.transmits.len();
         let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {
-            conn.write(limits, now, stats);
+            conn.write(limits, now, squeezed, stats);
             conn.transmit(now, transmits)
         });
         self.stats.datagrams_out += (self.transmits.len() - queued) as u64;
         let Some(more) = stepped else { return self.remove_panicked(index) };
         self.account(index);
+        self.settle(index, now);
         if self.exchange_events(index) || more {
             self.touch(index);
         }
@@ -416,6 +426,7 @@ impl Shard {
 
     fn remove(&mut self, index: u32) {
         let Some(mut conn) = self.conns.remove(index) else { return };
+        self.budget.change(conn.counted_output, 0);
         if let Some(prefix) = conn.prefix {
             self.gate.closed(prefix);
         }

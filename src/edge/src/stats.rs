@@ -43,6 +43,18 @@ pub struct Stats {
     pub panics: u64,
     /// Connections closed with ABUSE.
     pub abuses: u64,
+    /// Requests refused for the rate of their session.
+    pub requests_limited: u64,
+    /// Live pushes left out for want of speed; their clients are told how many.
+    pub pushes_folded: u64,
+    /// Sessions closed because nothing that waited was read for too long.
+    pub slow_closes: u64,
+    /// Sessions closed because too much waited for them.
+    pub output_overflows: u64,
+    /// Sessions closed because too much waited for all of them, and most for these.
+    pub output_sheds: u64,
+    /// Bytes that wait to be read.
+    pub output_bytes: u64,
     /// Messages sent up to the backend.
     pub ups: u64,
     /// Messages that the backend had no room for.
@@ -133,7 +145,10 @@ impl Exporter {
                 "tls_resumed_total" tls_resumed, "tls_failures_total" tls_failures,
                 "websocket_upgrades_total" websocket_upgrades, "upgrade_refusals_total" upgrade_refusals,
                 "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
-                "panics_total" panics, "abuses_total" abuses, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
+                "panics_total" panics, "abuses_total" abuses,
+                "requests_limited_total" requests_limited, "pushes_folded_total" pushes_folded,
+                "slow_closes_total" slow_closes, "output_overflow_closes_total" output_overflows,
+                "output_shed_closes_total" output_sheds, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
                 "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
@@ -154,6 +169,7 @@ impl Exporter {
                 gauge, shard,
                 "connections" connections, "connections_tls" connections_tls,
                 "connections_websocket" connections_websocket, "handshakes" handshakes, "sessions" sessions, "topics" topics,
+                "output_bytes" output_bytes,
             ),
         }
     }

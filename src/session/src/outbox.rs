@@ -8,6 +8,8 @@ use bytes::Bytes;
 pub struct Outbox {
     frames: Vec<Bytes>,
     bytes: usize,
+    /// Some of it was taken.
+    moved: bool,
 }
 
 impl Outbox {
@@ -21,6 +23,17 @@ impl Outbox {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Frames waiting.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether the transport took anything since the last call.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     /// Whether nothing waits.
@@ -39,6 +52,7 @@ impl Outbox {
     pub fn written(&mut self, chunks: usize, bytes: usize) {
         self.frames.drain(..chunks);
         self.bytes -= bytes;
+        self.moved |= bytes > 0;
         if self.frames.is_empty() && self.frames.capacity() > KEEP_CHUNKS {
             // A burst must not leave its high-water mark behind in every session.
             self.frames = Vec::new();
@@ -47,6 +61,7 @@ impl Outbox {
 
     /// Takes everything as one list, for transports without partial writes.
     pub fn take(&mut self) -> Vec<Bytes> {
+        self.moved |= self.bytes > 0;
         self.bytes = 0;
         std::mem::take(&mut self.frames)
     }

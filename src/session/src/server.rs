@@ -13,6 +13,7 @@
 
 mod hedges;
 mod lanes;
+mod pace;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use crate::{Closing, Outbox};
 use hedges::{Copies, Hedges};
 pub use lanes::SIDES_MAX;
 use lanes::{Reading, Sides};
+use pace::Pace;
 
 /// Bounds of a server session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +43,19 @@ pub struct ServerLimits {
     /// Largest frame of the chat lane that is copied for a datagram while [`Server::set_hedging`] is on: a copy has to fit a
     /// packet beside other things. 0: none is.
     pub hedge_bytes_max: usize,
-    /// Bytes waiting for a slow reader, above which pushes are dropped and the session is marked behind. Replies
-    /// are bounded by `requests_max` instead.
+    /// Requests in a second that reach the backend; those above are answered with 60018 and a time to come back. 0: any
+    /// number.
+    pub requests_per_s: u32,
+    /// Requests at once after a silence.
+    pub requests_burst: u32,
+    /// Bytes waiting for a slow reader, above which pushes are dropped and the session is marked behind.
     pub push_bytes_max: usize,
+    /// Bytes waiting, above which pushes of the live lane are left out and counted; fewer and fewer from a quarter of it on.
+    pub live_bytes_max: usize,
+    /// Bytes waiting, answers included, above which the session is closed with SLOW.
+    pub output_bytes_max: usize,
+    /// Time without any progress in which something may wait, before the session is closed with SLOW.
+    pub slow_timeout: Duration,
 }
 
 impl Default for ServerLimits {
@@ -54,7 +66,15 @@ impl Default for ServerLimits {
             idle_timeout: Duration::from_secs(75),
             requests_max: 256,
             hedge_bytes_max: 900,
+            // A person types a few; a device that comes back sends what it has kept, as many at once as it may.
+            requests_per_s: 100,
+            requests_burst: 256,
             push_bytes_max: 64 * 1024,
+            live_bytes_max: 16 * 1024,
+            // Four of the largest pages; the SDK asks for one at a time.
+            output_bytes_max: 1 << 20,
+            // Longer than a path that recovers takes; silence of the client ends the session at 75 s in any case.
+            slow_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -103,6 +123,7 @@ pub struct Server {
     /// Pushes were dropped; the client is told once there is room.
     behind: bool,
     requests: u32,
+    pace: Pace,
     /// When the half frame, the hello or the silence runs out.
     deadline: Instant,
 }
@@ -121,6 +142,7 @@ impl Server {
             state: State::Hello,
             behind: false,
             requests: 0,
+            pace: Pace::new(now),
             deadline: now + limits.frame_timeout,
         }
     }
@@ -153,7 +175,7 @@ impl Server {
             match self.next_frame() {
                 Ok(Some(frame)) => {
                     self.heard_frame(limits, now);
-                    if let Some(action) = self.handle_frame(frame, limits)? {
+                    if let Some(action) = self.handle_frame(frame, limits, now)? {
                         return Ok(Some(action));
                     }
                 }
@@ -184,9 +206,9 @@ impl Server {
         while let Ok(Some(frame)) = frames.next_frame() {
             match frame.kind {
                 Kind::PING => self.pong(&frame, limits),
-                Kind::SEND => self.take_request(frame, limits).into_iter().for_each(&mut act),
+                Kind::SEND => self.take_request(frame, limits, now).into_iter().for_each(&mut act),
                 Kind::HEDGE => {
-                    let request = self.take_hedge(frame, limits);
+                    let request = self.take_hedge(frame, limits, now);
                     taken.hedges += 1;
                     taken.hedges_used += u32::from(request.is_some());
                     request.into_iter().for_each(&mut act);
@@ -198,7 +220,12 @@ impl Server {
         taken
     }
 
-    fn handle_frame(&mut self, frame: Frame, limits: &ServerLimits) -> Result<Option<Action>, Closing> {
+    fn handle_frame(
+        &mut self,
+        frame: Frame,
+        limits: &ServerLimits,
+        now: Instant,
+    ) -> Result<Option<Action>, Closing> {
         match (self.state, frame.kind) {
             (State::Closed, _) => Ok(None),
             (_, Kind::CLOSE) => Err(Closing::new(CloseCode::BYE, "client said good-bye")),
@@ -217,6 +244,10 @@ impl Server {
             (State::Live, Kind::ACK) => Ok(Some(Action::Ack(frame.id))),
             (State::Live, kind) if kind.is_request() => {
                 if frame.lane == Lane::Chat && !self.hedges.take_from_stream(frame.id) {
+                    return Ok(None);
+                }
+                if let Some(wait) = self.over_rate(limits, now) {
+                    self.refuse_early(frame.lane, frame.id, wait);
                     return Ok(None);
                 }
                 self.requests += 1;
@@ -251,8 +282,12 @@ impl Server {
     }
 
     /// Writes an already encoded push of `lane`, shared with other sessions, or drops it: in front of the welcome, and
-    /// when too much waits already. A dropped push marks the session behind. Returns whether it was taken.
+    /// when too much waits already. A dropped push marks the session behind, but for those of the live lane, which are
+    /// thinned out before and counted. Returns whether it was taken.
     pub fn push(&mut self, lane: Lane, frame: &Bytes, limits: &ServerLimits) -> bool {
+        if lane == Lane::Live && self.folds(frame, limits) {
+            return false;
+        }
         let room = self.pushes_wait_behind() + frame.len() <= limits.push_bytes_max;
         let taken = self.state == State::Live && room && !self.behind;
         if taken {
@@ -278,12 +313,17 @@ impl Server {
 
     /// Ends the session: the last frame is CLOSE. Nothing is written after it.
     pub fn close(&mut self, closing: &Closing, retry_after: Duration) {
-        if self.state != State::Closed {
+        if self.state == State::Closed {
+            return;
+        }
+        // Who does not read gets no good-bye, which would stand behind all that it has not read: the transport tells.
+        let unread = closing.code == CloseCode::SLOW && self.discard_output();
+        if !unread {
             let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
             let body = body::Close { code: closing.code.0, reason: closing.reason.clone(), retry_after_ms };
             self.write(Lane::Control, Kind::CLOSE, 0, &body.encode_to_vec());
-            self.state = State::Closed;
         }
+        self.state = State::Closed;
     }
 
     /// What waits to be written on the main stream. A session that is behind and has drained is told so here, once.
@@ -292,6 +332,7 @@ impl Server {
             self.behind = false;
             self.write(Lane::Control, Kind::BEHIND, 0, &[]);
         }
+        self.tell_folded();
         &mut self.outbox
     }
 
@@ -304,21 +345,28 @@ impl Server {
     /// Whether [`Self::poll_output`] has something.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || self.behind && self.state == State::Live
+        !self.outbox.is_empty() || self.behind && self.state == State::Live || self.has_folded()
     }
 
     /// When [`Self::handle_timeout`] wants to be called, at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (self.state != State::Closed).then_some(self.deadline)
+        (self.state != State::Closed)
+            .then(|| self.slow_due().map_or(self.deadline, |due| due.min(self.deadline)))
     }
 
     /// Checks the deadline.
     ///
     /// # Errors
-    /// [`Closing`] with TIMEOUT for half a frame or a missing hello, LOST for silence.
+    /// [`Closing`] with TIMEOUT for half a frame or a missing hello, LOST for silence, SLOW for output that nobody takes.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Closing> {
-        if self.state == State::Closed || now < self.deadline {
+        if self.state == State::Closed {
+            return Ok(());
+        }
+        if self.slow_due().is_some_and(|due| due <= now) {
+            return Err(Closing::new(CloseCode::SLOW, "nothing that waits was read for too long"));
+        }
+        if now < self.deadline {
             return Ok(());
         }
         Err(if self.state == State::Hello {

@@ -71,6 +71,8 @@ impl Kind {
     pub const PUSH: Self = Self(0x12);
     /// Server: a read cursor moved; body `ReadEvent`; `id` 0.
     pub const READ_EVENT: Self = Self(0x13);
+    /// Server: `id` pushes of the live lane were left out since the last such frame, for want of speed. Empty body.
+    pub const FOLDED: Self = Self(0x14);
     /// Request: body `Send`, reply `Sent`.
     pub const SEND: Self = Self(0x20);
     /// Request: body `Sync`, reply `SyncPage`.

@@ -59,6 +59,8 @@ pub(crate) struct Conn {
     pub(crate) counted: Phase,
     /// The network that it began from and counts for, wherever it has moved.
     pub(crate) prefix: Option<Prefix>,
+    /// What the shard's budget says about it.
+    pub(crate) counted_output: usize,
     /// The session is over; the transport says good-bye.
     pub(crate) ended: bool,
     /// For the test of what a panic costs.
@@ -174,6 +176,7 @@ impl Conn {
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false, carrier: None },
             prefix: None,
+            counted_output: 0,
             ended: false,
             #[cfg(test)]
             panic_in_read: false,
@@ -252,11 +255,21 @@ impl Conn {
     }
 
     /// Writes what the session has to say into QUIC. A byte stream is written when its socket is.
-    pub(crate) fn write(&mut self, limits: &ServerLimits, now: Instant, stats: &mut Stats) {
+    /// `squeezed`: QUIC is to take little in advance.
+    pub(crate) fn write(&mut self, limits: &ServerLimits, now: Instant, squeezed: bool, stats: &mut Stats) {
         if let Transport::Quic(quic) = &mut self.transport {
-            quic.write(&mut self.session, limits, now);
+            quic.write(&mut self.session, limits, now, squeezed);
             stats.hedges_sent += quic.take_hedges_sent();
         }
+    }
+
+    /// Bytes that are kept for the client because it has not read, or not acknowledged, what came before.
+    pub(crate) fn output_cost(&self) -> usize {
+        let transport = match &self.transport {
+            Transport::Quic(quic) => quic.output_cost(),
+            Transport::Stream(stream) => stream.unsent_bytes(),
+        };
+        self.session.output_cost() + transport
     }
 
     /// Sends a frame that may be lost as a datagram. Returns whether it could; its lane takes it then.
@@ -298,7 +311,7 @@ impl Conn {
     }
 
     /// Does what is due in the transport and in the session.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, ups: &mut Vec<Up>) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, ups: &mut Vec<Up>, stats: &mut Stats) {
         match &mut self.transport {
             Transport::Quic(quic) => quic.handle_timeout(now),
             Transport::Stream(stream) => {
@@ -310,6 +323,7 @@ impl Conn {
         if !self.ended
             && let Err(closing) = self.session.handle_timeout(now)
         {
+            stats.slow_closes += u64::from(closing.code == CloseCode::SLOW);
             self.close(closing, Duration::ZERO, ups);
         }
     }

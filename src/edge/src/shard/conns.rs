@@ -71,6 +71,15 @@ impl Conns {
         }
     }
 
+    /// All connections.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Conn)> {
+        fn used(conns: &mut [Option<Box<Conn>>], bit: u32) -> impl Iterator<Item = (u32, &mut Conn)> {
+            let numbered = (0u32..).zip(conns);
+            numbered.filter_map(move |(index, conn)| Some((index | bit, conn.as_deref_mut()?)))
+        }
+        used(&mut self.quic, 0).chain(used(&mut self.streams, STREAM_BIT))
+    }
+
     /// The numbers of all connections.
     pub(crate) fn indices(&self) -> Vec<u32> {
         fn used(conns: &[Option<Box<Conn>>], bit: u32) -> impl Iterator<Item = u32> {

@@ -143,9 +143,21 @@ impl QuicTransport {
     }
 
     /// Writes what the session has to say into its streams.
-    pub(crate) fn write(&mut self, session: &mut Server, limits: &ServerLimits, now: Instant) {
+    pub(crate) fn write(
+        &mut self,
+        session: &mut Server,
+        limits: &ServerLimits,
+        now: Instant,
+        squeezed: bool,
+    ) {
         self.hedger.write(&mut self.quic, session, limits, now);
-        self.lanes.write(&mut self.quic, session);
+        self.lanes.write(&mut self.quic, session, squeezed);
+    }
+
+    /// Bytes that QUIC may hold because they are not acknowledged. It does not say how many: as long as it takes no more,
+    /// its whole window counts.
+    pub(crate) fn output_cost(&self) -> usize {
+        if self.lanes.is_blocked() { usize::try_from(SEND_WINDOW).unwrap_or(usize::MAX) } else { 0 }
     }
 
     /// Copies of frames sent as datagrams since the last call.
@@ -186,7 +198,7 @@ impl QuicTransport {
 
     /// Closes QUIC once what the session has said, its CLOSE frame last, is on its way.
     pub(crate) fn close(&mut self, closing: Closing, session: &mut Server) {
-        self.lanes.write(&mut self.quic, session);
+        self.lanes.write(&mut self.quic, session, false);
         if let Some(web) = &mut self.web {
             web.close(&mut self.quic, &closing);
         }

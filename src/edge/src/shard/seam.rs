@@ -158,6 +158,7 @@ impl Shard {
         except: Option<SessionId>,
         loseable: bool,
     ) {
+        let limits = self.squeezed.at(self.budget.level(), &self.config.session);
         for index in self.topics.members(topic) {
             let Some(conn) = self.conns.get_mut(*index) else { continue };
             if except == Some(conn.id) {
@@ -166,8 +167,10 @@ impl Shard {
             if loseable && conn.send_datagram(frame) {
                 self.stats.pushes += 1;
                 self.stats.pushes_as_datagrams += 1;
-            } else if conn.session.push(lane, frame, &self.config.session) {
+            } else if conn.session.push(lane, frame, limits) {
                 self.stats.pushes += 1;
+            } else if lane == Lane::Live {
+                self.stats.pushes_folded += 1;
             } else {
                 self.stats.pushes_dropped += 1;
             }

@@ -348,6 +348,11 @@ impl StreamTransport {
         !self.blocked || waiting <= limits.push_bytes_max + REPLY_BYTES_MAX
     }
 
+    /// Sealed bytes that the socket did not take.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// Whether the driver has to look at the socket.
     pub(crate) fn wants_write(&self, session: &Server) -> bool {
         match &self.stage {

@@ -142,6 +142,7 @@ impl Shard {
         if fate == SocketFate::Drop {
             self.remove(index);
         } else {
+            self.settle(index, now);
             if more {
                 self.touch(index);
             }

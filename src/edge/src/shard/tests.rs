@@ -107,6 +107,8 @@ struct Peer {
     /// Those of them that had not come on a stream by then.
     datagrams_first: usize,
     lost: Option<quinn_proto::ConnectionError>,
+    /// It reads no stream.
+    deaf: bool,
 }
 
 /// One shard and its clients, by port.
@@ -236,6 +238,7 @@ impl World {
             datagrams: Vec::new(),
             datagrams_first: 0,
             lost: None,
+            deaf: false,
         };
         self.peers.insert(port, peer);
         self.run();
@@ -355,6 +358,7 @@ impl Peer {
                 Event::Stream(StreamEvent::Readable { id }) if self.raw.contains_key(&id) => {
                     self.read_raw(id);
                 }
+                Event::Stream(StreamEvent::Readable { .. }) if self.deaf => {}
                 Event::Stream(StreamEvent::Readable { id }) => {
                     let decoder = self.decoders.entry(id).or_insert_with(|| Decoder::new(Limits::client()));
                     let mut stream = self.quic.recv_stream(id);
@@ -633,6 +637,8 @@ mod datagrams;
 mod handshakes;
 #[path = "tests/lanes.rs"]
 mod lanes;
+#[path = "tests/output.rs"]
+mod output;
 #[path = "tests/resume.rs"]
 mod resume;
 #[path = "tests/streams.rs"]

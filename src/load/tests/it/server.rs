@@ -126,7 +126,7 @@ async fn converse(incoming: Incoming, ledger: Arc<Mutex<Ledger>>) {
     let Ok(connection) = incoming.await else { return };
     let Ok((mut send, mut recv)) = connection.accept_bi().await else { return };
     let (pushes, mut pushes_in) = mpsc::channel(20_000);
-    let limits = ServerLimits { push_bytes_max: usize::MAX, ..ServerLimits::default() };
+    let limits = ServerLimits { push_bytes_max: usize::MAX, requests_per_s: 0, ..ServerLimits::default() };
     let mut session = session::Server::new(&limits, Instant::now());
     let mut user = String::new();
     // Pages have a stream of their own.

@@ -5,6 +5,8 @@
 //! dropped when it comes, because ids on the chat lane rise and its id is not above the last one taken from a hedge. A client that
 //! never hedges may number its requests as it likes.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use nearport_wire::{Decoder, Frame, Kind, Lane};
 
@@ -76,7 +78,7 @@ impl Server {
     }
 
     /// What a HEDGE asks for, if it is its turn. At the bound of requests a hedge is dropped: the stream's copy decides.
-    pub(super) fn take_hedge(&mut self, hedge: Frame, limits: &ServerLimits) -> Option<Action> {
+    pub(super) fn take_hedge(&mut self, hedge: Frame, limits: &ServerLimits, now: Instant) -> Option<Action> {
         let mut inside = Decoder::new(limits.frame);
         inside.feed(hedge.body);
         let request = inside.next_frame().ok().flatten()?;
@@ -87,14 +89,19 @@ impl Server {
             return None;
         }
         let id = request.id;
-        let action = self.take_request(request, limits)?;
+        let action = self.take_request(request, limits, now)?;
         self.hedges.take_from_hedge(id);
         Some(action)
     }
 
-    /// A request that came in a datagram, outside the order of its lane.
-    pub(super) fn take_request(&mut self, request: Frame, limits: &ServerLimits) -> Option<Action> {
-        if self.requests >= limits.requests_max {
+    /// A request that came in a datagram, outside the order of its lane. Above the bounds it is lost, as a datagram may be.
+    pub(super) fn take_request(
+        &mut self,
+        request: Frame,
+        limits: &ServerLimits,
+        now: Instant,
+    ) -> Option<Action> {
+        if self.requests >= limits.requests_max || self.over_rate(limits, now).is_some() {
             return None;
         }
         self.requests += 1;

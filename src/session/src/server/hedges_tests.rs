@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn limits() -> ServerLimits {
-    ServerLimits::default()
+    ServerLimits { requests_per_s: 0, ..ServerLimits::default() }
 }
 
 fn live() -> Server {

@@ -164,6 +164,31 @@ impl Server {
         self.outbox.bytes() + self.sides_bytes(|side| side.lane != Some(Lane::Bulk))
     }
 
+    /// All that waits.
+    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
+        let sides = self.sides.iter().flat_map(|sides| sides.iter().map(|side| &side.outbox));
+        std::iter::once(&self.outbox).chain(sides)
+    }
+
+    fn outboxes_mut(&mut self) -> impl Iterator<Item = &mut Outbox> {
+        let sides = self.sides.iter_mut().flat_map(|sides| sides.streams.iter_mut().flatten());
+        std::iter::once(&mut self.outbox).chain(sides.map(|side| &mut side.outbox))
+    }
+
+    /// Whether the transport has taken anything since the last call.
+    pub(super) fn take_moved(&mut self) -> bool {
+        let mut moved = false;
+        self.outboxes_mut().for_each(|outbox| moved |= outbox.take_moved());
+        moved
+    }
+
+    /// Throws away what waits. Returns whether there was any.
+    pub(super) fn discard_output(&mut self) -> bool {
+        let mut any = false;
+        self.outboxes_mut().for_each(|outbox| any |= !outbox.take().is_empty());
+        any
+    }
+
     fn sides_bytes(&self, of: impl Fn(&Side) -> bool) -> usize {
         let sides = self.sides.as_ref();
         sides.map_or(0, |sides| sides.iter().filter(|side| of(side)).map(|side| side.outbox.bytes()).sum())

@@ -15,6 +15,9 @@ pub(crate) const SEND_WINDOW: u64 = 256 * 1024;
 /// written against the client's credit for the connection at once, sent or not; of 128 KiB credit this leaves half.
 const SEND_WINDOW_BULK: u64 = 64 * 1024;
 
+/// How much QUIC takes while the shard is short of memory for what waits.
+const SEND_WINDOW_SQUEEZED: u64 = 32 * 1024;
+
 /// Streams of a session. The client opens all of them.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -164,9 +167,16 @@ impl Lanes {
         Ok(())
     }
 
-    /// Writes what the session has to say.
-    pub(super) fn write(&mut self, quic: &mut Connection, session: &mut Server) {
+    /// Whether some stream takes no more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked || self.sides.iter().any(|side| side.blocked)
+    }
+
+    /// Writes what the session has to say. `squeezed`: QUIC is to take little in advance.
+    pub(super) fn write(&mut self, quic: &mut Connection, session: &mut Server, squeezed: bool) {
         let Some(main) = self.main else { return };
+        let window = if squeezed { SEND_WINDOW_SQUEEZED } else { SEND_WINDOW };
+        quic.set_send_window(window);
         write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
         if self.sides.is_empty() {
             return;
@@ -177,13 +187,13 @@ impl Lanes {
                 let _ = quic.send_stream(side.id).set_priority(priority(lane));
             }
             if lane == Lane::Bulk {
-                quic.set_send_window(SEND_WINDOW_BULK);
+                quic.set_send_window(window.min(SEND_WINDOW_BULK));
             }
             let number = side.number;
             write_stream(quic, side.id, &mut side.blocked, session, |session| {
                 session.poll_side_output(number)
             });
-            quic.set_send_window(SEND_WINDOW);
+            quic.set_send_window(window);
         }
         self.sides.retain(|side| {
             let done = session.is_side_done(side.number);

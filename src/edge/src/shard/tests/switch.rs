@@ -156,7 +156,8 @@ fn a_login_and_a_close_in_the_gap_reach_the_new_backend_in_order() {
 
 #[test]
 fn what_has_no_room_in_the_gap_is_answered_busy() {
-    let mut world = World::known(ServerLimits { requests_max: 100_000, ..ServerLimits::default() });
+    let mut world =
+        World::known(ServerLimits { requests_max: 100_000, requests_per_s: 0, ..ServerLimits::default() });
     world.login(1);
     world.shard.park(world.now);
     let mut answered = 0;

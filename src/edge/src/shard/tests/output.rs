@@ -1,0 +1,140 @@
+//! Clients that do not read, and what that costs the shard and the others.
+
+use super::*;
+
+/// A client that reads nothing: no credit for its stream is ever given back.
+fn login_deaf(world: &mut World, port: u16) {
+    let mut transport = quinn_proto::TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(16 * 1024));
+    let others = world.client_config.clone();
+    world.client_config.transport_config(Arc::new(transport));
+    world.login(port);
+    world.client_config = others;
+    world.peers.get_mut(&port).unwrap().deaf = true;
+}
+
+fn reply(session: SessionId, id: u64, len: usize) -> Down {
+    Down::Reply { session, lane: Lane::Bulk, kind: Kind::REPLY, id, body: vec![0; len].into() }
+}
+
+fn publish_live(len: usize) -> Down {
+    let topic = Topic::from(&b"all"[..]);
+    // Not online-only: those go as datagrams, which wait for nobody.
+    Down::Publish {
+        topic,
+        lane: Lane::Live,
+        kind: Kind::PUSH,
+        id: 1,
+        body: vec![7; len].into(),
+        except: None,
+    }
+}
+
+fn limits() -> ServerLimits {
+    ServerLimits { output_bytes_max: 300_000, ..ServerLimits::default() }
+}
+
+#[test]
+fn answers_that_are_not_read_end_the_session_and_its_memory_comes_back() {
+    let mut world = World::new(limits());
+    login_deaf(&mut world, 1);
+    world.login(2);
+    let session = world.script.sessions()[0];
+    let mut most = 0;
+    for id in 0..200 {
+        world.script.state().downs.push(reply(session, id, 50_000));
+        world.run();
+        most = most.max(world.shard.stats().output_bytes);
+    }
+    assert_eq!(world.close_code(1), Some(CloseCode::SLOW));
+    assert_eq!(world.script.closed(), [session]);
+    let stats = world.shard.stats();
+    assert_eq!((stats.output_overflows, stats.sessions), (1, 1));
+    assert!(most < 700_000, "the bound, a window of QUIC and one answer: {most}");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.shard.stats().output_bytes, 0);
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert_eq!(world.take(2), [Kind::PUSH]);
+}
+
+#[test]
+fn who_reads_nothing_while_pushes_wait_is_behind_and_then_closed() {
+    let mut world = World::new(limits());
+    login_deaf(&mut world, 1);
+    world.login(2);
+    for id in 0..20_000 {
+        world.script.state().downs.push(publish(id, None));
+        if id % 100 == 0 {
+            world.run();
+        }
+    }
+    world.run();
+    let stats = world.shard.stats();
+    assert!(stats.pushes_dropped > 0, "behind");
+    assert!(stats.output_bytes > 0 && stats.output_bytes < 500_000, "{}", stats.output_bytes);
+    assert_eq!(world.close_code(1), None);
+    // It pings, so it is not silent; but it reads nothing.
+    for _ in 0..7 {
+        world.pass(Duration::from_secs(10));
+        for port in 1..=2 {
+            if world.close_code(port).is_none() {
+                world.send(port, Frame::new(Lane::Control, Kind::PING, 1, Bytes::new()));
+            }
+        }
+    }
+    assert_eq!(world.close_code(1), Some(CloseCode::SLOW));
+    assert_eq!(world.close_code(2), None);
+    assert_eq!(world.shard.stats().slow_closes, 1);
+}
+
+#[test]
+fn short_of_memory_live_pushes_go_first_then_pushes_then_the_slowest() {
+    let admission = Admission { output_bytes_max: 2_400_000, ..Admission::default() };
+    let mut world = World::with(ServerLimits { output_bytes_max: 10 << 20, ..limits() }, admission);
+    login_deaf(&mut world, 1);
+    login_deaf(&mut world, 2);
+    world.login(3);
+    let sessions = world.script.sessions();
+    let give = |world: &mut World, session: usize, bytes: usize| {
+        for id in 0..bytes / 50_000 {
+            world.script.state().downs.push(reply(sessions[session], id as u64, 50_000));
+            world.run();
+        }
+    };
+    // Half of the budget and a little: whoever has something waiting gets no live pushes.
+    give(&mut world, 0, 1_000_000);
+    assert!(world.shard.is_squeezed());
+    world.script.state().downs.push(publish_live(100));
+    world.run();
+    assert_eq!(world.shard.stats().pushes_folded, 1);
+    assert_eq!(world.take(3), [Kind::PUSH], "it had nothing waiting");
+    // Three quarters: no pushes either.
+    give(&mut world, 1, 500_000);
+    let before = world.shard.stats();
+    assert!(before.output_bytes > 1_800_000 && before.output_bytes <= 2_400_000, "{}", before.output_bytes);
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert_eq!(world.shard.stats().pushes_dropped, before.pushes_dropped + 2);
+    assert_eq!(world.take(3), [Kind::PUSH]);
+    // All: the one with most waiting goes, and nobody else.
+    give(&mut world, 1, 500_000);
+    let stats = world.shard.stats();
+    assert_eq!((stats.output_sheds, stats.sessions), (1, 2));
+    assert_eq!(world.close_code(1), Some(CloseCode::SLOW));
+    assert_eq!((world.close_code(2), world.close_code(3)), (None, None));
+}
+
+#[test]
+fn a_client_above_its_rate_is_told_when_to_come_and_the_backend_hears_nothing() {
+    let mut world =
+        World::new(ServerLimits { requests_per_s: 10, requests_burst: 5, ..ServerLimits::default() });
+    world.login(1);
+    for id in 1..=8 {
+        world.send(1, request(id));
+    }
+    let ups = world.script.state().ups.len();
+    assert_eq!(ups, 1 + 5, "the hello and the burst");
+    assert_eq!(world.take(1), [Kind::ERROR; 3]);
+    assert_eq!(world.shard.stats().requests_limited, 3);
+}
