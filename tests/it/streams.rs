@@ -418,6 +418,15 @@ async fn from_anybody_else_a_proxy_header_is_no_tls() {
 }
 
 #[tokio::test]
+async fn a_certificate_challenge_ends_with_its_handshake() {
+    let server = Server::start(1, ServerLimits::default(), &Echo::default());
+    let mut tls = server.door().tls(b"acme-tls/1").await;
+    let mut got = Vec::new();
+    // An end by close_notify: anything else would be an error.
+    assert_eq!(tls.read_to_end(&mut got).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn without_tcp_nobody_listens() {
     let server = Server::start_config(&Echo::default(), |config| Config { tcp: false, ..config });
     let error = TcpStream::connect(server.edge.local_addr()).await.unwrap_err();
