@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod acme;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
@@ -39,3 +41,5 @@ mod rotation;
 mod sslyze;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod webtransport;

@@ -57,8 +57,18 @@ impl Server {
     /// With one shard and what `change` makes of the defaults.
     pub(crate) fn start_config(backend: &dyn Backend, change: impl FnOnce(Config) -> Config) -> Self {
         let certified = rcgen::generate_simple_self_signed(["edge".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-        let certificate = certified.cert.der().clone();
+        Self::start_certified(backend, &certified.cert, &certified.signing_key, change)
+    }
+
+    /// As [`Self::start_config`], with a certificate.
+    pub(crate) fn start_certified(
+        backend: &dyn Backend,
+        certificate: &rcgen::Certificate,
+        key: &rcgen::KeyPair,
+        change: impl FnOnce(Config) -> Config,
+    ) -> Self {
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let certificate = certificate.der().clone();
         let key = CertifiedKey::from_der(vec![certificate.clone()], key, &provider()).unwrap();
         let tls = quic::tls_config(provider(), Arc::new(SingleCertAndKey::from(key))).unwrap();
         let config = Config {

@@ -102,7 +102,6 @@ impl QuicTransport {
     fn handle_stream_event(&mut self, event: StreamEvent, sink: &mut Sink<'_>) -> Result<(), End> {
         let (quic, lanes) = (&mut self.quic, &mut self.lanes);
         match (event, &mut self.web) {
-            (StreamEvent::Finished { id }, Some(web)) => web.finished(id),
             // The session is over: nobody looks at what still comes.
             _ if sink.is_ended() => {}
             (StreamEvent::Opened { dir }, Some(web)) => web.opened(quic, dir, lanes, sink)?,
