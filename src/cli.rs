@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
-use crate::{cli_app, cli_chat, cli_config, cli_doctor, cli_load, cli_message, cli_secret, cli_serve};
+use crate::{
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_message, cli_secret, cli_serve,
+};
 
 /// Read when it is there and no other file is named.
 const CONFIG_FILE: &str = "nearport.toml";
@@ -43,6 +45,8 @@ enum Command {
     /// Check, explain or print the settings.
     #[command(subcommand)]
     Config(cli_config::Config),
+    /// Send the clients of the running node away, each in its turn; it stays up and takes no new ones.
+    Drain(cli_drain::Drain),
     /// Look for what will keep a node from running well here.
     Doctor(cli_doctor::Doctor),
     /// Put load on a server and measure it.
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Send(command) => command.run(),
         Command::Recv(command) => command.run(),
         Command::Config(command) => command.run(),
+        Command::Drain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Load(command) => command.run(),
     };

@@ -28,6 +28,10 @@ pub(crate) struct Serve {
     /// What answers clients; `echo` measures the edge alone and keeps nothing.
     #[arg(long, value_enum, default_value_t = BackendArg::Chat)]
     backend: BackendArg,
+    /// Take the listeners and the store over from the server that runs on the data directory; its clients notice
+    /// nothing, and it ends when they have come over.
+    #[arg(long)]
+    take_over: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,7 +68,10 @@ impl Serve {
             BackendArg::Echo => BackendKind::Echo,
         };
         runtime()?.block_on(async {
-            let node = Node::start(&config, backend, recorder).await?;
+            let node = match self.take_over {
+                true => Node::take_over(&config, backend, recorder).await?,
+                false => Node::start(&config, backend, recorder).await?,
+            };
             // Only now: until here a signal ends the process at once, which the store is made for.
             let leave = leave_on_signal()?;
             reload_on_signal(node.reloads())?;

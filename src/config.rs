@@ -14,7 +14,7 @@ use nearport_edge::cid::SHARDS_MAX;
 use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
-use crate::{cidrs, duration};
+use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
 const RESUME_TTL_MAX: Duration = Duration::from_hours(30 * 24);
@@ -183,6 +183,7 @@ pub struct Drain {
     pub delay: Duration,
     #[serde(with = "duration::text")]
     pub within: Duration,
+    pub targets: Vec<String>,
 }
 
 /// `log.*`
@@ -321,6 +322,10 @@ pub const KEYS: &[Key] = &[
         doc: "how long /readyz says no before clients are sent away, for a load balancer",
     },
     Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
+    Key {
+        name: "drain.targets",
+        doc: "where leaving clients are sent, best first, [\"IP:PORT\", \"IP:PORT/NAME\"]; empty: they come back here",
+    },
     Key {
         name: "log.level",
         doc: "error, warn, info, debug, trace, or directives such as info,nearport_edge=debug",
@@ -468,7 +473,7 @@ impl Chat {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, within: Duration::from_secs(5) }
+        Self { delay: Duration::ZERO, within: Duration::from_secs(5), targets: Vec::new() }
     }
 }
 
@@ -519,6 +524,9 @@ impl Config {
         }
         if self.chat.user_sessions_max == 0 {
             return Err(("chat.user_sessions_max", "must be at least 1".into()));
+        }
+        if let Err(reason) = node_drain::targets(&self.drain.targets) {
+            return Err(("drain.targets", reason));
         }
         if self.data.as_os_str().is_empty() {
             return Err(("data", "the path is empty".into()));

@@ -125,8 +125,9 @@ impl Layout {
         Ok(files::replace(&path, &rotated.encode(), files::PRIVATE)?)
     }
 
-    /// Counts this start, so that the edge knows packets of connections of an earlier one.
-    pub(crate) fn next_generation(&self) -> Result<u32, DataError> {
+    /// Counts this start, so that the edge knows packets of connections of an earlier one. Session ids hold the count modulo
+    /// 8: it differs from those of `alive`, processes that still have sessions.
+    pub(crate) fn next_generation(&self, alive: &[u32]) -> Result<u32, DataError> {
         let path = self.0.join("generation");
         let last = match files::read_if_there(&path)? {
             None => 0,
@@ -138,7 +139,10 @@ impl Layout {
                     reason: "is not a number; delete it".to_owned(),
                 })?,
         };
-        let next: u32 = u32::wrapping_add(last, 1);
+        let mut next: u32 = u32::wrapping_add(last, 1);
+        while alive.len() < 8 && alive.iter().any(|generation| generation % 8 == next % 8) {
+            next = next.wrapping_add(1);
+        }
         files::replace(&path, format!("{next}\n").as_bytes(), files::PRIVATE)?;
         Ok(next)
     }
@@ -243,7 +247,8 @@ mod tests {
         assert_eq!(ring.fingerprints().map(|(epoch, _)| epoch).collect::<Vec<_>>(), [2, 1]);
         let mode = fs::metadata(layout.secret_file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!((layout.next_generation().unwrap(), layout.next_generation().unwrap()), (1, 2));
+        assert_eq!((layout.next_generation(&[]).unwrap(), layout.next_generation(&[]).unwrap()), (1, 2));
+        assert_eq!(layout.next_generation(&[2, 11, 4]).unwrap(), 5, "3 and 4 are taken, modulo 8");
 
         assert_eq!(layout.read_client_file().unwrap(), None);
         let file = ClientFile { server: "127.0.0.1:1".into(), ca: None, app: 7, key: Some("k".into()) };
@@ -265,7 +270,7 @@ mod tests {
         assert!(error.contains("secret: line 1 must be") && !error.contains("short"), "{error}");
         assert!(layout.rotate_secret().is_err(), "what cannot be read is not overwritten");
         fs::write(dir.path().join("generation"), b"x").unwrap();
-        assert!(layout.next_generation().is_err());
+        assert!(layout.next_generation(&[]).is_err());
         fs::write(layout.client_file(), b"server = 1").unwrap();
         assert!(layout.read_client_file().unwrap_err().to_string().contains("client.toml"));
     }

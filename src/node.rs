@@ -2,27 +2,31 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nearport_api::{Check, Health, OpsServer, Recorder};
-use nearport_chat::directory::Directory;
-use nearport_chat::{Chat, Clock};
-use nearport_edge::{Edge, KeyRing, RingError};
-use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
-use nearport_trunk::Backend;
-use nearport_trunk::echo::Echo;
+use nearport_chat::directory::App;
+use nearport_edge::{Edge, Inherited, KeyRing, RingError};
+use nearport_store::LockError;
 
 use crate::acme::{self, Acme};
 use crate::config::Config;
+use crate::control::ControlError;
+use crate::control_server::ControlServer;
+use crate::files::FileError;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
+use crate::node_backend::Slot;
+use crate::node_give::Estate;
+use crate::node_predecessor::Predecessor;
+use crate::node_run::{Ended, Running};
+use crate::node_take::{Inheritance, Taken, announce};
 use crate::reload::Reloads;
 use crate::tls::{self, Certificates, Resolver, TlsError};
 
-/// How long a start waits for the lock of another process, and how often it looks.
+/// How long a start waits for the lock of another process.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// What answers the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +68,15 @@ pub enum Error {
     /// The operations server.
     #[error(transparent)]
     Ops(nearport_api::Error),
+    /// The process that runs did not let this one take over.
+    #[error("take-over: {0}")]
+    TakeOver(ControlError),
+    /// The control socket.
+    #[error("control socket: {0}")]
+    Control(FileError),
+    /// The process that had taken over has died, and the last clients of this one had to be closed.
+    #[error("the process that took over has gone")]
+    Orphaned,
     /// A thread of the node had panicked.
     #[error("a thread did not end cleanly: {0}")]
     Unclean(String),
@@ -75,17 +88,15 @@ pub enum Error {
 pub struct Node {
     // Fields are dropped in this order: nobody is served without a backend, and the lock goes last.
     ops: OpsServer,
-    edge: Arc<Edge>,
-    chat: Option<Arc<Chat>>,
+    control: ControlServer,
+    estate: Estate,
+    predecessors: Vec<Predecessor>,
     certificates: Arc<Certificates>,
     acme: Option<Acme>,
     health: Arc<Health>,
-    drain_delay: Duration,
-    drain_within: Duration,
     client_file: PathBuf,
     first_start: bool,
     reloads: Arc<Reloads>,
-    _lock: StoreLock,
 }
 
 impl Node {
@@ -100,77 +111,63 @@ impl Node {
     pub async fn start(config: &Config, backend: BackendKind, recorder: Recorder) -> Result<Self, Error> {
         let layout = Layout(config.data.clone());
         layout.make()?;
-        let lock = acquire(&config.data).await?;
-        let issued = acme::certificate_file(&config.acme, &config.data);
-        let listen = config.edge.listen.ip();
-        let certificates = Certificates::open(&config.tls, listen, issued.as_deref(), SystemTime::now())?;
-        let acme = Acme::new(&config.acme, &config.data, &certificates);
-        let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
-        let directory: Arc<dyn Directory> = Arc::new(directory);
-        let app = first_run::first_app(&*directory, now_ms())?;
         let first_start = !layout.client_file().exists();
-
-        let chat = match backend {
-            BackendKind::Chat => Some(Arc::new(start_chat(config, &layout, directory)?)),
-            BackendKind::Echo => None,
-        };
-        if let (true, Some(chat)) = (first_start, &chat) {
-            chat.register(app.id, &first_run::FIRST_USERS)?;
-        }
-        let edge = match &chat {
-            Some(chat) => start_edge(config, &layout, certificates.resolver(), &**chat)?,
-            None => {
-                // It is there to be measured, by few sessions as by many.
-                let mut measured = config.clone();
-                measured.edge.session_rate = 0;
-                start_edge(&measured, &layout, certificates.resolver(), &Echo::default())?
-            }
-        };
-        let edge = Arc::new(edge);
-        let mut reloads = Reloads::default();
-        reload_secret(&mut reloads, &layout, &edge);
-        certificates.reload_with(&mut reloads);
-        if let Some(acme) = &acme {
-            acme.reload_with(&mut reloads);
-        }
-        let health = Arc::new(Health::new(checks(&edge, chat.as_ref())));
-        let ops =
-            OpsServer::bind(config.ops.listen, health.clone(), recorder).await.map_err(
-                |error| match error {
-                    nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "ops.listen" },
-                    other => Error::Ops(other),
-                },
-            )?;
-
-        let bound = edge.local_addr();
-        layout.write_run_file(&RunFile { pid: std::process::id(), edge: bound, ops: ops.local_addr() })?;
-        layout.write_client_file(&ClientFile {
-            server: first_run::dialled(bound).to_string(),
-            ca: certificates.ca(),
-            app: app.id.0,
-            key: app.secret,
+        let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
+        let tls = Tls::open(config)?;
+        let generation = layout.next_generation(&[])?;
+        let edge = start_edge(config, &layout, tls.certificates.resolver(), generation, None, &slot)?;
+        let estate = Estate::new(config, generation, edge, slot);
+        let health = Arc::new(Health::new(checks(&estate)));
+        let ops = OpsServer::bind(config.ops.listen, health.clone(), recorder).await;
+        let ops = ops.map_err(|error| match error {
+            nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "ops.listen" },
+            other => Error::Ops(other),
         })?;
-        tracing::info!(edge = %bound, ops = %ops.local_addr(), ?backend, steered = edge.is_steered(), "listening");
-        Ok(Self {
-            ops,
-            edge,
-            chat,
-            certificates,
-            acme,
-            health,
-            drain_delay: config.drain.delay,
-            drain_within: config.drain.within,
-            client_file: layout.client_file(),
-            first_start,
-            reloads: Arc::new(reloads),
-            _lock: lock,
-        })
+        let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls };
+        parts.announce(&layout, first_start)
+    }
+
+    /// Takes the listeners and the store over from the process that runs on the data directory. Its sessions stay with it
+    /// until their clients have left, on the backend of this one.
+    ///
+    /// Blocks its thread while the store opens.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running then, and the other process goes on as if nothing had been.
+    pub async fn take_over(config: &Config, backend: BackendKind, recorder: Recorder) -> Result<Self, Error> {
+        let layout = Layout(config.data.clone());
+        let inheritance = Inheritance::claim(config, backend).map_err(Error::TakeOver)?;
+        // All that can fail is tried before anything is disturbed.
+        let tls = Tls::open(config)?;
+        ring(&layout)?;
+        tracing::info!(
+            from = inheritance.offer.pid,
+            generation = inheritance.offer.generation,
+            "taking over"
+        );
+        let Taken { sockets, ops, mut predecessors, watch } = inheritance.take().map_err(Error::TakeOver)?;
+
+        let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
+        let alive: Vec<_> = predecessors.iter().map(|predecessor| predecessor.generation).collect();
+        let generation = layout.next_generation(&alive)?;
+        let edge =
+            start_edge(config, &layout, tls.certificates.resolver(), generation, Some(sockets), &slot)?;
+        let estate = Estate::new(config, generation, edge, slot);
+        attach_all(&estate, &mut predecessors)?;
+        let health = Arc::new(Health::new(checks(&estate)));
+        let ops = OpsServer::on(ops, health.clone(), recorder).map_err(Error::Ops)?;
+        // From here on there is no way back for the others.
+        watch.end();
+        announce(&predecessors).map_err(Error::TakeOver)?;
+        estate.edge.read(true);
+        let parts = Parts { estate, predecessors, health, ops, app, tls };
+        parts.announce(&layout, false)
     }
 
     /// The bound UDP address of the edge.
     #[must_use]
     pub fn edge_addr(&self) -> SocketAddr {
-        self.edge.local_addr()
+        self.estate.edge.local_addr()
     }
 
     /// The bound TCP address of the operations server.
@@ -199,74 +196,133 @@ impl Node {
     /// Serves until `leave` is ready, then leaves in phases: `/readyz` says no for `drain.delay`, clients are asked to
     /// go within `drain.within`, the rest is closed, the backend finishes what it holds, the store is closed.
     ///
+    /// Meanwhile it does what the control socket asks for. A process that takes over ends it too, when its clients have
+    /// left.
+    ///
     /// Not cancel safe: a dropped future closes every connection at once.
     ///
     /// # Errors
-    /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked.
+    /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked,
+    /// [`Error::Orphaned`], or why a hand-over that failed could not be taken back.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, edge, chat, certificates, acme, health, drain_delay, drain_within, .. } = self;
-        let leaving = async move {
-            leave.await;
-            health.withdraw("draining");
-            tracing::info!(sessions = edge.sessions(), "leaving");
-            tokio::time::sleep(drain_delay).await;
-            let stopping = tokio::task::spawn_blocking(move || stop(edge, chat.as_deref(), drain_within));
-            stopping.await.unwrap_or_else(|panic| Err(Error::Unclean(panic.to_string())))
-        };
-        tokio::select! {
-            served = ops.run() => served.map_err(Error::Ops),
-            left = leaving => left,
+        let Self { ops, control, estate, predecessors, certificates, acme, health, .. } = self;
+        tokio::pin!(leave);
+        let running = Running::new(ops, control, estate, predecessors, health);
+        let ended = tokio::select! {
+            ended = running.run(&mut leave) => ended?,
             never = certificates.keep() => match never {},
             Some(never) = async { Some(acme?.keep().await) } => match never {},
+        };
+        // Certificates are the other process's business by then.
+        match ended {
+            Ended::Left => Ok(()),
+            Ended::HandedOver(retired) => retired.run(leave).await,
         }
     }
 }
 
-/// Blocks until everything has ended.
-fn stop(edge: Arc<Edge>, chat: Option<&Chat>, within: Duration) -> Result<(), Error> {
-    let left = edge.drain(within);
-    if left > 0 {
-        tracing::warn!(sessions = left, "closing sessions that did not leave in time");
-    }
-    // Joins the shards; a check of readiness may hold the edge a moment longer.
-    drop(edge);
-    chat.map_or(Ok(()), Chat::shutdown).map_err(|error| Error::Unclean(error.to_string()))?;
-    tracing::info!("left");
-    Ok(())
+/// What is there once a node serves.
+struct Parts {
+    estate: Estate,
+    predecessors: Vec<Predecessor>,
+    health: Arc<Health>,
+    ops: OpsServer,
+    app: App,
+    tls: Tls,
 }
 
-/// Takes the data directory's lock. A process that was just killed may still hold it for a moment, and what starts
-/// a server again at once must not fail for that.
-async fn acquire(data: &Path) -> Result<StoreLock, Error> {
-    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
-    loop {
-        match StoreLock::acquire(data) {
-            Err(LockError::Held { .. }) if tokio::time::Instant::now() < deadline => {
-                tokio::time::sleep(LOCK_RETRY).await;
+/// The certificates and who gets new ones.
+struct Tls {
+    certificates: Arc<Certificates>,
+    acme: Option<Acme>,
+}
+
+impl Tls {
+    fn open(config: &Config) -> Result<Self, Error> {
+        let issued = acme::certificate_file(&config.acme, &config.data);
+        let listen = config.edge.listen.ip();
+        let certificates = Certificates::open(&config.tls, listen, issued.as_deref(), SystemTime::now())?;
+        let acme = Acme::new(&config.acme, &config.data, &certificates);
+        Ok(Self { certificates, acme })
+    }
+}
+
+impl Parts {
+    /// Tells where the node is: files for clients and operators, the control socket.
+    fn announce(self, layout: &Layout, first_start: bool) -> Result<Node, Error> {
+        let Self { mut estate, predecessors, health, ops, app, tls: Tls { certificates, acme } } = self;
+        let (bound, ops_addr) = (estate.edge.local_addr(), ops.local_addr());
+        estate.ops = ops_addr;
+        let mut reloads = Reloads::default();
+        reload_secret(&mut reloads, layout, &estate.edge);
+        certificates.reload_with(&mut reloads);
+        if let Some(acme) = &acme {
+            acme.reload_with(&mut reloads);
+        }
+        let control = ControlServer::bind(&layout.0).map_err(Error::Control)?;
+        layout.write_run_file(&RunFile { pid: std::process::id(), edge: bound, ops: ops_addr })?;
+        layout.write_client_file(&ClientFile {
+            server: first_run::dialled(bound).to_string(),
+            ca: certificates.ca(),
+            app: app.id.0,
+            key: app.secret,
+        })?;
+        let (steered, backend) = (estate.edge.is_steered(), estate.backend.kind());
+        let generation = estate.generation;
+        tracing::info!(edge = %bound, ops = %ops_addr, ?backend, steered, generation, "listening");
+        Ok(Node {
+            ops,
+            control,
+            estate,
+            predecessors,
+            certificates,
+            acme,
+            health,
+            client_file: layout.client_file(),
+            first_start,
+            reloads: Arc::new(reloads),
+        })
+    }
+}
+
+/// Gives every predecessor its links. The first one, which has just let go, must get them; one that has left since does not
+/// matter.
+fn attach_all(estate: &Estate, predecessors: &mut Vec<Predecessor>) -> Result<(), Error> {
+    let mut first = true;
+    let mut failed = None;
+    predecessors.retain_mut(|predecessor| {
+        let must = std::mem::take(&mut first);
+        match predecessor.attach(&estate.edge, &*estate.backend) {
+            Ok(()) => true,
+            Err(error) => {
+                let generation = predecessor.generation;
+                tracing::warn!(generation, %error, "a process that drains was not attached");
+                if must {
+                    failed = Some(error);
+                }
+                false
             }
-            outcome => return outcome.map_err(Error::Locked),
         }
-    }
-}
-
-fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Chat, Error> {
-    let mut options = nearport_store::Options::default();
-    options.cache_bytes = config.store.cache_bytes;
-    options.flush_bytes = config.store.flush_bytes;
-    options.accept_missing_commits = config.store.accept_missing_commits;
-    let ledger = FjallLedger::open(&layout.ledger(), options).map_err(nearport_chat::Error::from)?;
-    let clock: Clock = Arc::new(now_ms);
-    Ok(Chat::start(Arc::new(ledger), directory, clock, config.chat.backend())?)
+    });
+    failed.map_or(Ok(()), |error| Err(Error::TakeOver(error)))
 }
 
 fn start_edge(
     config: &Config,
     layout: &Layout,
     certificates: Arc<Resolver>,
-    backend: &dyn Backend,
+    generation: u32,
+    inherited: Option<Inherited>,
+    backend: &Slot,
 ) -> Result<Edge, Error> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shards = config.edge.shards.map_or_else(cores, |shards| usize::from(NonZeroU16::get(shards)));
+    let wanted = || config.edge.shards.map_or_else(cores, |shards| usize::from(NonZeroU16::get(shards)));
+    let shards = inherited.as_ref().map_or_else(wanted, |sockets| sockets.udp.len());
+    let mut settings = config.edge.clone();
+    if backend.kind() == BackendKind::Echo {
+        // It is there to be measured, by few sessions as by many.
+        settings.session_rate = 0;
+    }
     let edge = nearport_edge::Config {
         listen: config.edge.listen,
         tcp: config.edge.tcp,
@@ -275,9 +331,9 @@ fn start_edge(
         keys: ring(layout)?,
         resume_ttl: config.edge.resume_ttl,
         node: 0,
-        generation: layout.next_generation()?,
+        generation,
         kernel_steering: true,
-        session: config.edge.session(),
+        session: settings.session(),
         admission: nearport_edge::shard::Admission {
             connections_max: config.edge.connections_max,
             prefix_rate: config.edge.prefix_rate,
@@ -287,7 +343,12 @@ fn start_edge(
         },
     };
     let tls = nearport_edge::quic::tls_config(tls::provider(), certificates);
-    Edge::start(&edge, tls.map_err(Error::Edge)?, backend).map_err(|error| match error {
+    let tls = tls.map_err(Error::Edge)?;
+    let started = match inherited {
+        Some(sockets) => Edge::start_on(&edge, sockets, tls, backend),
+        None => Edge::start(&edge, tls, backend),
+    };
+    started.map_err(|error| match error {
         nearport_edge::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "edge.listen" },
         other => Error::Edge(other),
     })
@@ -320,18 +381,17 @@ fn reload_secret(reloads: &mut Reloads, layout: &Layout, edge: &Arc<Edge>) {
 }
 
 /// The checks hold nothing alive: a node that leaves takes its parts apart while `/readyz` still answers.
-fn checks(edge: &Arc<Edge>, chat: Option<&Arc<Chat>>) -> Vec<Check> {
+fn checks(estate: &Estate) -> Vec<Check> {
     fn alive<T>(part: &Weak<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<(), String> {
         part.upgrade().map_or_else(|| Err("stopped".to_owned()), |part| check(&part))
     }
-    let edge = Arc::downgrade(edge);
+    let (edge, backend) = (Arc::downgrade(&estate.edge), Arc::downgrade(&estate.backend));
     let healthy = |edge: &Edge| {
         if edge.is_healthy() { Ok(()) } else { Err("a shard has ended: restart the process".to_owned()) }
     };
     let mut checks = vec![Check::new("edge", move || alive(&edge, healthy))];
-    if let Some(chat) = chat {
-        let chat = Arc::downgrade(chat);
-        checks.push(Check::new("store", move || alive(&chat, Chat::ready)));
+    if estate.backend.kind() == BackendKind::Chat {
+        checks.push(Check::new("store", move || alive(&backend, Slot::ready)));
     }
     checks
 }

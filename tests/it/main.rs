@@ -16,6 +16,8 @@ mod edge_handover;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod interop;

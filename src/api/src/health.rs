@@ -55,9 +55,14 @@ impl Health {
         Self { checks, withdrawn: Mutex::new(None), withdrawn_gauge: gauge("serving") }
     }
 
-    /// From now on the process is not ready, because of `reason`. There is no way back.
+    /// From now on the process is not ready, because of `reason`, until [`Self::restore`].
     pub fn withdraw(&self, reason: &'static str) {
         *self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// From now on the checks decide again.
+    pub fn restore(&self) {
+        *self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Asks every check. The first outcome, `serving`, is whether the process was withdrawn.
@@ -82,7 +87,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
-    fn every_check_is_asked_each_time_and_a_withdrawal_stays() {
+    fn every_check_is_asked_each_time_and_a_withdrawal_stays_until_it_is_taken_back() {
         let writable = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&writable);
         let store = Check::new("store", move || {
@@ -97,5 +102,7 @@ mod tests {
         assert!(ready());
         health.withdraw("draining");
         assert_eq!(health.outcomes()[0], Outcome { name: "serving", result: Err("draining".into()) });
+        health.restore();
+        assert!(ready());
     }
 }

@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
 
 use crate::{Error, Health, Recorder};
 
@@ -44,9 +43,26 @@ impl OpsServer {
             std::io::ErrorKind::AddrInUse => Error::AddrInUse(addr),
             _ => Error::Bind { addr, source },
         };
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
+        // The runtime's own way to bind sets SO_REUSEADDR: a server that is started again need not wait.
+        let listener = tokio::net::TcpListener::bind(addr).await.map_err(failed)?;
+        Self::on(listener.into_std().map_err(failed)?, health, recorder)
+    }
+
+    /// A server on a listener that another process has bound. It must not block.
+    ///
+    /// # Errors
+    /// [`Error::Serve`] if it is no listener.
+    pub fn on(listener: TcpListener, health: Arc<Health>, recorder: Recorder) -> Result<Self, Error> {
+        let local = listener.local_addr().map_err(Error::Serve)?;
         Ok(Self { listener, local, health, recorder })
+    }
+
+    /// Another handle of the listener, for the process that takes over.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub fn handle(&self) -> std::io::Result<TcpListener> {
+        self.listener.try_clone()
     }
 
     /// The address that is bound.
@@ -55,22 +71,24 @@ impl OpsServer {
         self.local
     }
 
-    /// Serves until the future is dropped, which also closes every connection.
+    /// Serves until the future is dropped. Who connects after that waits until somebody serves again, here or in a
+    /// process that has a handle of the listener.
     ///
     /// # Errors
     /// [`Error::Serve`] if accepting stops by itself.
-    pub async fn run(self) -> Result<(), Error> {
-        let upkeep = self.recorder.clone();
-        let app = router(self.health, self.recorder);
-        let upkeep = async move {
+    pub async fn run(&self) -> Result<(), Error> {
+        let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener = listener.map_err(Error::Serve)?;
+        let app = router(self.health.clone(), self.recorder.clone());
+        let upkeep = async {
             let mut ticks = tokio::time::interval(UPKEEP);
             loop {
                 ticks.tick().await;
-                upkeep.run_upkeep();
+                self.recorder.run_upkeep();
             }
         };
         tokio::select! {
-            served = axum::serve(self.listener, app).into_future() => served.map_err(Error::Serve),
+            served = axum::serve(listener, app).into_future() => served.map_err(Error::Serve),
             () = upkeep => Ok(()),
         }
     }

@@ -41,6 +41,7 @@ const SEND_RETRY: Duration = Duration::from_millis(1);
 pub(crate) enum Control {
     Drain(Departure),
     Undrain,
+    Close(Closing),
     Stop(Closing),
     /// Read from the UDP socket and accept from the listener, or leave what comes to whoever does so next.
     Read(bool),
@@ -323,6 +324,7 @@ impl Driver<'_> {
             match control {
                 Control::Drain(departure) => self.shard.drain(&departure, now),
                 Control::Undrain => self.shard.undrain(),
+                Control::Close(closing) => self.shard.close_sessions(&closing),
                 Control::Stop(closing) => {
                     self.shard.close_all(&closing);
                     self.stopping = true;

@@ -101,10 +101,9 @@ impl Forwarder {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         match send(self.socket.as_raw_fd(), &self.message, flags) {
             Ok(_) => self.sent += entries,
-            Err(error) => {
-                self.dropped += entries;
-                self.gone |= matches!(error, Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN);
-            }
+            // Whom they were for is gone too.
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN | Errno::ECONNREFUSED) => self.gone = true,
+            Err(_) => self.dropped += entries,
         }
         self.message.clear();
     }

@@ -22,7 +22,7 @@ use nearport_trunk::{Link, Waker};
 
 use crate::driver::{Control, Done};
 use crate::shard::Departure;
-use crate::{Edge, Error};
+use crate::{Edge, Error, going_away};
 
 /// Sockets that another process has bound.
 #[derive(Debug)]
@@ -144,6 +144,11 @@ impl Edge {
     /// Asks every client to leave as `departure` says, and those that still come. Returns at once.
     pub fn leave(&self, departure: &Departure) {
         self.shards.iter().for_each(|shard| shard.control(Control::Drain(departure.clone())));
+    }
+
+    /// Closes every session, resumably. New ones are taken or not as before.
+    pub fn close_sessions(&self) {
+        self.shards.iter().for_each(|shard| shard.control(Control::Close(going_away())));
     }
 
     /// Takes clients again.

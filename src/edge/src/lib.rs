@@ -28,7 +28,7 @@ mod wheel;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,7 @@ pub struct Edge {
     keys: Keys,
     handles: Handles,
     shards: Vec<Arc<Shared>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Edge {
@@ -158,8 +158,8 @@ impl Edge {
 
         // Drawn anew at each start: nobody can learn where networks stand in the gate's tables.
         let admission = Admission { key: random_key()?, ..config.admission };
-        let (shards, threads) = ((0..udp.len()).map(|_| Arc::default()).collect(), Vec::new());
-        let mut edge = Self { address, steered, keys: keys.clone(), handles, shards, threads };
+        let (shards, threads) = ((0..udp.len()).map(|_| Arc::default()).collect(), Mutex::default());
+        let edge = Self { address, steered, keys: keys.clone(), handles, shards, threads };
         let trusted: Arc<[Cidr]> = config.proxy_protocol_from.clone().into();
         let mut listeners = tcp.into_iter();
         for (index, udp) in udp.into_iter().enumerate() {
@@ -186,7 +186,7 @@ impl Edge {
                 .name(format!("edge-{index}"))
                 .spawn(move || driver::run(shard, owner, link, Sockets { udp, tcp, reading }, &shared))
                 .map_err(|error| Error::Io("start a shard's thread", error))?;
-            edge.threads.push(thread);
+            edge.threads().push(thread);
         }
         Ok(edge)
     }
@@ -233,7 +233,7 @@ impl Edge {
     /// Whether every shard's thread runs. A shard that died takes no new clients: restart the process.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        self.threads().iter().all(|thread| !thread.is_finished())
     }
 
     /// Takes no new connection, asks every client to leave within the first half of `within`, and waits until all
@@ -244,20 +244,29 @@ impl Edge {
     }
 
     /// Closes what is left with GOING_AWAY and waits for the threads. Returns their last figures.
-    pub fn stop(mut self) -> Vec<Stats> {
-        self.stop_threads();
+    pub fn stop(self) -> Vec<Stats> {
+        self.close();
         self.stats()
     }
 
-    fn stop_threads(&mut self) {
+    /// As [`Self::stop`], for an edge that others hold too: it does nothing any more then. A second call does nothing.
+    pub fn close(&self) {
         for shard in &self.shards {
-            shard.control(Control::Stop(Closing::new(CloseCode::GOING_AWAY, "the server is going away")));
+            shard.control(Control::Stop(going_away()));
         }
-        for thread in self.threads.drain(..) {
+        for thread in std::mem::take(&mut *self.threads()) {
             // A shard that panicked has logged it; the others still want their goodbye.
             let _ = thread.join();
         }
     }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn going_away() -> Closing {
+    Closing::new(CloseCode::GOING_AWAY, "the server is going away")
 }
 
 fn random_key() -> Result<[u64; 2], Error> {
@@ -271,6 +280,6 @@ fn random_key() -> Result<[u64; 2], Error> {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        self.stop_threads();
+        self.close();
     }
 }

@@ -102,19 +102,60 @@ pub(crate) struct Moment {
 #[derive(Debug)]
 pub(crate) struct Node {
     shards: Vec<Shard>,
+    core: Core,
+    front_batch: Vec<(LinkId, Up)>,
+    writer_batch: Vec<(LinkId, Up)>,
+    ledger: MemoryLedger,
+    committing: Option<Commit>,
+    /// The backend has ended; the next one is about to come.
+    released: bool,
+    push_loss: Arc<Mutex<PushLoss>>,
+    keys: Keys,
+}
+
+/// The backend: what a hand-over replaces.
+#[derive(Debug)]
+struct Core {
+    shared: Shared,
     front: Front,
     writer: Writer,
     front_queue: Receiver<(LinkId, Up)>,
     writer_queue: Receiver<(LinkId, Up)>,
-    /// For looking at how full the queues are.
+    /// For the links, and for looking at how full the queues are.
     senders: [Sender<(LinkId, Up)>; 2],
-    front_batch: Vec<(LinkId, Up)>,
-    writer_batch: Vec<(LinkId, Up)>,
     downs: Downs,
-    ledger: MemoryLedger,
-    committing: Option<Commit>,
-    push_loss: Arc<Mutex<PushLoss>>,
-    keys: Keys,
+}
+
+impl Core {
+    fn new(ledger: &MemoryLedger, directory: Arc<dyn Directory>, bounds: &Bounds) -> Self {
+        let config = nearport_chat::Config {
+            front_queue_items: bounds.queue_items,
+            writer_queue_items: bounds.queue_items,
+            session_sends_per_batch: bounds.session_sends_per_batch,
+            ..nearport_chat::Config::default()
+        };
+        let queue = |bytes| Bound { items: bounds.queue_items, bytes };
+        let (front_sender, front_queue) = bounded(queue(config.front_queue_bytes));
+        let (writer_sender, writer_queue) = bounded(queue(config.writer_queue_bytes));
+        let shared =
+            Shared::new(Arc::new(ledger.clone()), directory, config).expect("bounds that pass the check");
+        Self {
+            front: Front::new(shared.clone()),
+            writer: Writer::new(shared.clone()),
+            front_queue,
+            writer_queue,
+            senders: [front_sender, writer_sender],
+            downs: Downs::new(shared.links().clone()),
+            shared,
+        }
+    }
+
+    fn link(&self, push_loss: &Arc<Mutex<PushLoss>>) -> Box<dyn Link> {
+        let down = DownQueue::new(Waker::noop());
+        let id = self.shared.links().add(down.clone());
+        let inner = LocalLink::new(id, self.senders.to_vec(), route, down);
+        Box::new(LossyLink { inner, push_loss: push_loss.clone() })
+    }
 }
 
 /// The secrets of an epoch and of the one before.
@@ -134,17 +175,7 @@ impl Node {
     /// The process starts: new generation, nothing in memory, the store as the disk has it.
     pub(crate) fn start(host: &Host<'_>, bounds: &Bounds, now: Moment, rng: &mut Rng) -> Self {
         let Host { tls, ledger, directory, generation, epoch } = host;
-        let config = nearport_chat::Config {
-            front_queue_items: bounds.queue_items,
-            writer_queue_items: bounds.queue_items,
-            session_sends_per_batch: bounds.session_sends_per_batch,
-            ..nearport_chat::Config::default()
-        };
-        let queue = |bytes| Bound { items: bounds.queue_items, bytes };
-        let (front_sender, front_queue) = bounded(queue(config.front_queue_bytes));
-        let (writer_sender, writer_queue) = bounded(queue(config.writer_queue_bytes));
-        let shared = Shared::new(Arc::new((*ledger).clone()), directory.clone(), config)
-            .expect("bounds that pass the check");
+        let core = Core::new(ledger, directory.clone(), bounds);
         let push_loss =
             Arc::new(Mutex::new(PushLoss { rng: rng.fork(1), permille: bounds.push_loss_permille }));
 
@@ -154,11 +185,7 @@ impl Node {
         let server = Arc::new(server_config(tls.server.clone(), &keys).expect("the provider fits QUIC"));
         let session =
             Arc::new(ServerLimits { push_bytes_max: bounds.push_bytes_max, ..ServerLimits::default() });
-        let senders = [front_sender, writer_sender];
         let shards = (0..SHARDS).map(|index| {
-            let down = DownQueue::new(Waker::noop());
-            let id = shared.links().add(down.clone());
-            let inner = LocalLink::new(id, senders.to_vec(), route, down);
             let index = u8::try_from(index).expect("two shards");
             let owner = Owner { node: 1, shard: index, generation: *generation };
             let config = ShardConfig {
@@ -171,20 +198,16 @@ impl Node {
                 admission: Admission { handshakes_soft: bounds.handshakes_soft, ..Admission::default() },
                 resume: ResumeConfig { keys: keys.clone(), ttl: RESUME_TTL, unix_time: now.unix_time },
             };
-            Shard::new(config, Box::new(LossyLink { inner, push_loss: push_loss.clone() }), now.instant)
+            Shard::new(config, core.link(&push_loss), now.instant)
         });
         Self {
             shards: shards.collect(),
-            front: Front::new(shared.clone()),
-            writer: Writer::new(shared.clone()),
-            front_queue,
-            writer_queue,
-            senders,
+            core,
             front_batch: Vec::new(),
             writer_batch: Vec::new(),
-            downs: Downs::new(shared.links().clone()),
             ledger: (*ledger).clone(),
             committing: None,
+            released: false,
             push_loss,
             keys,
         }
@@ -193,6 +216,42 @@ impl Node {
     /// The secret file was changed and the process told so.
     pub(crate) fn rotate(&self, epoch: u32) {
         self.keys.replace(ring(epoch)).expect("epochs of a world only grow");
+    }
+
+    /// The backend carries out and answers all that it has got, and ends. Returns how many messages it stored on the way.
+    pub(crate) fn release(&mut self, now: Instant, now_ms: u64) -> usize {
+        self.shards.iter_mut().for_each(|shard| shard.park(now));
+        let mut stored = self.finish_commit().unwrap_or_default();
+        while !self.is_idle() {
+            self.run_front(now_ms);
+            self.begin_commit(now_ms);
+            stored += self.finish_commit().unwrap_or_default();
+        }
+        self.core.writer.expire_acks();
+        self.begin_commit(now_ms);
+        stored += self.finish_commit().unwrap_or_default();
+        self.released = true;
+        stored
+    }
+
+    /// Whether there is no backend just now.
+    pub(crate) fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// Another backend goes on.
+    pub(crate) fn attach(
+        &mut self,
+        ledger: &MemoryLedger,
+        directory: Arc<dyn Directory>,
+        bounds: &Bounds,
+        now: Instant,
+    ) {
+        self.core = Core::new(ledger, directory, bounds);
+        for shard in &mut self.shards {
+            shard.switch_link(self.core.link(&self.push_loss), now);
+        }
+        self.released = false;
     }
 
     /// Ends the loss of pushes.
@@ -227,10 +286,12 @@ impl Node {
 
     /// One round of the front worker. Returns whether there was anything to do.
     pub(crate) fn run_front(&mut self, now_ms: u64) -> bool {
-        let taken =
-            self.front_queue.drain(&mut self.front_batch, nearport_chat::Config::default().front_batch_items);
-        self.front.handle(&mut self.front_batch, now_ms, &mut self.downs);
-        self.downs.flush();
+        let taken = self
+            .core
+            .front_queue
+            .drain(&mut self.front_batch, nearport_chat::Config::default().front_batch_items);
+        self.core.front.handle(&mut self.front_batch, now_ms, &mut self.core.downs);
+        self.core.downs.flush();
         taken > 0
     }
 
@@ -241,12 +302,12 @@ impl Node {
             return None;
         }
         let items = nearport_chat::Config::default().writer_batch_items;
-        let taken = self.writer_queue.drain(&mut self.writer_batch, items);
-        if taken == 0 && self.writer.deadline_ms().is_none_or(|due| due > now_ms) {
+        let taken = self.core.writer_queue.drain(&mut self.writer_batch, items);
+        if taken == 0 && self.core.writer.deadline_ms().is_none_or(|due| due > now_ms) {
             return None;
         }
-        let prepared = self.writer.prepare(&mut self.writer_batch, now_ms, &mut self.downs);
-        self.downs.flush();
+        let prepared = self.core.writer.prepare(&mut self.writer_batch, now_ms, &mut self.core.downs);
+        self.core.downs.flush();
         let written = match prepared.needs_commit() {
             true => self.ledger.split_commit(&prepared.batch).map(Some),
             false => Ok(None),
@@ -265,22 +326,22 @@ impl Node {
             Ok(appended) => Ok(appended.iter().filter(|appended| !appended.duplicate).count()),
             Err(error) => Err(error.to_string()),
         };
-        self.writer.finish(prepared, outcome, &mut self.downs);
-        self.downs.flush();
+        self.core.writer.finish(prepared, outcome, &mut self.core.downs);
+        self.core.downs.flush();
         stored
     }
 
     /// When the writer wants a round although nothing came.
     pub(crate) fn writer_deadline_ms(&self) -> Option<u64> {
-        self.writer.deadline_ms()
+        self.core.writer.deadline_ms()
     }
 
     pub(crate) fn front_has_work(&self) -> bool {
-        !self.senders[0].is_empty()
+        !self.core.senders[0].is_empty()
     }
 
     pub(crate) fn writer_has_work(&self) -> bool {
-        !self.senders[1].is_empty()
+        !self.core.senders[1].is_empty()
     }
 
     pub(crate) fn is_committing(&self) -> bool {
@@ -289,7 +350,7 @@ impl Node {
 
     /// Whether no work waits anywhere: the queues of both workers are empty and nothing is being committed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.senders.iter().all(Sender::is_empty) && self.committing.is_none()
+        self.core.senders.iter().all(Sender::is_empty) && self.committing.is_none()
     }
 
     /// Figures of a shard.

@@ -51,6 +51,8 @@ pub(crate) enum Step {
     /// The cluster gets new secrets; a running server reads them at once, another one when it starts. After two of them
     /// no token of before is good.
     Rotate { secrets: u32 },
+    /// The backend hands over to a new one on the same store, which takes `gap` to start; connections and sessions stay.
+    HandOver { gap: Duration },
     /// Every sync takes 200 ms for a while.
     SlowDisk { lasts: Duration },
 }
@@ -133,7 +135,8 @@ impl Plan {
 fn draw_server_fault(rng: &mut Rng) -> Step {
     let kept = rng.chance(300);
     let off = rng.duration(Duration::from_millis(50)..=Duration::from_secs(5));
-    match rng.index(7) {
+    match rng.index(9) {
+        7..=8 => Step::HandOver { gap: rng.duration(Duration::ZERO..=Duration::from_secs(3)) },
         6 => Step::Rotate { secrets: if rng.chance(500) { 1 } else { 2 } },
         0 => Step::Crash { kept, off },
         1..=3 => Step::CrashInCommit { kept, off },
@@ -154,6 +157,7 @@ impl Step {
             Self::Restart { remembers: false, .. } => Some("device wiped"),
             Self::DiskFull { .. } => Some("disk full"),
             Self::Rotate { .. } => Some("rotation"),
+            Self::HandOver { .. } => Some("hand-over"),
             Self::SlowDisk { .. } => Some("slow disk"),
         }
     }

@@ -56,6 +56,7 @@ enum Event {
     Step(Step),
     Crash { life: u32, kept: bool, off: Duration },
     StartServer { life: u32 },
+    Attach { life: u32 },
     StartDevice { device: usize },
 }
 
@@ -261,6 +262,11 @@ impl World {
             Event::Crash { life, kept, off } => {
                 if life == self.life && !self.healed {
                     self.crash(kept, off);
+                }
+            }
+            Event::Attach { life } => {
+                if life == self.life {
+                    self.attach();
                 }
             }
             Event::StartServer { life } => {

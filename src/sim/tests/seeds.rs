@@ -140,6 +140,7 @@ fn the_promise_is_kept_in_every_world() {
             "device restart",
             "device wiped",
             "disk full",
+            "hand-over",
             "move",
             "path",
             "rotation",

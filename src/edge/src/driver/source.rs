@@ -129,7 +129,10 @@ impl Predecessors {
         Self { owner, cids, forwarders: Vec::new(), sent: 0, dropped: 0 }
     }
 
+    /// Adds a way, or replaces the one of the same generation.
     pub(super) fn add(&mut self, forwarder: Forwarder) {
+        let generation = forwarder.generation();
+        self.remove(|known| known.generation() == generation);
         self.forwarders.push(forwarder);
     }
 
@@ -161,13 +164,18 @@ impl Predecessors {
     /// Sends what was taken. A process that has ended is forgotten: its connections are reset from now on.
     pub(super) fn flush(&mut self) {
         self.forwarders.iter_mut().for_each(Forwarder::flush);
+        self.remove(Forwarder::is_gone);
+    }
+
+    fn remove(&mut self, which: impl Fn(&Forwarder) -> bool) {
         let (sent, dropped) = (&mut self.sent, &mut self.dropped);
         self.forwarders.retain(|forwarder| {
-            if forwarder.is_gone() {
+            let remove = which(forwarder);
+            if remove {
                 *sent += forwarder.sent;
                 *dropped += forwarder.dropped;
             }
-            !forwarder.is_gone()
+            !remove
         });
     }
 

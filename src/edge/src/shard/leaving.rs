@@ -69,7 +69,8 @@ impl Shard {
         self.close_sessions(closing);
     }
 
-    pub(super) fn close_sessions(&mut self, closing: &Closing) {
+    /// Closes every connection that there is now.
+    pub fn close_sessions(&mut self, closing: &Closing) {
         for index in self.conns.indices() {
             if let Some(conn) = self.conns.get_mut(index) {
                 conn.close(closing.clone(), Duration::ZERO, &mut self.ups);

@@ -49,6 +49,7 @@ impl World {
                 }
                 true
             }
+            Step::HandOver { gap } => self.hand_over(gap),
             Step::SlowDisk { lasts } => {
                 self.slow_disk_until = now + lasts;
                 true
@@ -96,6 +97,18 @@ impl World {
         self.disk_full = false;
         self.record(server(), What::Fault { kind: "crash" });
         self.agenda.after(off, Event::StartServer { life: self.life });
+    }
+
+    /// The backend finishes what it has and goes; another one comes later.
+    fn hand_over(&mut self, gap: Duration) -> bool {
+        let (instant, now_ms) = (self.agenda.instant(), self.agenda.unix_ms());
+        let Some(node) = self.node.as_mut().filter(|node| !self.disk_full && !node.is_released()) else {
+            return false;
+        };
+        self.totals.messages += node.release(instant, now_ms) as u64;
+        self.agenda.after(gap, Event::Attach { life: self.life });
+        self.after_worker();
+        true
     }
 
     fn fill_disk(&mut self, noticed: Duration) -> bool {

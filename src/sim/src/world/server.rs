@@ -36,6 +36,17 @@ impl World {
         }
     }
 
+    /// The next backend has opened the store.
+    pub(super) fn attach(&mut self) {
+        let (now, instant) = (self.agenda.now(), self.agenda.instant());
+        let bounds = Bounds::draw(&mut self.fate);
+        self.trace.note(now, format_args!("another backend {bounds:?}"));
+        let directory = Arc::new(self.directory.clone());
+        let Some(node) = &mut self.node else { return };
+        node.attach(&self.ledger, directory, &bounds, instant);
+        self.after_worker();
+    }
+
     pub(super) fn deliver(&mut self, from: SocketAddr, datagram: &[u8]) {
         let (now, instant) = (self.agenda.now(), self.agenda.instant());
         let Some(node) = &mut self.node else { return };
@@ -143,7 +154,7 @@ impl World {
     }
 
     /// The links' wakers: every shard looks what came down. Then the workers look whether more waits.
-    fn after_worker(&mut self) {
+    pub(super) fn after_worker(&mut self) {
         let now = self.agenda.now();
         for shard in 0..SHARDS {
             let at = now + self.pace.duration(Duration::from_micros(1)..=Duration::from_micros(30));

@@ -1,0 +1,150 @@
+//! The backend of a node with the store under it: opened, closed, and opened again when a hand-over fails.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nearport_chat::directory::{App, Directory};
+use nearport_chat::{Chat, Clock};
+use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
+use nearport_trunk::echo::Echo;
+use nearport_trunk::{Backend, Link, Waker};
+
+use crate::config::Config;
+use crate::first_run::{self, DataError, Layout};
+use crate::node::{BackendKind, Error, now_ms};
+
+/// How often a lock that another process holds is looked at.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// What runs.
+#[derive(Debug, Clone)]
+enum Running {
+    Chat(Arc<Chat>),
+    Echo(Echo),
+}
+
+#[derive(Debug)]
+struct Opened {
+    // The lock goes last.
+    running: Running,
+    _lock: StoreLock,
+}
+
+/// The backend, or the place where it was.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    kind: BackendKind,
+    opened: Mutex<Option<Opened>>,
+}
+
+impl Slot {
+    /// Opens the store and starts the backend. Waits for another process's lock up to `patience`: one that was just killed
+    /// may hold it for a moment. Gives the first App too.
+    pub(crate) fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Self, App), Error> {
+        let (opened, app) = open(config, kind, patience)?;
+        Ok((Self { kind, opened: Mutex::new(Some(opened)) }, app))
+    }
+
+    /// After [`Self::close`]: as before.
+    pub(crate) fn reopen(&self, config: &Config, patience: Duration) -> Result<(), Error> {
+        let (opened, _) = open(config, self.kind, patience)?;
+        *self.lock() = Some(opened);
+        Ok(())
+    }
+
+    /// Finishes everything that was sent, closes the store and releases its lock. Links keep what was answered. What
+    /// panicked is told, and closed all the same.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        let Some(Opened { running, _lock: lock }) = self.lock().take() else { return Ok(()) };
+        let ended = match running {
+            Running::Echo(_) => Ok(()),
+            Running::Chat(mut chat) => {
+                let ended = chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
+                // A check of readiness may hold it for a moment. Nobody can get hold of it any more.
+                loop {
+                    match Arc::try_unwrap(chat) {
+                        Ok(last) => break drop(last),
+                        Err(shared) => chat = shared,
+                    }
+                    std::thread::yield_now();
+                }
+                ended
+            }
+        };
+        drop(lock);
+        ended
+    }
+
+    /// Which backend.
+    pub(crate) fn kind(&self) -> BackendKind {
+        self.kind
+    }
+
+    /// For `/readyz`.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let running = self.lock().as_ref().map(|opened| opened.running.clone());
+        match running {
+            Some(Running::Chat(chat)) => chat.ready(),
+            Some(Running::Echo(_)) => Ok(()),
+            None => Err("closed".to_owned()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Slot {
+    /// # Panics
+    /// If the backend is closed: links are made by whoever opens it.
+    fn link(&self, waker: Waker) -> Box<dyn Link> {
+        match &self.lock().as_ref().expect("a link is asked of an open backend").running {
+            Running::Chat(chat) => chat.link(waker),
+            Running::Echo(echo) => echo.link(waker),
+        }
+    }
+}
+
+fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opened, App), Error> {
+    let layout = Layout(config.data.clone());
+    let lock = acquire(&config.data, patience)?;
+    let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
+    let directory: Arc<dyn Directory> = Arc::new(directory);
+    let app = first_run::first_app(&*directory, now_ms())?;
+    let running = match kind {
+        BackendKind::Echo => Running::Echo(Echo::default()),
+        BackendKind::Chat => {
+            let chat = start_chat(config, &layout, directory)?;
+            if !layout.client_file().exists() {
+                chat.register(app.id, &first_run::FIRST_USERS)?;
+            }
+            Running::Chat(Arc::new(chat))
+        }
+    };
+    Ok((Opened { running, _lock: lock }, app))
+}
+
+fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Chat, Error> {
+    let mut options = nearport_store::Options::default();
+    options.cache_bytes = config.store.cache_bytes;
+    options.flush_bytes = config.store.flush_bytes;
+    options.accept_missing_commits = config.store.accept_missing_commits;
+    let ledger = FjallLedger::open(&layout.ledger(), options).map_err(nearport_chat::Error::from)?;
+    let clock: Clock = Arc::new(now_ms);
+    Ok(Chat::start(Arc::new(ledger), directory, clock, config.chat.backend())?)
+}
+
+/// Takes the data directory's lock.
+fn acquire(data: &Path, patience: Duration) -> Result<StoreLock, Error> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match StoreLock::acquire(data) {
+            Err(LockError::Held { .. }) if Instant::now() < deadline => {
+                std::thread::park_timeout(LOCK_RETRY);
+            }
+            outcome => return outcome.map_err(Error::Locked),
+        }
+    }
+}

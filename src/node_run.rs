@@ -1,0 +1,248 @@
+//! A node at work: what it serves, and what it is told to do meanwhile.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nearport_api::{Health, OpsServer};
+use tokio::task::JoinHandle;
+
+use crate::control::{Answer, Channel, Claim, DrainOrder, What};
+use crate::control_server::{ControlServer, Request, refuse};
+use crate::node::Error;
+use crate::node_drain::{self, Plan, drain};
+use crate::node_give::{Estate, Given};
+use crate::node_predecessor::Predecessor;
+use crate::node_retired::Retired;
+
+/// How often predecessors are looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A drain that goes on or is over.
+#[derive(Debug)]
+struct Drain {
+    task: JoinHandle<u64>,
+    undone: Arc<AtomicBool>,
+    ended: bool,
+    /// The process ends when the drain has.
+    exit: bool,
+}
+
+impl Drain {
+    fn undo(&self) {
+        self.undone.store(true, Ordering::Release);
+        self.task.abort();
+    }
+}
+
+pub(crate) struct Running {
+    ops: OpsServer,
+    control: ControlServer,
+    estate: Estate,
+    predecessors: Vec<Predecessor>,
+    health: Arc<Health>,
+    drain: Option<Drain>,
+    /// A process that has an offer and thinks about it.
+    offer: Option<JoinHandle<Option<Channel>>>,
+}
+
+/// How a node's work ends.
+pub(crate) enum Ended {
+    /// Everything is closed.
+    Left,
+    /// Another process serves; the last clients are still here.
+    HandedOver(Retired),
+}
+
+/// What ends a phase of serving.
+enum Turn {
+    Leave,
+    Give(Channel),
+    Failed(Error),
+}
+
+impl Running {
+    pub(crate) fn new(
+        ops: OpsServer,
+        control: ControlServer,
+        estate: Estate,
+        predecessors: Vec<Predecessor>,
+        health: Arc<Health>,
+    ) -> Self {
+        Self { ops, control, estate, predecessors, health, drain: None, offer: None }
+    }
+
+    pub(crate) async fn run(
+        mut self,
+        leave: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Ended, Error> {
+        loop {
+            match self.serve(leave).await {
+                Turn::Leave => return self.leave().await.map(|()| Ended::Left),
+                Turn::Failed(error) => return Err(error),
+                Turn::Give(channel) => {
+                    self.health.withdraw("handing over");
+                    let (estate, predecessors) =
+                        (self.estate.clone(), std::mem::take(&mut self.predecessors));
+                    let giving = tokio::task::spawn_blocking(move || estate.give(channel, predecessors));
+                    match giving.await.unwrap_or_else(|panic| Err(Error::Unclean(panic.to_string())))? {
+                        Given::Kept(predecessors) => {
+                            self.predecessors = predecessors;
+                            match &self.drain {
+                                Some(_) => self.health.withdraw("draining"),
+                                None => self.health.restore(),
+                            }
+                        }
+                        Given::Away(channel) => {
+                            let Self { estate, drain, .. } = self;
+                            // What it asked for stays asked; from now on clients come back to the other process.
+                            drain.iter().for_each(Drain::undo);
+                            let within = estate.config.drain.within;
+                            let edge = estate.edge;
+                            return Ok(Ended::HandedOver(Retired { edge, channel, within }));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves `/readyz` and the control socket until something else has to be done.
+    async fn serve(&mut self, leave: &mut (impl Future<Output = ()> + Unpin)) -> Turn {
+        let Self { ops, control, estate, predecessors, health, drain, offer } = self;
+        let serving = ops.run();
+        tokio::pin!(serving);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                served = &mut serving => {
+                    // It never ends by itself without an error.
+                    return Turn::Failed(served.map_or_else(Error::Ops, |()| Error::Unclean("operations".to_owned())));
+                }
+                () = &mut *leave => return Turn::Leave,
+                decision = pending(offer.as_mut()) => {
+                    *offer = None;
+                    if let Ok(Some(channel)) = decision {
+                        return Turn::Give(channel);
+                    }
+                }
+                ended = pending(drain.as_mut().filter(|drain| !drain.ended).map(|drain| &mut drain.task)) => {
+                    if let Some(drain) = drain {
+                        drain.ended = true;
+                        if drain.exit && ended.is_ok() {
+                            return Turn::Leave;
+                        }
+                    }
+                }
+                Request { what, pid, channel } = control.next() => match what {
+                    What::TakeOver(_) if offer.is_some() => refuse(&channel, "another process is taking over"),
+                    What::TakeOver(claim) => {
+                        tracing::info!(pid, "a process wants to take over");
+                        let handle = ops.handle().ok().map(OwnedFd::from);
+                        let alive = predecessors.iter().map(|predecessor| predecessor.generation).collect();
+                        *offer = Some(make_offer(estate.clone(), claim, channel, handle, alive));
+                    }
+                    What::Drain(order) => begin_drain(estate, health, drain, order, channel),
+                    What::Undrain => undrain(estate, health, drain, &channel),
+                },
+                _ = looks.tick(), if !predecessors.is_empty() => predecessors.retain(|predecessor| {
+                    let gone = predecessor.is_gone();
+                    if gone {
+                        tracing::info!(generation = predecessor.generation, "a process that had handed over has left");
+                    }
+                    !gone
+                }),
+            }
+        }
+    }
+
+    /// Leaves in phases; `/readyz` goes on saying no.
+    async fn leave(self) -> Result<(), Error> {
+        let Self { ops, control, estate, predecessors, health, drain: drained, .. } = self;
+        let leaving = async {
+            // One that is over need not be waited for again.
+            if drained.as_ref().is_none_or(|drained| !drained.ended) {
+                drained.iter().for_each(Drain::undo);
+                let mut plan = plan(&estate, None);
+                if drained.is_some() {
+                    plan.delay = Duration::ZERO;
+                }
+                let _ = drain(estate.edge.clone(), health, plan, None, Arc::default()).await;
+            }
+            let Estate { edge, backend, .. } = estate;
+            let stop = move || {
+                edge.close();
+                // Who still drains loses its backend now and closes its clients.
+                drop(predecessors);
+                backend.close()
+            };
+            let stopping = tokio::task::spawn_blocking(stop).await;
+            stopping.unwrap_or_else(|panic| Err(Error::Unclean(panic.to_string())))?;
+            drop(control);
+            tracing::info!("left");
+            Ok(())
+        };
+        tokio::select! {
+            served = ops.run() => served.map_err(Error::Ops),
+            left = leaving => left,
+        }
+    }
+}
+
+/// The end of a task, if there is one. Cancel safe.
+async fn pending<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn make_offer(
+    estate: Estate,
+    claim: Claim,
+    channel: Channel,
+    ops: Option<OwnedFd>,
+    predecessors: Vec<u32>,
+) -> JoinHandle<Option<Channel>> {
+    tokio::task::spawn_blocking(move || estate.offer(&claim, channel, ops, &predecessors))
+}
+
+fn plan(estate: &Estate, order: Option<&DrainOrder>) -> Plan {
+    let settings = &estate.config.drain;
+    let within = order.and_then(|order| order.within_ms).map_or(settings.within, Duration::from_millis);
+    // Both were checked when they were read.
+    let targets = order.map(|order| &order.targets).filter(|targets| !targets.is_empty());
+    let targets = node_drain::targets(targets.unwrap_or(&settings.targets)).unwrap_or_default();
+    Plan { delay: settings.delay, within, targets }
+}
+
+fn begin_drain(
+    estate: &Estate,
+    health: &Arc<Health>,
+    drain: &mut Option<Drain>,
+    order: DrainOrder,
+    channel: Channel,
+) {
+    if drain.is_some() {
+        return refuse(
+            &channel,
+            "the node drains or has drained already: `nearport drain --undo` takes it back",
+        );
+    }
+    if let Err(reason) = node_drain::targets(&order.targets) {
+        return refuse(&channel, &reason);
+    }
+    let (plan, undone) = (plan(estate, Some(&order)), Arc::new(AtomicBool::new(false)));
+    let running = self::drain(estate.edge.clone(), health.clone(), plan, Some(channel), undone.clone());
+    *drain = Some(Drain { task: tokio::spawn(running), undone, ended: false, exit: order.exit });
+}
+
+fn undrain(estate: &Estate, health: &Health, drain: &mut Option<Drain>, channel: &Channel) {
+    let Some(undone) = drain.take() else { return refuse(channel, "the node does not drain") };
+    undone.undo();
+    estate.edge.stay();
+    health.restore();
+    tracing::info!("the drain is undone");
+    let _ = channel.send(&Answer::Done { sessions: estate.edge.sessions() }, &[]);
+}
