@@ -8,7 +8,7 @@
 //! version u8 = 1 | app u32 | issued_s u64 | expires_s u64 | sealed_s u64 | ends_s u64 | user | device
 //! ```
 //!
-//! in network order, names as a length octet and their bytes, all of it sealed as [`crate::seal`] says. `issued_s` and
+//! in network order, names as a length octet and their bytes, all of it sealed as the private module `seal` says. `issued_s` and
 //! `expires_s` are those of the UserSig of the first login, however often the token was renewed since; `ends_s` is the
 //! earlier of `expires_s` and `sealed_s` + `edge.resume_ttl`.
 //!

@@ -7,7 +7,7 @@
 //! What is looked at is the difference of `quinn_proto::ConnectionStats` between two samples, at most one a second and only
 //! of a connection that has sent [`DATAGRAMS_PER_SAMPLE`] datagrams since the last, so a quiet client is never looked at.
 //!
-//! What an honest client does, and why it stays far below: see [`Weights`] and the tests.
+//! What an honest client does, and why it stays far below: see `Weights` and the tests.
 
 use std::time::{Duration, Instant};
 

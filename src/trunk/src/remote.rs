@@ -10,7 +10,7 @@
 //! shard gets back what has no room on the way up, publishes are dropped and `lost` is told on the way down. The edge's
 //! reader never waits for anybody, so a slow shard does not hold the backend up.
 //!
-//! The stream is a Unix socket so far. The threads know only `Read` and `Write`, and the [`codec`](crate::codec) knows
+//! The stream is a Unix socket so far. The threads know only `Read` and `Write`, and the [`crate::codec`] knows
 //! neither.
 
 use std::collections::VecDeque;
@@ -53,7 +53,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// The edge's end.
 ///
-/// Dropping it says what was sent already and ends the link; it waits for its threads, at most [`SILENCE_MAX`] if the
+/// Dropping it says what was sent already and ends the link; it waits for its threads, at most `SILENCE_MAX` if the
 /// other side reads no more.
 #[derive(Debug)]
 pub struct RemoteLink {
