@@ -383,6 +383,7 @@ impl Driver<'_> {
             hand_over_dropped: self.stats.hand_over_dropped,
             send_blocked: self.stats.send_blocked,
             send_failed: self.stats.send_failed,
+            trains_refused: u64::from(!self.sender.sends_trains()),
             accept_errors: self.tcp.as_ref().map_or(0, |tcp| tcp.accept_errors),
             forwarded,
             forward_dropped,

@@ -67,7 +67,7 @@ fn transport() -> TransportConfig {
         .initial_rtt(Duration::from_millis(100))
         // Three client heartbeats of 25 s and a margin. The smaller of both sides' values counts.
         .max_idle_timeout(Some(idle))
-        // One datagram per `Transmit`: a train needs UDP_SEGMENT, which this socket does not use yet.
+        // One datagram per `Transmit`: the socket makes trains of those that fit together, and can take them apart again.
         .enable_segmentation_offload(false);
     transport
 }

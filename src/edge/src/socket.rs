@@ -2,15 +2,17 @@
 //! in batches; and TCP listeners beside them.
 
 mod listener;
+mod sender;
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage};
-use nix::sys::socket::{recvmmsg, sendmmsg, setsockopt, sockopt};
+use nix::sys::socket::{recvmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub(crate) use sender::{Outgoing, Sender};
 
 /// Datagrams read or written by one system call. 64 keeps a batch in the second-level cache (our own figure).
 pub(crate) const BATCH: usize = 64;
@@ -149,52 +151,6 @@ impl Receiver {
             }
         }
         Ok(count)
-    }
-}
-
-/// One datagram to send.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) to: SocketAddr,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// Headers for writing a batch, allocated once.
-pub(crate) struct Sender {
-    headers: MultiHeaders<SockaddrStorage>,
-    addresses: Vec<Option<SockaddrStorage>>,
-}
-
-impl Sender {
-    pub(crate) fn new() -> Self {
-        Self { headers: MultiHeaders::preallocate(BATCH, None), addresses: Vec::with_capacity(BATCH) }
-    }
-
-    /// Writes datagrams from the front with one call, at most [`BATCH`]. Returns how many the kernel took: fewer
-    /// than offered means that the next one failed, and the next call says why.
-    ///
-    /// # Errors
-    /// `WouldBlock` if the socket buffer is full; otherwise the error of the first datagram, which is then skipped
-    /// by the caller: QUIC repeats what matters.
-    pub(crate) fn send(&mut self, socket: &impl AsRawFd, batch: &[Outgoing]) -> io::Result<usize> {
-        let batch = &batch[..batch.len().min(BATCH)];
-        self.addresses.clear();
-        self.addresses.extend(batch.iter().map(|outgoing| Some(SockaddrStorage::from(outgoing.to))));
-        let slices: Vec<[IoSlice<'_>; 1]> =
-            batch.iter().map(|outgoing| [IoSlice::new(&outgoing.bytes)]).collect();
-        let sent = sendmmsg(
-            socket.as_raw_fd(),
-            &mut self.headers,
-            slices.iter(),
-            &self.addresses[..],
-            [],
-            MsgFlags::MSG_DONTWAIT,
-        );
-        match sent {
-            Ok(results) => Ok(results.count()),
-            Err(Errno::EAGAIN) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Stats {
     pub send_blocked: u64,
     /// Datagrams that the system refused to send.
     pub send_failed: u64,
+    /// 1 if the system refused a train of datagrams, after which all go singly.
+    pub trains_refused: u64,
     /// What happened at the gate.
     pub gate: crate::admission::Counts,
     /// The shard takes no new connections.
@@ -160,6 +162,7 @@ impl Exporter {
                 "datagrams_forwarded_total" forwarded, "forward_dropped_total" forward_dropped,
                 "datagrams_foreign_total" foreign,
                 "send_blocked_total" send_blocked, "send_failed_total" send_failed,
+                "trains_refused_total" trains_refused,
                 "short_initials_total" gate.short, "unknown_versions_total" gate.version,
                 "malformed_datagrams_total" gate.form, "initials_overflowed_total" gate.queue_full,
                 "prefix_rate_refusals_total" gate.prefix_rate, "prefix_connections_refusals_total" gate.prefix_full,
