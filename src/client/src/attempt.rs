@@ -1,31 +1,46 @@
 //! A race with its runners: the shell around [`Race`].
 
+use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nearport_session::Closing;
-use nearport_wire::close::CloseCode;
+use nearport_wire::close::{CloseCode, Return};
 use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
 use crate::link::Link;
+use crate::memory::Place;
 use crate::network::{Edge, Network, Sighting};
-use crate::race::{Action, Event, Plan, Race};
+use crate::race::{Action, Event, Race};
 use crate::transport::Transport;
 
 /// How long a QUIC handshake may go on beside a session over TCP before it counts as failed. Enough for three
 /// repetitions of its first packet.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an edge that is not the last one may take to bring a transport up.
+const EDGE_TIMEOUT: Duration = Duration::from_secs(2);
+
 type Dial = Pin<Box<dyn Future<Output = Result<Link, Closing>> + Send>>;
 
-/// An attempt to get a session, over whatever transport.
+/// An attempt to get a session: at one edge after the other, over whatever transport.
 pub(crate) struct Attempt {
-    race: Race,
     network: Network,
+    transports: Vec<Transport>,
+    /// Edges that come next if this one fails.
+    rest: VecDeque<Edge>,
+    heat: Heat,
+}
+
+/// A race at one edge.
+struct Heat {
+    race: Race,
     edge: Edge,
+    place: Place,
+    /// Round trip of the last visit.
     rtt: Option<Duration>,
     dials: Vec<(Transport, Dial)>,
     up: Vec<(Transport, Link)>,
@@ -33,11 +48,13 @@ pub(crate) struct Attempt {
     /// Whose link the driver has.
     speaker: Option<Transport>,
     quic: Quic,
+    /// When the next edge gets its turn, unless a transport is up.
+    give_up_at: Option<Instant>,
 }
 
 /// What the driver has to do.
 pub(crate) enum Step {
-    /// Say hello on this link; a link that it has is to be dropped.
+    /// Say hello on this link; a link of this attempt that it has is to be dropped.
     Hello(Link),
     /// Nobody is left.
     Lose(Closing),
@@ -56,30 +73,96 @@ pub(crate) enum Quic {
 }
 
 impl Attempt {
-    /// Starts a race. `rtt` is the round trip of the last visit. Needs a tokio runtime.
-    pub(crate) fn new(network: Network, edge: Edge, plan: Plan, rtt: Option<Duration>) -> Self {
-        // Watches before the first packet leaves.
-        let sighting = network.watch(edge.address);
+    /// Starts at `edge`. `quiet`: how long TCP waits for QUIC at that edge, if not as long as usual. Needs a tokio
+    /// runtime.
+    pub(crate) fn new(
+        network: Network,
+        transports: Vec<Transport>,
+        edge: Edge,
+        rest: VecDeque<Edge>,
+        quiet: Option<Duration>,
+    ) -> Self {
+        let heat = Heat::new(&network, &transports, edge, !rest.is_empty(), quiet);
+        Self { network, transports, rest, heat }
+    }
+
+    /// The edge that is being tried, seen from here.
+    pub(crate) fn place(&self) -> &Place {
+        &self.heat.place
+    }
+
+    pub(crate) fn edge(&self) -> &Edge {
+        &self.heat.edge
+    }
+
+    /// Runs the races until the driver has something to do. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Step {
+        loop {
+            let step = self.heat.next(&self.network).await;
+            let Step::Lose(closing) = step else { return step };
+            // What an edge says about the credentials the next one says as well.
+            let final_word = matches!(closing.code.returns(), Return::No | Return::AfterChange);
+            match self.rest.pop_front().filter(|_| !final_word) {
+                Some(edge) => {
+                    debug!(edge = %self.heat.edge.address, reason = closing.reason, "on to the next edge");
+                    self.heat = Heat::new(&self.network, &self.transports, edge, !self.rest.is_empty(), None);
+                }
+                None => return Step::Lose(closing),
+            }
+        }
+    }
+
+    /// The link that said hello is lost.
+    pub(crate) fn lost(&mut self, closing: Closing) {
+        self.heat.lost(closing);
+    }
+
+    /// The welcome came: the race is over. Tells what it showed about QUIC.
+    pub(crate) fn won(self) -> Quic {
+        self.heat.won()
+    }
+}
+
+impl Heat {
+    fn new(
+        network: &Network,
+        transports: &[Transport],
+        edge: Edge,
+        has_next: bool,
+        quiet: Option<Duration>,
+    ) -> Self {
+        let (place, now) = (network.place(edge.address), Instant::now());
+        let memory = network.memory();
+        let mut plan = memory.plan(&place, transports, now);
+        let rtt = memory.rtt(&place);
+        drop(memory);
+        plan.quiet = quiet.unwrap_or(plan.quiet);
         Self {
-            race: Race::new(plan, Instant::now()),
-            network,
+            // Watches before the first packet leaves.
+            sighting: network.watch(edge.address),
+            race: Race::new(plan, now),
             edge,
+            place,
             rtt,
             dials: Vec::new(),
             up: Vec::new(),
-            sighting,
             speaker: None,
             quic: Quic::Untried,
+            give_up_at: has_next.then(|| now + EDGE_TIMEOUT),
         }
     }
 
     /// Runs the race until the driver has something to do. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Step {
+    async fn next(&mut self, network: &Network) -> Step {
         loop {
-            if let Some(step) = self.take_actions() {
+            if let Some(step) = self.take_actions(network) {
+                self.give_up_at = None;
                 return step;
             }
-            let deadline = self.race.poll_timeout();
+            if self.give_up_at.is_some_and(|at| at <= Instant::now()) {
+                return Step::Lose(Closing::new(CloseCode::LOST, "no connection in time"));
+            }
+            let deadline = [self.race.poll_timeout(), self.give_up_at].into_iter().flatten().min();
             let due = async {
                 match deadline {
                     Some(at) => sleep_until(at.into()).await,
@@ -99,16 +182,14 @@ impl Attempt {
         }
     }
 
-    /// The link that said hello is lost.
-    pub(crate) fn lost(&mut self, closing: Closing) {
+    fn lost(&mut self, closing: Closing) {
         if let Some(transport) = self.speaker.take() {
             self.note_failure(transport);
             self.race.handle(Instant::now(), Event::Failed(transport, closing));
         }
     }
 
-    /// The welcome came: the race is over. Tells what it showed about QUIC.
-    pub(crate) fn won(mut self) -> Quic {
+    fn won(mut self) -> Quic {
         self.race.handle(Instant::now(), Event::Welcome);
         let quic = self.dials.iter().position(|(transport, _)| *transport == Transport::Quic);
         match quic {
@@ -140,11 +221,11 @@ impl Attempt {
         }
     }
 
-    fn take_actions(&mut self) -> Option<Step> {
+    fn take_actions(&mut self, network: &Network) -> Option<Step> {
         while let Some(action) = self.race.poll_action() {
             match action {
                 Action::Dial(transport) => {
-                    let dial = self.network.clone().dial(self.edge.clone(), transport, self.rtt);
+                    let dial = network.clone().dial(self.edge.clone(), transport, self.rtt);
                     self.dials.push((transport, Box::pin(dial)));
                 }
                 Action::Hello(transport) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use nearport_wire::close::{CloseCode, Return};
@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use tokio::sync::{Notify, oneshot};
 use tracing::{Instrument as _, debug, debug_span};
 
-use crate::config::Config;
+use crate::config::{Config, ResumeState};
 use crate::core::{Answer, Core, Reply, State};
 use crate::driver::Driver;
 use crate::error::{ConnectError, PostError, RequestError, SendError};
@@ -168,6 +168,16 @@ impl Client {
     #[must_use]
     pub fn cursor(&self) -> Option<u64> {
         self.shared().lock().core.cursor()
+    }
+
+    /// What to keep for the next process of this user and device: [`Config::resume`](crate::Config::resume). `None`
+    /// without a token that is good. It changes with every login; the cursor with every event that is shown.
+    #[must_use]
+    pub fn resume_state(&self) -> Option<ResumeState> {
+        let inner = self.shared().lock();
+        let (token, good_for) = inner.core.resume_token(Instant::now())?;
+        let good_until = SystemTime::now().checked_add(good_for)?;
+        Some(ResumeState { token: token.to_vec(), good_until, cursor: inner.core.shown() })
     }
 
     /// Messages without an acknowledgement.

@@ -200,3 +200,67 @@ async fn online_only_messages_take_datagrams_both_ways() {
     drop(client);
     server.crash();
 }
+
+#[tokio::test]
+async fn asked_to_leave_it_moves_to_where_it_was_sent_without_a_gap() {
+    for transport in [Transport::Quic, Transport::WebSocket] {
+        let house = House::new();
+        house.ledger().token_ttl_s = 60;
+        let (first, second) = (house.start(0, ALL), house.start(0, ALL));
+        let config = Config { transports: vec![transport], ..config(first.address) };
+        let client = Client::connect(&house.network(), config);
+        client.ready(LONG).await.unwrap();
+        while client.next_event().await != Some(Event::CaughtUp) {}
+        // Nobody listens at the first target.
+        let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        house.order_away(Duration::from_millis(20), &[nowhere, second.address]);
+        let mut sent = 0;
+        let moved = loop {
+            client.send(user("alice"), text(format!("{sent}"))).await.unwrap();
+            sent += 1;
+            match client.try_next_event() {
+                Some(Event::Connected { resumed, transport: over, .. }) => break (resumed, over),
+                Some(Event::GoAway { .. }) | None => {}
+                Some(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(moved, (true, transport));
+        client.send(user("alice"), text(format!("{sent}"))).await.unwrap();
+        // The old session ended with a good-bye, and the new one needed no UserSig.
+        while house.left.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*house.left.lock().unwrap(), [(transport, CloseCode::BYE)]);
+        let texts: Vec<String> = (0..=sent).map(|n| n.to_string()).collect();
+        assert_eq!(house.ledger().texts("bob"), texts);
+        assert_eq!(house.ledger().attempts.len(), texts.len(), "nothing was sent twice");
+        assert!(house.ledger().hellos[1].usersig.is_empty());
+        first.crash();
+        client.send(user("alice"), text("the first is gone")).await.unwrap();
+        drop(client);
+        second.crash();
+    }
+}
+
+#[tokio::test]
+async fn a_kept_token_and_cursor_open_the_next_process() {
+    let house = House::new();
+    house.ledger().token_ttl_s = 60;
+    let server = house.start(0, ALL);
+    let client = Client::connect(&house.network(), config(server.address));
+    client.ready(LONG).await.unwrap();
+    house.incoming("shown");
+    assert_eq!(next_message(&client).await, "shown");
+    house.incoming("next");
+    assert_eq!(next_message(&client).await, "next");
+    let kept = client.resume_state().unwrap();
+    assert_eq!(kept.cursor, 1, "the second message is being looked at");
+    assert!(!format!("{kept:?}").contains("116"), "{kept:?}");
+    client.close().await;
+    house.ledger().acked = 0;
+    let config = Config { resume: Some(kept), usersig: String::new(), ..config(server.address) };
+    let client = Client::connect(&house.network(), config);
+    assert_eq!(next_message(&client).await, "next");
+    drop(client);
+    server.crash();
+}

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
 
 pub use nearport_wire::body::Platform;
 
@@ -86,6 +88,36 @@ impl Default for Limits {
     }
 }
 
+/// What a process may keep so that its successor goes on where it stood. Whoever has the token can log in as this user
+/// and device until it expires: keep it as a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResumeState {
+    /// Stands for the UserSig.
+    pub token: Vec<u8>,
+    /// Until when, by the clock of this device.
+    pub good_until: SystemTime,
+    /// Position up to which this device has shown the user's log.
+    pub cursor: u64,
+}
+
+impl ResumeState {
+    fn for_core(self) -> (Bytes, Duration) {
+        // A clock that was moved makes the token seem older or younger; the server knows better, and the UserSig is there.
+        let good_for = self.good_until.duration_since(SystemTime::now()).unwrap_or_default();
+        (self.token.into(), good_for)
+    }
+}
+
+impl fmt::Debug for ResumeState {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResumeState")
+            .field("good_until", &self.good_until)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What carries sessions unless the application says otherwise: best first.
 const TRANSPORTS: [Transport; 3] = [Transport::Quic, Transport::Tls, Transport::WebSocket];
 
@@ -123,6 +155,10 @@ pub struct Config {
     /// Position of the user's log that this device has shown, if the application keeps it; `None` takes the
     /// server's memory of this device, [`FROM_NOW`] skips what is there.
     pub cursor: Option<u64>,
+    /// What [`Client::resume_state`](crate::Client::resume_state) gave an earlier process of this user and device: the
+    /// login needs no UserSig as long as it is good, and `cursor`, if that is `None`, is taken from it. When it is
+    /// refused, the UserSig is used.
+    pub resume: Option<ResumeState>,
     /// When to acknowledge.
     pub acks: Acks,
     /// Which events to give.
@@ -155,6 +191,7 @@ impl Config {
             usersig: usersig.into(),
             client: concat!("nearport-rust/", env!("CARGO_PKG_VERSION")).into(),
             cursor: None,
+            resume: None,
             acks: Acks::default(),
             receive: Receive::default(),
             limits: Limits::default(),
@@ -183,7 +220,8 @@ impl Config {
             platform: self.platform,
             usersig: self.usersig,
             client: self.client,
-            cursor: self.cursor,
+            cursor: self.cursor.or(self.resume.as_ref().map(|state| state.cursor)),
+            resume: self.resume.map(ResumeState::for_core),
             acks: self.acks,
             receive: self.receive,
             limits: self.limits,

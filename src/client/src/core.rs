@@ -34,15 +34,18 @@ use crate::transport::Transport;
 mod backoff;
 mod commands;
 mod inbox;
+mod leaving;
 mod live;
 mod requests;
 mod resume;
 mod sends;
 
+pub use leaving::Referral;
 pub use requests::Reply;
 
 use backoff::{Backoff, HEALTHY_AFTER, SplitMix};
 use inbox::Inbox;
+use leaving::Leaving;
 use live::PAUSED_HEARTBEAT;
 use requests::Requests;
 use resume::ResumeToken;
@@ -62,6 +65,8 @@ pub struct CoreConfig {
     pub usersig: String,
     pub client: String,
     pub cursor: Option<u64>,
+    /// A token of an earlier life, and how long it is good.
+    pub resume: Option<(Bytes, Duration)>,
     pub acks: Acks,
     pub receive: Receive,
     pub limits: Limits,
@@ -106,9 +111,16 @@ pub enum TransportAction {
     /// Open a connection and a stream to the server; answer with [`Core::handle_connected`] or
     /// [`Core::handle_disconnected`].
     Connect,
-    /// Write what [`Core::poll_output`] holds, as far as that goes without waiting for long, and close the
+    /// Write what [`Core::take_parting`] gives, as far as that goes without waiting for long, and close the
     /// connection, or the attempt, with this code. Do not call [`Core::handle_disconnected`] for it.
     Disconnect(CloseCode),
+    /// Open another connection beside the present one, to one of [`Core::referrals`] or to the server; answer with
+    /// [`Core::handle_prepared`] or [`Core::handle_prepare_failed`]. A shell without room for two may answer with the
+    /// latter at once.
+    Prepare,
+    /// Close the present connection as for [`Self::Disconnect`] with BYE, and go on with the prepared one: the hello
+    /// waits in [`Core::poll_output`].
+    Switch,
 }
 
 /// Where a core stands.
@@ -165,6 +177,10 @@ pub struct Core {
     no_output: Outbox,
     disconnect: Option<CloseCode>,
     connect: bool,
+    prepare: bool,
+    switch: bool,
+    /// Last output of the session before, main stream.
+    parting: Vec<Bytes>,
     sends: Sends,
     requests: Requests,
     /// Requests of the session in flight, by the session's id.
@@ -172,6 +188,8 @@ pub struct Core {
     inbox: Inbox,
     answers: VecDeque<Answer>,
     backoff: Backoff,
+    /// Within which the server wants this client back, should the session be lost.
+    return_window: Option<Duration>,
     resume: ResumeToken,
     /// Position up to which the user's log was received; `None` before the first login without a cursor.
     cursor: Option<u64>,
@@ -182,7 +200,8 @@ pub struct Core {
     /// End of the attempt (Connecting) or of the wait (Backoff).
     deadline: Option<Instant>,
     live_since: Option<Instant>,
-    leave_at: Option<Instant>,
+    leaving: Option<Leaving>,
+    referrals: Vec<Referral>,
     last_received: Instant,
     /// Next sign of life while input is paused.
     paused_beat: Option<Instant>,
@@ -205,20 +224,27 @@ impl Core {
             no_output: Outbox::default(),
             disconnect: None,
             connect: false,
+            prepare: false,
+            switch: false,
+            parting: Vec::new(),
             sends: Sends::new(),
             requests: Requests::default(),
             asked: BTreeMap::new(),
             inbox,
             answers: VecDeque::new(),
             backoff: Backoff::new(dice),
-            resume: ResumeToken::default(),
+            return_window: None,
+            resume: config.resume.clone().map_or_else(ResumeToken::default, |(token, good_for)| {
+                ResumeToken::new(now, token, good_for)
+            }),
             cursor: config.cursor,
             was_live: false,
             last_closing: None,
             last_refusal: None,
             deadline: None,
             live_since: None,
-            leave_at: None,
+            leaving: None,
+            referrals: Vec::new(),
             last_received: now,
             paused_beat: None,
             session_rests_until: None,
@@ -247,6 +273,18 @@ impl Core {
     #[must_use]
     pub fn cursor(&self) -> Option<u64> {
         self.cursor
+    }
+
+    /// Position up to which the application has shown the user's log.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.inbox.shown()
+    }
+
+    /// The token that opens the next session without a UserSig, and how long it is good from `now`.
+    #[must_use]
+    pub fn resume_token(&self, now: Instant) -> Option<(Bytes, Duration)> {
+        self.resume.good(now)
     }
 
     /// Messages without an acknowledgement, waiting or in flight.
@@ -350,6 +388,7 @@ impl Core {
         self.inbox.tick(now);
         input(session);
         self.drain_session(now);
+        self.leave_when_drained(now);
         self.pump(now);
         if !self.inbox.has_room() && self.session.is_some() {
             self.paused_beat.get_or_insert(now + PAUSED_HEARTBEAT);
@@ -372,6 +411,13 @@ impl Core {
         }
     }
 
+    /// As [`Self::handle_disconnected`], when nothing says that the server is gone: only the path is. What the server
+    /// wished for the return of its crowd does not count then.
+    pub fn handle_path_dead(&mut self, now: Instant, closing: Closing) {
+        self.return_window = None;
+        self.handle_disconnected(now, closing);
+    }
+
     /// The device has another network or another address. `survives`: the connection may go on from there, so the
     /// server is asked at once; otherwise it is given up and the next attempt begins at once.
     pub fn network_changed(&mut self, now: Instant, survives: bool) {
@@ -383,6 +429,7 @@ impl Core {
             }
             State::Live | State::Opening => {
                 self.disconnect = Some(CloseCode::BYE);
+                self.part();
                 self.forget_connection();
                 let closing = Closing::new(CloseCode::LOST, "the network has changed");
                 self.last_closing = Some(closing.clone());
@@ -412,9 +459,7 @@ impl Core {
                 self.break_off(now, Closing::new(CloseCode::LOST, "no connection in time"));
             }
         }
-        if self.leave_at.is_some_and(|at| at <= now) {
-            self.break_off(now, Closing::new(CloseCode::GOING_AWAY, "the server asked to leave"));
-        }
+        self.handle_leaving_timeout(now);
         self.sends.handle_timeout(now);
         self.handle_session_timeout(now);
         self.pump(now);
@@ -427,7 +472,17 @@ impl Core {
         if let Some(code) = self.disconnect.take() {
             return Some(TransportAction::Disconnect(code));
         }
-        std::mem::take(&mut self.connect).then_some(TransportAction::Connect)
+        let flags = [
+            (&mut self.switch, TransportAction::Switch),
+            (&mut self.connect, TransportAction::Connect),
+            (&mut self.prepare, TransportAction::Prepare),
+        ];
+        flags.into_iter().find_map(|(flag, action)| std::mem::take(flag).then_some(action))
+    }
+
+    /// What the session that was left still has to say on its main stream.
+    pub fn take_parting(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.parting)
     }
 
     /// What waits to be written to the main stream. Empty without a session.
@@ -459,7 +514,7 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let live = if self.state == State::Live {
-            [self.leave_at, self.sends.poll_timeout(), self.inbox.poll_timeout()]
+            [self.leaving_timeout(), self.sends.poll_timeout(), self.inbox.poll_timeout()]
         } else {
             [None; 3]
         };
@@ -477,6 +532,7 @@ impl Core {
 
     /// This side gives up on the transport.
     fn break_off(&mut self, now: Instant, closing: Closing) {
+        self.return_window = None;
         self.disconnect = Some(closing.code);
         self.connect = false;
         self.end(now, closing, Duration::ZERO);
@@ -484,11 +540,12 @@ impl Core {
 
     /// The session or the attempt is over.
     fn end(&mut self, now: Instant, closing: Closing, retry_after: Duration) {
-        self.session = None;
-        if self.live_since.is_some_and(|since| now >= since + HEALTHY_AFTER) {
-            self.backoff.reset();
+        self.part();
+        self.count_good_session(now);
+        // What the last server said counts for the attempt after it.
+        if matches!(self.state, State::Connecting | State::Opening) {
+            self.referrals.clear();
         }
-        let asked_to_leave = self.leave_at.is_some_and(|at| at <= now);
         let returns = closing.code.returns();
         // A token that is refused says nothing about the UserSig: that is tried at once, and once.
         let with_usersig = closing.code == CloseCode::UNAUTHORIZED && self.resume.refused();
@@ -500,12 +557,18 @@ impl Core {
             return self.stop(closing);
         }
         self.forget_connection();
-        let retry_in = if asked_to_leave {
-            self.backoff.next_after_go_away()
-        } else {
-            self.backoff.next(returns, retry_after)
+        let window = std::mem::take(&mut self.return_window).filter(|_| retry_after.is_zero());
+        let retry_in = match (returns, window) {
+            (Return::Now, Some(window)) => self.backoff.next_within(window),
+            _ => self.backoff.next(returns, retry_after),
         };
         self.back_off(now, closing, retry_in);
+    }
+
+    fn count_good_session(&mut self, now: Instant) {
+        if self.live_since.is_some_and(|since| now >= since + HEALTHY_AFTER) {
+            self.backoff.reset();
+        }
     }
 
     fn back_off(&mut self, now: Instant, closing: Closing, retry_in: Duration) {
@@ -536,7 +599,8 @@ impl Core {
     fn forget_connection(&mut self) {
         self.asked.clear();
         self.live_since = None;
-        self.leave_at = None;
+        self.leaving = None;
+        self.prepare = false;
         self.paused_beat = None;
         self.session_rests_until = None;
         for (counter, item) in self.sends.connection_lost() {

@@ -1,6 +1,7 @@
 //! The one task of a client: it moves bytes and time between a [`Core`](crate::core::Core) and a [`Link`], and lets
 //! transports race for the next link.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
@@ -35,9 +36,11 @@ pub(crate) struct Driver {
     whereabouts: watch::Receiver<Whereabouts>,
     edge: Edge,
     transports: Vec<Transport>,
-    /// From where, and to which edge, the last attempt was made.
-    place: Place,
+    /// Where the link leads, and seen from where.
+    at: (Edge, Place),
     attempt: Option<Attempt>,
+    /// The attempt is for the connection after this one, and as far as that is up.
+    preparing: Option<Option<Link>>,
     link: Option<Link>,
     unwritten: Unwritten,
     silence: Silence,
@@ -77,11 +80,12 @@ impl Driver {
         Self {
             shared,
             whereabouts: network.whereabouts(),
-            place: network.place(edge.address),
+            at: (edge.clone(), network.place(edge.address)),
             transports: network.usable(&transports),
             network,
             edge,
             attempt: None,
+            preparing: None,
             link: None,
             unwritten: Unwritten::default(),
             silence: Silence::default(),
@@ -102,6 +106,11 @@ impl Driver {
                 match action {
                     TransportAction::Connect => self.begin_attempt(),
                     TransportAction::Disconnect(code) => self.hang_up(code),
+                    TransportAction::Prepare => {
+                        self.begin_attempt();
+                        self.preparing = Some(None);
+                    }
+                    TransportAction::Switch => self.switch(),
                 }
             }
             if turn.actions[0].is_some() {
@@ -116,22 +125,26 @@ impl Driver {
         }
     }
 
+    /// To where the last server sent us, then to the one of the configuration.
     fn begin_attempt(&mut self) {
-        self.place = self.network.place(self.edge.address);
-        let memory = self.network.memory();
-        let mut plan = memory.plan(&self.place, &self.transports, Instant::now());
-        let rtt = memory.rtt(&self.place);
-        drop(memory);
-        if std::mem::take(&mut self.quic_died) {
-            plan.quiet = QUIET_AFTER_DEATH;
-        }
-        self.attempt = Some(Attempt::new(self.network.clone(), self.edge.clone(), plan, rtt));
+        let referrals = self.shared.lock().core.referrals().to_vec();
+        let edges = referrals.into_iter().map(|referral| Edge {
+            address: referral.address,
+            name: referral.name.map_or_else(|| Arc::clone(&self.edge.name), Arc::from),
+        });
+        let mut edges: VecDeque<Edge> = edges.chain([self.edge.clone()]).collect();
+        let first = edges.pop_front().unwrap_or_else(|| self.edge.clone());
+        let quiet = std::mem::take(&mut self.quic_died).then_some(QUIET_AFTER_DEATH);
+        let (network, transports) = (self.network.clone(), self.transports.clone());
+        self.preparing = None;
+        self.attempt = Some(Attempt::new(network, transports, first, edges, quiet));
     }
 
     /// Lets the core do what is due and collects what it wants.
     fn turn(&mut self) -> Turn {
         let now = Instant::now();
         if let Some(closing) = self.find_dead(now) {
+            self.shared.lock().core.handle_path_dead(now, closing.clone());
             self.lose(closing);
         }
         self.start_probe(now);
@@ -140,7 +153,7 @@ impl Driver {
         inner.core.handle_timeout(now);
         let actions = [inner.core.poll_transport(), inner.core.poll_transport()];
         // The output of a session that is being left belongs to its link; without a link nothing can take it.
-        if self.link.is_some() {
+        if self.link.is_some() && actions[0].is_none() {
             self.sample_path(now, &mut inner);
             self.unwritten.refill(&mut inner.core);
         }
@@ -220,29 +233,54 @@ impl Driver {
             Input::Link(Progress::Lost(closing)) => self.lose(closing),
             Input::Attempt(Step::Hello(link)) => {
                 let path = link.path();
-                if let Some(dropped) = self.link.replace(link) {
-                    dropped.abandon(CloseCode::LOST);
+                if let Some(prepared) = &mut self.preparing {
+                    *prepared = Some(link);
+                    return self.feed(|inner, now| inner.core.handle_prepared(now, path));
                 }
-                self.unwritten.clear();
-                self.silence = Silence::default();
-                self.loss = Loss::new(self.network.memory().was_lossy(&self.place));
-                self.sample_at = None;
+                self.take_up(link);
                 self.feed(|inner, now| inner.core.handle_connected(now, path));
             }
             Input::Attempt(Step::Lose(closing)) => {
                 self.attempt = None;
-                self.lose(closing);
+                match self.preparing.take() {
+                    Some(_) => self.feed(|inner, now| inner.core.handle_prepare_failed(now)),
+                    None => self.lose(closing),
+                }
             }
             Input::Probed(works) => {
                 self.probe = None;
                 let (mut memory, now) = (self.network.memory(), Instant::now());
                 if works {
-                    memory.quic_works(&self.place, now);
+                    memory.quic_works(&self.at.1, now);
                 } else {
-                    memory.quic_failed(&self.place, now);
+                    memory.quic_failed(&self.at.1, now);
                 }
             }
             Input::Moved => self.handle_moved(),
+        }
+    }
+
+    /// The link is the one to use from now on.
+    fn take_up(&mut self, link: Link) {
+        if let Some(attempt) = &self.attempt {
+            self.at = (attempt.edge().clone(), attempt.place().clone());
+        }
+        if let Some(dropped) = self.link.replace(link) {
+            dropped.abandon(CloseCode::LOST);
+        }
+        self.unwritten.clear();
+        self.silence = Silence::default();
+        self.loss = Loss::new(self.network.memory().was_lossy(&self.at.1));
+        self.sample_at = None;
+    }
+
+    /// The session moves to the connection that was prepared.
+    fn switch(&mut self) {
+        self.part(CloseCode::BYE);
+        match self.preparing.take().flatten() {
+            Some(link) => self.take_up(link),
+            // It was there when the core decided, and nobody takes it away in between.
+            None => self.attempt = None,
         }
     }
 
@@ -252,6 +290,9 @@ impl Driver {
         self.unwritten.clear();
         self.note_path();
         self.link = None;
+        if self.preparing.take().is_some() {
+            self.attempt = None;
+        }
         if let Some(attempt) = &mut self.attempt {
             return attempt.lost(closing);
         }
@@ -260,19 +301,20 @@ impl Driver {
 
     /// The race is over once the core is logged in.
     fn finish_attempt(&mut self) {
-        if self.attempt.is_none() || self.shared.lock().core.state() != State::Live {
+        let racing = self.attempt.is_some() && self.preparing.is_none();
+        if !racing || self.shared.lock().core.state() != State::Live {
             return;
         }
         let (Some(attempt), Some(link)) = (self.attempt.take(), &self.link) else { return };
         let now = Instant::now();
         let transport = link.path().transport;
         let mut memory = self.network.memory();
-        memory.won(&self.place, transport, now);
+        memory.won(&self.at.1, transport, now);
         match attempt.won() {
             _ if transport.is_udp() => {}
             Quic::Untried => {}
-            Quic::Works => memory.quic_works(&self.place, now),
-            Quic::Failed => memory.quic_failed(&self.place, now),
+            Quic::Works => memory.quic_works(&self.at.1, now),
+            Quic::Failed => memory.quic_failed(&self.at.1, now),
             // It may have lost one packet only. What it does now decides where the next attempt begins.
             Quic::Dialling(dial) => self.probe = Some(Box::pin(probe(dial))),
         }
@@ -282,9 +324,9 @@ impl Driver {
 
     /// Tries QUIC beside a session over TCP, when the memory of its failure has run out.
     fn start_probe(&mut self, now: Instant) {
-        if self.probe_at().is_some_and(|at| at <= now) && self.network.memory().take_probe(&self.place, now) {
-            let rtt = self.network.memory().rtt(&self.place);
-            let dial = self.network.clone().dial(self.edge.clone(), Transport::Quic, rtt);
+        if self.probe_at().is_some_and(|at| at <= now) && self.network.memory().take_probe(&self.at.1, now) {
+            let rtt = self.network.memory().rtt(&self.at.1);
+            let dial = self.network.clone().dial(self.at.0.clone(), Transport::Quic, rtt);
             self.probe = Some(Box::pin(probe(dial)));
         }
     }
@@ -292,7 +334,7 @@ impl Driver {
     fn probe_at(&self) -> Option<Instant> {
         let over_tcp = self.attempt.is_none() && self.link.as_ref().is_some_and(|link| !link.is_udp());
         let wanted = over_tcp && self.probe.is_none() && self.transports.contains(&Transport::Quic);
-        if wanted { self.network.memory().probe_at(&self.place) } else { None }
+        if wanted { self.network.memory().probe_at(&self.at.1) } else { None }
     }
 
     fn is_quic(&self) -> bool {
@@ -312,29 +354,29 @@ impl Driver {
 
     fn quic_is_dead(&mut self, now: Instant) {
         self.quic_died = true;
-        self.network.memory().quic_failed(&self.place, now);
+        self.network.memory().quic_failed(&self.at.1, now);
     }
 
     /// Another network, or another address in it.
     fn handle_moved(&mut self) {
         self.give_probe_back();
         // A race that began in the old network is run again; QUIC connections live on.
-        let survives = self.attempt.is_none() && self.is_quic();
+        let survives = (self.attempt.is_none() || self.preparing.is_some()) && self.is_quic();
         if survives {
-            self.place = self.network.place(self.edge.address);
+            self.at.1 = self.network.place(self.at.0.address);
         }
         self.feed(|inner, now| inner.core.network_changed(now, survives));
     }
 
     fn give_probe_back(&mut self) {
         if self.probe.take().is_some() {
-            self.network.memory().return_probe(&self.place);
+            self.network.memory().return_probe(&self.at.1);
         }
     }
 
     fn note_path(&self) {
         if let Some(rtt) = self.link.as_ref().and_then(Link::rtt) {
-            self.network.memory().note_path(&self.place, rtt, self.loss.is_lossy());
+            self.network.memory().note_path(&self.at.1, rtt, self.loss.is_lossy());
         }
     }
 
@@ -366,19 +408,25 @@ impl Driver {
         }
     }
 
-    /// Closes the connection, or gives up the attempt. A good-bye first writes what is left and lets the server
-    /// close, for a bounded time and beside whatever comes next.
+    /// Closes the connection, or gives up the attempt.
     fn hang_up(&mut self, code: CloseCode) {
-        self.attempt = None;
+        (self.attempt, self.preparing) = (None, None);
         self.note_path();
         // The session found out by itself, by an answer that did not come.
         if code == CloseCode::LOST && self.is_quic() {
             self.quic_is_dead(Instant::now());
         }
+        self.part(code);
+    }
+
+    /// Lets the link go. A good-bye first writes what is left and lets the server close, for a bounded time and beside
+    /// whatever comes next.
+    fn part(&mut self, code: CloseCode) {
         let mut unwritten = std::mem::take(&mut self.unwritten);
-        let Some(link) = self.link.take() else { return };
-        unwritten.main.append(&mut self.shared.lock().core.poll_output().take());
-        self.leaving = Some(Box::pin(link.close(unwritten, code)));
+        unwritten.main.append(&mut self.shared.lock().core.take_parting());
+        if let Some(link) = self.link.take() {
+            self.leaving = Some(Box::pin(link.close(unwritten, code)));
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use nearport_session::{Closing, ServerLimits};
+use nearport_wire::body::Endpoint;
 use nearport_wire::close::CloseCode;
+use quinn::ServerConfig;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, ServerConfig};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,7 @@ pub(crate) struct House {
     /// Something was appended from outside, or a closing was ordered.
     news: watch::Sender<()>,
     closing: Arc<Mutex<Option<Closing>>>,
+    away: Arc<Mutex<Option<(Duration, Vec<Endpoint>)>>>,
     /// Why clients left, as the server saw it, and over what they had come.
     pub(crate) left: Arc<Mutex<Vec<(Transport, CloseCode)>>>,
     /// Side streams that clients opened.
@@ -59,7 +61,7 @@ pub(crate) const ALL: Doors = Doors { udp: true, tcp: true, alpn: b"np/1" };
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<quinn::Endpoint>,
     crash: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -73,6 +75,7 @@ impl House {
             ledger: Arc::default(),
             news: watch::Sender::default(),
             closing: Arc::default(),
+            away: Arc::default(),
             left: Arc::default(),
             sides: Arc::default(),
             datagrams: Arc::default(),
@@ -125,7 +128,8 @@ impl House {
                 // Without UDP the socket stays, so that its port is taken and says nothing.
                 let (runtime, config) = (Arc::new(quinn::TokioRuntime), quinn::EndpointConfig::default());
                 let deaf = (!doors.udp).then(|| udp.try_clone().unwrap());
-                let endpoint = doors.udp.then(|| Endpoint::new(config, Some(quic), udp, runtime).unwrap());
+                let endpoint =
+                    doors.udp.then(|| quinn::Endpoint::new(config, Some(quic), udp, runtime).unwrap());
                 tell.send((address, endpoint.clone())).unwrap();
                 let tcp = doors.tcp.then_some(tcp);
                 tokio::select! {
@@ -140,7 +144,7 @@ impl House {
         Running { address, endpoint, crash, thread }
     }
 
-    async fn accept_udp(&self, endpoint: Option<Endpoint>) {
+    async fn accept_udp(&self, endpoint: Option<quinn::Endpoint>) {
         let Some(endpoint) = endpoint else { return std::future::pending().await };
         while let Some(incoming) = endpoint.accept().await {
             let house = self.clone();
@@ -208,6 +212,9 @@ impl House {
             if let Some(ordered) = self.closing.lock().unwrap().take() {
                 peer.server.close(&ordered, Duration::ZERO);
             }
+            if let Some((slot, targets)) = self.away.lock().unwrap().take() {
+                peer.server.go_away(CloseCode::GOING_AWAY, slot, &targets);
+            }
             if peer.server.is_live() {
                 let ledger = self.ledger();
                 let from = *pushed.get_or_insert_with(|| ledger.head());
@@ -239,6 +246,14 @@ impl House {
     /// A datagram for whoever is connected over QUIC.
     pub(crate) fn send_datagram(&self, datagram: Bytes) {
         *self.in_datagram.lock().unwrap() = Some(datagram);
+        self.news.send_replace(());
+    }
+
+    /// Asks whoever is connected to leave.
+    pub(crate) fn order_away(&self, slot: Duration, targets: &[SocketAddr]) {
+        let endpoint =
+            |target: &SocketAddr| Endpoint { address: target.to_string(), server_name: String::new() };
+        *self.away.lock().unwrap() = Some((slot, targets.iter().map(endpoint).collect()));
         self.news.send_replace(());
     }
 

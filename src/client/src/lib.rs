@@ -34,7 +34,16 @@
 //!
 //! The outbox and the cursor live in memory: they survive lost connections and server restarts, not the process. A
 //! message whose `send` has returned is on the server's disk. After a restart of the process the server's memory of
-//! the device ([`Client::flush`]) or [`Config::cursor`] say what is new.
+//! the device ([`Client::flush`]) or [`Config::cursor`] say what is new. A process may keep [`Client::resume_state`] for
+//! its successor ([`Config::resume`]): that one logs in without a UserSig and goes on where this one stood.
+//!
+//! # Ways through the network
+//!
+//! QUIC, TLS over TCP and WebSocket race for each session ([`Config::transports`]): QUIC starts, TCP follows after 100 ms
+//! without a packet from the server, and the first transport that brings the application's welcome carries the session.
+//! What has worked is remembered per network and server. [`NetworkConfig::proxy`] takes the TCP transports through a proxy.
+//! When the device changes its network, say so ([`Client::network_changed`]): sessions over QUIC go on from the new
+//! address, others come back at once.
 
 mod attempt;
 mod client;
@@ -58,7 +67,7 @@ mod silence;
 mod transport;
 
 pub use client::Client;
-pub use config::{Acks, Config, FROM_NOW, Limits, Platform, Receive};
+pub use config::{Acks, Config, FROM_NOW, Limits, Platform, Receive, ResumeState};
 pub use core::State;
 pub use error::{ConnectError, NetworkError, PostError, QueueFull, RequestError, SendError};
 pub use event::{

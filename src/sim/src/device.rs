@@ -8,6 +8,7 @@ use std::time::Instant;
 use nearport_chat::usersig::sign_v2;
 use nearport_client::core::{Core, CoreConfig, Path, State, TransportAction};
 use nearport_client::{Acks, Event, Failure, Limits, Platform, Receive, Target, Transport, text};
+use nearport_session::Outbox;
 
 use crate::history::{Message, MsgId, What, Who};
 use crate::plan::Owned;
@@ -86,6 +87,7 @@ impl Device {
             usersig: sign_v2(SECRET, APP, &self.who.user, unix_s, 86_400, None),
             client: "sim".to_owned(),
             cursor: self.disk,
+            resume: None,
             acks: Acks::default(),
             receive: Receive::Everything,
             limits: Limits::default(),
@@ -156,9 +158,14 @@ impl Device {
                 match action {
                     TransportAction::Connect => life.transport.connect(now),
                     TransportAction::Disconnect(code) => {
-                        life.transport.write(life.core.poll_output());
+                        let mut parting = Outbox::default();
+                        life.core.take_parting().into_iter().for_each(|chunk| parting.push(chunk));
+                        life.transport.write(&mut parting);
                         life.transport.abandon(now, code);
                     }
+                    // One connection at a time is enough for a device here.
+                    TransportAction::Prepare => life.core.handle_prepare_failed(now),
+                    TransportAction::Switch => unreachable!("nothing was prepared"),
                 }
             }
             if !busy {

@@ -10,11 +10,19 @@ use nearport_wire::close::Return;
 /// Ceiling of the first delay.
 pub(crate) const BASE: Duration = Duration::from_millis(250);
 
-/// Ceiling of every delay that the server did not ask for.
-pub(crate) const CAP: Duration = Duration::from_secs(30);
+/// Ceiling of every delay after a loss: the server did not say that it is in trouble, and people wait. A crowd that lost
+/// its server is spread over these seconds by the time it has tried five times.
+pub(crate) const CAP: Duration = Duration::from_secs(8);
 
-/// A session that lived this long was a good one: the next failure is a first failure.
-pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// Ceiling of every delay when the server said to come later.
+pub(crate) const CAP_LATER: Duration = Duration::from_secs(30);
+
+/// A session that lived this long was a good one: the next failure is a first failure. Shorter ones count half, so that a
+/// server that dies every few seconds is not waited for longer and longer, and one that dies of the crowd is not run over.
+pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// Longest window for coming back that is followed.
+const WINDOW_MAX: Duration = Duration::from_mins(1);
 
 /// Longest wish of a server that is followed.
 const FLOOR_MAX: Duration = Duration::from_hours(1);
@@ -26,35 +34,53 @@ const LATER_STEPS: u32 = 2;
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     failures: u32,
+    /// Times that the server asked to leave, since the last good session.
+    moves: u32,
     dice: SplitMix,
 }
 
 impl Backoff {
     pub(crate) fn new(dice: SplitMix) -> Self {
-        Self { failures: 0, dice }
+        Self { failures: 0, moves: 0, dice }
     }
 
     /// Forget what went wrong: the session was good, or the application knows that the network is back.
     pub(crate) fn reset(&mut self) {
-        self.failures = 0;
+        (self.failures, self.moves) = (0, 0);
+    }
+
+    /// A login succeeded.
+    pub(crate) fn welcomed(&mut self) {
+        self.failures /= 2;
     }
 
     /// The wait before the next attempt, never zero. `floor` is the server's wish.
     pub(crate) fn next(&mut self, returns: Return, floor: Duration) -> Duration {
-        let start = if returns == Return::Now { 0 } else { LATER_STEPS };
+        floor.min(FLOOR_MAX) + self.draw(returns, Duration::ZERO)
+    }
+
+    /// The wait after a live session was lost: at a random time within the window that the server gave at login, sized
+    /// for its crowd.
+    pub(crate) fn next_within(&mut self, window: Duration) -> Duration {
+        self.draw(Return::Now, window.min(WINDOW_MAX))
+    }
+
+    fn draw(&mut self, returns: Return, at_least: Duration) -> Duration {
+        let (start, cap) = if returns == Return::Now { (0, CAP) } else { (LATER_STEPS, CAP_LATER) };
         let step = self.failures.saturating_add(start).min(16);
         self.failures = self.failures.saturating_add(1);
-        let ceiling = (BASE * (1 << step)).min(CAP);
-        floor.min(FLOOR_MAX) + jitter(self.dice.next(), ceiling)
+        let ceiling = (BASE * (1 << step)).min(cap).max(at_least);
+        jitter(self.dice.next(), ceiling)
     }
 
     /// The wait after the server asked to leave: none for the first time, the ladder if it keeps asking.
     pub(crate) fn next_after_go_away(&mut self) -> Duration {
-        if self.failures == 0 {
-            self.failures = 1;
-            return Duration::ZERO;
+        let before = self.moves;
+        self.moves = self.moves.saturating_add(1);
+        match before {
+            0 => Duration::ZERO,
+            _ => jitter(self.dice.next(), (BASE * (1 << before.min(16))).min(CAP_LATER)),
         }
-        self.next(Return::Now, Duration::ZERO)
     }
 }
 
@@ -79,61 +105,5 @@ impl SplitMix {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn delays_stay_between_the_floor_and_the_cap_above_it(
-            seed: u64,
-            failures in proptest::collection::vec((any::<bool>(), 0u64..100_000, any::<bool>()), 1..60),
-        ) {
-            let mut backoff = Backoff::new(SplitMix(seed));
-            let mut in_a_row = 0u32;
-            for (now, floor_ms, healthy) in failures {
-                if healthy {
-                    backoff.reset();
-                    in_a_row = 0;
-                }
-                let floor = Duration::from_millis(floor_ms);
-                let delay = backoff.next(if now { Return::Now } else { Return::Later }, floor);
-                prop_assert!(delay > floor, "never at once after a failure");
-                prop_assert!(delay <= floor + CAP);
-                if now && in_a_row == 0 {
-                    prop_assert!(delay <= floor + BASE, "the first return is short");
-                }
-                in_a_row += 1;
-            }
-        }
-    }
-
-    #[test]
-    fn no_roll_gives_zero_or_more_than_the_ceiling() {
-        assert_eq!(jitter(0, BASE), Duration::from_micros(1));
-        assert_eq!(jitter(249_999, BASE), BASE);
-        assert_eq!(jitter(250_000, BASE), Duration::from_micros(1));
-    }
-
-    #[test]
-    fn ceilings_double_up_to_the_cap() {
-        let mut longest = [Duration::ZERO; 10];
-        for seed in 0..2000 {
-            let mut backoff = Backoff::new(SplitMix(seed));
-            for seen in &mut longest {
-                *seen = backoff.next(Return::Now, Duration::ZERO).max(*seen);
-            }
-        }
-        for (step, seen) in (0u32..).zip(longest) {
-            let ceiling = (BASE * (1 << step)).min(CAP);
-            assert!(seen <= ceiling && seen > ceiling * 9 / 10, "step {step}: {seen:?} of {ceiling:?}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_keeps_saying_go_away_does_not_make_a_busy_loop() {
-        let mut backoff = Backoff::new(SplitMix(1));
-        assert_eq!(backoff.next_after_go_away(), Duration::ZERO);
-        assert!((0..5).all(|_| !backoff.next_after_go_away().is_zero()));
-    }
-}
+#[path = "backoff_tests.rs"]
+mod tests;

@@ -177,8 +177,8 @@ impl Core {
                 if let Some(position) = self.inbox.take_ack(now, true) {
                     session.acknowledge(now, position);
                 }
-                // The session stays for its last output.
                 session.close(now);
+                self.part();
             }
             _ => self.session = None,
         }

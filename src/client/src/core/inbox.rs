@@ -160,6 +160,11 @@ impl Inbox {
         self.ack_at = Some(self.ack_at.map_or(at, |planned| planned.min(at)));
     }
 
+    /// Position up to which the application has shown.
+    pub(crate) fn shown(&self) -> u64 {
+        self.shown
+    }
+
     /// What is shown, for the server to know; 0 if it shall not.
     pub(crate) fn ack_position(&self) -> u64 {
         if self.receive == Receive::Everything { self.shown } else { 0 }

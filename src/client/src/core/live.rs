@@ -39,10 +39,8 @@ impl Core {
                     Some(Asked::Request(request)) => self.take_answer(now, request, result),
                     None => {}
                 },
-                session::Event::GoAway { reason, slot, .. } => {
-                    let at = now + slot;
-                    self.leave_at = Some(self.leave_at.map_or(at, |planned| planned.min(at)));
-                    self.inbox.tell(Event::GoAway { code: reason, slot });
+                session::Event::GoAway { reason, slot, targets } => {
+                    self.go_away(now, reason, slot, targets);
                 }
                 session::Event::Closed { closing, retry_after } => {
                     self.disconnect = Some(closing.code);
@@ -63,6 +61,10 @@ impl Core {
         self.state = State::Live;
         self.was_live = true;
         self.live_since = Some(now);
+        self.backoff.welcomed();
+        let window = Duration::from_millis(welcome.return_window_ms.into());
+        self.return_window = Some(window).filter(|window| !window.is_zero());
+        self.referrals.clear();
         self.inbox.tell(Event::Connected {
             transport: self.path.map_or(Transport::Quic, |path| path.transport),
             resumed,
@@ -183,7 +185,7 @@ impl Core {
 
     /// Hands to the session what it takes.
     pub(super) fn pump(&mut self, now: Instant) {
-        if self.state != State::Live {
+        if self.state != State::Live || self.is_draining() {
             return;
         }
         while let Some((counter, item)) = self.sends.take_expired(now, self.config.limits.retry_for) {

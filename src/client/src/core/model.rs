@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     pub(crate) mute: bool,
     /// Life of the token in each welcome; zero: there is none.
     pub(crate) token_ttl_s: u32,
+    /// What each welcome says about coming back.
+    pub(crate) return_window_ms: u32,
     /// Hellos with a token are refused.
     pub(crate) refuse_tokens: bool,
 }
@@ -148,6 +150,7 @@ impl Peer {
             missed,
             resume_token: token,
             resume_ttl_s: ledger.token_ttl_s,
+            return_window_ms: ledger.return_window_ms,
         };
         self.server.accept(&welcome.encode_to_vec());
     }

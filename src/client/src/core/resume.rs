@@ -16,12 +16,22 @@ pub(super) struct ResumeToken {
 }
 
 impl ResumeToken {
+    /// A token of an earlier life.
+    pub(super) fn new(now: Instant, token: Bytes, good_for: Duration) -> Self {
+        let good_until = now.checked_add(good_for).filter(|_| !token.is_empty());
+        Self { token, good_until, shown: false }
+    }
+
+    /// The token and how long it is good from `now`.
+    pub(super) fn good(&self, now: Instant) -> Option<(Bytes, Duration)> {
+        let left = self.good_until?.saturating_duration_since(now);
+        (!left.is_zero()).then(|| (self.token.clone(), left))
+    }
+
     /// Keeps what a welcome brought, which may be nothing.
     pub(super) fn keep(&mut self, now: Instant, welcome: &Welcome) {
-        let ttl = Duration::from_secs(welcome.resume_ttl_s.into());
-        self.token.clone_from(&welcome.resume_token);
-        self.good_until = now.checked_add(ttl).filter(|_| !self.token.is_empty());
-        self.shown = false;
+        let good_for = Duration::from_secs(welcome.resume_ttl_s.into());
+        *self = Self::new(now, welcome.resume_token.clone(), good_for);
     }
 
     /// The token for the next hello; empty: a UserSig is needed.

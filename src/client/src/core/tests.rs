@@ -31,6 +31,7 @@ fn config() -> CoreConfig {
         usersig: "sig".into(),
         client: String::new(),
         cursor: None,
+        resume: None,
         acks: Acks::default(),
         receive: Receive::Everything,
         limits: Limits::default(),
@@ -66,7 +67,8 @@ impl World {
     }
 
     fn up(&mut self) -> bool {
-        let chunks = self.core.poll_output().take();
+        let mut chunks = self.core.take_parting();
+        chunks.append(&mut self.core.poll_output().take());
         let Some(peer) = &mut self.peer else { return false };
         for chunk in &chunks {
             // A client that says good-bye is a closing too.

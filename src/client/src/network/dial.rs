@@ -128,7 +128,10 @@ impl Network {
             .map_err(|error| unavailable(format!("server name `{}`: {error}", edge.name)))?;
         let tcp = match &self.shared.proxy {
             Some(proxy) => proxy.connect(edge).await?,
-            None => connect(edge.address).await.map_err(|error| unavailable(format!("tcp: {error}")))?,
+            // Not there, as far as anybody can tell: the same as packets that vanish.
+            None => connect(edge.address)
+                .await
+                .map_err(|error| Closing::new(CloseCode::LOST, format!("tcp: {error}")))?,
         };
         TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| tls_closing(&error))
     }

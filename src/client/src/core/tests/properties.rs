@@ -16,7 +16,8 @@ enum Step {
     Down(usize),
     Lose,
     Refuse(u32),
-    GoAway,
+    /// Whether the next connection can be made beside the present one.
+    GoAway(bool),
     Take(usize),
     Wait,
     Later(u64),
@@ -31,7 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (1usize..400).prop_map(Step::Down),
         1 => Just(Step::Lose),
         1 => (0u32..2).prop_map(|n| Step::Refuse(n * 700)),
-        1 => Just(Step::GoAway),
+        1 => any::<bool>().prop_map(Step::GoAway),
         3 => (1usize..5).prop_map(Step::Take),
         3 => Just(Step::Wait),
         1 => (1u64..30_000).prop_map(Step::Later),
@@ -48,6 +49,7 @@ struct Net {
     posted: Vec<MsgId>,
     sent: Vec<MsgId>,
     failed: Vec<MsgId>,
+    prepares: bool,
 }
 
 impl Net {
@@ -77,7 +79,8 @@ impl Net {
             }
             Step::Lose => {}
             Step::Refuse(retry_after_ms) => self.world.ledger.refusals.push_back(refusal(retry_after_ms)),
-            Step::GoAway => {
+            Step::GoAway(prepares) => {
+                self.prepares = prepares;
                 if let Some(peer) = self.world.peer.as_mut().filter(|peer| peer.server.is_live()) {
                     peer.server.go_away(CloseCode::GOING_AWAY, SECOND, &[]);
                 }
@@ -100,10 +103,24 @@ impl Net {
 
     fn transport(&mut self) {
         while let Some(action) = self.world.core.poll_transport() {
-            self.world.peer = None;
-            if action == TransportAction::Connect {
-                self.world.core.handle_connected(self.world.now, Path::one_stream(Transport::Quic));
-                self.world.peer = Some(Peer::new(self.world.now));
+            let (now, path) = (self.world.now, Path::one_stream(Transport::Quic));
+            match action {
+                TransportAction::Connect => {
+                    (self.up, self.down) = (Vec::new(), Vec::new());
+                    self.world.core.handle_connected(now, path);
+                    self.world.peer = Some(Peer::new(now));
+                }
+                TransportAction::Disconnect(_) => self.world.peer = None,
+                TransportAction::Prepare if self.prepares => self.world.core.handle_prepared(now, path),
+                TransportAction::Prepare => self.world.core.handle_prepare_failed(now),
+                TransportAction::Switch => {
+                    // The last words get through, what was under way does not.
+                    let parting = self.world.core.take_parting().concat();
+                    self.up.extend(parting);
+                    self.carry(usize::MAX);
+                    (self.up, self.down) = (Vec::new(), Vec::new());
+                    self.world.peer = Some(Peer::new(now));
+                }
             }
         }
         if self.world.peer.is_none() {
@@ -113,10 +130,21 @@ impl Net {
     }
 
     fn carry_up(&mut self, bytes: usize) {
+        if self.world.peer.is_some() {
+            self.up.extend(self.world.core.poll_output().take().concat());
+            self.carry(bytes);
+        }
+    }
+
+    fn carry(&mut self, bytes: usize) {
         let Some(peer) = &mut self.world.peer else { return };
-        self.up.extend(self.world.core.poll_output().take().concat());
         let chunk: Vec<u8> = self.up.drain(..bytes.min(self.up.len())).collect();
-        peer.handle_bytes(&mut self.world.ledger, self.world.now, chunk.into()).unwrap();
+        // A client that says good-bye is a closing too.
+        let outcome = peer.handle_bytes(&mut self.world.ledger, self.world.now, chunk.into());
+        assert!(
+            outcome.as_ref().is_ok_and(|()| true)
+                || outcome == Err(Closing::new(CloseCode::BYE, "client said good-bye"))
+        );
     }
 
     fn carry_down(&mut self, bytes: usize) {
@@ -182,7 +210,7 @@ proptest! {
         let refuses = steps.iter().any(|step| matches!(step, Step::Refuse(_)));
         let mut net = Net {
             world, up: Vec::new(), down: Vec::new(),
-            shown: Vec::new(), posted: Vec::new(), sent: Vec::new(), failed: Vec::new(),
+            shown: Vec::new(), posted: Vec::new(), sent: Vec::new(), failed: Vec::new(), prepares: false,
         };
         net.transport();
         for step in steps {

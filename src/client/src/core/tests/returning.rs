@@ -67,18 +67,127 @@ fn an_attempt_has_its_own_time() {
     world.connect();
 }
 
-#[test]
-fn asked_to_leave_it_leaves_after_the_slot_and_is_back_at_once() {
-    let mut world = World::live(config());
-    world.peer.as_mut().unwrap().server.go_away(CloseCode::GOING_AWAY, 2 * SECOND, &[]);
+/// Asked to leave at once, to these places.
+fn go_away(world: &mut World, slot: Duration, targets: &[body::Endpoint]) {
+    world.peer.as_mut().unwrap().server.go_away(CloseCode::GOING_AWAY, slot, targets);
     world.down();
     assert!(matches!(world.events()[..], [Event::GoAway { .. }]));
+}
+
+#[test]
+fn asked_to_leave_it_prepares_after_the_slot_waits_for_answers_and_moves() {
+    let mut world = World::live(config());
+    world.ledger.token_ttl_s = 100;
+    world.incoming("1");
+    assert_eq!(world.shown(), ["1"]);
+    world.ledger.mute = true;
+    world.post("in flight");
+    world.up();
+    let place = body::Endpoint { address: "192.0.2.1:4433".into(), server_name: String::new() };
+    let named = body::Endpoint { server_name: "b.example".into(), ..place.clone() };
+    let bad = body::Endpoint { address: "nowhere".into(), ..place.clone() };
+    go_away(&mut world, SECOND / 4, &[bad, place.clone(), named]);
+    let referrals = [None, Some("b.example".to_owned())]
+        .map(|name| Referral { address: place.address.parse().unwrap(), name });
+    assert_eq!(world.core.referrals(), referrals);
+    world.wait();
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Prepare));
+    assert_eq!(world.core.state(), State::Live, "the session goes on meanwhile");
+    world.post("on the old one still");
+    assert_eq!(world.ledger.attempts.len() + usize::from(world.up()), 2);
+    world.core.handle_prepared(world.now, Path::one_stream(Transport::Tls));
+    // Answers are missing: the next message waits for the next session.
+    world.post("on the new one");
+    assert!(!world.up());
+    assert_eq!(world.core.poll_transport(), None);
+    world.ledger.mute = false;
+    let mut old = world.peer.take().unwrap();
+    for id in 1..=2 {
+        old.server.reply(Lane::Chat, Kind::REPLY, id, &prost::Message::encode_to_vec(&body::Sent::default()));
+    }
+    world.peer = Some(old);
+    world.down();
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Switch));
+    let parting = world.core.take_parting();
+    let mut old = world.peer.replace(Peer::new(world.now)).unwrap();
+    for chunk in parting {
+        let _ = old.handle_bytes(&mut world.ledger, world.now, chunk);
+    }
+    assert!(world.ledger.acked >= 1, "what is shown was told with the good-bye");
+    world.exchange();
+    assert!(world.events().iter().all(|event| !matches!(event, Event::Disconnected { .. })));
+    assert_eq!(world.core.path(), Some(Path::one_stream(Transport::Tls)));
+    assert_eq!(world.core.referrals(), []);
+    assert_eq!(world.ledger.texts("bob"), ["in flight", "on the old one still", "on the new one"]);
+    assert_eq!(world.ledger.attempts.len(), 3, "nothing was sent twice");
+}
+
+#[test]
+fn what_is_not_answered_in_time_goes_with_it() {
+    let mut world = World::live(config());
+    world.ledger.mute = true;
+    world.post("1");
+    world.up();
+    go_away(&mut world, Duration::ZERO, &[]);
+    world.core.handle_timeout(world.now);
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Prepare));
+    world.core.handle_prepared(world.now, Path::one_stream(Transport::Quic));
+    world.ledger.mute = false;
+    world.wait();
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Switch));
+    world.peer = Some(Peer::new(world.now));
+    world.exchange();
+    assert_eq!((world.ledger.texts("bob"), world.core.unacknowledged()), (vec!["1".to_owned()], 0));
+}
+
+#[test]
+fn without_a_second_connection_it_says_good_bye_and_is_back_at_once() {
+    let mut world = World::live(config());
+    go_away(&mut world, 2 * SECOND, &[]);
     assert_eq!(world.core.poll_timeout(), Some(world.now + 2 * SECOND));
     world.wait();
     let left = world.now;
-    assert_eq!(world.core.poll_transport(), Some(TransportAction::Disconnect(CloseCode::GOING_AWAY)));
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Prepare));
+    world.core.handle_prepare_failed(world.now);
+    assert_eq!(world.core.poll_transport(), Some(TransportAction::Disconnect(CloseCode::BYE)));
     world.connect();
     assert_eq!(world.now, left);
+    // Asked again at once: it takes its time.
+    world.events();
+    world.peer.as_mut().unwrap().server.go_away(CloseCode::GOING_AWAY, Duration::ZERO, &[]);
+    world.down();
+    assert!(matches!(world.events()[..], [Event::GoAway { slot, .. }] if !slot.is_zero()));
+}
+
+#[test]
+fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
+    let mut longest = Duration::ZERO;
+    for seed in 0..50 {
+        let mut world = World::new(CoreConfig { seed, ..config() });
+        world.ledger.return_window_ms = 20_000;
+        world.connect();
+        world.events();
+        world.lose(CloseCode::LOST);
+        let events = world.events();
+        let [Event::Disconnected { retry_in, .. }] = events[..] else { panic!("{events:?}") };
+        assert!(retry_in <= 20 * SECOND);
+        longest = longest.max(retry_in);
+        // The window is for the crowd of one loss, not for what follows.
+        world.now = world.core.poll_timeout().unwrap();
+        world.core.handle_timeout(world.now);
+        world.lose(CloseCode::LOST);
+        assert!(matches!(world.events()[..], [Event::Disconnected { retry_in, .. }] if retry_in <= SECOND));
+    }
+    assert!(longest > 15 * SECOND, "{longest:?}");
+    // A path that died is nobody else's.
+    let mut world = World::new(config());
+    world.ledger.return_window_ms = 20_000;
+    world.connect();
+    world.events();
+    world.core.handle_path_dead(world.now, Closing::new(CloseCode::LOST, "silence"));
+    assert!(
+        matches!(world.events()[..], [Event::Disconnected { retry_in, .. }] if retry_in <= backoff::BASE)
+    );
 }
 
 #[test]
