@@ -160,6 +160,7 @@ fn posted(view: &mut View, said: &str) -> MsgId {
         usersig: "s".into(),
         client: String::new(),
         cursor: None,
+        resume: None,
         acks: Acks::Manual,
         receive: Receive::Everything,
         limits: Limits::default(),

@@ -51,7 +51,7 @@ pub(crate) struct LoginArgs {
     /// A UserSig from the App's back end [default: one signed with the App's key].
     #[arg(long, conflicts_with = "key")]
     usersig: Option<String>,
-    /// What carries the session: quic, tls, ws, or auto, which takes the first of them that works.
+    /// What carries the session: quic, tls, ws, wt, or auto, which takes the first of the first three that works.
     #[arg(long, default_value = "auto", value_parser = parse_transports)]
     transport: Transports,
     /// Proxy for tls and ws, as http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST[:PORT]; `none` ignores the

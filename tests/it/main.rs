@@ -40,6 +40,8 @@ mod resume;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod sdk;
+#[cfg(test)]
 mod sslyze;
 #[cfg(test)]
 mod streams;

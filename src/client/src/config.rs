@@ -220,7 +220,7 @@ impl Config {
             platform: self.platform,
             usersig: self.usersig,
             client: self.client,
-            cursor: self.cursor.or(self.resume.as_ref().map(|state| state.cursor)),
+            cursor: self.cursor.or_else(|| self.resume.as_ref().map(|state| state.cursor)),
             resume: self.resume.map(ResumeState::for_core),
             acks: self.acks,
             receive: self.receive,

@@ -36,7 +36,7 @@ pub(crate) struct House {
     /// Something was appended from outside, or a closing was ordered.
     news: watch::Sender<()>,
     closing: Arc<Mutex<Option<Closing>>>,
-    away: Arc<Mutex<Option<(Duration, Vec<Endpoint>)>>>,
+    away: Arc<Mutex<Option<Away>>>,
     /// Why clients left, as the server saw it, and over what they had come.
     pub(crate) left: Arc<Mutex<Vec<(Transport, CloseCode)>>>,
     /// Side streams that clients opened.
@@ -48,6 +48,9 @@ pub(crate) struct House {
     /// TLS handshakes that resumed an earlier session.
     pub(crate) resumed: Arc<Mutex<usize>>,
 }
+
+/// A slot, and where to go.
+type Away = (Duration, Vec<Endpoint>);
 
 /// What listens.
 #[derive(Clone, Copy)]

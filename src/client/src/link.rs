@@ -17,6 +17,7 @@ use crate::transport::Transport;
 mod bytes_link;
 mod quic;
 mod websocket;
+mod webtransport;
 
 pub(crate) use bytes_link::BytesLink;
 pub(crate) use quic::{Packets, QuicLink, closing_of};
@@ -79,7 +80,7 @@ pub(crate) enum Progress {
 /// A connection that is up.
 #[derive(Debug)]
 pub(crate) enum Link {
-    /// QUIC.
+    /// QUIC, or WebTransport on it.
     Quic(QuicLink),
     /// TLS over TCP.
     Tls(Box<BytesLink>),

@@ -96,6 +96,7 @@ struct Shared {
     tls: TlsConfigs,
     /// Cloned for each connection: the clones share address validation tokens.
     quic: quinn::ClientConfig,
+    h3: quinn::ClientConfig,
     proxy: Option<Proxy>,
     sockets: Sockets,
     memory: Mutex<Memory>,
@@ -118,6 +119,7 @@ impl Network {
         let tls = TlsConfigs::new(&config)?;
         let shared = Shared {
             quic: quinn::ClientConfig::new(Arc::clone(&tls.quic) as Arc<_>),
+            h3: quinn::ClientConfig::new(Arc::clone(&tls.h3) as Arc<_>),
             tls,
             proxy: config.proxy,
             sockets: Sockets::new(config.sockets, config.socket_buffer_bytes),
@@ -183,9 +185,9 @@ impl Network {
     }
 
     /// Settings of a QUIC connection to an edge whose round trip was `rtt` at the last visit.
-    fn quic_config(&self, rtt: Option<Duration>) -> quinn::ClientConfig {
-        let mut config = self.shared.quic.clone();
-        config.transport_config(Arc::new(tls::transport(rtt)));
+    fn quic_config(&self, h3: bool, rtt: Option<Duration>) -> quinn::ClientConfig {
+        let mut config = if h3 { self.shared.h3.clone() } else { self.shared.quic.clone() };
+        config.transport_config(Arc::new(tls::transport(rtt, h3)));
         config
     }
 }

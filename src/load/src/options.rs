@@ -416,6 +416,7 @@ mod tests {
             usersig: String::new(),
             client: String::new(),
             cursor: None,
+            resume: None,
             acks: Acks::default(),
             receive: Receive::default(),
             limits: Limits::default(),

@@ -1,4 +1,4 @@
-//! QUIC: quinn does the work, and a lost connection says why.
+//! QUIC, bare or with a WebTransport session on it: quinn does the work, and a lost connection says why.
 
 use std::future::pending;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use nearport_session::Closing;
 use nearport_wire::close::CloseCode;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 
+use super::webtransport::{H3_NO_ERROR, WebTransport};
 use super::{CHUNKS, Progress, Unwritten};
 use crate::core::Path;
 use crate::transport::Transport;
@@ -20,14 +21,16 @@ pub(crate) struct QuicLink {
     recv: RecvStream,
     bulk_send: Option<SendStream>,
     bulk_recv: Option<RecvStream>,
+    web: Option<Box<WebTransport>>,
     /// What the server is told when the link goes.
     code: CloseCode,
 }
 
 impl Drop for QuicLink {
     fn drop(&mut self) {
+        let code = if self.web.is_some() { H3_NO_ERROR } else { self.code.0 };
         // Without effect on a connection that has ended already.
-        self.connection.close(VarInt::from_u32(self.code.0), b"");
+        self.connection.close(VarInt::from_u32(code), b"");
     }
 }
 
@@ -45,15 +48,26 @@ impl QuicLink {
     pub(crate) async fn open(connection: Connection) -> Result<Self, Closing> {
         let (send, recv) = connection.open_bi().await.map_err(closing_of)?;
         let code = CloseCode::LOST;
-        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, code })
+        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, web: None, code })
+    }
+
+    /// Opens a WebTransport session and its main stream.
+    pub(crate) async fn open_web(connection: Connection, url: &str) -> Result<Self, Closing> {
+        let web = WebTransport::open(&connection, url).await?;
+        let mut link = Self::open(connection).await?;
+        let header = link.send.write_all_chunks(&mut [web.stream_header()]).await;
+        header.map_err(|error| Closing::new(CloseCode::LOST, error.to_string()))?;
+        link.web = Some(Box::new(web));
+        Ok(link)
     }
 
     pub(super) fn path(&self) -> Path {
-        Path {
-            transport: Transport::Quic,
-            bulk_stream: true,
-            datagram_bytes_max: self.connection.max_datagram_size(),
-        }
+        let (transport, overhead) = match &self.web {
+            Some(web) => (Transport::WebTransport, web.datagram_overhead()),
+            None => (Transport::Quic, 0),
+        };
+        let datagram_bytes_max = self.connection.max_datagram_size().map(|max| max.saturating_sub(overhead));
+        Path { transport, bulk_stream: true, datagram_bytes_max }
     }
 
     pub(super) async fn progress(
@@ -63,6 +77,10 @@ impl QuicLink {
         chunks: &mut [Bytes; CHUNKS],
     ) -> Progress {
         for datagram in out.datagrams.drain(..) {
+            let datagram = match &self.web {
+                Some(web) => web.wrap(&datagram),
+                None => datagram,
+            };
             // One that the path has become too small for is lost, as any may be.
             let _ = self.connection.send_datagram(datagram);
         }
@@ -97,9 +115,15 @@ impl QuicLink {
                 return pending().await;
             }
             match self.connection.read_datagram().await {
-                Ok(datagram) => Progress::Datagram(datagram),
+                Ok(datagram) => datagram,
                 // The streams say so too, after what came before the end.
                 Err(_) => pending().await,
+            }
+        };
+        let ending = async {
+            match &mut self.web {
+                Some(web) => web.ended().await,
+                None => pending().await,
             }
         };
         let bulk = tokio::select! {
@@ -108,13 +132,23 @@ impl QuicLink {
             opened = writing_bulk => match opened {
                 Ok(progress) => return progress,
                 Err(Ok((send, recv))) => {
+                    if let Some(web) = &self.web {
+                        out.bulk.insert(0, web.stream_header());
+                    }
                     (self.bulk_send, self.bulk_recv) = (Some(send), Some(recv));
                     return Progress::Wrote;
                 }
                 Err(Err(error)) => return Progress::Lost(closing_of(error)),
             },
             progress = reading => return progress,
-            progress = receiving => return progress,
+            datagram = receiving => {
+                let datagram = match &self.web {
+                    Some(web) => web.unwrap(datagram).unwrap_or_default(),
+                    None => datagram,
+                };
+                return Progress::Datagram(datagram);
+            }
+            closing = ending => return Progress::Lost(closing),
             bulk = reading_bulk => bulk,
         };
         match bulk {
@@ -144,6 +178,9 @@ impl QuicLink {
         self.code = code;
         let written = self.send.write_all_chunks(&mut out.main).await.is_ok();
         if code == CloseCode::BYE && written && self.send.finish().is_ok() {
+            if let Some(web) = &mut self.web {
+                web.finish();
+            }
             self.connection.closed().await;
         }
     }

@@ -1,7 +1,7 @@
 //! One attempt to bring a transport up: from an address to a [`Link`] that a hello can go on.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,15 @@ impl Edge {
     pub(super) fn host_name(&self) -> Option<&str> {
         self.name.parse::<IpAddr>().is_err().then_some(&*self.name)
     }
+
+    /// Name and port as they stand in a URL.
+    fn authority(&self) -> String {
+        let port = self.address.port();
+        match self.name.parse::<Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]:{port}"),
+            Err(_) => format!("{}:{port}", self.name),
+        }
+    }
 }
 
 impl Network {
@@ -69,21 +78,26 @@ impl Network {
                 Ok(Link::Tls(Box::new(BytesLink::new(tls))))
             }
             Transport::WebSocket => self.dial_websocket(&edge).await,
-            Transport::WebTransport => Err(unavailable("webtransport is not supported yet")),
+            Transport::WebTransport => self.dial_webtransport(&edge, rtt).await,
         }
     }
 
     async fn dial_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
-        let connecting = self.begin_quic(edge, rtt)?;
-        let connection = connecting.await.map_err(closing_of)?;
+        let connection = self.begin_quic(edge, false, rtt)?.await.map_err(closing_of)?;
         Ok(Link::Quic(QuicLink::open(connection).await?))
     }
 
-    fn begin_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<quinn::Connecting, Closing> {
+    async fn dial_webtransport(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
+        let connection = self.begin_quic(edge, true, rtt)?.await.map_err(closing_of)?;
+        let url = format!("https://{}{PATH}", edge.authority());
+        Ok(Link::Quic(QuicLink::open_web(connection, &url).await?))
+    }
+
+    fn begin_quic(&self, edge: &Edge, h3: bool, rtt: Option<Duration>) -> Result<quinn::Connecting, Closing> {
         let sockets = &self.shared.sockets;
         let endpoint =
             sockets.endpoint(edge.address).map_err(|error| unavailable(format!("udp socket: {error}")))?;
-        let config = self.quic_config(rtt);
+        let config = self.quic_config(h3, rtt);
         endpoint.connect_with(config, edge.address, &edge.name).map_err(|error| {
             if error == ConnectError::EndpointStopping {
                 sockets.discard(edge.address, &endpoint);
@@ -97,12 +111,7 @@ impl Network {
         if tls.get_ref().1.alpn_protocol().is_some_and(|alpn| alpn != ALPN_HTTP) {
             return Err(unavailable("the server does not speak http/1.1 over tls"));
         }
-        let host = if edge.name.parse::<std::net::Ipv6Addr>().is_ok() {
-            format!("[{}]", edge.name)
-        } else {
-            edge.name.to_string()
-        };
-        let uri = format!("wss://{host}:{}{PATH}", edge.address.port());
+        let uri = format!("wss://{}{PATH}", edge.authority());
         let refused = |error: &dyn std::fmt::Display| unavailable(format!("websocket: {error}"));
         let builder = ClientBuilder::new()
             .uri(&uri)

@@ -17,6 +17,12 @@ use crate::error::NetworkError;
 /// ALPN of HTTP/1.1, which carries the WebSocket.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
+/// ALPN of HTTP/3, which carries WebTransport.
+const ALPN_H3: &[u8] = b"h3";
+
+/// Streams in one direction that an HTTP/3 server may open: its three, and some whose types mean nothing.
+const H3_STREAMS: u32 = 8;
+
 /// Silence after which QUIC gives up. Above the server's 75 s, so that the session protocol decides.
 const IDLE_TIMEOUT_MS: u32 = 90_000;
 
@@ -46,6 +52,8 @@ const INITIAL_RTT_MAX: Duration = Duration::from_millis(333);
 pub(crate) struct TlsConfigs {
     /// QUIC, ALPN `np/1`.
     pub(crate) quic: Arc<QuicClientConfig>,
+    /// QUIC, ALPN `h3`, which carries WebTransport.
+    pub(crate) h3: Arc<QuicClientConfig>,
     /// TLS over TCP, ALPN `np/1`.
     pub(crate) frames: Arc<ClientConfig>,
     /// TLS over TCP, ALPN `http/1.1`.
@@ -84,6 +92,7 @@ impl TlsConfigs {
         };
         Ok(Self {
             quic: Arc::new(for_quic(with_alpn(ALPN))?),
+            h3: Arc::new(for_quic(with_alpn(ALPN_H3))?),
             frames: Arc::new(with_alpn(ALPN)),
             https: Arc::new(with_alpn(ALPN_HTTP)),
         })
@@ -91,13 +100,13 @@ impl TlsConfigs {
 }
 
 /// Transport parameters of a QUIC connection to a server whose round trip was `rtt` at the last visit.
-pub(super) fn transport(rtt: Option<Duration>) -> TransportConfig {
+pub(super) fn transport(rtt: Option<Duration>, h3: bool) -> TransportConfig {
     let initial_rtt = rtt.map_or(INITIAL_RTT, |rtt| rtt.clamp(INITIAL_RTT_MIN, INITIAL_RTT_MAX));
     let mut transport = TransportConfig::default();
     // The client opens the streams of np/1. quinn allocates for every stream that the peer may open.
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(if h3 { H3_STREAMS } else { 0 }))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)

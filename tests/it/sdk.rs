@@ -1,0 +1,141 @@
+//! The SDK against the real server, over every transport.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nearport_client::{
+    Client, Config, Event, HistoryRange, Message, Network, NetworkConfig, Transport, text, user,
+};
+
+use crate::node::{Node, STUCK};
+
+/// How to reach a node.
+struct Access {
+    config: Config,
+    network: Network,
+}
+
+impl Access {
+    /// As the client commands do: from the `client.toml` of the node's data directory.
+    fn of(node: &Node, dir: &Path) -> Self {
+        let file: toml::Table =
+            std::fs::read_to_string(dir.join("data/client.toml")).unwrap().parse().unwrap();
+        let app = u32::try_from(file["app"].as_integer().unwrap()).unwrap();
+        let ca = std::fs::read(dir.join(file["ca"].as_str().unwrap())).unwrap();
+        let config = Config::new(node.edge, "localhost", app, "", "");
+        let network = Network::new(NetworkConfig::from_ca_pem(&ca).unwrap()).unwrap();
+        Self { config, network }
+    }
+
+    fn config(&self, node: &Node, name: &str, transports: &[Transport]) -> Config {
+        let signed = node.nearport(&["usersig", "--user", name]);
+        let usersig = String::from_utf8(signed.stdout).unwrap().trim().to_owned();
+        let transports = transports.to_vec();
+        Config { user: name.into(), usersig, transports, ..self.config.clone() }
+    }
+
+    async fn login(&self, node: &Node, name: &str, transports: &[Transport]) -> Client {
+        let client = Client::connect(&self.network, self.config(node, name, transports));
+        client.ready(STUCK).await.unwrap();
+        client
+    }
+}
+
+async fn next(client: &Client) -> Event {
+    tokio::time::timeout(STUCK, client.next_event()).await.expect("an event").expect("not stopped")
+}
+
+async fn connected(client: &Client) -> Transport {
+    loop {
+        if let Event::Connected { transport, .. } = next(client).await {
+            return transport;
+        }
+    }
+}
+
+async fn message(client: &Client) -> Message {
+    loop {
+        if let Event::Message(message) = next(client).await {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_transport_does_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &["--set", "edge.shards=2"]);
+    let access = Access::of(&node, dir.path());
+    for transport in Transport::ALL {
+        let alice = access.login(&node, "alice", &[transport]).await;
+        let bob = access.login(&node, "bob", &[transport]).await;
+        assert_eq!((connected(&alice).await, connected(&bob).await), (transport, transport));
+        // Larger than what one write or one window takes, so that it is cut somewhere.
+        let long = "x".repeat(10_000);
+        for _ in 0..30 {
+            alice.send(user("bob"), text(&*long)).await.unwrap();
+        }
+        let last = alice.send(user("bob"), text(format!("over {transport}"))).await.unwrap();
+        while message(&bob).await.text() != format!("over {transport}") {}
+        let page = bob.history(user("alice"), HistoryRange::Newest, 20).await.unwrap();
+        assert_eq!((page.messages.len(), page.head), (20, last.seq));
+        bob.mark_read(user("alice"), last.seq).await.unwrap();
+        bob.post_online_only(user("alice"), text("typing")).unwrap();
+        let typing = loop {
+            if let Event::Transient(message) = next(&alice).await {
+                break message;
+            }
+        };
+        assert_eq!((typing.text(), typing.seq), ("typing".into(), 0));
+        bob.flush().await.unwrap();
+        tokio::join!(alice.close(), bob.close());
+    }
+}
+
+#[tokio::test]
+async fn a_session_comes_back_by_its_token_over_another_transport_and_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &[]);
+    let access = Access::of(&node, dir.path());
+    let alice = access.login(&node, "alice", &[Transport::Tls]).await;
+    let bob = access.login(&node, "bob", &[]).await;
+    assert_eq!(connected(&bob).await, Transport::Quic);
+    bob.send(user("alice"), text("1")).await.unwrap();
+    assert_eq!(message(&alice).await.text(), "1");
+    alice.flush().await.unwrap();
+    let kept = alice.resume_state().expect("the server gives tokens");
+    alice.close().await;
+    bob.send(user("alice"), text("2")).await.unwrap();
+
+    // Another process, without a UserSig, over another transport: it goes on behind what was shown.
+    let transports = vec![Transport::WebSocket];
+    let config = Config { usersig: String::new(), transports, ..access.config(&node, "alice", &[]) };
+    let alice = Client::connect(&access.network, Config { resume: Some(kept), ..config });
+    assert_eq!(message(&alice).await.text(), "2");
+
+    // The server dies and comes back: both are in again by token, and nothing is lost.
+    let listen = format!("edge.listen={}", node.edge);
+    node.kill();
+    let during = bob.post(user("alice"), text("3")).unwrap();
+    let node = Node::start(dir.path(), &["--set", &listen]);
+    assert_eq!(message(&alice).await.text(), "3");
+    while !matches!(next(&bob).await, Event::Sent { id, .. } if id == during) {}
+    let (_, metrics) = node.get("/metrics");
+    let by_token = r#"nearport_chat_logins_accepted_total{proof="resume_token"} 2"#;
+    assert!(metrics.contains(by_token), "{metrics}");
+    tokio::join!(alice.close(), bob.close());
+}
+
+#[tokio::test]
+async fn a_forged_token_falls_back_to_the_usersig() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &[]);
+    let access = Access::of(&node, dir.path());
+    let good_until = std::time::SystemTime::now() + Duration::from_secs(60);
+    let forged = nearport_client::ResumeState { token: vec![7; 90], good_until, cursor: 0 };
+    let config = access.config(&node, "alice", &[]);
+    let alice = Client::connect(&access.network, Config { resume: Some(forged), ..config });
+    assert_eq!(connected(&alice).await, Transport::Quic);
+    alice.send(user("bob"), text("hi")).await.unwrap();
+    alice.close().await;
+}
