@@ -22,6 +22,8 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod node;

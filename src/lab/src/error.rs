@@ -41,6 +41,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A server that did not get ready.
+    #[error("the server did not get ready: {0}")]
+    Node(String),
     /// No thread or no pipe for the emulator.
     #[error("emulator: {0}")]
     Emulator(#[source] io::Error),

@@ -28,8 +28,10 @@ mod ip;
 mod lab;
 mod namespace;
 mod nat;
+mod node;
 mod packet;
 
 pub use emulator::LabCounts;
 pub use error::Error;
 pub use lab::{CLIENT_ADDRESS, Lab, SERVER_ADDRESS, missing};
+pub use node::{Node, Run};
