@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::node::output_within;
 
@@ -18,6 +19,9 @@ const INSTALL: std::time::Duration = std::time::Duration::from_secs(240);
 /// # Panics
 /// If it cannot be made; the message has what pip said.
 pub(crate) fn python(name: &str, requirements: &[&str]) -> PathBuf {
+    // Tests of one environment run at once; the first makes it.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let home = target.join(format!("pyvenv-{name}"));
     let stamp = requirements.join("\n");
