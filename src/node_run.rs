@@ -1,6 +1,7 @@
 //! A node at work: what it serves, and what it is told to do meanwhile.
 
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,8 +37,12 @@ impl Drain {
     }
 }
 
+/// The operations server at work. It goes on from serving into leaving: an orchestrator that asks just then gets its
+/// answer.
+type Serving = Pin<Box<dyn Future<Output = Result<(), nearport_api::Error>> + Send>>;
+
 pub(crate) struct Running {
-    ops: OpsServer,
+    ops: Arc<OpsServer>,
     control: ControlServer,
     estate: Estate,
     predecessors: Vec<Predecessor>,
@@ -57,7 +62,7 @@ pub(crate) enum Ended {
 
 /// What ends a phase of serving.
 enum Turn {
-    Leave,
+    Leave(Serving),
     Give(Channel),
     Failed(Error),
 }
@@ -70,6 +75,7 @@ impl Running {
         predecessors: Vec<Predecessor>,
         health: Arc<Health>,
     ) -> Self {
+        let ops = Arc::new(ops);
         Self { ops, control, estate, predecessors, health, drain: None, offer: None }
     }
 
@@ -79,7 +85,7 @@ impl Running {
     ) -> Result<Ended, Error> {
         loop {
             match self.serve(leave).await {
-                Turn::Leave => return self.leave().await.map(|()| Ended::Left),
+                Turn::Leave(serving) => return self.leave(serving).await.map(|()| Ended::Left),
                 Turn::Failed(error) => return Err(error),
                 Turn::Give(channel) => {
                     self.health.withdraw("handing over");
@@ -111,8 +117,8 @@ impl Running {
     /// Serves `/readyz` and the control socket until something else has to be done.
     async fn serve(&mut self, leave: &mut (impl Future<Output = ()> + Unpin)) -> Turn {
         let Self { ops, control, estate, predecessors, health, drain, offer } = self;
-        let serving = ops.run();
-        tokio::pin!(serving);
+        let server = ops.clone();
+        let mut serving: Serving = Box::pin(async move { server.run().await });
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
@@ -120,7 +126,7 @@ impl Running {
                     // It never ends by itself without an error.
                     return Turn::Failed(served.map_or_else(Error::Ops, |()| Error::Unclean("operations".to_owned())));
                 }
-                () = &mut *leave => return Turn::Leave,
+                () = &mut *leave => return Turn::Leave(serving),
                 decision = pending(offer.as_mut()) => {
                     *offer = None;
                     if let Ok(Some(channel)) = decision {
@@ -131,7 +137,7 @@ impl Running {
                     if let Some(drain) = drain {
                         drain.ended = true;
                         if drain.exit && ended.is_ok() {
-                            return Turn::Leave;
+                            return Turn::Leave(serving);
                         }
                     }
                 }
@@ -158,8 +164,8 @@ impl Running {
     }
 
     /// Leaves in phases; `/readyz` goes on saying no.
-    async fn leave(self) -> Result<(), Error> {
-        let Self { ops, control, estate, predecessors, health, drain: drained, .. } = self;
+    async fn leave(self, serving: Serving) -> Result<(), Error> {
+        let Self { control, estate, predecessors, health, drain: drained, .. } = self;
         let leaving = async {
             // One that is over need not be waited for again.
             if drained.as_ref().is_none_or(|drained| !drained.ended) {
@@ -184,7 +190,7 @@ impl Running {
             Ok(())
         };
         tokio::select! {
-            served = ops.run() => served.map_err(Error::Ops),
+            served = serving => served.map_err(Error::Ops),
             left = leaving => left,
         }
     }
