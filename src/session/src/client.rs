@@ -161,6 +161,8 @@ pub struct Client {
     /// Ids rise and every request has the same time, so the first is the next to time out.
     requests: BTreeMap<u64, (Owner, Instant)>,
     page_in_flight: bool,
+    /// The page in flight may be too old.
+    page_again: bool,
     page_retry_at: Option<Instant>,
     /// When an entry from a datagram has waited long enough for those in front of it.
     gap_due: Option<Instant>,
@@ -189,6 +191,7 @@ impl Client {
             next_id: 1,
             requests: BTreeMap::new(),
             page_in_flight: false,
+            page_again: false,
             page_retry_at: None,
             gap_due: None,
             patience: PATIENCE,
@@ -346,7 +349,7 @@ impl Client {
     /// so the cursor would stay behind this device's own entry until somebody else writes.
     pub fn catch_up(&mut self, now: Instant) {
         if self.state == State::Live {
-            self.ask_for_page(now);
+            self.ask_for_younger_page(now);
         }
     }
 
@@ -471,7 +474,7 @@ impl Client {
                 self.arrive(now, id, Some(delivery), false);
             }
             (State::Live, Kind::READ_EVENT) => self.events.push_back(Event::Read(decode(body)?)),
-            (State::Live, Kind::BEHIND) => self.ask_for_page(now),
+            (State::Live, Kind::BEHIND) => self.ask_for_younger_page(now),
             (State::Live, kind) if kind.is_push() => {} // from a younger server: a hint that we do not know
             (_, kind) => {
                 let reason = format!("frame kind {:#04x} out of turn", kind.0);
@@ -518,6 +521,12 @@ impl Client {
         }
     }
 
+    /// Asks for a page that is read after this moment: one that is on its way may be older than what is missing.
+    fn ask_for_younger_page(&mut self, now: Instant) {
+        self.page_again = self.page_in_flight;
+        self.ask_for_page(now);
+    }
+
     fn ask_for_page(&mut self, now: Instant) {
         if !self.page_in_flight && self.page_retry_at.is_none() {
             self.page_in_flight = true;
@@ -550,7 +559,8 @@ impl Client {
         if page.complete {
             self.tracker.complete(page.head);
         }
-        if !page.complete || self.tracker.is_behind() {
+        let again = std::mem::take(&mut self.page_again);
+        if again || !page.complete || self.tracker.is_behind() {
             self.ask_for_page(now);
         } else {
             self.tell_caught_up();

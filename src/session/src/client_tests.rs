@@ -341,3 +341,22 @@ fn a_ping_is_not_overdue_while_something_comes() {
     client.handle_timeout(due - MS + Duration::from_secs(10));
     assert!(!client.is_live());
 }
+
+#[test]
+fn a_page_that_was_asked_for_before_pushes_were_dropped_may_not_hold_them() {
+    let now = Instant::now();
+    let mut client = wide(now);
+    feed(&mut client, now, Kind::BEHIND, 0, &body::Empty {});
+    let first = decode_frame(client.poll_bulk_output().unwrap().take().concat().into());
+    // The page is read; then 5 is dropped and the client told so, which overtakes the page on the other stream.
+    feed(&mut client, now, Kind::BEHIND, 0, &body::Empty {});
+    let reply =
+        |id, page: &SyncPage| Frame::new(Lane::Bulk, Kind::REPLY, id, page.encode_to_vec().into()).encode();
+    client.handle_bulk_bytes(now, reply(first.id, &page(4..=4, 4, true)));
+    assert_eq!(positions(&mut client), [4]);
+    let second = decode_frame(client.poll_bulk_output().unwrap().take().concat().into());
+    assert_eq!(second.kind, Kind::SYNC);
+    client.handle_bulk_bytes(now, reply(second.id, &page(5..=5, 5, true)));
+    assert_eq!(positions(&mut client), [5]);
+    assert_eq!(client.poll_bulk_output().unwrap().take(), [Bytes::new(); 0], "and that is enough");
+}
