@@ -358,5 +358,5 @@ fn a_page_that_was_asked_for_before_pushes_were_dropped_may_not_hold_them() {
     assert_eq!(second.kind, Kind::SYNC);
     client.handle_bulk_bytes(now, reply(second.id, &page(5..=5, 5, true)));
     assert_eq!(positions(&mut client), [5]);
-    assert_eq!(client.poll_bulk_output().unwrap().take(), [Bytes::new(); 0], "and that is enough");
+    assert!(client.poll_bulk_output().unwrap().is_empty(), "and that is enough");
 }
