@@ -470,6 +470,7 @@ impl Shard {
         match carrier {
             Carrier::Tls => &mut self.stats.connections_tls,
             Carrier::WebSocket => &mut self.stats.connections_websocket,
+            Carrier::WebTransport => &mut self.stats.connections_webtransport,
         }
     }
 

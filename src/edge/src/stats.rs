@@ -89,6 +89,8 @@ pub struct Stats {
     pub connections_tls: u64,
     /// Open WebSockets.
     pub connections_websocket: u64,
+    /// Open connections with a WebTransport session.
+    pub connections_webtransport: u64,
     /// Handshakes in progress.
     pub handshakes: u64,
     /// Live sessions.
@@ -171,7 +173,8 @@ impl Exporter {
             gauges: figures!(
                 gauge, shard,
                 "connections" connections, "connections_tls" connections_tls,
-                "connections_websocket" connections_websocket, "handshakes" handshakes, "sessions" sessions, "topics" topics,
+                "connections_websocket" connections_websocket,
+                "connections_webtransport" connections_webtransport, "handshakes" handshakes, "sessions" sessions, "topics" topics,
                 "output_bytes" output_bytes,
             ),
         }

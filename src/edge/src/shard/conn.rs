@@ -32,7 +32,7 @@ pub(crate) struct Phase {
     pub(crate) handshaking: bool,
     pub(crate) live: bool,
     pub(crate) ended: bool,
-    /// Of a byte stream: what it carries, once it does.
+    /// How it came to carry frames, once it does.
     pub(crate) carrier: Option<Carrier>,
 }
 
@@ -186,7 +186,9 @@ impl Conn {
     /// How far it has come.
     pub(crate) fn phase(&self) -> Phase {
         let (handshaking, carrier) = match &self.transport {
-            Transport::Quic(quic) => (quic.is_handshaking(), None),
+            Transport::Quic(quic) => {
+                (quic.is_handshaking(), quic.is_webtransport().then_some(Carrier::WebTransport))
+            }
             Transport::Stream(stream) => (stream.is_handshaking(), stream.carrier()),
         };
         Phase {

@@ -61,6 +61,11 @@ impl QuicTransport {
         self.handshaking
     }
 
+    /// Whether it carries a WebTransport session.
+    pub(crate) fn is_webtransport(&self) -> bool {
+        self.web.as_ref().is_some_and(|web| web.has_session())
+    }
+
     /// Takes what QUIC has: events and stream data. Call it again after an error was dealt with: it goes on behind
     /// the event that ended the session.
     pub(crate) fn read(&mut self, sink: &mut Sink<'_>) -> Result<(), End> {

@@ -62,11 +62,12 @@ pub enum SocketFate {
     Drop,
 }
 
-/// How a byte stream came to carry frames.
+/// How a connection came to carry frames, if it is not one of QUIC with our own protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Tls,
     WebSocket,
+    WebTransport,
 }
 
 /// What a PROXY header says.

@@ -78,6 +78,11 @@ impl Web {
         Ok(web)
     }
 
+    /// Whether the client has opened its session.
+    pub(super) fn has_session(&self) -> bool {
+        self.connect.is_some()
+    }
+
     /// Ends the connection with an error of HTTP/3.
     fn fail<T>(&mut self, error: h3::Error) -> Result<T, End> {
         self.error = Some(error.code);

@@ -106,6 +106,7 @@ fn a_session_lives_on_webtransport_with_its_lanes_and_datagrams() {
     let settings = raw.iter().find(|(id, _)| **id != connect).map(|(_, bytes)| bytes.clone()).unwrap();
     assert_eq!(Settings::decode(&mut &settings[..]).unwrap().supports_webtransport(), 1);
 
+    assert_eq!(world.shard.stats().connections_webtransport, 1);
     world.send(1, request(5));
     let session = world.script.sessions()[0];
     let bulk = world.open_web_stream(1, &Frame::new(Lane::Bulk, Kind::SYNC, 6, Bytes::new()).encode());
@@ -135,6 +136,8 @@ fn a_session_lives_on_webtransport_with_its_lanes_and_datagrams() {
     world.send_on(1, connect, &data);
     assert_eq!(world.script.closed(), [session]);
     assert_eq!(world.quic_code(1), Some(0x100));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.shard.stats().connections_webtransport, 0);
 }
 
 #[test]
