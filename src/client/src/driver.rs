@@ -347,14 +347,10 @@ impl Driver {
         let packets = || link.packets().unwrap_or_default().received;
         let rtt = link.rtt().unwrap_or_default();
         self.silence.is_dead(now, packets, rtt).then(|| {
-            self.quic_is_dead(now);
+            // Whether QUIC or the server is gone shows the next attempt.
+            self.quic_died = true;
             Closing::new(CloseCode::LOST, "not a packet from the server")
         })
-    }
-
-    fn quic_is_dead(&mut self, now: Instant) {
-        self.quic_died = true;
-        self.network.memory().quic_failed(&self.at.1, now);
     }
 
     /// Another network, or another address in it.
@@ -414,7 +410,7 @@ impl Driver {
         self.note_path();
         // The session found out by itself, by an answer that did not come.
         if code == CloseCode::LOST && self.is_quic() {
-            self.quic_is_dead(Instant::now());
+            self.quic_died = true;
         }
         self.part(code);
     }
