@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use bytes::{Bytes, BytesMut};
+use nearport_client::core::Path;
 use nearport_session::{Closing, Outbox};
 use nearport_wire::close::CloseCode;
 use quinn_proto::{
@@ -23,8 +24,12 @@ use crate::tls::{SERVER_NAME, Tls};
 pub(crate) enum Signal {
     /// The handshake is done and the session's stream is open.
     Connected,
-    /// Bytes of the stream.
+    /// Bytes of the main stream.
     Bytes(Bytes),
+    /// Bytes of the bulk lane's own stream.
+    Bulk(Bytes),
+    /// A datagram.
+    Datagram(Bytes),
     /// The connection that carried the session is over.
     Lost(Closing),
 }
@@ -44,6 +49,8 @@ struct QuicLink {
     handle: ConnectionHandle,
     quic: Connection,
     stream: Option<StreamId>,
+    /// The bulk lane's own stream.
+    bulk: Option<StreamId>,
     /// The device still uses it. The others only drain.
     current: bool,
 }
@@ -74,7 +81,7 @@ impl Transport {
             .endpoint
             .connect(now, self.config.clone(), self.server, SERVER_NAME)
             .expect("address, name and version are constants that fit");
-        self.links.push(QuicLink { handle, quic, stream: None, current: true });
+        self.links.push(QuicLink { handle, quic, stream: None, bulk: None, current: true });
     }
 
     /// Closes the current connection, if there is one. No signal follows.
@@ -86,14 +93,42 @@ impl Transport {
         }
     }
 
-    /// Writes what fits into the stream.
+    /// What the current connection can do.
+    pub(crate) fn path(&mut self) -> Path {
+        let link = self.links.iter_mut().find(|link| link.current);
+        let datagram_bytes_max = link.and_then(|link| link.quic.datagrams().max_size());
+        Path { transport: nearport_client::Transport::Quic, bulk_stream: true, datagram_bytes_max }
+    }
+
+    /// Its round trip.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.links.iter().find(|link| link.current).map_or(Duration::ZERO, |link| link.quic.rtt())
+    }
+
+    /// Writes what fits into the main stream.
     pub(crate) fn write(&mut self, outbox: &mut Outbox) {
         let Some(link) = self.links.iter_mut().find(|link| link.current) else { return };
         let Some(id) = link.stream else { return };
-        while !outbox.is_empty() {
-            // Blocked by flow control or closed: the next call, or a signal, follows.
-            let Ok(written) = link.quic.send_stream(id).write_chunks(outbox.chunks()) else { return };
-            outbox.written(written.chunks, written.bytes);
+        link.write(id, outbox);
+    }
+
+    /// Writes what fits into the bulk lane's stream, which is opened with the first of it.
+    pub(crate) fn write_bulk(&mut self, outbox: &mut Outbox) {
+        let Some(link) = self.links.iter_mut().find(|link| link.current && link.stream.is_some()) else {
+            return;
+        };
+        if link.bulk.is_none() && !outbox.is_empty() {
+            link.bulk = link.quic.streams().open(Dir::Bi);
+        }
+        if let Some(id) = link.bulk {
+            link.write(id, outbox);
+        }
+    }
+
+    /// Sends a datagram, which may be lost here already.
+    pub(crate) fn send_datagram(&mut self, datagram: Bytes) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.current) {
+            let _ = link.quic.datagrams().send(datagram, true);
         }
     }
 
@@ -139,6 +174,14 @@ impl Transport {
 }
 
 impl QuicLink {
+    fn write(&mut self, id: StreamId, outbox: &mut Outbox) {
+        while !outbox.is_empty() {
+            // Blocked by flow control or closed: the next call, or a signal, follows.
+            let Ok(written) = self.quic.send_stream(id).write_chunks(outbox.chunks()) else { return };
+            outbox.written(written.chunks, written.bytes);
+        }
+    }
+
     fn exchange_events(&mut self, endpoint: &mut Endpoint) {
         while let Some(event) = self.quic.poll_endpoint_events() {
             if let Some(event) = endpoint.handle_event(self.handle, event) {
@@ -161,6 +204,9 @@ impl QuicLink {
                     });
                 }
                 Event::Stream(StreamEvent::Readable { id }) => self.read_stream(id, signals),
+                Event::DatagramReceived => {
+                    signals.extend(std::iter::from_fn(|| self.quic.datagrams().recv()).map(Signal::Datagram));
+                }
                 Event::ConnectionLost { reason } => {
                     // What came in front of the close is still there, and says more than the close.
                     if let Some(id) = self.stream {
@@ -178,7 +224,10 @@ impl QuicLink {
         let mut stream = self.quic.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return };
         while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
-            signals.push_back(Signal::Bytes(chunk.bytes));
+            signals.push_back(match Some(id) == self.bulk {
+                true => Signal::Bulk(chunk.bytes),
+                false => Signal::Bytes(chunk.bytes),
+            });
         }
         // The window update that this may ask for leaves with the next transmit, which follows every step.
         let _ = chunks.finalize();
@@ -202,7 +251,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(256 * 1024))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(32 * 1024))
         .mtu_discovery_config(None)
         .initial_rtt(Duration::from_millis(100))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(90_000))))
