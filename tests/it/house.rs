@@ -81,6 +81,19 @@ fn pure_crates_know_no_runtime_no_socket_and_no_clock() {
             }
         }
     }
+    for file in rust_files(&root().join("src/client/src")) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let pure = ["core", "race", "memory", "silence", "loss"].contains(&name)
+            || file.to_str().unwrap().contains("/core/");
+        if pure && !file.to_str().unwrap().contains("tests") {
+            // Tests at the end of a file need an origin of time.
+            let text = read(&file);
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in FORBIDDEN.into_iter().chain(["quinn", "rustls"]) {
+                assert!(!code(text).contains(word), "{} uses {word}", file.display());
+            }
+        }
+    }
     for file in rust_files(&root().join("src/edge/src")) {
         let pure = file.ends_with("shard.rs") || file.to_str().unwrap().contains("/shard/");
         if pure && !file.ends_with("tests.rs") {

@@ -25,12 +25,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nearport_session::{self as session, Closing, Outbox};
 use nearport_wire::body::Hello;
-use nearport_wire::close::{CloseCode, Return};
+use nearport_wire::close::CloseCode;
 
 use crate::config::{Acks, Limits, Platform, Receive};
 use crate::event::{Event, Failure, MsgId, RequestId, Sent};
 use crate::transport::Transport;
 
+mod attempts;
 mod backoff;
 mod commands;
 mod inbox;
@@ -43,7 +44,7 @@ mod sends;
 pub use leaving::Referral;
 pub use requests::Reply;
 
-use backoff::{Backoff, HEALTHY_AFTER, SplitMix};
+use backoff::{Backoff, SplitMix};
 use inbox::Inbox;
 use leaving::Leaving;
 use live::PAUSED_HEARTBEAT;
@@ -411,44 +412,6 @@ impl Core {
         }
     }
 
-    /// As [`Self::handle_disconnected`], when nothing says that the server is gone: only the path is. What the server
-    /// wished for the return of its crowd does not count then.
-    pub fn handle_path_dead(&mut self, now: Instant, closing: Closing) {
-        self.return_window = None;
-        self.handle_disconnected(now, closing);
-    }
-
-    /// The device has another network or another address. `survives`: the connection may go on from there, so the
-    /// server is asked at once; otherwise it is given up and the next attempt begins at once.
-    pub fn network_changed(&mut self, now: Instant, survives: bool) {
-        match self.state {
-            State::Live if survives => {
-                if let Some(session) = &mut self.session {
-                    session.ping(now, NEW_PATH_TIMEOUT);
-                }
-            }
-            State::Live | State::Opening => {
-                self.disconnect = Some(CloseCode::BYE);
-                self.part();
-                self.forget_connection();
-                let closing = Closing::new(CloseCode::LOST, "the network has changed");
-                self.last_closing = Some(closing.clone());
-                self.inbox.tell(Event::Disconnected {
-                    code: closing.code,
-                    reason: closing.reason,
-                    retry_in: Duration::ZERO,
-                });
-                self.begin_attempt(now);
-            }
-            State::Connecting => {
-                self.disconnect = Some(CloseCode::BYE);
-                self.begin_attempt(now);
-            }
-            State::Backoff => self.reconnect_now(now),
-            State::Stopped => {}
-        }
-    }
-
     /// Does what is due. Harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.resume(now);
@@ -519,96 +482,6 @@ impl Core {
             [None; 3]
         };
         live.into_iter().chain([self.deadline, self.session_timeout()]).flatten().min()
-    }
-
-    // ---- attempts ----
-
-    fn begin_attempt(&mut self, now: Instant) {
-        self.session = None;
-        self.state = State::Connecting;
-        self.connect = true;
-        self.deadline = Some(now + self.config.limits.connect_timeout);
-    }
-
-    /// This side gives up on the transport.
-    fn break_off(&mut self, now: Instant, closing: Closing) {
-        self.return_window = None;
-        self.disconnect = Some(closing.code);
-        self.connect = false;
-        self.end(now, closing, Duration::ZERO);
-    }
-
-    /// The session or the attempt is over.
-    fn end(&mut self, now: Instant, closing: Closing, retry_after: Duration) {
-        self.part();
-        self.count_good_session(now);
-        // What the last server said counts for the attempt after it.
-        if matches!(self.state, State::Connecting | State::Opening) {
-            self.referrals.clear();
-        }
-        let returns = closing.code.returns();
-        // A token that is refused says nothing about the UserSig: that is tried at once, and once.
-        let with_usersig = closing.code == CloseCode::UNAUTHORIZED && self.resume.refused();
-        if with_usersig {
-            self.forget_connection();
-            return self.back_off(now, closing, Duration::ZERO);
-        }
-        if matches!(returns, Return::No | Return::AfterChange) {
-            return self.stop(closing);
-        }
-        self.forget_connection();
-        let window = std::mem::take(&mut self.return_window).filter(|_| retry_after.is_zero());
-        let retry_in = match (returns, window) {
-            (Return::Now, Some(window)) => self.backoff.next_within(window),
-            _ => self.backoff.next(returns, retry_after),
-        };
-        self.back_off(now, closing, retry_in);
-    }
-
-    fn count_good_session(&mut self, now: Instant) {
-        if self.live_since.is_some_and(|since| now >= since + HEALTHY_AFTER) {
-            self.backoff.reset();
-        }
-    }
-
-    fn back_off(&mut self, now: Instant, closing: Closing, retry_in: Duration) {
-        self.state = State::Backoff;
-        self.deadline = Some(now + retry_in);
-        self.last_closing = Some(closing.clone());
-        self.inbox.tell(Event::Disconnected { code: closing.code, reason: closing.reason, retry_in });
-    }
-
-    /// No way back by itself. Where a change of credentials helps, the outbox waits for it.
-    fn stop(&mut self, closing: Closing) {
-        self.forget_connection();
-        self.state = State::Stopped;
-        self.connect = false;
-        self.deadline = None;
-        if closing.code.returns() != Return::AfterChange {
-            for (counter, item) in self.sends.take_all() {
-                self.report(counter, &item, Err(Failure::Stopped));
-            }
-        }
-        for id in self.requests.take_all() {
-            self.answers.push_back(Answer::Request { id, result: Err(Failure::Stopped) });
-        }
-        self.last_closing = Some(closing.clone());
-        self.inbox.tell(Event::Stopped { code: closing.code, reason: closing.reason });
-    }
-
-    fn forget_connection(&mut self) {
-        self.asked.clear();
-        self.live_since = None;
-        self.leaving = None;
-        self.prepare = false;
-        self.paused_beat = None;
-        self.session_rests_until = None;
-        for (counter, item) in self.sends.connection_lost() {
-            self.report(counter, &item, Err(Failure::Lost));
-        }
-        for id in self.requests.connection_lost() {
-            self.answers.push_back(Answer::Request { id, result: Err(Failure::Lost) });
-        }
     }
 }
 

@@ -1,3 +1,4 @@
+use super::datagrams::DATAGRAMS_MAX;
 use super::*;
 use nearport_wire::Frame;
 use nearport_wire::body::{Delivery, LogEntry};

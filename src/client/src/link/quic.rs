@@ -178,10 +178,14 @@ impl QuicLink {
         self.code = code;
         let written = self.send.write_all_chunks(&mut out.main).await.is_ok();
         if code == CloseCode::BYE && written && self.send.finish().is_ok() {
-            if let Some(web) = &mut self.web {
-                web.finish();
+            match &mut self.web {
+                // A server of WebTransport leaves the end of the connection to the client.
+                Some(web) => {
+                    web.finish();
+                    web.ended().await;
+                }
+                None => drop(self.connection.closed().await),
             }
-            self.connection.closed().await;
         }
     }
 }

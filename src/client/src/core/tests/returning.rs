@@ -1,6 +1,7 @@
 //! Connections come and go.
 
 use super::*;
+use nearport_wire::close::Return;
 
 #[test]
 fn refused_credentials_stop_it_until_they_change_and_the_outbox_waits() {
