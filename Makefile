@@ -1,6 +1,6 @@
 # Thin over cargo: everything here can be typed as it stands.
 
-.PHONY: run test lint bench
+.PHONY: run test lint bench matrix
 
 run:
 	cargo run --release -- serve
@@ -15,3 +15,6 @@ lint:
 
 bench:
 	cargo bench --bench edge
+
+matrix:
+	cargo bench --bench matrix

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use nearport_load::{Credentials, Error, Options, Pattern, Progress, Scenario, Spec, Transport};
+use nearport_load::{Credentials, Error, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport};
 use nearport_store::{LockError, StoreLock};
 
 use crate::cli::Failure;
@@ -69,6 +69,9 @@ pub(crate) struct Load {
     /// How often each client changes its address (roam).
     #[arg(long)]
     rebinds: Option<u32>,
+    /// Who changes it: nat (clients do not notice) or client (as when a device changes its network) (roam).
+    #[arg(long, value_name = "WHO", default_value = "nat")]
+    by: RebindBy,
     /// Kill the server's process so long after the window has begun (storm).
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     kill_after: Option<Duration>,
@@ -142,6 +145,7 @@ impl Load {
         options.pattern = if self.fixed { Pattern::Fixed } else { options.pattern };
         options.impair.clone_from(&self.impair);
         options.rebinds = self.rebinds.unwrap_or(options.rebinds);
+        options.rebind_by = self.by;
         options.kill_after = self.kill_after;
         options.restart_cmd.clone_from(&self.restart_cmd);
         options.sockets = self.sockets.unwrap_or(options.sockets);

@@ -124,7 +124,9 @@ fn matrix(args: &Args) -> Result<(String, serde_json::Value, bool)> {
     std::thread::scope(|scope| {
         for _ in 0..args.parallel.min(total) {
             scope.spawn(|| {
-                while let Some(cell) = lock(&left).pop_front() {
+                // Not in the condition itself, which would hold the lock while the cell runs.
+                let next = || lock(&left).pop_front();
+                while let Some(cell) = next() {
                     let outcome = cell::run(&cell, args, temporary);
                     let mut done = lock(&done);
                     eprintln!(

@@ -49,6 +49,7 @@ enum Farewell {
 pub(crate) struct Fleet {
     tasks: JoinSet<()>,
     farewell: watch::Sender<Farewell>,
+    networks: Vec<Network>,
 }
 
 /// How the logins went.
@@ -72,7 +73,8 @@ pub(crate) fn user_name(index: usize) -> String {
 
 /// What the tasks share.
 struct Common {
-    network: Network,
+    /// Clients take them in turn.
+    networks: Vec<Network>,
     /// The edge, or a relay before it.
     server: SocketAddr,
     /// Empty: what the SDK uses by itself.
@@ -100,7 +102,7 @@ impl Fleet {
         progress: &Progress,
     ) -> Result<(Self, Logins), Error> {
         let common = Arc::new(Common {
-            network: network(options, credentials)?,
+            networks: networks(options, credentials)?,
             server,
             transports: options.transport.only().into_iter().collect(),
             credentials: Arc::clone(credentials),
@@ -134,7 +136,13 @@ impl Fleet {
             progress.advance();
         }
         logins.took = start.elapsed();
-        Ok((Self { tasks, farewell }, logins))
+        let networks = common.networks.clone();
+        Ok((Self { tasks, farewell, networks }, logins))
+    }
+
+    /// What the clients connect through; more than one if they move at different times.
+    pub(crate) fn networks(&self) -> &[Network] {
+        &self.networks
     }
 
     /// Lets all clients say good-bye; with `flush`, after a last round trip. Returns when all have, or at the second
@@ -224,9 +232,15 @@ impl Logins {
     }
 }
 
-fn network(options: &Options, credentials: &Credentials) -> Result<Network, Error> {
+/// Parts of the clients that move at different times.
+const MOVING_PARTS: usize = 10;
+
+fn networks(options: &Options, credentials: &Credentials) -> Result<Vec<Network>, Error> {
     let config = NetworkConfig::from_ca_pem(&credentials.ca_pem)?;
-    Ok(Network::new(NetworkConfig { sockets: options.sockets, resumption: false, ..config })?)
+    let parts = if options.clients_move() { MOVING_PARTS.min(options.connections as usize) } else { 1 };
+    let sockets = options.sockets.div_ceil(parts);
+    let config = NetworkConfig { sockets, resumption: false, ..config };
+    (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()
 }
 
 /// The life of one client.
@@ -276,7 +290,7 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
     // What earlier runs left in the user's log is not for this one.
     config.cursor = Some(FROM_NOW);
     let start = Instant::now();
-    let client = Client::connect(&common.network, config);
+    let client = Client::connect(&common.networks[index % common.networks.len()], config);
     client.ready(common.login_timeout).await.map_err(|error| error.to_string())?;
     Ok((client, start.elapsed()))
 }

@@ -49,6 +49,17 @@ pub enum Transport {
     Auto,
 }
 
+/// Who changes the clients' addresses (`roam`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RebindBy {
+    /// A NAT that forgets, each client at a time of its own: clients do not notice.
+    #[default]
+    Nat,
+    /// The clients themselves, as when a device changes its network: the SDK takes new sockets and asks the server. A tenth of the
+    /// clients at a time.
+    Client,
+}
+
 /// When messages are due within the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pattern {
@@ -99,6 +110,8 @@ pub struct Options {
     pub impair: Option<Spec>,
     /// How often each client changes its address (`roam`). Default 10.
     pub rebinds: u32,
+    /// Who changes it (`roam`).
+    pub rebind_by: RebindBy,
     /// Kill the server's process so long after the window has begun (`storm`). `None`: somebody else does it.
     pub kill_after: Option<Duration>,
     /// Shell command that starts the server again after it was killed (`storm`); it is ended with the run.
@@ -154,6 +167,7 @@ impl Options {
             sockets: 8,
             impair: None,
             rebinds: 10,
+            rebind_by: RebindBy::default(),
             kill_after: None,
             restart_cmd: None,
             ops: None,
@@ -236,6 +250,11 @@ impl Options {
         Err(Error::Options(wrong))
     }
 
+    /// Whether clients move by themselves.
+    pub(crate) fn clients_move(&self) -> bool {
+        self.scenario == Scenario::Roam && self.rebind_by == RebindBy::Client
+    }
+
     /// Time between two changes of a client's address (`roam`).
     pub(crate) fn rebind_period(&self) -> Duration {
         self.duration / self.rebinds.max(1)
@@ -299,6 +318,18 @@ impl FromStr for Scenario {
             let known = Self::ALL.map(Self::name).join(", ");
             Error::Options(format!("unknown scenario {name:?}: known are {known}"))
         })
+    }
+}
+
+impl FromStr for RebindBy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "nat" => Ok(Self::Nat),
+            "client" => Ok(Self::Client),
+            _ => Err(Error::Options(format!("unknown {name:?}: known are nat, client"))),
+        }
     }
 }
 

@@ -435,8 +435,9 @@ mod tests {
         let (_, first) = receive(&server);
         relay.forget();
         let mut addresses = BTreeSet::from([first]);
-        let mut old = None;
+        let (mut old, begun) = (None, Instant::now());
         while addresses.len() < 3 {
+            assert!(begun.elapsed() < STUCK, "always from the same address");
             client.send(b"here").unwrap();
             let (_, from) = receive(&server);
             addresses.insert(from);

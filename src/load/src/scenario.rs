@@ -18,6 +18,7 @@ use crate::stop::Stop;
 mod books;
 mod chat;
 mod echo;
+mod roam;
 mod silent;
 mod storm;
 
@@ -57,7 +58,7 @@ pub(crate) async fn run(
     };
     let mut report = report?;
     report.relay = run.relay.map(Relay::stop);
-    if let (Some(roam), Some(relay)) = (&mut report.roam, &report.relay) {
+    if let (Some(roam), Some(relay), false) = (&mut report.roam, &report.relay, options.clients_move()) {
         roam.rebinds_min = relay.rebinds_min;
     }
     Ok(report)
@@ -67,7 +68,7 @@ pub(crate) async fn run(
 fn network(options: &Options) -> Option<Spec> {
     match options.scenario {
         // The relay is the NAT that forgets.
-        Scenario::Roam => {
+        Scenario::Roam if !options.clients_move() => {
             let spec = options.impair.clone().unwrap_or_default();
             Some(Spec { rebind: Some(options.rebind_period()), ..spec })
         }

@@ -23,7 +23,7 @@ use crate::relay::Relay;
 use crate::report::{Report, Roam};
 use crate::scenario::books::{Books, Waiting};
 use crate::scenario::storm::{LoginCost, Returns, Strike};
-use crate::scenario::{Run, storm};
+use crate::scenario::{Run, roam, storm};
 use crate::tally::Arrival;
 
 /// The conversation of all pairs.
@@ -67,15 +67,18 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     run.relay.iter().for_each(Relay::forget);
     let open_loop = run.open_loop();
     let mut stop = run.stop.clone();
+    let mut rounds = 0;
     let (window, mut struck) = {
         let offer = open_loop.offer_all(&*chat, &mut stop);
         let strike = storm::strike(run, || chat.server_died());
-        tokio::pin!(offer, strike);
+        let walk = roam::walk(options, fleet.networks(), &mut rounds);
+        tokio::pin!(offer, strike, walk);
         let mut struck = None;
         let window = loop {
             tokio::select! {
                 window = &mut offer => break window?,
                 strike = &mut strike, if struck.is_none() => struck = Some(strike?),
+                moved = &mut walk => moved?,
             }
         };
         (window, struck)
@@ -98,7 +101,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
             Scenario::Roam => {
                 report.roam = Some(Roam {
                     rebinds: options.rebinds,
-                    rebinds_min: 0, // the relay knows, once it has ended
+                    rebinds_min: rounds, // a relay knows better, once it has ended
                     survived: books.sessions.survived(),
                     handed_over: forwarded,
                 });

@@ -6,7 +6,7 @@ mod server;
 
 use std::time::Duration;
 
-use nearport_load::{Credentials, Error, Options, Progress, Report, Scenario, run};
+use nearport_load::{Credentials, Error, Options, Progress, RebindBy, Report, Scenario, run};
 
 use server::{Conduct, Server};
 
@@ -122,6 +122,21 @@ fn sessions_live_through_changes_of_address() {
     let (roam, relay) = (report.roam.unwrap(), report.relay.unwrap());
     assert_eq!((roam.survived, report.reconnects, roam.handed_over), (10, 0, None));
     assert!(roam.rebinds_min >= 3 && relay.rebinds >= 10 * roam.rebinds_min, "{relay:?}");
+}
+
+#[test]
+fn sessions_live_through_moves_of_their_clients() {
+    let mut options = options(Scenario::Roam);
+    options.duration = Duration::from_secs(2);
+    options.rebinds = 3;
+    options.rate = 500;
+    options.rebind_by = RebindBy::Client;
+    options.impair = Some("clean".parse().unwrap()); // a relay that only counts whom it sees
+    let report = report(&options, Conduct::default()).unwrap();
+    assert!(report.is_clean(), "{}", report.table());
+    let roam = report.roam.unwrap();
+    assert_eq!((roam.survived, roam.rebinds_min, report.reconnects), (10, 3, 0));
+    assert!(report.relay.unwrap().flows >= 30, "each move is another socket: {report:?}");
 }
 
 #[test]
