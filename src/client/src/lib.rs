@@ -39,8 +39,9 @@
 //!
 //! # Ways through the network
 //!
-//! QUIC, TLS over TCP and WebSocket race for each session ([`Config::transports`]): QUIC starts, TCP follows after 100 ms
-//! without a packet from the server, and the first transport that brings the application's welcome carries the session.
+//! QUIC, TLS over TCP and WebSocket race for each session ([`transports`](field@Config::transports)): QUIC starts, TCP
+//! follows after 100 ms without a packet from the server, and the first transport that brings the application's welcome
+//! carries the session.
 //! What has worked is remembered per network and server. [`NetworkConfig::proxy`] takes the TCP transports through a proxy.
 //! When the device changes its network, say so ([`Client::network_changed`]): sessions over QUIC go on from the new
 //! address, others come back at once.
