@@ -25,7 +25,6 @@ use nearport_trunk::codec::VERSIONS;
 
 use crate::config::Config;
 use crate::control::{Answer, Channel, Claim, ControlError, Offer, Order};
-use crate::control_server::refuse;
 use crate::node::{BackendKind, Error};
 use crate::node_backend::Slot;
 use crate::node_predecessor::{Predecessor, borrowed, take_links};
@@ -78,22 +77,13 @@ impl Estate {
         }
     }
 
-    /// First half: answers a claim and waits for the decision. `None`: refused or thought better of; nothing was disturbed.
+    /// First half: makes an offer and waits for the decision. `None`: thought better of; nothing was disturbed.
     pub(crate) fn offer(
         &self,
-        claim: &Claim,
         channel: Channel,
         ops: Option<OwnedFd>,
         predecessors: &[u32],
     ) -> Option<Channel> {
-        match self.examine(claim, predecessors.len()) {
-            Ok(()) => {}
-            Err(reason) => {
-                tracing::info!(reason, "take-over refused");
-                refuse(&channel, &reason);
-                return None;
-            }
-        }
         let outcome = self.send_offer(&channel, ops, predecessors).and_then(|()| {
             let (order, _): (Order, _) = channel.recv(DECISION_MAX)?;
             match order {
@@ -110,7 +100,8 @@ impl Estate {
         }
     }
 
-    fn examine(&self, claim: &Claim, predecessors: usize) -> Result<(), String> {
+    /// Whether a claim can be met, or why not.
+    pub(crate) fn examine(&self, claim: &Claim, predecessors: usize) -> Result<(), String> {
         let (edge, ops) = (self.edge.local_addr(), self.ops);
         let differs = |asked: std::net::SocketAddr, key: &str, bound: std::net::SocketAddr| {
             let same = asked == bound || (asked.port() == 0 && asked.ip() == bound.ip());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nearport_api::{Health, OpsServer};
 use tokio::task::JoinHandle;
 
-use crate::control::{Answer, Channel, Claim, DrainOrder, What};
+use crate::control::{Answer, Channel, DrainOrder, What};
 use crate::control_server::{ControlServer, Request, refuse};
 use crate::node::Error;
 use crate::node_drain::{self, Plan, drain};
@@ -142,13 +142,20 @@ impl Running {
                     }
                 }
                 Request { what, pid, channel } = control.next() => match what {
-                    What::TakeOver(_) if offer.is_some() => refuse(&channel, "another process is taking over"),
-                    What::TakeOver(claim) => {
-                        tracing::info!(pid, "a process wants to take over");
-                        let handle = ops.handle().ok().map(OwnedFd::from);
-                        let alive = predecessors.iter().map(|predecessor| predecessor.generation).collect();
-                        *offer = Some(make_offer(estate.clone(), claim, channel, handle, alive));
-                    }
+                    // Examined here: whoever has heard a refusal may ask again at once.
+                    What::TakeOver(claim) => match estate.examine(&claim, predecessors.len()) {
+                        Err(reason) => {
+                            tracing::info!(pid, reason, "take-over refused");
+                            refuse(&channel, &reason);
+                        }
+                        Ok(()) if offer.is_some() => refuse(&channel, "another process is taking over"),
+                        Ok(()) => {
+                            tracing::info!(pid, "a process wants to take over");
+                            let handle = ops.handle().ok().map(OwnedFd::from);
+                            let alive = predecessors.iter().map(|predecessor| predecessor.generation).collect();
+                            *offer = Some(make_offer(estate.clone(), channel, handle, alive));
+                        }
+                    },
                     What::Drain(order) => begin_drain(estate, health, drain, order, channel),
                     What::Undrain => undrain(estate, health, drain, &channel),
                 },
@@ -206,12 +213,11 @@ async fn pending<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::
 
 fn make_offer(
     estate: Estate,
-    claim: Claim,
     channel: Channel,
     ops: Option<OwnedFd>,
     predecessors: Vec<u32>,
 ) -> JoinHandle<Option<Channel>> {
-    tokio::task::spawn_blocking(move || estate.offer(&claim, channel, ops, &predecessors))
+    tokio::task::spawn_blocking(move || estate.offer(channel, ops, &predecessors))
 }
 
 fn plan(estate: &Estate, order: Option<&DrainOrder>) -> Plan {
