@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod acme;
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod cli;

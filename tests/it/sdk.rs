@@ -10,14 +10,14 @@ use nearport_client::{
 use crate::node::{Node, STUCK};
 
 /// How to reach a node.
-struct Access {
+pub(crate) struct Access {
     config: Config,
     network: Network,
 }
 
 impl Access {
     /// As the client commands do: from the `client.toml` of the node's data directory.
-    fn of(node: &Node, dir: &Path) -> Self {
+    pub(crate) fn of(node: &Node, dir: &Path) -> Self {
         let file: toml::Table =
             std::fs::read_to_string(dir.join("data/client.toml")).unwrap().parse().unwrap();
         let app = u32::try_from(file["app"].as_integer().unwrap()).unwrap();
@@ -34,7 +34,7 @@ impl Access {
         Config { user: name.into(), usersig, transports, ..self.config.clone() }
     }
 
-    async fn login(&self, node: &Node, name: &str, transports: &[Transport]) -> Client {
+    pub(crate) async fn login(&self, node: &Node, name: &str, transports: &[Transport]) -> Client {
         let client = Client::connect(&self.network, self.config(node, name, transports));
         client.ready(STUCK).await.unwrap();
         client
@@ -53,7 +53,7 @@ async fn connected(client: &Client) -> Transport {
     }
 }
 
-async fn message(client: &Client) -> Message {
+pub(crate) async fn message(client: &Client) -> Message {
     loop {
         if let Event::Message(message) = next(client).await {
             return message;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
 
 use super::conn::{Conn, Transport};
-use super::quic::QuicTransport;
+use super::quic::{Arrival, QuicTransport, Unproved};
 use super::{Shard, caught, index_of};
 use crate::admission::{Load, Pressure, Verdict, Waiting};
 
@@ -41,6 +41,7 @@ impl Shard {
         now: Instant,
         incoming: Incoming,
         waiting: &Waiting,
+        arrival: Arrival,
         mut response: Vec<u8>,
     ) {
         if self.draining {
@@ -65,7 +66,8 @@ impl Shard {
             Verdict::Accept => match self.endpoint.accept(incoming, now, &mut response, None) {
                 Ok((handle, quic)) => {
                     self.transmits.recycle(response);
-                    self.insert(handle, quic, waiting, now);
+                    let unproved = (!validated).then(|| Unproved::new(arrival));
+                    self.insert(handle, QuicTransport::new(quic, unproved, now), waiting, now);
                 }
                 Err(error) => {
                     self.stats.handshake_failures += 1;
@@ -78,17 +80,11 @@ impl Shard {
         }
     }
 
-    fn insert(
-        &mut self,
-        handle: ConnectionHandle,
-        quic: quinn_proto::Connection,
-        waiting: &Waiting,
-        now: Instant,
-    ) {
+    fn insert(&mut self, handle: ConnectionHandle, quic: QuicTransport, waiting: &Waiting, now: Instant) {
         self.stats.accepted += 1;
         self.handshaking += 1;
         let index = index_of(handle);
-        let transport = Transport::Quic(Box::new(QuicTransport::new(quic, now)));
+        let transport = Transport::Quic(Box::new(quic));
         let mut conn = Conn::new(transport, self.session_id(index), &self.config.session, now);
         conn.prefix = Some(self.gate.opened(waiting.remote.ip()));
         self.conns.insert_quic(index, conn);
@@ -105,6 +101,7 @@ impl Shard {
         waiting: Option<&Waiting>,
     ) {
         let mut response = self.transmits.buffer();
+        let arrival = Arrival::of(&data);
         // One datagram must not take the shard down, whatever is in it.
         let endpoint = &mut self.endpoint;
         let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
@@ -116,7 +113,7 @@ impl Shard {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let index = index_of(handle);
                 if let Some(quic) = self.quic_mut(index) {
-                    quic.watch.count_datagram();
+                    quic.arrived(remote, arrival);
                     match caught(|| quic.quic.handle_event(event)) {
                         Some(()) => self.touch(index),
                         None => self.remove_panicked(index),
@@ -124,14 +121,17 @@ impl Shard {
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => match waiting {
-                Some(waiting) => return self.admit(now, incoming, waiting, response),
+                Some(waiting) => return self.admit(now, incoming, waiting, arrival, response),
                 // Only an Initial begins a connection, and each of them comes from the gate.
                 None => self.endpoint.ignore(incoming),
             },
             Some(DatagramEvent::Response(transmit)) => {
+                // To an Initial: a token that was made for another address.
+                self.stats.handshake_failures += u64::from(waiting.is_some());
                 return self.transmits.push(transmit.destination, response);
             }
-            None => {}
+            // An Initial that no key of its id opens.
+            None => self.stats.handshake_failures += u64::from(waiting.is_some()),
         }
         self.transmits.recycle(response);
     }

@@ -3,8 +3,10 @@
 mod h3;
 mod hedger;
 mod lanes;
+mod unproved;
 mod web;
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use crate::watchdog::Watch;
 use hedger::Hedger;
 use lanes::Lanes;
 pub(crate) use lanes::SEND_WINDOW;
+pub(crate) use unproved::{Arrival, Unproved};
 use web::Web;
 
 /// Datagrams that one connection may send in one turn; the rest waits for the next, behind the others.
@@ -41,10 +44,12 @@ pub(crate) struct QuicTransport {
     pub(crate) watch: Watch,
     /// QUIC is closed with this once the stream data in front of it is on its way.
     close: Option<Box<Closing>>,
+    /// As long as the client's address is not proved.
+    unproved: Option<Box<Unproved>>,
 }
 
 impl QuicTransport {
-    pub(crate) fn new(quic: Connection, now: Instant) -> Self {
+    pub(crate) fn new(quic: Connection, unproved: Option<Unproved>, now: Instant) -> Self {
         Self {
             quic,
             handshaking: true,
@@ -53,6 +58,18 @@ impl QuicTransport {
             web: None,
             watch: Watch::default(),
             close: None,
+            unproved: unproved.map(Box::new),
+        }
+    }
+
+    /// A datagram of this connection is about to be handled.
+    pub(crate) fn arrived(&mut self, remote: SocketAddr, arrival: Arrival) {
+        self.watch.count_datagram();
+        if let Some(unproved) = &mut self.unproved
+            && remote == self.quic.remote_address()
+            && unproved.arrived(arrival)
+        {
+            self.unproved = None;
         }
     }
 
@@ -179,8 +196,15 @@ impl QuicTransport {
     pub(crate) fn transmit(&mut self, now: Instant, transmits: &mut Transmits) -> bool {
         for _ in 0..DATAGRAMS_PER_TURN {
             let mut buffer = transmits.buffer();
-            match self.quic.poll_transmit(now, 1, &mut buffer) {
-                Some(transmit) => transmits.push(transmit.destination, buffer),
+            // What waits for credit goes when the next datagram of the client brings some.
+            let may_send = self.unproved.as_ref().is_none_or(|unproved| unproved.may_send());
+            match if may_send { self.quic.poll_transmit(now, 1, &mut buffer) } else { None } {
+                Some(transmit) => {
+                    if let Some(unproved) = &mut self.unproved {
+                        unproved.sent(buffer.len());
+                    }
+                    transmits.push(transmit.destination, buffer);
+                }
                 None => {
                     transmits.recycle(buffer);
                     if self.web.as_mut().is_some_and(|web| self.close.is_some() && !web.may_close(now)) {

@@ -1,0 +1,29 @@
+//! Attacks on a real server over real sockets, while two people go on talking on it.
+//!
+//! Every test here holds three things: what the attacker gets (a close code, silence, a drop that is counted), how much memory
+//! the server may need for it (a bound in the test, against the peak that the kernel saw), and that the two lose, double and
+//! misorder nothing and get an answer to every message. How long their messages took is printed and never asserted: a test
+//! machine has no clock. The figures of record come from `benches/`.
+//!
+//! Where each line of "Bad input and attacks" is tested. `shard::` is `src/edge/src/shard/tests`, where a whole shard runs without
+//! a socket; what begins with a file name of `tests/it` runs on real sockets.
+//!
+//! | attack | real sockets | below |
+//! | --- | --- | --- |
+//! | spoofed Initial flood | [`initials`]: budget, Retry, drops counted, memory comes back | `shard::handshakes`, `edge::admission` |
+//! | datagrams under 1200 bytes, unknown versions | [`initials`]: no answer at all | `shard::handshakes`, `admission::classify` |
+//! | Retry token from another address | [`proof`]: INVALID_TOKEN, nothing kept | `edge::keys` (either epoch) |
+//! | 3× amplification limit | [`proof`]: bytes counted on the socket | `shard::quic::unproved` |
+//! | a reader that never reads | `streams` (answers, pushes) | `shard::output` (ladder, memory), `shard::streams` |
+//! | slow-loris on TLS, HTTP upgrade, frames | `streams::who_dawdles_in_any_step_is_gone` | `shard::streams` |
+//! | WebSocket masks and sizes | `streams::each_broken_rule_of_websockets_has_its_status` | `shard::stream::websocket` |
+//! | truncated resume tokens | `resume::tokens_that_are_not_good_are_refused_and_a_usersig_still_works` | `shard::resume`, `edge::resume` (each cut) |
+//! | wrong epoch | `resume`, `rotation` | `edge::keys`, `edge::tickets`, `edge::cid`, `shard::tests` (resets) |
+//! | clock jumps of ±10 minutes | | `shard::resume` (tokens), `edge::tickets` (tickets): no socket has a clock to turn |
+//! | EMFILE | `streams::want_of_descriptors_costs_only_new_connections` | |
+//! | GSO errors injected | | `edge::socket::sender` |
+
+mod arena;
+mod datagrams;
+mod initials;
+mod proof;
