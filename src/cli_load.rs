@@ -78,6 +78,10 @@ pub(crate) struct Load {
     /// Shell command that starts the server again; it ends with the run (storm).
     #[arg(long, value_name = "COMMAND")]
     restart_cmd: Option<String>,
+    /// Clients learn of the server's death within this time, evenly, as when people look at their devices (storm) [default:
+    /// TCP at once, UDP at its next heartbeat].
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    notice: Option<Duration>,
     /// The server's address for operations, whose counters are reported (roam) [default: the local server's].
     #[arg(long, value_name = "IP:PORT")]
     ops: Option<SocketAddr>,
@@ -148,6 +152,7 @@ impl Load {
         options.rebind_by = self.by;
         options.kill_after = self.kill_after;
         options.restart_cmd.clone_from(&self.restart_cmd);
+        options.notice = self.notice;
         options.sockets = self.sockets.unwrap_or(options.sockets);
         options.logins_max = self.logins.unwrap_or(options.logins_max);
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);

@@ -319,7 +319,8 @@ impl Client {
     }
 
     /// Ends the wait for the next attempt, because the application knows that the network is back; also starts a
-    /// stopped client again.
+    /// stopped client again. A live session is asked at once whether it lives, so that an application that comes to
+    /// the front need not wait for the next heartbeat: without an answer within 3 s the client connects anew.
     pub fn reconnect(&self) {
         self.command(|inner, now| inner.core.reconnect_now(now));
     }

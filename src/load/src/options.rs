@@ -116,6 +116,9 @@ pub struct Options {
     pub kill_after: Option<Duration>,
     /// Shell command that starts the server again after it was killed (`storm`); it is ended with the run.
     pub restart_cmd: Option<String>,
+    /// Clients learn of the server's death within this time, evenly (`storm`). `None`: TCP at once, UDP at its next
+    /// heartbeat.
+    pub notice: Option<Duration>,
     /// Address of the server's HTTP endpoint for operations: counters of the edge go into the report (`roam`).
     pub ops: Option<SocketAddr>,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
@@ -170,6 +173,7 @@ impl Options {
             rebind_by: RebindBy::default(),
             kill_after: None,
             restart_cmd: None,
+            notice: None,
             ops: None,
             seed: 1,
             commit: None,
@@ -244,6 +248,8 @@ impl Options {
             "kill_after must be shorter than duration".into()
         } else if self.restart_cmd.is_some() && self.kill_after.is_none() {
             "restart_cmd needs kill_after: who kills the server by hand also starts it".into()
+        } else if self.notice.is_some() && self.kill_after.is_none() {
+            "notice needs kill_after: it counts from there".into()
         } else {
             return Ok(());
         };
@@ -390,7 +396,7 @@ mod tests {
     fn each_mistake_has_its_words() {
         assert!(Scenario::ALL.into_iter().all(|scenario| Options::new(scenario).check().is_ok()));
         type Spoil = fn(&mut Options);
-        let cases: [(Scenario, &str, Spoil); 16] = [
+        let cases: [(Scenario, &str, Spoil); 17] = [
             (Scenario::Chat, "connections must be 1", |o| o.connections = 0),
             (Scenario::Chat, "connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
             (Scenario::Chat, "pairs", |o| o.connections = 3),
@@ -413,6 +419,7 @@ mod tests {
                 (o.kill_after, o.server_pid) = (Some(o.duration), Some(1));
             }),
             (Scenario::Storm, "restart_cmd needs kill_after", |o| o.restart_cmd = Some("true".into())),
+            (Scenario::Storm, "notice needs kill_after", |o| o.notice = Some(o.duration)),
         ];
         for (scenario, words, spoil) in cases {
             let mut options = Options::new(scenario);

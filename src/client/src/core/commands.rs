@@ -10,7 +10,7 @@ use nearport_wire::{Kind, Lane, check_content};
 use prost::Message as _;
 
 use super::requests::Request;
-use super::{Answer, Core, State};
+use super::{Answer, Core, NEW_PATH_TIMEOUT, State};
 use crate::error::{PostError, QueueFull, RequestError};
 use crate::event::{Content, Failure, HistoryRange, MsgId, RequestId, Target};
 
@@ -154,11 +154,20 @@ impl Core {
         self.config.usersig = usersig;
     }
 
-    /// Ends the wait of a back-off, or leaves [`State::Stopped`]. No effect in other states.
+    /// Ends the wait of a back-off, or leaves [`State::Stopped`]. A live session is asked at once whether it lives. No
+    /// effect in other states.
     pub fn reconnect_now(&mut self, now: Instant) {
-        if matches!(self.state, State::Backoff | State::Stopped) {
-            self.backoff.reset();
-            self.begin_attempt(now);
+        match self.state {
+            State::Backoff | State::Stopped => {
+                self.backoff.reset();
+                self.begin_attempt(now);
+            }
+            State::Live => {
+                if let Some(session) = &mut self.session {
+                    session.ping(now, NEW_PATH_TIMEOUT);
+                }
+            }
+            State::Connecting | State::Opening => {}
         }
     }
 

@@ -7,6 +7,8 @@
 //! Work per turn is bounded for each socket and in all. Established connections go first; what shakes hands waits behind
 //! them, a few in each turn, since a handshake costs as much as thirty messages.
 
+mod young;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
@@ -17,6 +19,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use tokio::io::unix::AsyncFd;
 
+use self::young::Young;
 use super::register;
 use crate::shard::{Cidr, STREAM_BIT, Shard, SocketFate};
 
@@ -61,6 +64,7 @@ pub(super) struct Tcp {
     /// The listener may have more.
     acceptable: bool,
     retry_accept_at: Option<Instant>,
+    young: Young,
     /// The want of descriptors was logged and has not ended.
     starved: bool,
     sockets: Vec<Option<Socket>>,
@@ -106,6 +110,7 @@ impl Tcp {
             trusted: config.trusted,
             acceptable: false,
             retry_accept_at: None,
+            young: Young::default(),
             starved: false,
             sockets: Vec::new(),
             established: VecDeque::new(),
@@ -233,6 +238,11 @@ impl Tcp {
 
     fn accept(&mut self, shard: &mut Shard, now: Instant) {
         for _ in 0..ACCEPTS_PER_TURN {
+            if !self.young.has_room(now, |index| shard.is_fresh_stream(index)) {
+                self.acceptable = false;
+                self.retry_accept_at = Some(now + young::RETRY);
+                return;
+            }
             let Some(listener) = self.listener.as_ref().filter(|_| self.accepting) else {
                 self.acceptable = false;
                 return;
@@ -278,6 +288,7 @@ impl Tcp {
         if self.sockets.len() <= at {
             self.sockets.resize_with(at + 1, || None);
         }
+        self.young.insert(now, index);
         // What the client sent already raises an event of its own.
         self.sockets[at] =
             Some(Socket { stream, readable: false, queued: false, ending: false, ended: false });

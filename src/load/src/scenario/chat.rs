@@ -60,7 +60,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let (fleet, logins) = run.log_in(&chat).await?;
     let login_cpu_us = cost.end(run, &logins);
     let clients = logins.all()?;
-    chat.clients.get_or_init(|| clients);
+    let clients = chat.clients.get_or_init(|| clients);
 
     let forwarded = handed_over(options).await;
     // In `roam`: not before, as no handshake survives a change of address (RFC 9000 §9).
@@ -72,12 +72,14 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
         let offer = open_loop.offer_all(&*chat, &mut stop);
         let strike = storm::strike(run, || chat.server_died());
         let walk = roam::walk(options, fleet.networks(), &mut rounds);
-        tokio::pin!(offer, strike, walk);
+        let notice = storm::notice(options, clients);
+        tokio::pin!(offer, strike, walk, notice);
         let mut struck = None;
         let window = loop {
             tokio::select! {
                 window = &mut offer => break window?,
                 strike = &mut strike, if struck.is_none() => struck = Some(strike?),
+                () = &mut notice, if struck.is_some() => {}
                 moved = &mut walk => moved?,
             }
         };

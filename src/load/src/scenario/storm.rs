@@ -3,13 +3,14 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nearport_client::Event;
+use nearport_client::{Client, Event};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Error;
 use crate::fleet::Logins;
 use crate::latency::Latency;
+use crate::options::Options;
 use crate::process::{CpuReading, Process};
 use crate::report::{Storm, rounded};
 use crate::scenario::Run;
@@ -118,6 +119,20 @@ pub(super) async fn strike(run: &Run<'_>, died: impl FnOnce()) -> Result<Strike,
     }
     let successor = run.options.restart_cmd.clone().map(Successor::start).transpose()?;
     Ok(Strike { after, rss_steady_bytes, successor })
+}
+
+/// Lets the clients look after their sessions, one after the other, evenly over the time that `options` say; from the first poll
+/// on. Never ends.
+pub(super) async fn notice(options: &Options, clients: &[Client]) {
+    let Some(within) = options.notice else { return std::future::pending().await };
+    let step = within / u32::try_from(clients.len()).unwrap_or(u32::MAX).max(1);
+    let mut due = Instant::now();
+    for client in clients {
+        sleep_until(due).await;
+        client.reconnect();
+        due += step;
+    }
+    std::future::pending().await
 }
 
 fn kill(process: Process) -> Result<(), Error> {

@@ -20,6 +20,24 @@ fn refused_credentials_stop_it_until_they_change_and_the_outbox_waits() {
 }
 
 #[test]
+fn a_live_session_that_is_doubted_answers_or_ends() {
+    let mut world = World::live(config());
+    let heartbeat = world.core.poll_timeout().unwrap();
+    world.core.reconnect_now(world.now);
+    world.exchange();
+    assert_eq!((world.core.state(), world.core.poll_timeout()), (State::Live, Some(heartbeat)));
+    assert!(world.events().is_empty());
+    // The server is gone and nobody says so.
+    world.peer = None;
+    world.core.reconnect_now(world.now);
+    while world.core.state() == State::Live {
+        world.wait();
+    }
+    assert!(matches!(world.events()[..], [Event::Disconnected { code: CloseCode::LOST, .. }]));
+    assert!(world.now < heartbeat);
+}
+
+#[test]
 fn every_code_does_what_its_range_says() {
     for code in CloseCode::ALL {
         let mut world = World::live(config());
