@@ -5,7 +5,7 @@
 //! environment.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
 const RESUME_TTL_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// Longest window for coming back: clients follow no longer one.
+const RETURN_WINDOW_MAX: Duration = Duration::from_secs(60);
 
 /// All settings. `Default` is what a node without any file runs with: loopback only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,10 @@ pub struct Edge {
     pub session_burst: u32,
     pub output_bytes_max: usize,
     pub hedge: Hedge,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshakes_per_s: Option<NonZeroU32>,
+    #[serde(with = "duration::text")]
+    pub return_window_max: Duration,
 }
 
 impl Edge {
@@ -253,6 +260,15 @@ pub const KEYS: &[Key] = &[
         doc: "auto: on QUIC connections that lose 2 % of their packets, small chat frames go a second time as datagrams; off: never",
     },
     Key {
+        name: "edge.handshakes_per_s",
+        doc: "handshakes of the whole node in a second when a crowd comes back after a crash: clients are told a window \
+              of (sessions / this) to do so; unset: by what a handshake costs here, as measured, on half of the cores",
+    },
+    Key {
+        name: "edge.return_window_max",
+        doc: "longest window that clients are told to come back in after a crash, at most 60s; 0s: none is told",
+    },
+    Key {
         name: "tls.cert",
         doc: "PEM chain of the gateway, its own certificate first; clients that ask for no or for an unknown name get \
               it. With neither tls.cert nor tls.dir nor acme.*: a certificate of the development CA",
@@ -364,6 +380,8 @@ impl Default for Edge {
             session_burst: nearport_edge::ServerLimits::default().requests_burst,
             output_bytes_max: 256 << 20,
             hedge: Hedge::Auto,
+            handshakes_per_s: None,
+            return_window_max: Admission::default().return_window_max,
         }
     }
 }
@@ -493,6 +511,12 @@ impl Config {
         if self.edge.resume_ttl > RESUME_TTL_MAX {
             return Err(("edge.resume_ttl", "must be at most 30d: a lost device logs in until then".into()));
         }
+        if self.edge.return_window_max > RETURN_WINDOW_MAX {
+            return Err((
+                "edge.return_window_max",
+                "must be at most 60s: clients follow no longer one".into(),
+            ));
+        }
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(("tls.cert", "it needs tls.key beside it".into())),
             (None, Some(_)) => return Err(("tls.key", "it needs tls.cert beside it".into())),
@@ -555,7 +579,11 @@ mod tests {
     #[test]
     fn every_field_is_a_documented_key_and_the_other_way_round() {
         let full = Config {
-            edge: Edge { shards: NonZeroU16::new(2), ..Edge::default() },
+            edge: Edge {
+                shards: NonZeroU16::new(2),
+                handshakes_per_s: NonZeroU32::new(1000),
+                ..Edge::default()
+            },
             tls: Tls {
                 cert: Some("a".into()),
                 key: Some("b".into()),

@@ -339,6 +339,8 @@ fn start_edge(
             prefix_rate: config.edge.prefix_rate,
             prefix_connections_max: config.edge.prefix_connections_max,
             output_bytes_max: config.edge.output_bytes_max / shards,
+            returns_per_s: config.edge.handshakes_per_s.map(|per_s| per_shard(per_s.get(), shards)),
+            return_window_max: config.edge.return_window_max,
             ..Default::default()
         },
     };
@@ -352,6 +354,11 @@ fn start_edge(
         nearport_edge::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "edge.listen" },
         other => Error::Edge(other),
     })
+}
+
+/// A shard's part of a rate, at least 1.
+fn per_shard(per_s: u32, shards: usize) -> u32 {
+    (per_s / u32::try_from(shards).unwrap_or(u32::MAX)).max(1)
 }
 
 /// The keys of the secrets in the data directory.

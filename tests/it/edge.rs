@@ -1,8 +1,9 @@
 //! The edge on real sockets with the echo backend, against high-level quinn: another implementation looks at the wire.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nearport_edge::admission::{Admission, Gate};
 use nearport_session::ServerLimits;
 use nearport_trunk::echo::Echo;
 use nearport_wire::close::CloseCode;
@@ -48,6 +49,18 @@ async fn without_the_kernels_steering_shards_hand_datagrams_over() {
     assert!(stats.iter().all(|shard| shard.accepted > 0), "{stats:?}");
     assert!(stats.iter().any(|shard| shard.handed_over > 0), "{stats:?}");
     assert!(stats.iter().all(|shard| shard.hand_over_dropped == 0), "{stats:?}");
+}
+
+#[tokio::test]
+async fn what_a_handshake_costs_is_measured_where_it_is_made() {
+    let server = Server::start(1, ServerLimits::default(), &Echo::default());
+    let guess = Gate::new(Admission::default(), Instant::now()).handshake_cost().as_micros();
+    let endpoint = server.client();
+    for n in 0..40 {
+        server.login(&endpoint, &format!("user{n}")).await;
+    }
+    let cost = u128::from(server.edge.stop()[0].handshake_cost_us);
+    assert!(cost != guess && cost >= 20, "{guess} {cost}");
 }
 
 #[tokio::test]

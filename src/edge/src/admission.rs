@@ -16,10 +16,11 @@
 mod classify;
 mod flows;
 mod prefixes;
+mod returns;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -27,6 +28,7 @@ pub use classify::{Class, Dropped, Initial, classify};
 use flows::Flows;
 pub use prefixes::Prefix;
 use prefixes::{Prefixes, Rate, Toll};
+use returns::Returns;
 
 /// Initials that wait in each of the two queues; more are dropped and repeated by their clients. At 0.25 ms each
 /// they are 64 ms of work. Worst case of memory: 512 × 2 KiB.
@@ -59,6 +61,13 @@ pub struct Admission {
     pub prefix_connections_max: u32,
     /// Bytes that may wait to be read by the clients of the shard, see [`crate::budget`].
     pub output_bytes_max: usize,
+    /// Handshakes that the shard makes in a second while a crowd comes back; `None`: as their cost was measured. It
+    /// makes the window for coming back that clients are told.
+    pub returns_per_s: Option<u32>,
+    /// Longest such window; zero: none is told.
+    pub return_window_max: Duration,
+    /// How much of a core the shard has. An [`crate::Edge`] fills it in.
+    pub core: f32,
     /// Whether this host itself is a network like others. It is not by default: what comes from a loopback address was
     /// not forged by a stranger, and a proxy or a load generator on the host is many clients.
     pub limit_loopback: bool,
@@ -80,6 +89,9 @@ impl Default for Admission {
             prefix_rate: 500,
             prefix_connections_max: 16_384,
             output_bytes_max: 128 << 20,
+            returns_per_s: None,
+            return_window_max: Duration::from_secs(60),
+            core: 1.0,
             limit_loopback: false,
             key: [0; 2],
         }
@@ -163,6 +175,7 @@ pub struct Gate {
     begun: VecDeque<Waiting>,
     new: VecDeque<Waiting>,
     budget: u32,
+    returns: Returns,
     counts: Counts,
 }
 
@@ -182,6 +195,7 @@ impl Gate {
             begun: VecDeque::new(),
             new: VecDeque::new(),
             budget: 0,
+            returns: Returns::new(limits.returns_per_s, limits.core, limits.return_window_max),
             counts: Counts::default(),
         }
     }
@@ -344,6 +358,32 @@ impl Gate {
                 self.connections.remove(&prefix);
             }
         }
+    }
+
+    /// So many handshakes took so much CPU time. What is spent without beginning one counts for those that begin next.
+    pub fn handshakes_took(&mut self, spent: Duration, begun: usize) {
+        self.returns.record(spent, begun);
+    }
+
+    /// What a handshake costs, in CPU time.
+    #[must_use]
+    pub fn handshake_cost(&self) -> Duration {
+        self.returns.cost()
+    }
+
+    /// In what time `sessions` and the connections of one of their networks can come back, should they all be lost at
+    /// once. Zero: they need not be told, because clients spread over so much by themselves.
+    #[must_use]
+    pub fn return_window(&self, sessions: u64, network: Option<Prefix>) -> Duration {
+        let Admission { prefix_rate: rate, .. } = self.limits;
+        let network =
+            network.filter(|network| rate > 0 && (self.limits.limit_loopback || !network.is_loopback()));
+        // Two seconds' worth it has at once.
+        let network = network.map_or(Duration::ZERO, |prefix| {
+            let count = self.connections.get(&prefix).copied().unwrap_or_default();
+            Duration::from_secs(1) * count.saturating_sub(rate.saturating_mul(2)) / rate
+        });
+        self.returns.window(sessions, network)
     }
 
     /// What happened so far.

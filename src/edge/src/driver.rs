@@ -121,6 +121,12 @@ pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// CPU time of this thread: other processes on the core do not make a handshake expensive.
+fn cpu_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is inside is valid after every statement, so a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -244,16 +250,31 @@ impl Driver<'_> {
             self.flush().await?;
             if let Some(tcp) = &mut self.tcp {
                 tcp.flush(&mut self.shard, now);
-                tcp.handshakes(&mut self.shard, now);
             }
             // Live clients have their answers; now those who want to become some.
-            self.shard.handshakes(now, backlog);
+            self.handshakes(now, backlog);
             self.flush().await?;
             self.tell_attached();
             self.publish(now);
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.
                 return Ok(());
+            }
+        }
+    }
+
+    /// Works on what wants to begin, and tells the shard what that cost.
+    fn handshakes(&mut self, now: Instant, backlog: bool) {
+        let Self { shard, tcp, .. } = self;
+        if let Some(tcp) = tcp.as_mut().filter(|tcp| tcp.has_handshakes()) {
+            let start = cpu_time();
+            let begun = tcp.handshakes(shard, now);
+            shard.handshakes_took(cpu_time().saturating_sub(start), begun);
+        }
+        if shard.has_handshakes() {
+            let start = cpu_time();
+            if let Some(begun) = shard.handshakes(now, backlog) {
+                shard.handshakes_took(cpu_time().saturating_sub(start), begun);
             }
         }
     }

@@ -157,7 +157,9 @@ impl Edge {
             Handles::of(&udp, &tcp).map_err(|error| Error::Io("duplicate a socket's descriptor", error))?;
 
         // Drawn anew at each start: nobody can learn where networks stand in the gate's tables.
-        let admission = Admission { key: random_key()?, ..config.admission };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let core = (cores as f32 / udp.len() as f32).min(1.0);
+        let admission = Admission { key: random_key()?, core, ..config.admission };
         let (shards, threads) = ((0..udp.len()).map(|_| Arc::default()).collect(), Mutex::default());
         let edge = Self { address, steered, keys: keys.clone(), handles, shards, threads };
         let trusted: Arc<[Cidr]> = config.proxy_protocol_from.clone().into();

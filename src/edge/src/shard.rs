@@ -279,6 +279,8 @@ impl Shard {
             draining: self.draining || self.leaving.is_some(),
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
+            handshake_cost_us: u64::try_from(self.gate.handshake_cost().as_micros()).unwrap_or(u64::MAX),
+            return_window_ms: u64::try_from(self.return_window(None).as_millis()).unwrap_or(u64::MAX),
             ..self.stats
         }
     }

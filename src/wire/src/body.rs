@@ -35,6 +35,15 @@ pub fn append_resume(welcome: &[u8], resume_token: &[u8], resume_ttl_s: u32) -> 
     out.freeze()
 }
 
+/// An encoded `Welcome` with a `return_window_ms`.
+#[must_use]
+pub fn append_return_window(welcome: &[u8], window_ms: u32) -> Bytes {
+    let mut out = BytesMut::with_capacity(welcome.len() + 8);
+    out.put_slice(welcome);
+    prost::encoding::uint32::encode(10, &window_ms, &mut out);
+    out.freeze()
+}
+
 /// An encoded `Welcome` with an encoded `SyncPage` as its `missed`.
 #[must_use]
 pub fn append_missed(welcome: &[u8], page: &[u8]) -> Bytes {
@@ -139,10 +148,12 @@ mod tests {
         let page = SyncPage { head: 9, complete: true, ..SyncPage::default() };
         let encoded = append_missed(&welcome.encode_to_vec(), &page.encode_to_vec());
         let encoded = append_resume(&encoded, b"token", 86_400);
+        let encoded = append_return_window(&encoded, 3_000);
         let want = Welcome {
             missed: Some(page),
             resume_token: Bytes::from_static(b"token"),
             resume_ttl_s: 86_400,
+            return_window_ms: 3_000,
             ..welcome
         };
         assert_eq!(Welcome::decode(encoded).unwrap(), want);

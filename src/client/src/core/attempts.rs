@@ -27,6 +27,8 @@ impl Core {
                 }
             }
             State::Live | State::Opening => {
+                // It is this device that moves, and no crowd.
+                self.return_window = None;
                 self.disconnect = Some(CloseCode::BYE);
                 self.part();
                 self.forget_connection();
@@ -82,10 +84,12 @@ impl Core {
             return self.stop(closing);
         }
         self.forget_connection();
-        let window = std::mem::take(&mut self.return_window).filter(|_| retry_after.is_zero());
-        let retry_in = match (returns, window) {
-            (Return::Now, Some(window)) => self.backoff.next_within(window),
-            _ => self.backoff.next(returns, retry_after),
+        // What ends the sessions of a whole crowd at once. A slow reader is sent away alone.
+        let with_others = matches!(closing.code, CloseCode::LOST | CloseCode::GOING_AWAY);
+        let window = self.return_window.take().filter(|_| with_others && retry_after.is_zero());
+        let retry_in = match window {
+            Some(window) => self.backoff.next_within(window),
+            None => self.backoff.next(returns, retry_after),
         };
         self.back_off(now, closing, retry_in);
     }

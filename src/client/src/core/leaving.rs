@@ -121,6 +121,8 @@ impl Core {
         if !self.asked.is_empty() && now < until {
             return;
         }
+        // It leaves in its slot, which is all the order that there is to be.
+        self.return_window = None;
         self.inbox.shown_so_far();
         if let Some(session) = &mut self.session {
             if let Some(position) = self.inbox.take_ack(now, true) {

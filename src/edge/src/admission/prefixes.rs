@@ -32,6 +32,14 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    /// Whether it is this host itself.
+    pub(super) fn is_loopback(self) -> bool {
+        // 127.0.0.0/8, and the /56 of ::1, which holds nothing else that sends.
+        self.0 >> 16 == 1 << 47 | 127 || self.0 == 0
+    }
+}
+
 /// What a network pays for, each from a bucket of its own: a forged source address can only use up the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Toll {

@@ -173,12 +173,20 @@ impl Tcp {
         }
     }
 
-    /// Reads what shakes hands, a few. Comes after [`Self::flush`]: live clients have their answers by then.
-    pub(super) fn handshakes(&mut self, shard: &mut Shard, now: Instant) {
+    /// Whether [`Self::handshakes`] has something to do.
+    pub(super) fn has_handshakes(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Reads what shakes hands, a few. Comes after [`Self::flush`]: live clients have their answers by then. Returns how
+    /// many handshakes were finished.
+    pub(super) fn handshakes(&mut self, shard: &mut Shard, now: Instant) -> usize {
+        let before = shard.stream_handshakes();
         for _ in 0..self.fresh.len().min(HANDSHAKES_PER_TURN) {
             let Some(index) = self.fresh.pop_front() else { break };
             self.read(shard, index, now);
         }
+        usize::try_from(shard.stream_handshakes() - before).unwrap_or(usize::MAX)
     }
 
     /// Serves the sockets that the turn had something for.

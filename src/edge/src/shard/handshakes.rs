@@ -1,33 +1,61 @@
 //! How connections begin: Initials wait at the gate and are worked on after the turn's live connections were served.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
 
 use super::conn::{Conn, Transport};
 use super::quic::{Arrival, QuicTransport, Unproved};
 use super::{Shard, caught, index_of};
-use crate::admission::{Load, Pressure, Verdict, Waiting};
+use crate::admission::{Load, Prefix, Pressure, Verdict, Waiting};
+use crate::stats::Stats;
 
 impl Shard {
     /// Works on as many waiting Initials as the turn's budget allows. Call it after the datagrams of [`Self::turn`] were
     /// sent, and send what it adds. `backlog`: more datagrams wait in the socket, so be quick. Returns how many
-    /// connections began.
-    pub fn handshakes(&mut self, now: Instant, backlog: bool) -> usize {
+    /// connections began; `None` if some were turned away, so that the time it took says nothing about what one costs.
+    pub fn handshakes(&mut self, now: Instant, backlog: bool) -> Option<usize> {
         if !self.gate.has_work() {
-            return 0;
+            return Some(0);
         }
         self.gate.begin_turn(match (backlog, self.served_live) {
             (true, _) => Pressure::Backlog,
             (false, true) => Pressure::Live,
             (false, false) => Pressure::Idle,
         });
-        let accepted = self.stats.accepted;
+        let before = self.stats;
         while let Some(mut waiting) = self.gate.take() {
             let data = std::mem::take(&mut waiting.data);
             self.feed(now, waiting.remote, waiting.local_ip, data, Some(&waiting));
         }
-        usize::try_from(self.stats.accepted - accepted).unwrap_or(usize::MAX)
+        let turned_away =
+            |stats: &Stats| stats.ignored + stats.retries + stats.refused + stats.handshake_failures;
+        let begun = usize::try_from(self.stats.accepted - before.accepted).unwrap_or(usize::MAX);
+        (turned_away(&self.stats) == turned_away(&before)).then_some(begun)
+    }
+
+    /// Whether [`Self::handshakes`] has something to do.
+    #[must_use]
+    pub fn has_handshakes(&self) -> bool {
+        self.gate.has_work()
+    }
+
+    /// Says what handshakes took: what [`Self::handshakes`] returned, or how many byte streams finished theirs, and the
+    /// CPU time. The clients' windows for coming back follow from it.
+    pub fn handshakes_took(&mut self, spent: Duration, begun: usize) {
+        self.gate.handshakes_took(spent, begun);
+    }
+
+    /// TLS handshakes that byte streams have finished so far.
+    #[must_use]
+    pub fn stream_handshakes(&self) -> u64 {
+        self.stats.tls_handshakes
+    }
+
+    /// The window for coming back of one of the sessions that there are, given the network that it came from.
+    pub(super) fn return_window(&self, network: Option<Prefix>) -> Duration {
+        // The one that asks is not counted yet.
+        self.gate.return_window(self.stats.sessions + 1, network)
     }
 
     /// How full the shard is, for the gate.

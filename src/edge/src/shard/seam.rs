@@ -89,10 +89,10 @@ impl Shard {
                 for topic in topics {
                     self.apply(Down::Join { session, topic });
                 }
-                if self.find(session).is_none() {
-                    return;
-                }
+                let Some((_, conn)) = self.find(session) else { return };
+                let network = conn.prefix;
                 let welcome = self.with_token(welcome, identity.as_deref());
+                let welcome = with_window(welcome, self.return_window(network));
                 if let Some((index, conn)) = self.find(session) {
                     conn.identity = identity.map(|identity| identity.pack());
                     conn.session.accept(&welcome);
@@ -203,5 +203,13 @@ impl Shard {
         let index = (session.0 & 0xffff_ffff) as u32;
         let conn = self.conns.get_mut(index)?;
         (conn.id == session).then_some((index, conn))
+    }
+}
+
+/// The welcome with the time in which its client is to come back should the shard be lost.
+fn with_window(welcome: Bytes, window: Duration) -> Bytes {
+    match u32::try_from(window.as_millis()) {
+        Ok(window_ms @ 1..) => body::append_return_window(&welcome, window_ms),
+        _ => welcome,
     }
 }

@@ -641,6 +641,8 @@ mod lanes;
 mod output;
 #[path = "tests/resume.rs"]
 mod resume;
+#[path = "tests/returns.rs"]
+mod returns;
 #[path = "tests/streams.rs"]
 mod streams;
 #[path = "tests/switch.rs"]

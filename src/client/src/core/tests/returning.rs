@@ -209,6 +209,45 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
     );
 }
 
+/// How long a core waits that was given a window of 20 s and then went through `what`, at the longest of many.
+fn longest_wait(what: impl Fn(&mut World)) -> Duration {
+    let wait = |seed| {
+        let mut world = World::new(CoreConfig { seed, ..config() });
+        world.ledger.return_window_ms = 20_000;
+        world.connect();
+        world.events();
+        what(&mut world);
+        let waits = world.events().into_iter().filter_map(|event| match event {
+            Event::Disconnected { retry_in, .. } => Some(retry_in),
+            _ => None,
+        });
+        waits.last().expect("it is disconnected")
+    };
+    (0..50).map(wait).max().unwrap()
+}
+
+#[test]
+fn only_what_befalls_a_crowd_is_come_back_from_within_the_window() {
+    assert!(longest_wait(|world| world.lose(CloseCode::GOING_AWAY)) > 15 * SECOND, "closed without a slot");
+    for alone in [CloseCode::SLOW, CloseCode::TIMEOUT] {
+        assert!(longest_wait(|world| world.lose(alone)) <= SECOND, "{alone}");
+    }
+    let left = longest_wait(|world| {
+        go_away(world, Duration::ZERO, &[]);
+        world.core.handle_timeout(world.now);
+        assert_eq!(world.core.poll_transport(), Some(TransportAction::Prepare));
+        world.core.handle_prepared(world.now, Path::one_stream(Transport::Quic));
+        assert_eq!(world.core.poll_transport(), Some(TransportAction::Switch));
+        world.core.handle_disconnected(world.now, Closing::new(CloseCode::LOST, "the new one"));
+    });
+    assert!(left <= SECOND, "it had its slot: {left:?}");
+    let moved = longest_wait(|world| {
+        world.core.network_changed(world.now, false);
+        world.core.handle_disconnected(world.now, Closing::new(CloseCode::LOST, "no network yet"));
+    });
+    assert!(moved <= SECOND, "its own network has changed: {moved:?}");
+}
+
 #[test]
 fn a_dead_path_is_noticed_by_the_first_request_without_an_answer() {
     let mut world = World::live(config());

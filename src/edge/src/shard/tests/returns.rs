@@ -1,0 +1,51 @@
+//! What a welcome says about coming back after a crash.
+
+use super::*;
+use nearport_wire::body::Welcome;
+
+fn window_ms(world: &mut World, port: u16) -> u32 {
+    world.hello(port, Bytes::from_static(b"hello"));
+    let frame = world.peers.get_mut(&port).unwrap().frames.pop().unwrap();
+    assert_eq!(frame.kind, Kind::WELCOME);
+    Welcome::decode(frame.body).unwrap().return_window_ms
+}
+
+fn world(admission: Admission) -> World {
+    World::with(ServerLimits::default(), admission)
+}
+
+#[test]
+fn a_welcome_says_how_long_the_sessions_that_there_are_need_to_come_back() {
+    let mut world = world(Admission { returns_per_s: Some(8), ..Admission::default() });
+    let windows: Vec<_> = (1..=4).map(|port| window_ms(&mut world, port)).collect();
+    assert_eq!(windows, [0, 250, 375, 500], "a short one is not worth saying");
+    let stats = world.shard.stats();
+    assert_eq!((stats.sessions, stats.return_window_ms), (4, 625), "for the next that comes");
+    // Who is gone does not come back.
+    world.peers.get_mut(&1).unwrap().quic.close(world.now, VarInt::from_u32(1000), Bytes::new());
+    world.run();
+    assert_eq!(window_ms(&mut world, 5), 500);
+}
+
+#[test]
+fn dear_handshakes_make_it_long_and_a_network_that_is_held_back_needs_its_own_time() {
+    let mut world = world(Admission { limit_loopback: true, prefix_rate: 1_000, ..Admission::default() });
+    assert_eq!(window_ms(&mut world, 1), 0);
+    for _ in 0..1_000 {
+        world.shard.handshakes_took(Duration::from_millis(150), 1);
+    }
+    let cost = world.shard.stats().handshake_cost_us;
+    assert!((19_900..=20_000).contains(&cost), "the most that is believed: {cost}");
+    let window = world.shard.gate.return_window(100, None);
+    assert_eq!(window.as_secs_f32().round(), 4.0, "{window:?}");
+
+    let network = Admission { limit_loopback: true, prefix_rate: 2, ..Admission::default() };
+    let mut gate = Gate::new(network, world.now);
+    let [office, host] =
+        [[192, 0, 2, 1], [127, 0, 0, 1]].map(|ip| (0..21).map(|_| gate.opened(ip.into())).last());
+    assert_eq!(gate.return_window(1, office), Duration::from_millis(8_500), "21, of which 4 come at once");
+    assert_eq!(gate.return_window(1, host), gate.return_window(1, office));
+    let mut gate = Gate::new(Admission { limit_loopback: false, ..network }, world.now);
+    let host = (0..21).map(|_| gate.opened([127, 0, 0, 1].into())).last();
+    assert_eq!(gate.return_window(1, host), Duration::ZERO, "it is not held back");
+}
