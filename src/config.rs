@@ -178,6 +178,7 @@ pub struct Chat {
     #[serde(with = "duration::text")]
     pub ack_delay: Duration,
     pub user_sessions_max: usize,
+    pub app_sessions_max: usize,
     pub login_failures_max: u32,
 }
 
@@ -330,6 +331,10 @@ pub const KEYS: &[Key] = &[
         doc: "devices of one user that are online; one more ends the oldest",
     },
     Key {
+        name: "chat.app_sessions_max",
+        doc: "sessions of one App; a login above is refused with BUSY and told to come back in 5s; 0: unlimited",
+    },
+    Key {
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
     },
@@ -470,6 +475,7 @@ impl Default for Chat {
             heartbeat: Duration::from_millis(chat.heartbeat_ms.into()),
             ack_delay: Duration::from_millis(chat.ack_delay_ms),
             user_sessions_max: chat.user_sessions_max,
+            app_sessions_max: chat.app_sessions_max,
             login_failures_max: chat.login_failures_max,
         }
     }
@@ -483,6 +489,7 @@ impl Chat {
             heartbeat_ms: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
             ack_delay_ms: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
             user_sessions_max: self.user_sessions_max,
+            app_sessions_max: self.app_sessions_max,
             login_failures_max: self.login_failures_max,
             ..nearport_chat::Config::default()
         }

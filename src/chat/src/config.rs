@@ -42,6 +42,9 @@ pub struct Config {
 
     /// Sessions of one user. One more login ends the oldest session with close code KICKED.
     pub user_sessions_max: usize,
+    /// Sessions of one App; 0: as many as the edges have room for. A login that would be one more is refused with close code BUSY and
+    /// 60018, unless it takes the place of another session of its user. Sessions that were taken over stay in any case.
+    pub app_sessions_max: usize,
     /// Accounts remembered between look-ups, about 150 bytes each.
     pub accounts_cached: usize,
     /// Apps are read again after this long, milliseconds: how late a disabled App or a new key is noticed.
@@ -66,6 +69,7 @@ impl Default for Config {
             session_sends_per_batch: 128,
             ack_delay_ms: 1000,
             user_sessions_max: 32,
+            app_sessions_max: 0,
             accounts_cached: 65_536,
             apps_age_ms: 10_000,
             login_failures_max: 20,

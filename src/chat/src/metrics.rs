@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) adopted: Counter,
     pub(crate) strays: Counter,
     pub(crate) cursors_clamped: Counter,
+    pub(crate) app_full: Counter,
     pub(crate) accounts_hits: Counter,
     pub(crate) accounts_misses: Counter,
     pub(crate) accounts_cached: Gauge,
@@ -78,6 +79,7 @@ impl Metrics {
             adopted: counter!("nearport_chat_adoptions_total"),
             strays: counter!("nearport_chat_stray_frames_total"),
             cursors_clamped: counter!("nearport_chat_cursors_clamped_total"),
+            app_full: counter!("nearport_chat_app_full_refusals_total"),
             accounts_hits: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "yes"),
             accounts_misses: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "no"),
             accounts_cached: gauge!("nearport_chat_cache_entries", "cache" => "accounts"),
@@ -130,6 +132,11 @@ fn describe() {
         "nearport_chat_cursors_clamped_total",
         Unit::Count,
         "Positions from clients that lay beyond the end of the log: a client bug, or a ledger that lost commits."
+    );
+    describe_counter!(
+        "nearport_chat_app_full_refusals_total",
+        Unit::Count,
+        "Logins refused because their App had as many sessions as it may."
     );
     describe_counter!("nearport_chat_cache_lookups_total", Unit::Count, "Cache look-ups.");
     describe_gauge!("nearport_chat_cache_entries", Unit::Count, "Entries of a cache.");

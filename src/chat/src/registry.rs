@@ -6,7 +6,8 @@ use std::sync::Arc;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Topic};
 
-use crate::key::UserKey;
+use crate::Config;
+use crate::key::{AppId, UserKey};
 
 /// A live session: accepted, or about to be.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ pub(crate) struct Removed {
     pub(crate) link: LinkId,
     pub(crate) accepted: bool,
 }
+
+/// The session's App has as many sessions as it may.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AppFull;
 
 #[derive(Debug)]
 struct User {
@@ -46,38 +51,53 @@ struct Live {
 
 /// Live sessions, and per user the links that have interest in the user's topic.
 ///
-/// Both maps are only asked for one key, never walked.
+/// All maps are only asked for one key, never walked.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     sessions: HashMap<SessionId, Session>,
     users: HashMap<UserKey, User>,
+    /// Sessions of each App that has some.
+    apps: HashMap<AppId, usize>,
 }
 
 impl Registry {
     /// Adds a session that is not accepted yet. From here on, publishes to its user reach its link.
     ///
     /// Takes out the session of the same device or, if the user then has more than `user_sessions_max`, the oldest.
+    ///
+    /// # Errors
+    /// [`AppFull`] if nothing is taken out and the App has `app_sessions_max`. One that takes another's place finds
+    /// room in a full App, so that whoever is in can always come back.
     pub(crate) fn add(
         &mut self,
         id: SessionId,
         session: Session,
-        user_sessions_max: usize,
-    ) -> Option<Removed> {
+        config: &Config,
+    ) -> Result<Option<Removed>, AppFull> {
         let Session { user, device, link, .. } = &session;
         let known = self.users.get(user);
         let same_device = known.and_then(|known| known.live.iter().find(|live| live.device == *device));
-        let oldest = || known.filter(|known| known.live.len() >= user_sessions_max)?.live.first();
+        let oldest = || known.filter(|known| known.live.len() >= config.user_sessions_max)?.live.first();
         let leaves = same_device.or_else(oldest).map(|live| live.id);
+        let app = self.apps.get(&user.app()).copied().unwrap_or_default();
+        if leaves.is_none() && config.app_sessions_max > 0 && app >= config.app_sessions_max {
+            return Err(AppFull);
+        }
         let live = Live { id, link: *link, device: device.clone(), adopted: false };
         let user = user.clone();
         let removed = leaves.and_then(|id| self.remove(id));
         self.user(user).live.push(live);
+        self.insert(id, session);
+        Ok(removed)
+    }
+
+    fn insert(&mut self, id: SessionId, session: Session) {
+        *self.apps.entry(session.user.app()).or_default() += 1;
         self.sessions.insert(id, session);
-        removed
     }
 
     /// Adds a session that another backend had accepted. `false`: there is no place for it, because the device has a
-    /// newer session or the user has `user_sessions_max`.
+    /// newer session or the user has `user_sessions_max`. A full App is no reason to end what is live.
     pub(crate) fn adopt(&mut self, id: SessionId, session: Session, user_sessions_max: usize) -> bool {
         let known = self.users.get(&session.user).map_or(&[][..], |known| &known.live);
         if known.len() >= user_sessions_max || known.iter().any(|live| live.device == session.device) {
@@ -87,7 +107,7 @@ impl Registry {
         let at = known.iter().take_while(|live| live.adopted).count();
         let live = Live { id, link: session.link, device: session.device.clone(), adopted: true };
         self.user(session.user.clone()).live.insert(at, live);
-        self.sessions.insert(id, session);
+        self.insert(id, session);
         true
     }
 
@@ -118,6 +138,12 @@ impl Registry {
             user.live.retain(|live| live.id != id);
             if user.live.is_empty() {
                 self.users.remove(&session.user);
+            }
+        }
+        if let Some(count) = self.apps.get_mut(&session.user.app()) {
+            *count -= 1;
+            if *count == 0 {
+                self.apps.remove(&session.user.app());
             }
         }
         Some(Removed { id, link: session.link, accepted: session.accepted })
@@ -175,6 +201,10 @@ mod tests {
     use super::*;
     use crate::key::AppId;
 
+    fn config(user_sessions_max: usize) -> Config {
+        Config { user_sessions_max, ..Config::default() }
+    }
+
     fn session(name: &str, device: &str, link: usize) -> Session {
         let user = UserKey::new(AppId(1), name).unwrap();
         Session { user, device: device.into(), link: LinkId(link), accepted: false }
@@ -184,7 +214,7 @@ mod tests {
     fn the_same_device_makes_room_first_and_then_the_oldest() {
         let mut registry = Registry::default();
         let mut add = |id, device| {
-            let removed = registry.add(SessionId(id), session("alice", device, 0), 2);
+            let removed = registry.add(SessionId(id), session("alice", device, 0), &config(2)).unwrap();
             removed.map(|removed| removed.id.0)
         };
         assert_eq!(add(1, "phone"), None);
@@ -197,21 +227,46 @@ mod tests {
     #[test]
     fn an_adopted_session_is_older_than_all_logins_and_gives_way() {
         let mut registry = Registry::default();
-        registry.add(SessionId(1), session("alice", "phone", 0), 3);
+        registry.add(SessionId(1), session("alice", "phone", 0), &config(3)).unwrap();
         assert!(!registry.adopt(SessionId(2), session("alice", "phone", 1), 3), "its device has come back");
         assert!(registry.adopt(SessionId(3), session("alice", "tablet", 1), 3));
         assert!(registry.adopt(SessionId(4), session("alice", "laptop", 1), 3));
         assert!(!registry.adopt(SessionId(5), session("alice", "watch", 1), 3), "no place is left");
-        let mut oldest =
-            |id, device| registry.add(SessionId(id), session("alice", device, 0), 3).unwrap().id.0;
+        let mut oldest = |id, device| {
+            registry.add(SessionId(id), session("alice", device, 0), &config(3)).unwrap().unwrap().id.0
+        };
         assert_eq!([oldest(6, "a"), oldest(7, "b"), oldest(8, "c")], [3, 4, 1]);
+    }
+
+    #[test]
+    fn a_full_app_takes_who_replaces_somebody_and_who_is_adopted_and_no_other() {
+        let config = Config { user_sessions_max: 2, app_sessions_max: 3, ..Config::default() };
+        let mut registry = Registry::default();
+        let add = |registry: &mut Registry, id, name, device| {
+            let removed = registry.add(SessionId(id), session(name, device, 0), &config);
+            removed.map(|removed| removed.map(|removed| removed.id.0))
+        };
+        for (id, name, device) in [(1, "alice", "a"), (2, "alice", "b"), (3, "bob", "a")] {
+            assert_eq!(add(&mut registry, id, name, device), Ok(None));
+        }
+        assert_eq!(add(&mut registry, 4, "carol", "a"), Err(AppFull));
+        assert_eq!(registry.len(), 3, "nothing is left of it");
+        assert_eq!(add(&mut registry, 5, "bob", "a"), Ok(Some(3)), "the same device");
+        assert_eq!(add(&mut registry, 6, "alice", "c"), Ok(Some(1)), "the user's oldest");
+        let other = Session { user: UserKey::new(AppId(2), "dave").unwrap(), ..session("dave", "a", 0) };
+        assert!(registry.add(SessionId(7), other, &config).unwrap().is_none(), "another App");
+        assert!(registry.adopt(SessionId(8), session("erin", "a", 0), 2), "it is live already");
+        registry.remove(SessionId(2));
+        assert_eq!(add(&mut registry, 9, "carol", "a"), Err(AppFull), "the adopted one counts");
+        registry.remove(SessionId(5));
+        assert_eq!(add(&mut registry, 9, "carol", "a"), Ok(None));
     }
 
     #[test]
     fn a_late_close_of_a_replaced_session_leaves_its_successor() {
         let mut registry = Registry::default();
-        registry.add(SessionId(1), session("alice", "phone", 0), 2);
-        registry.add(SessionId(2), session("alice", "phone", 1), 2);
+        registry.add(SessionId(1), session("alice", "phone", 0), &config(2)).unwrap();
+        registry.add(SessionId(2), session("alice", "phone", 1), &config(2)).unwrap();
         assert!(registry.remove(SessionId(1)).is_none());
         let mut links = Vec::new();
         registry.reach(&session("alice", "", 0).user, 7, SessionId(9), &mut links);
@@ -222,7 +277,7 @@ mod tests {
     fn each_link_is_reached_once_and_not_for_the_sender_alone() {
         let mut registry = Registry::default();
         for (id, device, link) in [(1, "a", 0), (2, "b", 1), (3, "c", 1)] {
-            registry.add(SessionId(id), session("alice", device, link), 9);
+            registry.add(SessionId(id), session("alice", device, link), &config(9)).unwrap();
         }
         let alice = session("alice", "", 0).user;
         let mut links = Vec::new();

@@ -70,7 +70,7 @@ impl Shared {
             Down::Kick { session, code, reason }
         } else {
             self.metrics.login(Some(code));
-            Down::Reject { session, code, reason }
+            Down::Reject { session, code, reason, retry_after_ms: 0 }
         };
         out.push(removed.link, down);
     }

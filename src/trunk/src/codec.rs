@@ -170,9 +170,10 @@ pub fn encode_down(down: &Down, out: &mut BytesMut) {
             out.put_u64(session.0);
             put_topics(topics, out);
         }),
-        Down::Reject { session, code, reason } => {
-            framed(REJECT, out, |out| put_end(*session, *code, reason, out));
-        }
+        Down::Reject { session, code, reason, retry_after_ms } => framed(REJECT, out, |out| {
+            out.put_u32(*retry_after_ms);
+            put_end(*session, *code, reason, out);
+        }),
         Down::Kick { session, code, reason } => {
             framed(KICK, out, |out| put_end(*session, *code, reason, out));
         }
@@ -330,8 +331,9 @@ impl Fields {
             }
             ADOPTED => Message::Down(Down::Adopted { session: self.session()?, topics: self.topics()? }),
             REJECT => {
+                let retry_after_ms = self.u32()?;
                 let (session, code, reason) = self.end()?;
-                Message::Down(Down::Reject { session, code, reason })
+                Message::Down(Down::Reject { session, code, reason, retry_after_ms })
             }
             KICK => {
                 let (session, code, reason) = self.end()?;

@@ -62,7 +62,9 @@ fn down() -> impl Strategy<Value = Down> {
             }
         ),
         (session(), topics()).prop_map(|(session, topics)| Down::Adopted { session, topics }),
-        end().prop_map(|(session, code, reason)| Down::Reject { session, code: CloseCode(code), reason }),
+        (end(), any::<u32>()).prop_map(|((session, code, reason), retry_after_ms)| {
+            Down::Reject { session, code: CloseCode(code), reason, retry_after_ms }
+        }),
         end().prop_map(|(session, code, reason)| Down::Kick { session, code: CloseCode(code), reason }),
         (session(), head(), bytes()).prop_map(|(session, (lane, kind, id), body)| Down::Reply {
             session,

@@ -155,6 +155,8 @@ pub enum Down {
         code: CloseCode,
         /// For people; holds the error code of the public contract.
         reason: String,
+        /// When to come back at the earliest, in milliseconds; 0: as the range of the code says.
+        retry_after_ms: u32,
     },
     /// Answer to a request: kind REPLY or ERROR.
     Reply {

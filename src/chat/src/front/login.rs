@@ -15,17 +15,24 @@ use prost::Message as _;
 use super::Front;
 use super::apps::NoApp;
 use super::pages::MISSED;
+use super::throttle::Throttle;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
 use crate::metrics::Proof;
-use crate::registry::Session;
+use crate::registry::{AppFull, Session};
 use crate::usersig::{self, Expect};
 
 /// "Verifications too frequent; retry after 1 minute", of the public contract.
 const TOO_MANY_FAILURES: u32 = 70050;
 /// "Internal error; retry" of the account service, of the public contract.
 const ACCOUNT_INTERNAL: u32 = 70500;
+
+/// When a login that found its App full may try again: sessions end all the time.
+const APP_FULL_RETRY_MS: u32 = 5_000;
+
+/// The same for one that a batch of kicks got in the way of.
+const KICKS_RETRY_MS: u32 = 1_000;
 
 /// Longest `Hello.client`, bytes, as the protocol says.
 const CLIENT_BYTES_MAX: usize = 64;
@@ -54,11 +61,17 @@ pub(super) struct Refusal {
     close: CloseCode,
     code: u32,
     info: String,
+    retry_after_ms: u32,
 }
 
 impl Refusal {
     fn new(close: CloseCode, code: u32, info: impl Into<String>) -> Self {
-        Self { close, code, info: info.into() }
+        Self { close, code, info: info.into(), retry_after_ms: 0 }
+    }
+
+    /// It may be tried again after so long.
+    fn busy(code: u32, retry_after_ms: u32, info: impl Into<String>) -> Self {
+        Self { retry_after_ms, ..Self::new(CloseCode::BUSY, code, info) }
     }
 
     fn bad_hello(info: impl Into<String>) -> Self {
@@ -105,7 +118,7 @@ impl Front {
         }
         if self.throttle.is_blocked(&user, peer.ip(), now_ms) {
             let info = "too many refused usersigs, try again in a minute";
-            return Err(Refusal::new(CloseCode::BUSY, TOO_MANY_FAILURES, info));
+            return Err(Refusal::busy(TOO_MANY_FAILURES, Throttle::ends_in_ms(now_ms), info));
         }
         let (identity, proof) = match vouched {
             // The edge has compared them; a mistake there must not open somebody else's log.
@@ -134,8 +147,9 @@ impl Front {
     pub(super) fn refuse(&self, link: LinkId, session: SessionId, refusal: &Refusal, out: &mut Downs) {
         self.shared.metrics.login(Some(refusal.close));
         tracing::debug!(?session, close = %refusal.close, code = refusal.code, info = refusal.info, "login refused");
+        let Refusal { close: code, retry_after_ms, .. } = *refusal;
         let reason = format!("{} {}", refusal.code, refusal.info);
-        out.push(link, Down::Reject { session, code: refusal.close, reason });
+        out.push(link, Down::Reject { session, code, reason, retry_after_ms });
     }
 
     /// Registers new accounts and opens the sessions. The order is explained in the documentation of [`super`].
@@ -195,9 +209,18 @@ impl Front {
                 }
                 let entry =
                     Session { user: user.clone(), device: device.clone(), link: *link, accepted: false };
-                let removed = registry.add(*session, entry, self.shared.config.user_sessions_max);
-                if let Some(removed) = removed {
-                    self.shared.kick(&removed, "another login took this session's place", out);
+                match registry.add(*session, entry, &self.shared.config) {
+                    Ok(None) => {}
+                    Ok(Some(removed)) => {
+                        self.shared.kick(&removed, "another login took this session's place", out);
+                    }
+                    Err(AppFull) => {
+                        self.shared.metrics.app_full.increment(1);
+                        let info = "the app has as many sessions as it may: try again later";
+                        let refusal = Refusal::busy(code::TOO_MANY_REQUESTS, APP_FULL_RETRY_MS, info);
+                        self.refuse(*link, *session, &refusal, out);
+                        continue;
+                    }
                 }
                 let topic = registry.topic(user).expect("a session of this user was just added");
                 out.push(*link, Down::Join { session: *session, topic });
@@ -208,7 +231,7 @@ impl Front {
             return joined;
         }
         let refusal =
-            Refusal::new(CloseCode::BUSY, ACCOUNT_INTERNAL, "accounts are being changed, try again");
+            Refusal::busy(ACCOUNT_INTERNAL, KICKS_RETRY_MS, "accounts are being changed, try again");
         for candidate in candidates {
             self.refuse(candidate.link, candidate.session, &refusal, out);
         }

@@ -37,6 +37,11 @@ impl Throttle {
                 .is_some_and(|count| *count >= self.failures_max)
     }
 
+    /// Milliseconds until nothing that failed so far counts any more.
+    pub(super) fn ends_in_ms(now_ms: u64) -> u32 {
+        u32::try_from(WINDOW_MS - now_ms % WINDOW_MS).expect("at most a minute")
+    }
+
     /// Counts a failure.
     pub(super) fn failed(&mut self, user: &UserKey, peer: IpAddr, now_ms: u64) {
         self.turn(now_ms);
@@ -91,5 +96,6 @@ mod tests {
         }
         assert!(!throttle.is_blocked(&user("carol"), ip("10.0.0.1"), 70_000), "the table is full");
         assert!(!throttle.is_blocked(&user("eve"), ip("2001:db8::1"), 120_000), "the next minute");
+        assert_eq!((Throttle::ends_in_ms(70_000), Throttle::ends_in_ms(120_000)), (50_000, 60_000));
     }
 }

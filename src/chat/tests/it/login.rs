@@ -139,6 +139,24 @@ fn a_login_beyond_the_bound_ends_the_users_oldest_session() {
 }
 
 #[test]
+fn a_login_to_a_full_app_is_told_when_to_come_back_and_a_device_that_is_in_stays_in() {
+    let config = Config { app_sessions_max: 2, ..Config::default() };
+    let mut world = World::over(Arc::new(MemoryLedger::new()), Arc::new(directory()), config);
+    world.login("alice", "phone");
+    let bob = world.login("bob", "phone");
+    let hello = world.hello("carol", "phone");
+    let (_, downs) = world.open(0, &hello);
+    assert!(
+        matches!(&downs[..], [Down::Reject { code: CloseCode::BUSY, reason, retry_after_ms: 5_000, .. }] if reason.starts_with("60018 ")),
+        "{downs:?}"
+    );
+    world.login("alice", "phone");
+    let closed = vec![(LinkId(0), Up::Close { session: bob })];
+    world.front(closed);
+    world.login("carol", "phone");
+}
+
+#[test]
 fn refused_usersigs_are_counted_per_user() {
     let mut world = World::new();
     let bad = Hello { usersig: "AAAA".into(), ..world.hello("alice", "phone") };

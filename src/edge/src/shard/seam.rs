@@ -111,7 +111,11 @@ impl Shard {
                 }
                 self.adoption_answered(session);
             }
-            Down::Reject { session, code, reason } | Down::Kick { session, code, reason } => {
+            Down::Reject { session, code, reason, retry_after_ms } => {
+                let retry_after = Duration::from_millis(retry_after_ms.into());
+                self.close(session, Closing::new(code, reason), retry_after);
+            }
+            Down::Kick { session, code, reason } => {
                 self.close(session, Closing::new(code, reason), Duration::ZERO);
                 self.adoption_answered(session);
             }

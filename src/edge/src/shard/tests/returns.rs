@@ -49,3 +49,16 @@ fn dear_handshakes_make_it_long_and_a_network_that_is_held_back_needs_its_own_ti
     let host = (0..21).map(|_| gate.opened([127, 0, 0, 1].into())).last();
     assert_eq!(gate.return_window(1, host), Duration::ZERO, "it is not held back");
 }
+
+#[test]
+fn a_backend_that_refuses_says_when_to_come_back() {
+    let mut world = world(Admission::default());
+    world.login(1);
+    let [session] = world.script.sessions()[..] else { panic!() };
+    let (code, reason) = (CloseCode::BUSY, "70050 too many".to_owned());
+    world.script.state().downs.push(Down::Reject { session, code, reason, retry_after_ms: 7_000 });
+    world.run();
+    let frame = world.peers.get_mut(&1).unwrap().frames.pop().unwrap();
+    let close = body::Close::decode(frame.body).unwrap();
+    assert_eq!((close.code, close.retry_after_ms), (CloseCode::BUSY.0, 7_000));
+}
