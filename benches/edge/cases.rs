@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Handle;
 
 use crate::codec::{Codec, Plain, Request};
+use crate::fan_out::fan_out;
 use crate::handshakes::handshakes;
 use crate::nearport::Frames;
 use crate::pacer::Pacer;
@@ -18,16 +19,13 @@ use crate::rng::Rng;
 use crate::sample::{Sample, Samples};
 use crate::swarm::Swarm;
 use crate::tally::quantile_ms;
-use crate::{Server, durable};
+use crate::{Server, durable, flood, slow};
 
 /// Connections made and closed before memory is first read, so that the server's code and arenas are resident.
 const REHEARSAL: usize = 8;
 
 /// Readings of resident memory before the bench gives up on a server that keeps growing.
 const RSS_READINGS_MAX: usize = 20;
-
-/// Broadcasts of one fan-out window at least, however short.
-const BROADCASTS_MIN: u32 = 3;
 
 /// Cases that share a server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +40,22 @@ pub(crate) enum Group {
     DurableHalf,
     /// Connections that come and go.
     Handshakes,
+    /// Users who stay, while others begin handshakes without end.
+    Flood,
+    /// Readers, and clients that never read.
+    Slow,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Crowd, Self::Waiting, Self::Durable, Self::DurableHalf, Self::Handshakes];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Crowd,
+        Self::Waiting,
+        Self::Durable,
+        Self::DurableHalf,
+        Self::Handshakes,
+        Self::Flood,
+        Self::Slow,
+    ];
 
     pub(crate) fn cases(self) -> &'static [Case] {
         match self {
@@ -55,6 +64,8 @@ impl Group {
             Self::Durable => &[Case::Durable],
             Self::DurableHalf => &[Case::DurableHalf],
             Self::Handshakes => &[Case::Handshake],
+            Self::Flood => &[Case::Flood],
+            Self::Slow => &[Case::Slow],
         }
     }
 
@@ -78,13 +89,18 @@ impl Group {
             Server::Durable => return durable::chat(plan, per_s, rng).await,
             Server::Ledger => return durable::ledger(plan, per_s, rng),
         };
+        match self {
+            Self::Flood => return flood::run(server, codec, plan, rng).await,
+            Self::Slow => return slow::run(server, codec, plan).await,
+            _ => {}
+        }
         let server = ServerProcess::start(server, None)?;
         let mut run = Run { server, plan, samples: Samples::default() };
         match self {
             Self::Crowd => run.crowd(codec, wanted, rng).await?,
             Self::Waiting => run.waiting(codec, wanted).await?,
             Self::Handshakes => run.handshakes(codec).await?,
-            Self::Durable | Self::DurableHalf => bail!("it stores nothing"),
+            Self::Durable | Self::DurableHalf | Self::Flood | Self::Slow => bail!("it has a way of its own"),
         }
         Ok(run.samples.0)
     }
@@ -98,6 +114,8 @@ impl fmt::Display for Group {
             Self::Durable => f.write_str("durable"),
             Self::DurableHalf => f.write_str("durable at half rate"),
             Self::Handshakes => f.write_str("handshakes"),
+            Self::Flood => f.write_str("flood of handshakes"),
+            Self::Slow => f.write_str("clients that never read"),
         }
     }
 }
@@ -201,35 +219,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// One connection after the other asks for a broadcast. The window ends one period after the last of them, when
-    /// everything has arrived and been acknowledged.
+    /// Broadcasts at an even rate.
     async fn fan_out(&mut self, swarm: &mut Swarm, case: Case, per_s: u32) -> Result<()> {
-        let period = Duration::from_secs(1) / per_s;
-        let whole_periods =
-            |time: Duration| u32::try_from(time.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
-        let warm_up = whole_periods(self.plan.warm_up).max(1);
-        let measured = whole_periods(self.plan.window).max(BROADCASTS_MIN);
-        let began = Instant::now();
-        let (mut cpu, mut datagrams) = (Duration::ZERO, 0);
-        for round in 0..warm_up + measured {
-            if round == warm_up {
-                swarm.settled().await?;
-                let now = Instant::now();
-                swarm.tally.open_window(now, now + period * (measured + 1));
-                datagrams = swarm.datagrams();
-                cpu = self.server.cpu()?;
-            }
-            let asking = &swarm.links[round as usize % swarm.links.len()];
-            swarm.tally.expect(swarm.links.len());
-            asking.say(Request::Broadcast, swarm.tally.now_ns()).await?;
-            tokio::time::sleep_until((began + period * (round + 1)).into()).await;
-        }
-        swarm.settled().await?;
-        let (cpu, datagrams) = (self.server.cpu()? - cpu, swarm.datagrams() - datagrams);
-
-        let count = u64::from(measured) * swarm.links.len() as u64;
-        self.add_cpu(case, cpu, count)?;
-        self.add(case, Measure::Datagrams, datagrams as f64 / count as f64);
+        let Plan { warm_up, window, .. } = *self.plan;
+        let used = fan_out(&self.server, swarm, per_s, warm_up, window).await?;
+        self.add_cpu(case, used.cpu, used.deliveries)?;
+        self.add(case, Measure::Datagrams, used.datagrams as f64 / used.deliveries as f64);
         self.add_latency(case, swarm);
         Ok(())
     }

@@ -59,7 +59,7 @@ pub(crate) fn serve(dir: &Path) -> Result<()> {
     let users: Vec<_> = (0..WAITING).map(user).collect();
     let users: Vec<_> = users.iter().map(String::as_str).collect();
     chat.register(AppId(APP), &users).context("cannot register the accounts")?;
-    let (edge, certificate) = start_edge(&chat)?;
+    let (edge, certificate) = start_edge(&chat, false)?;
     process::announce(edge.local_addr(), &certificate)?;
     // The bench kills the process, or it ends when the bench closes our stdin.
     loop {

@@ -50,7 +50,7 @@ pub(crate) async fn handshakes(
         let (done, datagrams, stop) = (Arc::clone(&done), Arc::clone(&datagrams), Arc::clone(&stop));
         tasks.spawn(async move {
             while !stop.load(Relaxed) {
-                let used = one(&endpoint, address, Arc::clone(&codec), task).await?;
+                let used = login(&endpoint, address, Arc::clone(&codec), task).await?;
                 datagrams.fetch_add(used, Relaxed);
                 done.fetch_add(1, Relaxed);
             }
@@ -75,7 +75,15 @@ pub(crate) async fn handshakes(
 }
 
 /// One connection; returns its datagrams.
-async fn one(endpoint: &Endpoint, address: SocketAddr, codec: Arc<dyn Codec>, index: usize) -> Result<u64> {
+///
+/// # Errors
+/// The handshake or the first reply failed.
+pub(crate) async fn login(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    codec: Arc<dyn Codec>,
+    index: usize,
+) -> Result<u64> {
     let says_hello = codec.hello(index, &mut BytesMut::new());
     let connection = endpoint.connect(address, SERVER_NAME)?.await.context("handshake failed")?;
     let (link, mut inbox) = Link::open(connection, codec, index).await.context("no first reply")?;

@@ -23,8 +23,12 @@ mod codec;
 mod default_quinn;
 mod durable;
 mod durable_server;
+mod fan_out;
+mod flood;
 mod handshakes;
+mod initials;
 mod machine;
+mod measure;
 mod nearport;
 mod pacer;
 mod pairs;
@@ -34,6 +38,7 @@ mod report;
 mod rng;
 mod sample;
 mod selection;
+mod slow;
 mod spread;
 mod swarm;
 mod tally;
@@ -89,9 +94,9 @@ impl Server {
     }
 
     /// Is that server until the bench ends it. D and L keep their data in `dir`.
-    fn serve(self, dir: &Path) -> Result<()> {
+    fn serve(self, dir: &Path, tcp: bool) -> Result<()> {
         match self {
-            Self::Nearport => nearport::serve(),
+            Self::Nearport => nearport::serve(tcp),
             Self::Default => default_quinn::serve(),
             Self::Tuned => tuned_quinn::serve(),
             Self::Durable => durable_server::serve(dir),
@@ -124,7 +129,7 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// Only cases whose name starts with one of these: echo-closed, echo-open, idle, handshake, fanout-5000,
-    /// fanout-1000, durable, durable-half
+    /// fanout-1000, flood, slow, durable, durable-half
     #[arg(long, value_delimiter = ',', value_name = "CASE")]
     only: Vec<String>,
     /// Only these servers, and those that their verdicts need
@@ -142,6 +147,9 @@ struct Args {
     /// Be that server until stdin closes: how this program starts the servers it measures
     #[arg(long, hide = true, value_name = "SERVER")]
     serve: Option<Server>,
+    /// N listens on TCP too
+    #[arg(long, hide = true)]
+    tcp: bool,
     /// Passed by cargo bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -150,7 +158,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(server) = args.serve {
-        return server.serve(&args.dir).with_context(|| format!("server {server} failed"));
+        return server.serve(&args.dir, args.tcp).with_context(|| format!("server {server} failed"));
     }
     let plan = if args.quick { Plan::quick(args.dir) } else { Plan::full(args.dir) };
     let plan = Plan { repeats: args.repeats.unwrap_or(plan.repeats).max(1), ..plan };

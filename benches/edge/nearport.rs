@@ -21,9 +21,9 @@ use crate::codec::{Codec, Decode, PAYLOAD, Request, Unit};
 use crate::process;
 use crate::transport::{Identity, SHARDS, provider};
 
-/// Server N.
-pub(crate) fn serve() -> Result<()> {
-    let (edge, certificate) = start_edge(&Echo::default())?;
+/// Server N; with `tcp` it takes sessions over TLS too, on the same port.
+pub(crate) fn serve(tcp: bool) -> Result<()> {
+    let (edge, certificate) = start_edge(&Echo::default(), tcp)?;
     process::announce(edge.local_addr(), &certificate)?;
     // The process ends when the bench closes our stdin.
     loop {
@@ -33,14 +33,14 @@ pub(crate) fn serve() -> Result<()> {
 
 /// The edge as `nearport serve` runs it, with its own TLS, transport and limits; only the key exchange is the one that
 /// all servers here use. Returns its certificate with it.
-pub(crate) fn start_edge(backend: &dyn Backend) -> Result<(Edge, CertificateDer<'static>)> {
+pub(crate) fn start_edge(backend: &dyn Backend, tcp: bool) -> Result<(Edge, CertificateDer<'static>)> {
     let identity = Identity::generate()?;
     let certificate = identity.certificate.clone();
     let key = CertifiedKey::from_der(vec![identity.certificate], identity.key, &provider())?;
     let tls = quic::tls_config(provider(), Arc::new(SingleCertAndKey::from(key)))?;
     let config = Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        tcp: false,
+        tcp,
         proxy_protocol_from: Vec::new(),
         shards: usize::from(SHARDS),
         // Nobody else shares this cluster.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Server;
+pub(crate) use crate::measure::Measure;
 
 /// Connections of the *crowd*: idle memory, open loop and the larger fan-out.
 pub(crate) const CROWD: usize = 5_000;
@@ -34,6 +35,23 @@ pub(crate) const OPEN_LOOP_PER_S: f64 = 10_000.0;
 /// retransmission timer (1 s).
 pub(crate) const HANDSHAKES_IN_FLIGHT: usize = 64;
 
+/// Users who are logged in while the server is flooded, and what they send together.
+pub(crate) const FLOOD_USERS: usize = 400;
+pub(crate) const FLOOD_USERS_PER_S: f64 = 1_000.0;
+
+/// Handshakes that a flood begins, in capacities of the server.
+pub(crate) const FLOOD: f64 = 3.0;
+
+/// The most that their 99th percentile may grow by (issue 3).
+pub(crate) const FLOOD_RATIO_MAX: f64 = 3.0;
+
+/// Readers of the case with clients that never read, and how many of those come: one in a hundred of all.
+pub(crate) const SLOW_READERS: usize = 990;
+pub(crate) const SLOW: usize = 10;
+
+/// The most that CPU and 99th percentile of the readers may grow by (issue 3).
+pub(crate) const SLOW_RATIO_MAX: f64 = 1.1;
+
 /// One question that the bench answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Case {
@@ -43,18 +61,22 @@ pub(crate) enum Case {
     Handshake,
     FanoutCrowd,
     FanoutWaiting,
+    Flood,
+    Slow,
     Durable,
     DurableHalf,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::EchoClosed,
         Self::EchoOpen,
         Self::Idle,
         Self::Handshake,
         Self::FanoutCrowd,
         Self::FanoutWaiting,
+        Self::Flood,
+        Self::Slow,
         Self::Durable,
         Self::DurableHalf,
     ];
@@ -68,6 +90,8 @@ impl Case {
             Self::Handshake => "handshake",
             Self::FanoutCrowd => "fanout-5000",
             Self::FanoutWaiting => "fanout-1000",
+            Self::Flood => "flood",
+            Self::Slow => "slow",
             Self::Durable => "durable",
             Self::DurableHalf => "durable-half",
         }
@@ -82,6 +106,12 @@ impl Case {
             Self::Handshake => "full handshake (TLS 1.3, X25519, ECDSA P-256), first reply, close",
             Self::FanoutCrowd => "fan-out of one 200 B message to 5,000 connections, 2/s",
             Self::FanoutWaiting => "fan-out of one 200 B message to 1,000 connections, 10/s",
+            Self::Flood => {
+                "400 users at 1,000 messages/s together, quiet and during 3 x as many handshakes as the server can do"
+            }
+            Self::Slow => {
+                "fan-out of one 200 B message to 990 connections, 20/s, with and without 10 that never read"
+            }
             Self::Durable => {
                 "durable 1:1 message of 200 B, closed loop: D 1,000 connections, each waiting for its acknowledgement; L 64 rows"
             }
@@ -93,6 +123,8 @@ impl Case {
     pub(crate) fn servers(self) -> &'static [Server] {
         match self {
             Self::Durable | Self::DurableHalf => &[Server::Durable, Server::Ledger],
+            // B writes a broadcast to one connection after the other: the first that does not read stops it.
+            Self::Slow => &[Server::Nearport, Server::Default],
             _ => &[Server::Nearport, Server::Default, Server::Tuned],
         }
     }
@@ -112,8 +144,12 @@ impl Case {
     /// What the case reports, the figure with a target first.
     pub(crate) fn measures(self) -> &'static [Measure] {
         use Measure::{
-            AckP50Ms, AckP99Ms, ClientCores, CpuUs, Datagrams, DeliveryP50Ms, DeliveryP99Ms, OtherCpuUs,
-            P50Ms, P99Ms, PacerLagP99Ms, PerSecond, RssBytes, ServerCores, ShardsCpuUs, WriterCpuUs,
+            AckP50Ms, AckP99Ms, BesideCpuUs, BesideP50Ms, BesideP99Ms, BesideRssMib, CapacityPerS,
+            ClientCores, CpuUs, Datagrams, DeliveryP50Ms, DeliveryP99Ms, FloodCores, FloodPerS,
+            FloodedLogins, FloodedP50Ms, FloodedP99Ms, FloodedRatio, FloodedRssMib, LoginP50Ms, OnsetP99Ms,
+            OtherCpuUs, P50Ms, P99Ms, PacerLagP99Ms, PerSecond, QuietCpuUs, QuietLogins, QuietP50Ms,
+            QuietP99Ms, QuietRssMib, RssBytes, ServerCores, ShardsCpuUs, SlowCpuRatio, SlowP99Ratio,
+            WriterCpuUs,
         };
         match self {
             Self::EchoClosed => &[CpuUs, PerSecond, Datagrams, P50Ms, P99Ms],
@@ -121,6 +157,37 @@ impl Case {
             Self::Idle => &[RssBytes],
             Self::Handshake => &[CpuUs, PerSecond, Datagrams],
             Self::FanoutCrowd | Self::FanoutWaiting => &[CpuUs, Datagrams, P50Ms, P99Ms],
+            Self::Flood => &[
+                FloodedRatio,
+                QuietP50Ms,
+                QuietP99Ms,
+                FloodedP50Ms,
+                FloodedP99Ms,
+                OnsetP99Ms,
+                PacerLagP99Ms,
+                CapacityPerS,
+                FloodPerS,
+                FloodCores,
+                ClientCores,
+                ServerCores,
+                QuietLogins,
+                FloodedLogins,
+                LoginP50Ms,
+                QuietRssMib,
+                FloodedRssMib,
+            ],
+            Self::Slow => &[
+                SlowCpuRatio,
+                SlowP99Ratio,
+                QuietCpuUs,
+                BesideCpuUs,
+                QuietP50Ms,
+                BesideP50Ms,
+                QuietP99Ms,
+                BesideP99Ms,
+                QuietRssMib,
+                BesideRssMib,
+            ],
             Self::Durable => &[
                 CpuUs,
                 ShardsCpuUs,
@@ -161,96 +228,7 @@ impl Case {
             Self::EchoOpen => Some(0.95),
             Self::Idle => Some(0.60),
             Self::Handshake => Some(1.0),
-            Self::FanoutWaiting | Self::Durable | Self::DurableHalf => None,
-        }
-    }
-}
-
-/// One figure of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Measure {
-    /// Server CPU per message, delivery or handshake.
-    CpuUs,
-    /// Of that: the edge's shards.
-    ShardsCpuUs,
-    /// Of that: the thread of the chat backend that commits and answers.
-    WriterCpuUs,
-    /// Of that: every other thread, such as the ledger's flushes and compactions.
-    OtherCpuUs,
-    /// Cores that the server, and the load generator beside it, kept busy. Where both together come near the cores of
-    /// the machine, latencies are those of waiting for a core.
-    ServerCores,
-    ClientCores,
-    /// Messages or handshakes per second; client and server share the machine.
-    PerSecond,
-    /// UDP datagrams in both directions, as the client counts them: most of a message's cost (DESIGN §12).
-    Datagrams,
-    /// Growth of the server's resident memory per connection.
-    RssBytes,
-    /// From the intended send time to the arrival at the client.
-    P50Ms,
-    P99Ms,
-    /// From the intended send time to the acknowledgement at the sender.
-    AckP50Ms,
-    AckP99Ms,
-    /// From the intended send time to the arrival at the partner.
-    DeliveryP50Ms,
-    DeliveryP99Ms,
-    /// How late the generator itself was: what of the latency is not the server's.
-    PacerLagP99Ms,
-}
-
-impl Measure {
-    /// As in the JSON.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::CpuUs => "server_cpu_us",
-            Self::ShardsCpuUs => "server_cpu_us_shards",
-            Self::WriterCpuUs => "server_cpu_us_writer",
-            Self::OtherCpuUs => "server_cpu_us_other",
-            Self::ServerCores => "server_cores",
-            Self::ClientCores => "client_cores",
-            Self::PerSecond => "per_s",
-            Self::Datagrams => "datagrams",
-            Self::RssBytes => "server_rss_bytes",
-            Self::P50Ms => "p50_ms",
-            Self::P99Ms => "p99_ms",
-            Self::AckP50Ms => "ack_p50_ms",
-            Self::AckP99Ms => "ack_p99_ms",
-            Self::DeliveryP50Ms => "delivery_p50_ms",
-            Self::DeliveryP99Ms => "delivery_p99_ms",
-            Self::PacerLagP99Ms => "generator_lag_p99_ms",
-        }
-    }
-
-    /// As in the table.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::CpuUs => "server CPU us each",
-            Self::ShardsCpuUs => "  in the edge's shards",
-            Self::WriterCpuUs => "  in the chat writer",
-            Self::OtherCpuUs => "  in other threads",
-            Self::ServerCores => "cores busy, server",
-            Self::ClientCores => "cores busy, generator",
-            Self::PerSecond => "per second",
-            Self::Datagrams => "datagrams each, both ways",
-            Self::RssBytes => "server RSS bytes each",
-            Self::P50Ms => "p50 ms",
-            Self::P99Ms => "p99 ms",
-            Self::AckP50Ms => "acknowledgement p50 ms",
-            Self::AckP99Ms => "acknowledgement p99 ms",
-            Self::DeliveryP50Ms => "delivery p50 ms",
-            Self::DeliveryP99Ms => "delivery p99 ms",
-            Self::PacerLagP99Ms => "generator's own lag, p99 ms",
-        }
-    }
-
-    /// Digits after the point in the table.
-    pub(crate) fn digits(self) -> usize {
-        match self {
-            Self::CpuUs | Self::ShardsCpuUs | Self::WriterCpuUs | Self::OtherCpuUs => 1,
-            Self::PerSecond | Self::RssBytes => 0,
-            _ => 2,
+            Self::FanoutWaiting | Self::Flood | Self::Slow | Self::Durable | Self::DurableHalf => None,
         }
     }
 }
@@ -265,6 +243,8 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Resident memory counts as settled when two readings this far apart are equal.
     pub(crate) settle: Duration,
+    /// What is done by number rather than by time is divided by this.
+    pub(crate) shortened: u32,
     /// Where durable servers keep their data, each run in a fresh directory.
     pub(crate) dir: PathBuf,
 }
@@ -277,6 +257,7 @@ impl Plan {
             warm_up: Duration::from_secs(1),
             window: Duration::from_secs(3),
             settle: Duration::from_secs(1),
+            shortened: 1,
             dir,
         }
     }
@@ -288,6 +269,7 @@ impl Plan {
             warm_up: Duration::from_millis(300),
             window: Duration::from_secs(1),
             settle: Duration::from_millis(300),
+            shortened: 10,
             dir,
         }
     }

@@ -52,7 +52,17 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts `server`, which keeps its data in `data`, and waits until it listens.
     pub(crate) fn start(server: Server, data: Option<TempDir>) -> Result<Self> {
-        let mut command = command(server, data.as_ref().map(TempDir::path))?;
+        Self::spawn(server, command(server, data.as_ref().map(TempDir::path))?, data)
+    }
+
+    /// As [`Self::start`], without data; N listens on TCP too.
+    pub(crate) fn start_with_tcp(server: Server) -> Result<Self> {
+        let mut command = command(server, None)?;
+        command.arg("--tcp");
+        Self::spawn(server, command, None)
+    }
+
+    fn spawn(server: Server, mut command: Command, data: Option<TempDir>) -> Result<Self> {
         let mut child = command.spawn().context("cannot start a server process")?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("the child has no stdout")?;
@@ -95,11 +105,25 @@ impl ServerProcess {
 
     /// Resident memory, counted page by page (`VmRSS` in `status` may lag by a batch per thread).
     pub(crate) fn rss_bytes(&self) -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))
-            .context("the server is gone")?;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("Rss:")).context("smaps_rollup without Rss")?;
-        let kib = line.trim().strip_suffix("kB").context("Rss not in kB")?.trim().parse::<u64>()?;
+        self.memory("smaps_rollup", "Rss:")
+    }
+
+    /// The most resident memory since the start or since [`Self::forget_peak_rss`].
+    pub(crate) fn rss_peak_bytes(&self) -> Result<u64> {
+        self.memory("status", "VmHWM:")
+    }
+
+    /// The peak is what is resident now (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak_rss(&self) -> Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").context("the server is gone")
+    }
+
+    fn memory(&self, file: &str, name: &str) -> Result<u64> {
+        let text =
+            fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).context("the server is gone")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.with_context(|| format!("{file} without {name}"))?;
+        let kib = line.trim().strip_suffix("kB").context("memory not in kB")?.trim().parse::<u64>()?;
         Ok(kib * 1024)
     }
 }

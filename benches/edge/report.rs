@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Server;
 use crate::machine::Machine;
-use crate::plan::{Case, Measure, Plan};
+use crate::plan::{Case, FLOOD_RATIO_MAX, Measure, Plan, SLOW_RATIO_MAX};
 use crate::sample::Sample;
 use crate::spread::Spread;
 
@@ -84,7 +84,7 @@ impl Report {
             if let (Case::Durable, Some(sum)) = (case, self.durable_sum()) {
                 let _ = writeln!(out, "{}", sum.text());
             }
-            if let Some(verdict) = self.verdict(case) {
+            for verdict in self.verdicts(case) {
                 let _ = writeln!(out, "  {}", verdict.text());
             }
             let _ = writeln!(out);
@@ -138,8 +138,8 @@ impl Report {
             }
             measures.insert(measure.name().to_owned(), Value::Object(entry));
         }
-        let verdict = self.verdict(case).map(|verdict| verdict.json());
-        let mut json = json!({ "case": case.name(), "measures": measures, "verdict": verdict });
+        let verdicts: Vec<_> = self.verdicts(case).iter().map(Verdict::json).collect();
+        let mut json = json!({ "case": case.name(), "measures": measures, "verdicts": verdicts });
         if let (Case::Durable, Some(sum)) = (case, self.durable_sum()) {
             json["sum"] = sum.json();
         }
@@ -179,17 +179,35 @@ impl Report {
         Spread::of(ours.iter().filter_map(|(repeat, ours)| Some(ours / theirs.get(repeat)?)))
     }
 
-    fn verdict(&self, case: Case) -> Option<Verdict> {
-        match case {
-            Case::Durable => self.durable_sum().and_then(|sum| sum.verdict()),
-            Case::DurableHalf => self.durable_acknowledgement(),
-            _ => {
-                let target = case.target_against_default()?;
-                let measure = *case.measures().first()?;
-                let ratio = self.ratio(case, measure, Server::Nearport, Server::Default)?;
-                Some(Verdict { what: "N/A", median: ratio.median, target, beside: String::new() })
-            }
-        }
+    fn verdicts(&self, case: Case) -> Vec<Verdict> {
+        let cpu = "N's server CPU, with / without,";
+        let p99 = "N's p99, with / without,";
+        let verdicts = match case {
+            Case::Durable => [self.durable_sum().and_then(|sum| sum.verdict()), None],
+            Case::DurableHalf => [self.durable_acknowledgement(), None],
+            Case::Flood => [self.beside_peers(case, p99, Measure::FloodedRatio, FLOOD_RATIO_MAX), None],
+            Case::Slow => [
+                self.beside_peers(case, cpu, Measure::SlowCpuRatio, SLOW_RATIO_MAX),
+                self.beside_peers(case, p99, Measure::SlowP99Ratio, SLOW_RATIO_MAX),
+            ],
+            _ => [self.against_default(case), None],
+        };
+        verdicts.into_iter().flatten().collect()
+    }
+
+    fn against_default(&self, case: Case) -> Option<Verdict> {
+        let target = case.target_against_default()?;
+        let measure = *case.measures().first()?;
+        let ratio = self.ratio(case, measure, Server::Nearport, Server::Default)?;
+        Some(Verdict { what: "N/A", median: ratio.median, target, beside: String::new() })
+    }
+
+    /// N's figure, with those of the peers for comparison.
+    fn beside_peers(&self, case: Case, what: &'static str, measure: Measure, target: f64) -> Option<Verdict> {
+        let median = |server| Some(self.spread(case, measure, server)?.median);
+        let peer = |server| Some(format!("; {server}'s is {:.2}", median(server)?));
+        let beside = [Server::Default, Server::Tuned].into_iter().filter_map(peer).collect();
+        Some(Verdict { what, median: median(Server::Nearport)?, target, beside })
     }
 }
 

@@ -68,8 +68,8 @@ pub(crate) fn server_tls(identity: Identity) -> Result<QuicServerConfig> {
     Ok(tls.try_into()?)
 }
 
-/// TLS and transport of the client, the same towards every server.
-pub(crate) fn client_config(certificate: CertificateDer<'static>) -> Result<quinn::ClientConfig> {
+/// TLS of the client, the same towards every server.
+pub(crate) fn client_tls(certificate: CertificateDer<'static>) -> Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).context("the server's certificate is unusable")?;
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
@@ -78,7 +78,12 @@ pub(crate) fn client_config(certificate: CertificateDer<'static>) -> Result<quin
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
+}
 
+/// TLS and transport of the client; `window` is what a server may send on a stream before the client reads.
+fn client_config(certificate: CertificateDer<'static>, window: Option<u32>) -> Result<quinn::ClientConfig> {
+    let tls = client_tls(certificate)?;
     let mut transport = TransportConfig::default();
     // Small, so that 5,000 client connections leave the caches to the server; and no probes for a larger MTU, which
     // would be the client's, not the server's, idea of what to measure.
@@ -87,6 +92,9 @@ pub(crate) fn client_config(certificate: CertificateDer<'static>) -> Result<quin
         .max_concurrent_uni_streams(VarInt::from_u32(4))
         .datagram_receive_buffer_size(None)
         .mtu_discovery_config(None);
+    if let Some(window) = window {
+        transport.stream_receive_window(VarInt::from_u32(window));
+    }
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport));
     Ok(config)
@@ -94,15 +102,18 @@ pub(crate) fn client_config(certificate: CertificateDer<'static>) -> Result<quin
 
 /// The client's endpoints, [`CLIENT_SOCKETS`] of them. Needs a tokio runtime.
 pub(crate) fn client_endpoints(certificate: CertificateDer<'static>) -> Result<Vec<quinn::Endpoint>> {
-    let config = client_config(certificate)?;
-    let endpoint = |_| {
-        let socket = udp_socket(0, false)?;
-        let mut endpoint =
-            quinn::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
-        endpoint.set_default_client_config(config.clone());
-        Ok(endpoint)
-    };
-    (0..CLIENT_SOCKETS).map(endpoint).collect()
+    (0..CLIENT_SOCKETS).map(|_| client_endpoint(certificate.clone(), None)).collect()
+}
+
+/// One endpoint; `window` is what a server may send on a stream before the client reads, quinn's 1.25 MB without it.
+pub(crate) fn client_endpoint(
+    certificate: CertificateDer<'static>,
+    window: Option<u32>,
+) -> Result<quinn::Endpoint> {
+    let socket = udp_socket(0, false)?;
+    let mut endpoint = quinn::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
+    endpoint.set_default_client_config(client_config(certificate, window)?);
+    Ok(endpoint)
 }
 
 /// The only key exchange of the bench is X25519: the hybrid that the edge prefers by default costs all of them the
