@@ -252,7 +252,10 @@ impl Conn {
     fn ended_by(&mut self, end: End, ups: &mut Vec<Up>) {
         match end {
             End::Lost => self.end(ups),
-            End::Close(closing) => self.close(closing, Duration::ZERO, ups),
+            End::Close(closing) => {
+                tracing::debug!(session = ?self.id, code = %closing.code, reason = closing.reason, "session ended");
+                self.close(closing, Duration::ZERO, ups);
+            }
         }
     }
 
@@ -318,6 +321,8 @@ impl Conn {
             Transport::Quic(quic) => quic.handle_timeout(now),
             Transport::Stream(stream) => {
                 if let Err(end) = stream.handle_timeout(now) {
+                    stats.slow_closes +=
+                        u64::from(matches!(&end, End::Close(end) if end.code == CloseCode::SLOW));
                     self.ended_by(end, ups);
                 }
             }

@@ -122,6 +122,18 @@ impl QuicTransport {
     }
 
     fn handle_stream_event(&mut self, event: StreamEvent, sink: &mut Sink<'_>) -> Result<(), End> {
+        if let StreamEvent::Writable { id } = event {
+            self.lanes.unblock(id);
+            return Ok(());
+        }
+        // What WebTransport has to say is little, and does not wait for what the lanes have in flight.
+        self.lanes.lift(&mut self.quic);
+        let outcome = self.handle_other_event(event, sink);
+        self.lanes.watch(&mut self.quic);
+        outcome
+    }
+
+    fn handle_other_event(&mut self, event: StreamEvent, sink: &mut Sink<'_>) -> Result<(), End> {
         let (quic, lanes) = (&mut self.quic, &mut self.lanes);
         match (event, &mut self.web) {
             // The session is over: nobody looks at what still comes.
@@ -142,7 +154,6 @@ impl QuicTransport {
                 web.readable(quic, id, lanes, sink)?
             }
             (StreamEvent::Readable { id }, _) => lanes.read(quic, id, sink)?,
-            (StreamEvent::Writable { id }, _) => lanes.unblock(id),
             (StreamEvent::Stopped { id, .. }, Some(web)) if !lanes.has(id) => web.stopped(id)?,
             (StreamEvent::Stopped { id, .. }, _) => lanes.stopped(quic, id, sink.session)?,
             _ => {}
@@ -175,10 +186,9 @@ impl QuicTransport {
         self.lanes.write(&mut self.quic, session, squeezed);
     }
 
-    /// Bytes that QUIC may hold because they are not acknowledged. It does not say how many: as long as it takes no more,
-    /// its whole window counts.
+    /// Bytes that QUIC may hold because they are not acknowledged.
     pub(crate) fn output_cost(&self) -> usize {
-        if self.lanes.is_blocked() { usize::try_from(SEND_WINDOW).unwrap_or(usize::MAX) } else { 0 }
+        self.lanes.held_bytes()
     }
 
     /// Copies of frames sent as datagrams since the last call.
@@ -227,6 +237,7 @@ impl QuicTransport {
     /// Closes QUIC once what the session has said, its CLOSE frame last, is on its way.
     pub(crate) fn close(&mut self, closing: Closing, session: &mut Server) {
         self.lanes.write(&mut self.quic, session, false);
+        self.lanes.lift(&mut self.quic);
         if let Some(web) = &mut self.web {
             web.close(&mut self.quic, &closing);
         }

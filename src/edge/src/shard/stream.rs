@@ -507,8 +507,9 @@ impl StreamTransport {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match &self.stage {
             Stage::Open if due(self.write_by) => {
+                // Behind what the socket does not take nobody would read a good-bye.
                 self.stage = Stage::Gone;
-                return Err(End::Lost);
+                return Err(Closing::new(CloseCode::SLOW, "the socket took nothing for 30 s").into());
             }
             Stage::Open if due(self.read_by) => {
                 let reason = "half a TLS record or WebSocket frame and then silence";

@@ -18,12 +18,20 @@ const SEND_WINDOW_BULK: u64 = 64 * 1024;
 /// How much QUIC takes while the shard is short of memory for what waits.
 const SEND_WINDOW_SQUEEZED: u64 = 32 * 1024;
 
+/// Unacknowledged bytes of a connection that nobody counts. What most of them have in flight stays below, and of the order of
+/// what a connection costs anyway.
+const SEND_UNCOUNTED: u64 = 4 * 1024;
+
 /// Streams of a session. The client opens all of them.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     main: Option<StreamId>,
     /// The main stream took no more bytes; wait for `Writable`.
     blocked: bool,
+    /// Bytes written since QUIC held less than [`SEND_UNCOUNTED`]: it holds so many more at most.
+    held: u32,
+    /// QUIC holds more, and will say when it does not: its send window is at that mark between writes.
+    watching: bool,
     sides: Vec<Side>,
 }
 
@@ -140,6 +148,9 @@ impl Lanes {
 
     /// A stream takes bytes again.
     pub(super) fn unblock(&mut self, id: StreamId) {
+        if std::mem::take(&mut self.watching) {
+            self.held = 0;
+        }
         if self.main == Some(id) {
             self.blocked = false;
         } else if let Some(side) = self.side_mut(id) {
@@ -167,9 +178,54 @@ impl Lanes {
         Ok(())
     }
 
-    /// Whether some stream takes no more.
-    pub(super) fn is_blocked(&self) -> bool {
+    fn is_blocked(&self) -> bool {
         self.blocked || self.sides.iter().any(|side| side.blocked)
+    }
+
+    /// Bytes that QUIC holds because they are not acknowledged, at most, but for [`SEND_UNCOUNTED`]. It does not say how
+    /// many: as long as it takes no more, its whole window counts, else what was written since it held little.
+    pub(super) fn held_bytes(&self) -> usize {
+        let window = usize::try_from(SEND_WINDOW).unwrap_or(usize::MAX);
+        match (self.is_blocked(), self.watching) {
+            (true, _) => window,
+            (false, true) => window.min(self.held as usize),
+            (false, false) => 0,
+        }
+    }
+
+    /// Lets QUIC take what others write beside the lanes. [`Self::write`] or [`Self::watch`] ends that.
+    pub(super) fn lift(&self, quic: &mut Connection) {
+        if self.watching {
+            quic.set_send_window(SEND_WINDOW);
+        }
+    }
+
+    /// Goes on to wait for QUIC to hold little.
+    pub(super) fn watch(&self, quic: &mut Connection) {
+        if self.watching {
+            quic.set_send_window(SEND_UNCOUNTED);
+        }
+    }
+
+    /// Brings the count in step after so many bytes were written.
+    fn count(&mut self, quic: &mut Connection, main: StreamId, written: usize) {
+        self.held = self.held.saturating_add(u32::try_from(written).unwrap_or(u32::MAX));
+        if self.is_blocked() {
+            // QUIC says when it takes more, at its whole window.
+            self.watching = false;
+            return;
+        }
+        // Only behind other bytes: QUIC sends an empty frame for an empty write that it takes.
+        if written > 0 && !self.watching && u64::from(self.held) > SEND_UNCOUNTED {
+            quic.set_send_window(SEND_UNCOUNTED);
+            // One that it refuses makes it say when it holds less.
+            self.watching = quic.send_stream(main).write(&[]) == Err(WriteError::Blocked);
+            if !self.watching {
+                self.held = 0;
+                quic.set_send_window(SEND_WINDOW);
+            }
+        }
+        self.watch(quic);
     }
 
     /// Writes what the session has to say. `squeezed`: QUIC is to take little in advance.
@@ -177,10 +233,19 @@ impl Lanes {
         let Some(main) = self.main else { return };
         let window = if squeezed { SEND_WINDOW_SQUEEZED } else { SEND_WINDOW };
         quic.set_send_window(window);
-        write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
-        if self.sides.is_empty() {
-            return;
+        let mut written =
+            write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
+        if !self.sides.is_empty() {
+            written += self.write_sides(quic, session, window);
+            // Streams that have drained may be what the session waited for to say BEHIND.
+            written +=
+                write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
         }
+        self.count(quic, main, written);
+    }
+
+    fn write_sides(&mut self, quic: &mut Connection, session: &mut Server, window: u64) -> usize {
+        let mut written = 0;
         for side in &mut self.sides {
             let Some(lane) = session.lane_of_side(side.number) else { continue };
             if !std::mem::replace(&mut side.ranked, true) {
@@ -190,7 +255,7 @@ impl Lanes {
                 quic.set_send_window(window.min(SEND_WINDOW_BULK));
             }
             let number = side.number;
-            write_stream(quic, side.id, &mut side.blocked, session, |session| {
+            written += write_stream(quic, side.id, &mut side.blocked, session, |session| {
                 session.poll_side_output(number)
             });
             quic.set_send_window(window);
@@ -206,27 +271,31 @@ impl Lanes {
         if self.sides.is_empty() {
             self.sides = Vec::new();
         }
-        // Streams that have drained may be what the session waited for to say BEHIND.
-        write_stream(quic, main, &mut self.blocked, session, |session| Some(session.poll_output()));
+        written
     }
 }
 
-/// Writes one stream until it has no more to say or takes no more.
+/// Writes one stream until it has no more to say or takes no more. Returns how many bytes it took.
 fn write_stream(
     quic: &mut Connection,
     id: StreamId,
     blocked: &mut bool,
     session: &mut Server,
     output: impl Fn(&mut Server) -> Option<&mut Outbox>,
-) {
+) -> usize {
+    let mut taken = 0;
     while !*blocked {
-        let Some(outbox) = output(session).filter(|outbox| !outbox.is_empty()) else { return };
+        let Some(outbox) = output(session).filter(|outbox| !outbox.is_empty()) else { break };
         match quic.send_stream(id).write_chunks(outbox.chunks()) {
             // Only a write that is refused makes QUIC say when there is room again: try until then.
-            Ok(written) => outbox.written(written.chunks, written.bytes),
+            Ok(written) => {
+                taken += written.bytes;
+                outbox.written(written.chunks, written.bytes);
+            }
             Err(WriteError::Blocked) => *blocked = true,
             // Stopped or closed: the event that says so ends the session or the stream.
             Err(_) => drop(outbox.take()),
         }
     }
+    taken
 }

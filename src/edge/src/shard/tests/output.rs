@@ -126,6 +126,45 @@ fn short_of_memory_live_pushes_go_first_then_pushes_then_the_slowest() {
 }
 
 #[test]
+fn what_quic_has_taken_counts_until_it_is_acknowledged() {
+    let mut world = World::new(limits());
+    for port in 1..=2 {
+        world.login(port);
+    }
+    let sessions = world.script.sessions();
+    // Its packets vanish, and so do those to it.
+    let gone = world.peers.remove(&1).unwrap();
+    world.script.state().downs.push(reply(sessions[0], 1, 3_000));
+    world.run();
+    assert_eq!(world.shard.stats().output_bytes, 0, "so little is not counted");
+    for (id, bytes) in [(2, 40_000..60_000), (3, 90_000..110_000)] {
+        world.script.state().downs.push(reply(sessions[0], id, 48_000));
+        world.run();
+        let held = world.shard.stats().output_bytes;
+        assert!(bytes.contains(&held), "{held}");
+    }
+    // The other one reads and acknowledges all that it gets.
+    let before = world.shard.stats().output_bytes;
+    for id in 1..20 {
+        world.script.state().downs.push(reply(sessions[1], id, 48_000));
+        world.run();
+        assert_eq!(world.shard.stats().output_bytes, before, "{id}");
+    }
+    assert_eq!(world.take(2).len(), 19);
+    // The first is there again.
+    world.peers.insert(1, gone);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.shard.stats().output_bytes, 0);
+    assert_eq!(world.take(1), [Kind::REPLY; 3]);
+    // What was acknowledged counts no more, the next time either.
+    world.peers.remove(&1);
+    world.script.state().downs.push(reply(sessions[0], 4, 8_000));
+    world.run();
+    let held = world.shard.stats().output_bytes;
+    assert!((8_000..13_000).contains(&held), "{held}");
+}
+
+#[test]
 fn a_client_above_its_rate_is_told_when_to_come_and_the_backend_hears_nothing() {
     let mut world =
         World::new(ServerLimits { requests_per_s: 10, requests_burst: 5, ..ServerLimits::default() });

@@ -293,6 +293,8 @@ fn a_socket_that_takes_nothing_for_long_is_dropped_one_that_takes_a_little_is_no
     assert_eq!(client.fate, SocketFate::Keep);
     world.pass_streams(&mut client, Duration::from_secs(6));
     assert_eq!((client.fate, world.script.closed().len()), (SocketFate::Drop, 1));
+    let stats = world.shard.stats();
+    assert_eq!((stats.slow_closes, stats.output_bytes, stats.sessions), (1, 0, 0), "slow, as one on QUIC is");
 }
 
 #[test]
