@@ -191,6 +191,8 @@ pub struct Core {
     backoff: Backoff,
     /// Within which the server wants this client back, should the session be lost.
     return_window: Option<Duration>,
+    /// The last session ended within a crowd, and none has begun since.
+    crowded: bool,
     resume: ResumeToken,
     /// Position up to which the user's log was received; `None` before the first login without a cursor.
     cursor: Option<u64>,
@@ -235,6 +237,7 @@ impl Core {
             answers: VecDeque::new(),
             backoff: Backoff::new(dice),
             return_window: None,
+            crowded: false,
             resume: config.resume.clone().map_or_else(ResumeToken::default, |(token, good_for)| {
                 ResumeToken::new(now, token, good_for)
             }),

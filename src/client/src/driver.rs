@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
 
-use crate::attempt::{Attempt, Quic, Step, probe};
+use crate::attempt::{Attempt, Pace, Quic, Step, probe};
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
 use crate::link::{CHUNKS, Link, Progress, Unwritten};
@@ -127,17 +127,24 @@ impl Driver {
 
     /// To where the last server sent us, then to the one of the configuration.
     fn begin_attempt(&mut self) {
-        let referrals = self.shared.lock().core.referrals().to_vec();
+        let (referrals, crowded) = {
+            let inner = self.shared.lock();
+            (inner.core.referrals().to_vec(), inner.core.returns_with_crowd())
+        };
         let edges = referrals.into_iter().map(|referral| Edge {
             address: referral.address,
             name: referral.name.map_or_else(|| Arc::clone(&self.edge.name), Arc::from),
         });
         let mut edges: VecDeque<Edge> = edges.chain([self.edge.clone()]).collect();
         let first = edges.pop_front().unwrap_or_else(|| self.edge.clone());
-        let quiet = std::mem::take(&mut self.quic_died).then_some(QUIET_AFTER_DEATH);
+        let pace = match std::mem::take(&mut self.quic_died) {
+            true => Pace { quiet: Some(QUIET_AFTER_DEATH), ..Pace::default() },
+            false if crowded => Pace::CROWD,
+            false => Pace::default(),
+        };
         let (network, transports) = (self.network.clone(), self.transports.clone());
         self.preparing = None;
-        self.attempt = Some(Attempt::new(network, transports, first, edges, quiet));
+        self.attempt = Some(Attempt::new(network, transports, first, edges, pace));
     }
 
     /// Lets the core do what is due and collects what it wants.

@@ -20,6 +20,7 @@ impl Core {
     /// The device has another network or another address. `survives`: the connection may go on from there, so the
     /// server is asked at once; otherwise it is given up and the next attempt begins at once.
     pub fn network_changed(&mut self, now: Instant, survives: bool) {
+        self.crowded = false;
         match self.state {
             State::Live if survives => {
                 if let Some(session) = &mut self.session {
@@ -48,6 +49,11 @@ impl Core {
             State::Backoff => self.reconnect_now(now),
             State::Stopped => {}
         }
+    }
+
+    /// Whether others try to come back to the same server at this moment: it is busy, so what it owes may come late.
+    pub fn returns_with_crowd(&self) -> bool {
+        self.crowded
     }
 
     pub(super) fn begin_attempt(&mut self, now: Instant) {
@@ -87,6 +93,7 @@ impl Core {
         // What ends the sessions of a whole crowd at once. A slow reader is sent away alone.
         let with_others = matches!(closing.code, CloseCode::LOST | CloseCode::GOING_AWAY);
         let window = self.return_window.take().filter(|_| with_others && retry_after.is_zero());
+        self.crowded |= window.is_some();
         let retry_in = match window {
             Some(window) => self.backoff.next_within(window),
             None => self.backoff.next(returns, retry_after),

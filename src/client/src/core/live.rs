@@ -64,6 +64,7 @@ impl Core {
         self.backoff.welcomed();
         let window = Duration::from_millis(welcome.return_window_ms.into());
         self.return_window = Some(window).filter(|window| !window.is_zero());
+        self.crowded = false;
         self.referrals.clear();
         self.inbox.tell(Event::Connected {
             transport: self.path.map_or(Transport::Quic, |path| path.transport),

@@ -74,12 +74,18 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
         let walk = roam::walk(options, fleet.networks(), &mut rounds);
         let notice = storm::notice(options, clients);
         tokio::pin!(offer, strike, walk, notice);
-        let mut struck = None;
+        let mut struck: Option<Strike> = None;
+        let mut look = tokio::time::interval(storm::LOOK);
         let window = loop {
             tokio::select! {
                 window = &mut offer => break window?,
                 strike = &mut strike, if struck.is_none() => struck = Some(strike?),
                 () = &mut notice, if struck.is_some() => {}
+                _ = look.tick(), if struck.as_ref().is_some_and(Strike::is_open) => {
+                    if let Some(struck) = struck.as_mut().filter(|_| chat.all_back()) {
+                        struck.close();
+                    }
+                }
                 moved = &mut walk => moved?,
             }
         };
@@ -154,6 +160,10 @@ impl Chat {
     fn server_died(&self) {
         let mut state = self.lock();
         state.returns = Some(Returns::new(state.in_flight.len(), self.clock.now_ns()));
+    }
+
+    fn all_back(&self) -> bool {
+        self.lock().returns.as_ref().is_some_and(Returns::all_back)
     }
 
     fn watch_return(&self, state: &mut State, index: usize, event: &Event, now_ns: u64) {

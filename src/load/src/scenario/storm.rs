@@ -18,8 +18,8 @@ use crate::scenario::Run;
 /// How long a killed process may take to be gone, and a server that is told to end.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often to look whether it has.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often to look whether it has, and whether all are back.
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Who is back since the server died.
 #[derive(Debug)]
@@ -93,6 +93,8 @@ pub(super) struct Strike {
     /// Since the begin of the window.
     after: Duration,
     rss_steady_bytes: Option<u64>,
+    /// Until all were back: what comes later is not the storm's.
+    rss_peak_bytes: Option<u64>,
     successor: Option<Successor>,
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn strike(run: &Run<'_>, died: impl FnOnce()) -> Result<Strike,
         sleep(LOOK).await;
     }
     let successor = run.options.restart_cmd.clone().map(Successor::start).transpose()?;
-    Ok(Strike { after, rss_steady_bytes, successor })
+    Ok(Strike { after, rss_steady_bytes, rss_peak_bytes: None, successor })
 }
 
 /// Lets the clients look after their sessions, one after the other, evenly over the time that `options` say; from the first poll
@@ -157,6 +159,20 @@ impl Successor {
 }
 
 impl Strike {
+    /// Whether clients are still missing.
+    pub(super) fn is_open(&self) -> bool {
+        self.rss_peak_bytes.is_none() && self.successor.is_some()
+    }
+
+    /// All are back.
+    pub(super) fn close(&mut self) {
+        self.rss_peak_bytes = self.peak();
+    }
+
+    fn peak(&self) -> Option<u64> {
+        self.successor.as_ref()?.process?.peak_rss_bytes()
+    }
+
     /// Why the clients could not come back, if it is known.
     pub(super) fn complaint(&mut self) -> Option<String> {
         let successor = self.successor.as_mut()?;
@@ -185,7 +201,7 @@ pub(super) fn report(
     strike: Option<&Strike>,
     login_cpu_us: Option<f64>,
 ) -> Storm {
-    let peak = strike.and_then(|strike| strike.successor.as_ref()?.process?.peak_rss_bytes());
+    let peak = strike.and_then(|strike| strike.rss_peak_bytes.or_else(|| strike.peak()));
     let steady = strike.and_then(|strike| strike.rss_steady_bytes);
     let mut storm = Storm {
         killed_at_s: strike.map(|strike| rounded(strike.after.as_secs_f64())),

@@ -187,6 +187,7 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
         world.connect();
         world.events();
         world.lose(CloseCode::LOST);
+        assert!(world.core.returns_with_crowd());
         let events = world.events();
         let [Event::Disconnected { retry_in, .. }] = events[..] else { panic!("{events:?}") };
         assert!(retry_in <= 20 * SECOND);
@@ -196,6 +197,9 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
         world.core.handle_timeout(world.now);
         world.lose(CloseCode::LOST);
         assert!(matches!(world.events()[..], [Event::Disconnected { retry_in, .. }] if retry_in <= SECOND));
+        assert!(world.core.returns_with_crowd(), "the others are still there");
+        world.connect();
+        assert!(!world.core.returns_with_crowd());
     }
     assert!(longest > 15 * SECOND, "{longest:?}");
     // A path that died is nobody else's.
@@ -204,6 +208,7 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
     world.connect();
     world.events();
     world.core.handle_path_dead(world.now, Closing::new(CloseCode::LOST, "silence"));
+    assert!(!world.core.returns_with_crowd());
     assert!(
         matches!(world.events()[..], [Event::Disconnected { retry_in, .. }] if retry_in <= backoff::BASE)
     );
