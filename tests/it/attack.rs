@@ -14,6 +14,11 @@
 //! | datagrams under 1200 bytes, unknown versions | [`initials`]: no answer at all | `shard::handshakes`, `admission::classify` |
 //! | Retry token from another address | [`proof`]: INVALID_TOKEN, nothing kept | `edge::keys` (either epoch) |
 //! | 3× amplification limit | [`proof`]: bytes counted on the socket | `shard::quic::unproved` |
+//! | path-challenge flood, path responses | [`frames`]: ABUSE | `edge::watchdog` |
+//! | connection-id retirement flood, new ids | [`frames`]: ABUSE, or the limits of QUIC | `edge::watchdog` |
+//! | stream-gap flood | [`frames`]: ended by QUIC, and as ABUSE below QUIC's bound | `edge::watchdog` |
+//! | optimistic acks, floods of acks | [`frames`]: PROTOCOL_VIOLATION, ABUSE | `edge::watchdog` |
+//! | open/reset loops, open/end loops | [`frames`]: ABUSE | `edge::watchdog` |
 //! | a reader that never reads | `streams` (answers, pushes) | `shard::output` (ladder, memory), `shard::streams` |
 //! | slow-loris on TLS, HTTP upgrade, frames | `streams::who_dawdles_in_any_step_is_gone` | `shard::streams` |
 //! | WebSocket masks and sizes | `streams::each_broken_rule_of_websockets_has_its_status` | `shard::stream::websocket` |
@@ -25,5 +30,6 @@
 
 mod arena;
 mod datagrams;
+mod frames;
 mod initials;
 mod proof;

@@ -40,6 +40,13 @@ impl Weights {
     const CONNECTION_ID: u64 = 10;
     /// A stream opened and thrown away. Our own SDK resets none; a download that a user cancels resets one.
     const STREAM_END: u64 = 10;
+    /// A stream that we allow in the place of one that is over, told to the client by a frame of ours: it may open and end
+    /// them without a byte. One for each page on a stream of its own.
+    const STREAM: u64 = 10;
+    /// A piece of a stream in a datagram that has many: each is put into order and perhaps copied, may hold a single byte,
+    /// and may come for ever, also to where a hole is left. A datagram has one for each of four streams, and somewhat more
+    /// when it repeats what was lost.
+    const PIECE: u64 = 1;
     /// Handshake messages after the handshake. A client has none: there is no post-handshake authentication here.
     const CRYPTO: u64 = 10;
     /// Window updates and complaints about windows: one for every half window that it reads, see [`Counts::of`].
@@ -50,16 +57,24 @@ impl Weights {
     const ACK: u64 = 1;
 }
 
+/// Pieces of streams in a datagram that cost nothing.
+const PIECES_FREE: u64 = 16;
+
 /// Frames of a client up to some moment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     path: u64,
     ids: u64,
     stream_ends: u64,
+    /// Frames of ours that allow streams in the place of others.
+    streams: u64,
+    pieces: u64,
     crypto: u64,
     window: u64,
     ping: u64,
     ack: u64,
+    /// Datagrams that came.
+    datagrams: u64,
     /// Datagrams that we sent: each may be acknowledged once.
     sent: u64,
     /// Frames with data from the client: each may bring an acknowledgement along.
@@ -73,6 +88,8 @@ impl Counts {
             path: rx.path_challenge + rx.path_response,
             ids: rx.new_connection_id + rx.retire_connection_id,
             stream_ends: rx.reset_stream + rx.stop_sending,
+            streams: stats.frame_tx.max_streams_bidi + stats.frame_tx.max_streams_uni,
+            pieces: rx.stream,
             crypto: rx.crypto,
             window: rx.max_data
                 + rx.max_stream_data
@@ -84,6 +101,7 @@ impl Counts {
                 + rx.streams_blocked_uni,
             ping: rx.ping + rx.immediate_ack + rx.ack_frequency,
             ack: rx.acks,
+            datagrams: stats.udp_rx.datagrams,
             sent: stats.udp_tx.datagrams,
             data: rx.stream + rx.datagram,
         }
@@ -96,9 +114,13 @@ impl Counts {
         let sent = since(|counts| counts.sent);
         let acks = since(|counts| counts.ack).saturating_sub(sent + since(|counts| counts.data));
         let windows = since(|counts| counts.window).saturating_sub(2 * sent);
+        let free = PIECES_FREE * since(|counts| counts.datagrams);
+        let pieces = since(|counts| counts.pieces).saturating_sub(free);
         Weights::PATH_CHALLENGE * since(|counts| counts.path)
             + Weights::CONNECTION_ID * since(|counts| counts.ids)
             + Weights::STREAM_END * since(|counts| counts.stream_ends)
+            + Weights::STREAM * since(|counts| counts.streams)
+            + Weights::PIECE * pieces
             + Weights::CRYPTO * since(|counts| counts.crypto)
             + Weights::WINDOW * windows
             + Weights::PING * since(|counts| counts.ping)
@@ -205,6 +227,8 @@ mod tests {
             chat(stats, 20);
             // Half of all packets are probes, and half of our datagrams are lost and never acknowledged.
             stats.frame_rx.ping += 40;
+            // What was lost comes again in small pieces.
+            stats.frame_rx.stream += 20 * 10;
         };
         assert_eq!(watched(day, lossy), None, "a bad path");
         let download = |_, stats: &mut ConnectionStats| {
@@ -214,6 +238,8 @@ mod tests {
             stats.frame_rx.acks += 3_500;
             stats.frame_rx.max_data += 300;
             stats.frame_rx.max_stream_data += 1_200;
+            // Five pages a second, each on a stream of its own.
+            stats.frame_tx.max_streams_bidi += 5;
         };
         assert_eq!(watched(day, download), None, "a download");
     }
@@ -221,12 +247,14 @@ mod tests {
     #[test]
     fn each_kind_of_noise_ends_the_connection_within_seconds() {
         type Noise = fn(&mut ConnectionStats);
-        let kinds: [(&str, Noise); 9] = [
+        let kinds: [(&str, Noise); 11] = [
             ("path challenges", |stats| stats.frame_rx.path_challenge += 200),
             ("path responses", |stats| stats.frame_rx.path_response += 200),
             ("new ids", |stats| stats.frame_rx.new_connection_id += 200),
             ("retired ids", |stats| stats.frame_rx.retire_connection_id += 200),
             ("resets", |stats| stats.frame_rx.reset_stream += 200),
+            ("streams", |stats| stats.frame_tx.max_streams_bidi += 200),
+            ("pieces", |stats| stats.frame_rx.stream += 100 * (PIECES_FREE + 10)),
             ("crypto", |stats| stats.frame_rx.crypto += 200),
             ("pings", |stats| stats.frame_rx.ping += 500),
             ("acknowledgements", |stats| stats.frame_rx.acks += 500),

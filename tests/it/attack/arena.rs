@@ -1,12 +1,18 @@
 //! A real server under attack, and two people who go on talking.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nearport_client::{Client, Transport, text, user};
 use tempfile::TempDir;
 
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
 use crate::node::{Node, STUCK};
 use crate::sdk::{Access, message};
+
+/// Between two messages: people do not write faster, and a session that does is told to wait (`edge.session_rate`).
+const PACE: Duration = Duration::from_millis(20);
 
 /// `nearport serve`, and Alice and Bob on it.
 pub(crate) struct Arena {
@@ -14,7 +20,8 @@ pub(crate) struct Arena {
     pub(crate) access: Access,
     alice: Client,
     bob: Client,
-    _dir: TempDir,
+    dir: TempDir,
+    pace: Interval,
     /// Messages so far.
     said: u64,
     latencies: Vec<Duration>,
@@ -35,7 +42,9 @@ impl Arena {
         let alice = access.login(&node, "alice", &[transport]).await;
         let bob = access.login(&node, "bob", &[transport]).await;
         let (said, latencies) = (0, Vec::new());
-        let mut arena = Self { node, access, alice, bob, _dir: dir, said, latencies, quiet_kib: 0 };
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut arena = Self { node, access, alice, bob, dir, pace, said, latencies, quiet_kib: 0 };
         // Whatever a server makes for its first messages is not the attack's.
         for _ in 0..20 {
             arena.talk().await;
@@ -45,8 +54,14 @@ impl Arena {
         arena
     }
 
+    /// The directory that the server was started in.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// One message of Alice's: it is acknowledged, and the next that Bob shows.
     pub(crate) async fn talk(&mut self) {
+        self.pace.tick().await;
         let words = format!("message {}", self.said);
         let begun = Instant::now();
         let sent = tokio::time::timeout(STUCK, self.alice.send(user("bob"), text(&*words))).await;

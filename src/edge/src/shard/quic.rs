@@ -167,8 +167,7 @@ impl QuicTransport {
     /// [`Closing`] with ABUSE if it was much and carried nothing.
     pub(crate) fn watch(&mut self, now: Instant) -> Result<(), Closing> {
         if self.watch.is_due(now) && self.watch.sample(now, &self.quic.stats()) {
-            let reason =
-                "more path challenges, connection ids, resets, pings or acknowledgements than a client needs";
+            let reason = "more path challenges, connection ids, streams, resets, pings or acknowledgements than a client needs";
             return Err(Closing::new(CloseCode::ABUSE, reason));
         }
         Ok(())
