@@ -314,18 +314,31 @@ fn a_good_bye_that_a_full_socket_does_not_take_is_given_up() {
 
 #[test]
 fn a_panic_in_a_byte_stream_costs_its_socket_only() {
-    let mut world = World::new(ServerLimits::default());
-    world.login(1);
-    let mut client = world.login_stream(false);
-    world.shard.conns.get_mut(client.index).unwrap().panic_in_read = true;
-    client.send(&request(1));
-    world.exchange(&mut client);
-    assert_eq!((client.fate, world.shard.stats().panics), (SocketFate::Drop, 1));
-    assert_eq!(world.script.closed().len(), 1);
-    world.script.state().downs.push(publish(1, None));
-    world.run();
-    assert_eq!(world.take(1), [Kind::PUSH]);
-    assert_eq!(world.shard.stats().connections, 1);
+    for web in [false, true] {
+        let mut world = World::new(ServerLimits::default());
+        world.login(1);
+        world.login_web(2);
+        let mut neighbour = world.login_stream(!web);
+        let mut client = world.login_stream(web);
+        let sessions = world.script.sessions();
+        world.shard.conns.get_mut(client.index).unwrap().panic_in_read = true;
+        client.send(&request(1));
+        world.exchange(&mut client);
+        assert_eq!((client.fate, world.shard.stats().panics), (SocketFate::Drop, 1));
+        assert_eq!(world.script.closed(), sessions[3..]);
+        world.script.state().downs.push(publish(1, None));
+        world.exchange(&mut neighbour);
+        assert_eq!((world.take(1), world.take(2), neighbour.take()), everybody(Kind::PUSH));
+        let stats = world.shard.stats();
+        assert_eq!((stats.connections, stats.sessions), (3, 3));
+        assert_eq!(stats.connections_tls + stats.connections_websocket, 1);
+        // Its number is free and good.
+        assert_eq!(world.login_stream(web).index, client.index);
+    }
+}
+
+fn everybody(kind: Kind) -> (Vec<Kind>, Vec<Kind>, Vec<Kind>) {
+    (vec![kind], vec![kind], vec![kind])
 }
 
 #[test]

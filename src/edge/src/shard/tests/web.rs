@@ -75,7 +75,7 @@ impl World {
     }
 
     /// A live session; its CONNECT stream.
-    fn login_web(&mut self, port: u16) -> StreamId {
+    pub(super) fn login_web(&mut self, port: u16) -> StreamId {
         self.web(port);
         let (connect, status) = self.ask(port, &request_for("/np", "CONNECT"));
         assert_eq!(status, Some(200));
@@ -302,4 +302,27 @@ fn a_connection_without_a_session_ends_in_time() {
     assert_eq!((world.quic_code(1), world.quic_code(2)), (None, None));
     world.pass(Duration::from_secs(5)); // three of them for the client to close
     assert_eq!((world.quic_code(1), world.quic_code(2)), (Some(0x100), Some(0x100)));
+}
+
+#[test]
+fn a_panic_in_a_webtransport_session_costs_that_connection_only() {
+    let mut world = World::new(ServerLimits::default());
+    world.login_web(1);
+    world.login_web(2);
+    world.login(3);
+    let sessions = world.script.sessions();
+    let (index, _) = world.shard.find(sessions[0]).unwrap();
+    world.shard.conns.get_mut(index).unwrap().panic_in_read = true;
+    world.send(1, request(1));
+    world.script.state().downs.push(publish(1, None));
+    world.run();
+    assert_eq!((world.take(1), world.take(2), world.take(3)), (vec![], vec![Kind::PUSH], vec![Kind::PUSH]));
+    assert_eq!(world.script.closed(), [sessions[0]]);
+    let stats = world.shard.stats();
+    assert_eq!((stats.panics, stats.sessions, stats.connections), (1, 2, 2));
+    assert_eq!(stats.connections_webtransport, 1);
+    // As of any connection of ours that is gone: its next packet draws a reset.
+    world.peers.get_mut(&1).unwrap().quic.ping();
+    world.run();
+    assert!(matches!(world.peers[&1].lost, Some(ConnectionError::Reset)));
 }
