@@ -57,6 +57,9 @@ pub(crate) struct Load {
     /// Length of a message's text in bytes.
     #[arg(long)]
     message_bytes: Option<usize>,
+    /// What the users' names begin with; runs at the same time want different ones.
+    #[arg(long, default_value = "load")]
+    users: String,
     /// Evenly spaced messages instead of random arrivals.
     #[arg(long)]
     fixed: bool,
@@ -153,6 +156,7 @@ impl Load {
         options.kill_after = self.kill_after;
         options.restart_cmd.clone_from(&self.restart_cmd);
         options.notice = self.notice;
+        options.users.clone_from(&self.users);
         options.sockets = self.sockets.unwrap_or(options.sockets);
         options.logins_max = self.logins.unwrap_or(options.logins_max);
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);

@@ -67,8 +67,8 @@ pub(crate) struct Logins {
 }
 
 /// The name of the user of client `index`.
-pub(crate) fn user_name(index: usize) -> String {
-    format!("load-{index}")
+pub(crate) fn user_name(users: &str, index: usize) -> String {
+    format!("{users}-{index}")
 }
 
 /// What the tasks share.
@@ -78,6 +78,7 @@ struct Common {
     /// The edge, or a relay before it.
     server: SocketAddr,
     /// Empty: what the SDK uses by itself.
+    users: String,
     transports: Vec<Transport>,
     credentials: Arc<Credentials>,
     login_timeout: Duration,
@@ -104,6 +105,7 @@ impl Fleet {
         let common = Arc::new(Common {
             networks: networks(options, credentials)?,
             server,
+            users: options.users.clone(),
             transports: options.transport.only().into_iter().collect(),
             credentials: Arc::clone(credentials),
             login_timeout: options.login_timeout,
@@ -280,7 +282,7 @@ async fn member(
 async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), String> {
     let _permit = common.gate.acquire().await;
     let credentials = &common.credentials;
-    let user = user_name(index);
+    let user = user_name(&common.users, index);
     let usersig = (credentials.usersig)(&user);
     let mut config =
         Config::new(common.server, credentials.server_name.clone(), credentials.app, user, usersig);

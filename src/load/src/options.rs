@@ -77,9 +77,11 @@ pub struct Options {
     pub scenario: Scenario,
     /// How they connect.
     pub transport: Transport,
-    /// Clients, each with its own connection and user: `load-0`, `load-1`, … A second run at the same time takes
-    /// the sessions of the first. Default 100; `chat` wants an even number.
+    /// Clients, each with its own connection and user: `load-0`, `load-1`, … Default 100; `chat` wants an even number.
     pub connections: u32,
+    /// What the users' names begin with. A second run at the same time with the same names takes the sessions of the
+    /// first. Default `load`.
+    pub users: String,
     /// Messages per second over all clients (`echo`, `chat`). Default 1,000.
     pub rate: u32,
     /// When they are due.
@@ -158,6 +160,7 @@ impl Options {
             scenario,
             transport: Transport::Quic,
             connections: 100,
+            users: "load".into(),
             rate: 1_000,
             pattern: Pattern::default(),
             duration: Duration::from_secs(30),

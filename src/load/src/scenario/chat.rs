@@ -32,6 +32,7 @@ struct Chat {
     /// Tells this run's messages from those of others.
     run: u64,
     text_bytes: usize,
+    users: String,
     /// Clients are to come back after the server's death.
     is_storm: bool,
     /// Set once all are logged in.
@@ -144,11 +145,16 @@ impl Chat {
             clock,
             run: RandomState::new().hash_one(std::process::id()),
             text_bytes: options.text_bytes(),
+            users: options.users.clone(),
             is_storm: options.scenario == Scenario::Storm,
             clients: OnceLock::new(),
             state: Mutex::new(State { books: Books::new(clients), in_flight, returns: None }),
             settled: Notify::new(),
         }
+    }
+
+    fn user_name(&self, index: usize) -> String {
+        user_name(&self.users, index)
     }
 
     /// No holder leaves the books half written, so poison says nothing about them.
@@ -188,7 +194,7 @@ impl Chat {
         let Some(client) = self.clients.get().and_then(|clients| clients.get(sender)) else { return false };
         let payload = Payload { run: self.run, sender: sender as u64, counter, due_ns };
         let content = text(payload.encode(self.text_bytes));
-        match client.post(user(user_name(partner(sender))), content) {
+        match client.post(user(self.user_name(partner(sender))), content) {
             Ok(id) => {
                 state.in_flight[sender].insert(id, counter);
                 state.books.posted(sender, message, self.clock.now_ns());
@@ -224,13 +230,13 @@ impl Chat {
             Ok(payload) => payload,
             Err(NotOurs::Foreign) => return books.foreign(),
             Err(NotOurs::Damaged) => {
-                return books.unexpected(|| format!("damaged message at {}", user_name(receiver)));
+                return books.unexpected(|| format!("damaged message at {}", self.user_name(receiver)));
             }
         };
         let sender = partner(receiver);
-        if payload.sender != sender as u64 || message.from != user_name(sender) {
+        if payload.sender != sender as u64 || message.from != self.user_name(sender) {
             return books.unexpected(|| {
-                format!("message {payload:?} from {} shown at {}", message.from, user_name(receiver))
+                format!("message {payload:?} from {} shown at {}", message.from, self.user_name(receiver))
             });
         }
         match books.tally.deliver(sender, payload.counter) {
@@ -278,7 +284,7 @@ impl Listener for Chat {
     }
 
     fn flush_failed(&self, index: usize, reason: String) {
-        self.lock().books.flush_failed(|| format!("flush of {}: {reason}", user_name(index)));
+        self.lock().books.flush_failed(|| format!("flush of {}: {reason}", self.user_name(index)));
     }
 }
 
@@ -330,8 +336,9 @@ mod tests {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let network = NetworkConfig::from_ca_pem(certified.cert.pem().as_bytes()).unwrap();
         let network = Network::new(network).unwrap();
-        let client =
-            |index| Client::connect(&network, Config::new(address, "localhost", 1, user_name(index), "sig"));
+        let client = |index| {
+            Client::connect(&network, Config::new(address, "localhost", 1, user_name("load", index), "sig"))
+        };
         let options = Options { connections: 2, message_bytes: 100, ..Options::new(Scenario::Chat) };
         let chat = Chat::new(Clock::start(), &options);
         chat.clients.set(vec![client(0), client(1)]).unwrap();
@@ -348,8 +355,8 @@ mod tests {
             position: 1,
             seq: 1,
             time_ms: 1,
-            from: user_name(sender),
-            to: Some(user(user_name(partner(sender)))),
+            from: user_name("load", sender),
+            to: Some(user(user_name("load", partner(sender)))),
             content: text(payload.encode(chat.text_bytes)),
             msg_key: String::new(),
             client_msg_id: Vec::new(),
