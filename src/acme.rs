@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::acme_order::{Failure, Orders};
 use crate::acme_schedule::{renewal, wait};
@@ -61,6 +61,29 @@ fn folder(directory: &str, data: &Path) -> Folder {
     Folder::new(&data.join("acme"), directory)
 }
 
+/// Whether orders are placed. A node that leaves, or is being taken over, stops: another one orders for the same names by
+/// then, and a proof that leads here may not lead here any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    /// Ends an order under way, and places none until [`Self::open`].
+    pub(crate) fn close(&self) {
+        self.0.send_replace(false);
+    }
+
+    /// Orders whatever is due.
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
 /// The ACME client of a node.
 #[derive(Debug)]
 pub(crate) struct Acme {
@@ -68,6 +91,14 @@ pub(crate) struct Acme {
     certificates: Arc<Certificates>,
     /// Somebody asks to look whether an order is due.
     asked: Arc<Notify>,
+    gate: Gate,
+}
+
+/// When the next order is due, and how many have failed before it.
+#[derive(Debug)]
+struct Plan {
+    due: SystemTime,
+    failures: u32,
 }
 
 impl Acme {
@@ -83,7 +114,13 @@ impl Acme {
         );
         let folder = folder(&settings.directory, data);
         let orders = Orders { settings, folder, resolver: certificates.resolver() };
-        Some(Self { orders, certificates: Arc::clone(certificates), asked: Arc::default() })
+        let (asked, gate) = (Arc::default(), Gate::default());
+        Some(Self { orders, certificates: Arc::clone(certificates), asked, gate })
+    }
+
+    /// To stop it.
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     /// On SIGHUP, whoever has mended what failed need not wait for the end of a pause.
@@ -95,21 +132,33 @@ impl Acme {
         });
     }
 
-    /// Orders whenever it is time, for as long as the future is polled. Dropping it ends an order under way, which the
-    /// directory forgets by itself.
+    /// Orders whenever it is time and the gate is open, for as long as the future is polled. Dropping it ends an order
+    /// under way, which the directory forgets by itself.
     pub(crate) async fn keep(self) -> Infallible {
-        let mut failures = 0;
-        let mut due = self.due(SystemTime::now());
+        let mut gate = self.gate.0.subscribe();
+        let mut plan = Plan { due: self.due(SystemTime::now()), failures: 0 };
         loop {
-            gauge!("nearport_acme_next_order_seconds").set(unix_s(due));
-            let left = due.duration_since(SystemTime::now()).unwrap_or_default();
+            // Waiting fails when the other end is gone, which `self` holds.
+            let _ = gate.wait_for(|open| *open).await;
+            tokio::select! {
+                never = self.order_when_due(&mut plan) => match never {},
+                _ = gate.wait_for(|open| !*open) => tracing::info!("no acme orders while the node leaves"),
+            }
+        }
+    }
+
+    /// Dropped in an order, it leaves that one due.
+    async fn order_when_due(&self, plan: &mut Plan) -> Infallible {
+        loop {
+            gauge!("nearport_acme_next_order_seconds").set(unix_s(plan.due));
+            let left = plan.due.duration_since(SystemTime::now()).unwrap_or_default();
             if left.is_zero() {
-                due = self.order(&mut failures).await;
+                plan.due = self.order(&mut plan.failures).await;
                 continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(left.min(LOOK)) => {}
-                () = self.asked.notified() => due = self.due(SystemTime::now()),
+                () = self.asked.notified() => plan.due = self.due(SystemTime::now()),
             }
         }
     }

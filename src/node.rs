@@ -207,7 +207,8 @@ impl Node {
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { ops, control, estate, predecessors, certificates, acme, health, .. } = self;
         tokio::pin!(leave);
-        let running = Running::new(ops, control, estate, predecessors, health);
+        let gate = acme.as_ref().map(Acme::gate).unwrap_or_default();
+        let running = Running::new(ops, control, estate, predecessors, health, gate);
         let ended = tokio::select! {
             ended = running.run(&mut leave) => ended?,
             never = certificates.keep() => match never {},

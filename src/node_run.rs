@@ -9,6 +9,7 @@ use std::time::Duration;
 use nearport_api::{Health, OpsServer};
 use tokio::task::JoinHandle;
 
+use crate::acme;
 use crate::control::{Answer, Channel, DrainOrder, What};
 use crate::control_server::{ControlServer, Request, refuse};
 use crate::node::Error;
@@ -47,6 +48,8 @@ pub(crate) struct Running {
     estate: Estate,
     predecessors: Vec<Predecessor>,
     health: Arc<Health>,
+    /// Closed while the node leaves.
+    orders: acme::Gate,
     drain: Option<Drain>,
     /// A process that has an offer and thinks about it.
     offer: Option<JoinHandle<Option<Channel>>>,
@@ -74,9 +77,10 @@ impl Running {
         estate: Estate,
         predecessors: Vec<Predecessor>,
         health: Arc<Health>,
+        orders: acme::Gate,
     ) -> Self {
         let ops = Arc::new(ops);
-        Self { ops, control, estate, predecessors, health, drain: None, offer: None }
+        Self { ops, control, estate, predecessors, health, orders, drain: None, offer: None }
     }
 
     pub(crate) async fn run(
@@ -89,6 +93,7 @@ impl Running {
                 Turn::Failed(error) => return Err(error),
                 Turn::Give(channel) => {
                     self.health.withdraw("handing over");
+                    self.orders.close();
                     let (estate, predecessors) =
                         (self.estate.clone(), std::mem::take(&mut self.predecessors));
                     let giving = tokio::task::spawn_blocking(move || estate.give(channel, predecessors));
@@ -97,7 +102,10 @@ impl Running {
                             self.predecessors = predecessors;
                             match &self.drain {
                                 Some(_) => self.health.withdraw("draining"),
-                                None => self.health.restore(),
+                                None => {
+                                    self.health.restore();
+                                    self.orders.open();
+                                }
                             }
                         }
                         Given::Away(channel) => {
@@ -116,7 +124,7 @@ impl Running {
 
     /// Serves `/readyz` and the control socket until something else has to be done.
     async fn serve(&mut self, leave: &mut (impl Future<Output = ()> + Unpin)) -> Turn {
-        let Self { ops, control, estate, predecessors, health, drain, offer } = self;
+        let Self { ops, control, estate, predecessors, health, orders, drain, offer } = self;
         let server = ops.clone();
         let mut serving: Serving = Box::pin(async move { server.run().await });
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -156,8 +164,16 @@ impl Running {
                             *offer = Some(make_offer(estate.clone(), channel, handle, alive));
                         }
                     },
-                    What::Drain(order) => begin_drain(estate, health, drain, order, channel),
-                    What::Undrain => undrain(estate, health, drain, &channel),
+                    What::Drain(order) => {
+                        begin_drain(estate, health, drain, order, channel);
+                        if drain.is_some() {
+                            orders.close();
+                        }
+                    }
+                    What::Undrain => {
+                        undrain(estate, health, drain, &channel);
+                        orders.open();
+                    }
                 },
                 _ = looks.tick(), if !predecessors.is_empty() => predecessors.retain(|predecessor| {
                     let gone = predecessor.is_gone();
@@ -172,7 +188,8 @@ impl Running {
 
     /// Leaves in phases; `/readyz` goes on saying no.
     async fn leave(self, serving: Serving) -> Result<(), Error> {
-        let Self { control, estate, predecessors, health, drain: drained, .. } = self;
+        let Self { control, estate, predecessors, health, orders, drain: drained, .. } = self;
+        orders.close();
         let leaving = async {
             // One that is over need not be waited for again.
             if drained.as_ref().is_none_or(|drained| !drained.ended) {

@@ -315,6 +315,25 @@ fn a_directory_that_asks_for_patience_gets_it() {
 }
 
 #[test]
+fn a_node_that_drains_orders_nothing_until_it_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let says = Says::start(dir.path(), |_, _| http("200 OK", "content-type: text/html\r\n", "no"));
+    let node = start(dir.path(), &says.settings());
+    ordered(dir.path(), &node, "unreachable", 1.0);
+    assert!(nearport(dir.path(), &["drain"]).status.success());
+    let log = || fs::read_to_string(dir.path().join("serve.log")).unwrap();
+    let said = |text: &str| until(dir.path(), text, || log().contains(text).then_some(()));
+    said("no acme orders while the node leaves");
+    // Whoever asks for an order now gets it afterwards.
+    node.signal(Signal::HUP);
+    said("an order is placed now if one is due");
+    assert_eq!(orders(&node, "unreachable"), 1.0);
+    assert!(nearport(dir.path(), &["drain", "--undo"]).status.success());
+    ordered(dir.path(), &node, "unreachable", 2.0);
+    assert_eq!(log().matches("acme order begins").count(), 2);
+}
+
+#[test]
 fn answers_that_make_no_sense_are_told_and_harm_nothing() {
     let page = http("200 OK", "content-type: text/html\r\n", "<html>hello</html>");
     let endless = http("200 OK", "", &"x".repeat(1 << 20));
