@@ -15,12 +15,12 @@ use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::tls::provider;
+use crate::tls::{provider, system_roots};
 use crate::tls_pem::roots;
 
 /// Name lookup, connection, TLS, request and answer together.
@@ -64,7 +64,7 @@ impl Http {
     pub(crate) fn new(ca: Option<&Path>) -> Result<Self, String> {
         let roots = match ca {
             Some(path) => roots(path).map_err(|error| format!("acme.ca: {error}"))?,
-            None => system_roots()?,
+            None => system_roots().map_err(|error| format!("{error}, or set acme.ca"))?,
         };
         let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let config = config.map_err(|error| error.to_string())?;
@@ -146,18 +146,6 @@ fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-fn system_roots() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Some systems carry roots that no verifier can read.
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-        return Err(format!("this system trusts no CA{why}: install ca-certificates, or set acme.ca"));
-    }
-    Ok(roots)
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).

@@ -1,7 +1,7 @@
 //! How client commands find a server and log in: `client.toml` of a data directory, and flags over it.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,10 +9,12 @@ use clap::Args;
 use nearport_client::{
     BadProxy, Client, Config, Network, NetworkConfig, Platform, Proxy, Transport, UnknownTransport,
 };
+use rustls::RootCertStore;
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::cli_app;
 use crate::first_run::{ClientFile, Layout};
+use crate::tls;
 
 /// A chat may be left open for a week before its UserSig ends.
 const USERSIG_LIFE: Duration = Duration::from_hours(24 * 7);
@@ -29,7 +31,8 @@ pub(crate) struct AccessArgs {
     /// Host and port of the edge.
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// PEM file of the CA that the server's certificate is checked against.
+    /// PEM file of the CA that the server's certificate is checked against, and nothing else [default: that of client.toml;
+    /// with --server, or if it names none, those that this system trusts too].
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// sdkappid.
@@ -73,33 +76,60 @@ fn parse_transports(text: &str) -> Result<Transports, UnknownTransport> {
 pub(crate) struct Access {
     pub(crate) addr: SocketAddr,
     pub(crate) name: String,
-    pub(crate) ca_pem: Vec<u8>,
+    /// Whom to trust.
+    pub(crate) network: NetworkConfig,
     pub(crate) app: u32,
     key: Option<String>,
     pub(crate) layout: Layout,
 }
 
 impl AccessArgs {
-    /// Reads `client.toml` and the CA, and looks the server up.
+    /// Reads `client.toml` and the CAs, and looks the server up.
     pub(crate) fn resolve(self) -> Result<Access, Failure> {
         let settings = SettingsArgs { data: self.data.clone(), ..SettingsArgs::default() };
         let layout = Layout(settings.load()?.config.data);
         let file = layout.read_client_file()?;
         let missing = |flag| Failure::usage(cli_app::no_client_file(&layout, flag));
 
-        let from_file = |get: fn(&ClientFile) -> Option<String>| file.as_ref().and_then(get);
-        let server = self.server.or_else(|| from_file(|file| Some(file.server.clone())));
-        let server = server.ok_or_else(|| missing("--server, --ca, --app and --usersig"))?;
+        let network = trust(self.ca.as_deref(), file.as_ref(), self.server.is_none(), tls::system_roots);
+        let server = self.server.or_else(|| file.as_ref().map(|file| file.server.clone()));
+        let server = server.ok_or_else(|| missing("--server, --app and --usersig"))?;
         let app = self.app.or_else(|| file.as_ref().map(|file| file.app)).ok_or_else(|| missing("--app"))?;
-        let ca = self.ca.or_else(|| file.as_ref().and_then(|file| file.ca.clone()));
-        let ca = ca.ok_or_else(|| match &file {
-            // A server with a certificate of its own: only its operator knows who signed that.
-            Some(_) => Failure::usage("client.toml names no CA: give --ca FILE"),
-            None => missing("--ca"),
-        })?;
-        let ca_pem = std::fs::read(&ca).with_context(|| format!("certificate authority {}", ca.display()))?;
-        let (addr, name) = look_up(&server)?;
-        Ok(Access { addr, name, ca_pem, app, key: self.key, layout })
+        let (network, (addr, name)) = (network?, look_up(&server)?);
+        Ok(Access { addr, name, network, app, key: self.key, layout })
+    }
+}
+
+/// Whom to trust: the CA that is given, and nobody else; that of `client.toml` for its own server; else those that the
+/// system trusts and that of `client.toml`, for its server may be meant by another name.
+fn trust(
+    given: Option<&Path>,
+    file: Option<&ClientFile>,
+    servers_own: bool,
+    system: impl FnOnce() -> Result<RootCertStore, String>,
+) -> Result<NetworkConfig, Failure> {
+    let read = |path: &Path| {
+        let pem = std::fs::read(path).map_err(anyhow::Error::from);
+        let network = pem.and_then(|pem| Ok(NetworkConfig::from_ca_pem(&pem)?));
+        network.with_context(|| format!("certificate authority {}", path.display()))
+    };
+    if let Some(given) = given {
+        return Ok(read(given)?);
+    }
+    let named = file.and_then(|file| file.ca.as_deref()).map(read).transpose()?;
+    match (named, servers_own) {
+        (Some(named), true) => Ok(named),
+        (Some(mut named), false) => {
+            // A system that trusts nobody still has that one.
+            if let Ok(system) = system() {
+                named.roots.extend(system.roots);
+            }
+            Ok(named)
+        }
+        (None, _) => {
+            let roots = system().map_err(|error| anyhow::anyhow!("{error}, or give --ca FILE"))?;
+            Ok(NetworkConfig::new(roots))
+        }
     }
 }
 
@@ -140,7 +170,7 @@ impl LoginArgs {
                 "{transport} does not go through a proxy ({proxy}): --proxy none goes without"
             )));
         }
-        let network = Network::new(NetworkConfig { proxy, ..NetworkConfig::from_ca_pem(&access.ca_pem)? })?;
+        let network = Network::new(NetworkConfig { proxy, ..access.network })?;
         let client = Client::connect(&network, config);
         let logged_in = client.ready(LOGIN_TIMEOUT).await;
         logged_in.with_context(|| format!("cannot log in at {} ({})", access.name, access.addr))?;
@@ -221,6 +251,39 @@ mod tests {
         }
         assert!(with(&[set, ("no_proxy", "hat.example")], "chat.example", far).unwrap().is_some());
         assert!(with(&[("ALL_PROXY", "ftp://x")], "chat.example", far).is_err());
+    }
+
+    #[test]
+    fn a_ca_that_is_named_is_the_only_one_for_its_server_and_the_systems_are_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(format!("{name}.pem"));
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            std::fs::write(&path, made.cert.pem()).unwrap();
+            path
+        };
+        let (own, given) = (file("own"), file("given"));
+        let system =
+            || Ok(NetworkConfig::from_ca_pem(&std::fs::read(file("system")).unwrap()).unwrap().roots);
+        let none = || Err("this system trusts no CA".to_owned());
+        let client = |ca| ClientFile { server: "localhost:1".into(), ca, app: 1, key: None };
+        let (named, nameless) = (client(Some(own.clone())), client(None));
+        let count = |network: Result<NetworkConfig, Failure>| network.map(|network| network.roots.len());
+        for own_server in [true, false] {
+            assert_eq!(count(trust(Some(&given), Some(&named), own_server, system)).unwrap(), 1, "as told");
+            assert_eq!(count(trust(None, Some(&nameless), own_server, system)).unwrap(), 1);
+            assert!(trust(None, Some(&nameless), own_server, none).is_err());
+        }
+        assert_eq!(count(trust(None, Some(&named), true, system)).unwrap(), 1, "its own server");
+        assert_eq!(
+            count(trust(None, Some(&named), false, system)).unwrap(),
+            2,
+            "another, or the same by another name"
+        );
+        assert_eq!(count(trust(None, Some(&named), false, none)).unwrap(), 1);
+        assert_eq!(count(trust(None, None, false, system)).unwrap(), 1);
+        std::fs::write(&given, "no certificate").unwrap();
+        assert!(trust(Some(&given), None, false, system).is_err(), "never another one instead");
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn credentials(access: Access) -> Result<Credentials, Failure> {
     Ok(Credentials {
         server: access.addr,
         server_name: access.name,
-        ca_pem: access.ca_pem,
+        network: access.network,
         app,
         usersig: Box::new(move |user| cli_app::sign_now(app, &key, user, USERSIG_LIFE)),
     })

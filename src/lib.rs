@@ -51,6 +51,7 @@ mod tls_dev;
 mod tls_expiry;
 mod tls_pem;
 mod tls_resolver;
+mod tls_roots;
 mod tls_source;
 #[cfg(test)]
 mod tls_testing;

@@ -13,6 +13,7 @@ use rustls::crypto::CryptoProvider;
 pub(crate) use crate::tls_certificates::{Certificates, inspect};
 pub(crate) use crate::tls_dev::{check as check_dev, throwaway};
 pub(crate) use crate::tls_resolver::Resolver;
+pub(crate) use crate::tls_roots::system_roots;
 
 use crate::files::FileError;
 

@@ -1,5 +1,6 @@
 //! The command line as people use it, against the real program: first run, offline messages, crashes, mistakes.
 
+use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -317,6 +318,22 @@ fn refused_logins_say_why_by_number() {
     let unknown = node.nearport(&["send", "--user", "alice", "--to", "nobody", "hi"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(stderr(&unknown).contains("20003"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn a_remote_server_is_checked_by_what_the_system_trusts() {
+    let (dir, elsewhere) = (dir(), dir());
+    let node = Node::start(dir.path(), &[]);
+    let client: toml::Table =
+        fs::read_to_string(dir.path().join("data/client.toml")).unwrap().parse().unwrap();
+    let server = format!("localhost:{}", node.edge.port());
+    let (app, usersig) = (client["app"].to_string(), stdout(&node.nearport(&["usersig", "--user", "alice"])));
+    let mut send = Command::new(env!("CARGO_BIN_EXE_nearport"));
+    send.args(["send", "--server", &server, "--app", &app, "--usersig", usersig.trim()]);
+    send.args(["--user", "alice", "--to", "bob", "hi"]).current_dir(elsewhere.path());
+    // What a system trusts stands in this file, if it is named.
+    let sent = output(send.env("SSL_CERT_FILE", client["ca"].as_str().unwrap()));
+    assert!(sent.status.success(), "{}", stderr(&sent));
 }
 
 #[test]

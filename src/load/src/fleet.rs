@@ -238,10 +238,10 @@ impl Logins {
 const MOVING_PARTS: usize = 10;
 
 fn networks(options: &Options, credentials: &Credentials) -> Result<Vec<Network>, Error> {
-    let config = NetworkConfig::from_ca_pem(&credentials.ca_pem)?;
     let parts = if options.clients_move() { MOVING_PARTS.min(options.connections as usize) } else { 1 };
     let sockets = options.sockets.div_ceil(parts);
-    let config = NetworkConfig { sockets, resumption: false, ..config };
+    let network = credentials.network.clone();
+    let config = NetworkConfig { sockets, resumption: false, proxy: None, ..network };
     (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()
 }
 

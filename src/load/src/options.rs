@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nearport_client::NetworkConfig;
 use nearport_impair::Spec;
 use serde::Serialize;
 
@@ -135,8 +136,8 @@ pub struct Credentials {
     pub server: SocketAddr,
     /// Name in its certificate.
     pub server_name: String,
-    /// PEM file with the certificate authority, as read.
-    pub ca_pem: Vec<u8>,
+    /// Whom to trust. The number of sockets, resumption and the proxy are the load tool's.
+    pub network: NetworkConfig,
     /// App (`sdkappid`).
     pub app: u32,
     /// Signs a UserSig for a user. Called once per client, between logins.

@@ -6,6 +6,7 @@ mod server;
 
 use std::time::Duration;
 
+use nearport_client::NetworkConfig;
 use nearport_load::{Credentials, Error, Options, Progress, RebindBy, Report, Scenario, run};
 
 use server::{Conduct, Server};
@@ -28,7 +29,7 @@ fn report(options: &Options, conduct: Conduct) -> Result<Report, Error> {
     let credentials = Credentials {
         server: server.address,
         server_name: "localhost".into(),
-        ca_pem: server.ca_pem.clone(),
+        network: NetworkConfig::from_ca_pem(&server.ca_pem).expect("the server made it"),
         app: 1_400_000_000,
         usersig: Box::new(|user| format!("sig of {user}")),
     };
