@@ -1,6 +1,6 @@
 # Thin over cargo: everything here can be typed as it stands.
 
-.PHONY: run test lint bench matrix
+.PHONY: run test lint bench attacks matrix tuning
 
 run:
 	cargo run --release -- serve
@@ -16,5 +16,12 @@ lint:
 bench:
 	cargo bench --bench edge
 
+# Users during a handshake flood, and beside clients that never read.
+attacks:
+	cargo bench --bench edge -- --only flood,slow
+
 matrix:
 	cargo bench --bench matrix
+
+tuning:
+	cargo bench --bench matrix -- --tuning

@@ -288,6 +288,7 @@ fn steering() -> Finding {
             node: 0,
             generation: 0,
             kernel_steering: true,
+            ack_delay: nearport_edge::quic::ACK_DELAY,
             session: Default::default(),
             admission: Default::default(),
         };

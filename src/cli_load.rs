@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use nearport_load::{Credentials, Error, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport};
+use nearport_load::{
+    Credentials, Error, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport, Tuned,
+};
 use nearport_store::{LockError, StoreLock};
 
 use crate::cli::Failure;
@@ -69,6 +71,9 @@ pub(crate) struct Load {
     /// A bad network for UDP, as a profile or words such as loss=2%,delay=50ms.
     #[arg(long, value_name = "SPEC", long_help = IMPAIR_HELP)]
     impair: Option<Spec>,
+    /// Parts of the tuning for bad networks that the clients do without: hedging, rtt-memory, initial-rtt, ack-delay.
+    #[arg(long, value_delimiter = ',', value_name = "PART", hide = true)]
+    without: Vec<Tuned>,
     /// How often each client changes its address (roam).
     #[arg(long)]
     rebinds: Option<u32>,
@@ -151,6 +156,7 @@ impl Load {
         options.message_bytes = self.message_bytes.unwrap_or(options.message_bytes);
         options.pattern = if self.fixed { Pattern::Fixed } else { options.pattern };
         options.impair.clone_from(&self.impair);
+        options.without.clone_from(&self.without);
         options.rebinds = self.rebinds.unwrap_or(options.rebinds);
         options.rebind_by = self.by;
         options.kill_after = self.kill_after;

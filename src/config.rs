@@ -70,6 +70,8 @@ pub struct Edge {
     pub handshakes_per_s: Option<NonZeroU32>,
     #[serde(with = "duration::text")]
     pub return_window_max: Duration,
+    #[serde(with = "duration::text")]
+    pub ack_delay: Duration,
 }
 
 impl Edge {
@@ -270,6 +272,10 @@ pub const KEYS: &[Key] = &[
         doc: "longest window that clients are told to come back in after a crash, at most 60s; 0s: none is told",
     },
     Key {
+        name: "edge.ack_delay",
+        doc: "how long QUIC clients are asked to wait with an acknowledgement; 0s: as long as they like (25ms), which delays the repetition of lost messages",
+    },
+    Key {
         name: "tls.cert",
         doc: "PEM chain of the gateway, its own certificate first; clients that ask for no or for an unknown name get \
               it. With neither tls.cert nor tls.dir nor acme.*: a certificate of the development CA",
@@ -387,6 +393,7 @@ impl Default for Edge {
             hedge: Hedge::Auto,
             handshakes_per_s: None,
             return_window_max: Admission::default().return_window_max,
+            ack_delay: nearport_edge::quic::ACK_DELAY,
         }
     }
 }

@@ -331,6 +331,7 @@ fn start_edge(
         shards: shards.min(nearport_edge::cid::SHARDS_MAX),
         keys: ring(layout)?,
         resume_ttl: config.edge.resume_ttl,
+        ack_delay: config.edge.ack_delay,
         node: 0,
         generation,
         kernel_steering: true,

@@ -6,6 +6,7 @@
 //! treated alike. Cells wait for packets, not for a processor, so several run at once, each in namespaces of its own.
 //!
 //! `--fallback` is another measurement: how much later a client gets in whose UDP vanishes, beside one that goes over TLS at once.
+//! `--tuning` is a third: what each part of QUIC's tuning for such networks buys.
 
 #[path = "../edge/machine.rs"]
 mod machine;
@@ -14,8 +15,10 @@ mod cell;
 mod fallback;
 mod plan;
 mod table;
+mod tuning;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +30,7 @@ use serde_json::json;
 
 use crate::cell::Outcome;
 use crate::machine::{Machine, Others};
-use crate::plan::{Cell, Transport};
+use crate::plan::Transport;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nearport");
@@ -59,6 +62,9 @@ struct Args {
     /// Instead: the time until a client is in whose UDP vanishes, beside one that goes over TLS at once; so many times each.
     #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "20")]
     fallback: Option<usize>,
+    /// Instead: QUIC on the networks that lose packets, with and without each part of its tuning for them.
+    #[arg(long, conflicts_with_all = ["fallback", "transports"])]
+    tuning: bool,
     /// Where the figures go, as JSON; `-`: stdout. The table goes to stdout, or to stderr then.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -83,6 +89,16 @@ fn main() -> Result<()> {
         Some(times) => {
             let fallback = fallback::measure(times)?;
             (fallback.text(), fallback.json(), true)
+        }
+        None if args.tuning => {
+            let cells = tuning::cells(&args);
+            let done = in_parallel(
+                cells,
+                &args,
+                |cell, temporary| tuning::run(cell, &args, temporary),
+                |outcome| outcome.as_ref().map_or_else(|error| format!("{error:#}"), |_| "clean".to_owned()),
+            )?;
+            tuning::render(&done)
         }
         None => matrix(&args)?,
     };
@@ -116,35 +132,47 @@ fn main() -> Result<()> {
 
 fn matrix(args: &Args) -> Result<(String, serde_json::Value, bool)> {
     let cells = plan::cells(args);
+    let done =
+        in_parallel(cells, args, |cell, temporary| cell::run(cell, args, temporary), Outcome::verdict)?;
+    let good = done.iter().all(|(_, outcome)| outcome.is_good());
+    let figures = done.iter().map(|(cell, outcome)| outcome.json(cell)).collect();
+    Ok((table::render(&done), figures, good))
+}
+
+/// Runs all cells, a few at once. They come back in their order.
+fn in_parallel<C: Display + Send, T: Send>(
+    cells: Vec<C>,
+    args: &Args,
+    run: impl Fn(&C, &Path) -> T + Sync,
+    verdict: impl Fn(&T) -> String + Sync,
+) -> Result<Vec<(C, T)>> {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(temporary).with_context(|| temporary.display().to_string())?;
     let total = cells.len();
-    let left = Mutex::new(VecDeque::from(cells));
+    let left = Mutex::new(cells.into_iter().enumerate().collect::<VecDeque<_>>());
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..args.parallel.min(total) {
             scope.spawn(|| {
                 // Not in the condition itself, which would hold the lock while the cell runs.
                 let next = || lock(&left).pop_front();
-                while let Some(cell) = next() {
-                    let outcome = cell::run(&cell, args, temporary);
+                while let Some((number, cell)) = next() {
+                    let outcome = run(&cell, temporary);
                     let mut done = lock(&done);
                     eprintln!(
                         "{:>3} of {total}  {:<28} {}",
                         done.len() + 1,
                         cell.to_string(),
-                        outcome.verdict()
+                        verdict(&outcome)
                     );
-                    done.push((cell, outcome));
+                    done.push((number, cell, outcome));
                 }
             });
         }
     });
-    let mut done: Vec<(Cell, Outcome)> = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(cell, _)| cell.number);
-    let good = done.iter().all(|(_, outcome)| outcome.is_good());
-    let figures = done.iter().map(|(cell, outcome)| outcome.json(cell)).collect();
-    Ok((table::render(&done), figures, good))
+    let mut done: Vec<_> = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, ..)| *number);
+    Ok(done.into_iter().map(|(_, cell, outcome)| (cell, outcome)).collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

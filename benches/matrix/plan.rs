@@ -36,8 +36,6 @@ impl Transport {
 /// One transport on one network.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
-    /// Its place in the table.
-    pub(crate) number: usize,
     pub(crate) transport: Transport,
     pub(crate) network: Profile,
     pub(crate) spec: Spec,
@@ -71,14 +69,13 @@ pub(crate) fn cells(args: &Args) -> Vec<Cell> {
     };
     let pairs =
         networks.iter().flat_map(|network| transports.iter().map(move |transport| (*network, *transport)));
-    let cell = |(number, (network, transport))| Cell {
-        number,
+    let cell = |(network, transport)| Cell {
         transport,
         network,
         spec: Spec { seed: args.seed, ..network.spec() },
         window: if args.quick { Duration::from_secs(5) } else { window(network) },
     };
-    pairs.enumerate().map(cell).collect()
+    pairs.map(cell).collect()
 }
 
 /// Long enough for what happens in it: a cut or a smaller MTU after 15 s, three changes of address, a minute of silence.

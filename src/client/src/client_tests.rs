@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::event::{text, user};
 use crate::house::{ALL, Doors, House};
-use crate::network::NetworkConfig;
+use crate::network::{NetworkConfig, Tuning};
 use crate::transport::Transport;
 
 /// A test that hangs shall fail, not wait for ever. No outcome depends on it.
@@ -197,6 +197,22 @@ async fn online_only_messages_take_datagrams_both_ways() {
         nearport_wire::Frame::new(Lane::Chat, Kind::PUSH, 0, prost::Message::encode_to_vec(&delivery).into());
     house.send_datagram(push.encode());
     assert!(matches!(client.next_event().await, Some(Event::Transient(message)) if message.from == "alice"));
+    drop(client);
+    server.crash();
+}
+
+#[tokio::test]
+async fn without_datagrams_everything_takes_the_stream() {
+    let house = House::new();
+    let server = house.start(0, ALL);
+    let tuning = Tuning { datagrams: false, ..Tuning::default() };
+    let network = Network::new(NetworkConfig { tuning, ..house.network_config() }).unwrap();
+    let client = Client::connect(&network, config(server.address));
+    client.ready(LONG).await.unwrap();
+    while client.next_event().await != Some(Event::CaughtUp) {}
+    client.post_online_only(user("alice"), text("typing")).unwrap();
+    assert!(matches!(client.next_event().await, Some(Event::Sent { sent, .. }) if sent.seq == 0));
+    assert_eq!(house.datagrams.lock().unwrap().len(), 0);
     drop(client);
     server.crash();
 }

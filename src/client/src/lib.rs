@@ -76,5 +76,5 @@ pub use event::{
 };
 pub use nearport_wire::close::CloseCode;
 pub use nearport_wire::{Kind, Lane};
-pub use network::{BadProxy, KeyExchange, Network, NetworkConfig, Proxy};
+pub use network::{BadProxy, KeyExchange, Network, NetworkConfig, Proxy, Tuning};
 pub use transport::{Transport, UnknownTransport};

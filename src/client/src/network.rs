@@ -16,11 +16,13 @@ use crate::transport::Transport;
 mod dial;
 mod proxy;
 mod tls;
+mod tuning;
 mod udp;
 
 pub(crate) use dial::Edge;
 pub use proxy::{BadProxy, Proxy};
 use tls::TlsConfigs;
+pub use tuning::Tuning;
 pub(crate) use udp::Sighting;
 use udp::Sockets;
 
@@ -52,6 +54,8 @@ pub struct NetworkConfig {
     /// Proxy for TLS and WebSocket. With one, QUIC and WebTransport are not tried: they would go around it. The
     /// environment is not read.
     pub proxy: Option<Proxy>,
+    /// What is done for bad networks; leave it as it is.
+    pub tuning: Tuning,
 }
 
 impl NetworkConfig {
@@ -65,6 +69,7 @@ impl NetworkConfig {
             key_exchange: KeyExchange::default(),
             resumption: true,
             proxy: None,
+            tuning: Tuning::default(),
         }
     }
 
@@ -98,6 +103,7 @@ struct Shared {
     quic: quinn::ClientConfig,
     h3: quinn::ClientConfig,
     proxy: Option<Proxy>,
+    tuning: Tuning,
     sockets: Sockets,
     memory: Mutex<Memory>,
     whereabouts: watch::Sender<Whereabouts>,
@@ -122,6 +128,7 @@ impl Network {
             h3: quinn::ClientConfig::new(Arc::clone(&tls.h3) as Arc<_>),
             tls,
             proxy: config.proxy,
+            tuning: config.tuning,
             sockets: Sockets::new(config.sockets, config.socket_buffer_bytes),
             memory: Mutex::default(),
             whereabouts: watch::Sender::default(),
@@ -187,7 +194,7 @@ impl Network {
     /// Settings of a QUIC connection to an edge whose round trip was `rtt` at the last visit.
     fn quic_config(&self, h3: bool, rtt: Option<Duration>) -> quinn::ClientConfig {
         let mut config = if h3 { self.shared.h3.clone() } else { self.shared.quic.clone() };
-        config.transport_config(Arc::new(tls::transport(rtt, h3)));
+        config.transport_config(Arc::new(tls::transport(&self.shared.tuning, rtt, h3)));
         config
     }
 }

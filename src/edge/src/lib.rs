@@ -75,6 +75,9 @@ pub struct Config {
     pub admission: Admission,
     /// How long a resume token is good; zero: none are given.
     pub resume_ttl: Duration,
+    /// How long QUIC clients that can be told so may wait with an acknowledgement; zero: as long as they like, which is 25 ms
+    /// with most. See [`quic::ACK_DELAY`].
+    pub ack_delay: Duration,
 }
 
 /// What can go wrong when an edge starts.
@@ -150,7 +153,7 @@ impl Edge {
         let keys = Keys::new(config.keys.clone());
         tickets::install(&mut tls, &keys);
         let stream_tls = shard::stream_tls(&tls);
-        let server = Arc::new(quic::server_config(tls, &keys)?);
+        let server = Arc::new(quic::server_config(tls, &keys, config.ack_delay)?);
         let session = Arc::new(config.session.clone());
         let address = udp[0].local_addr().map_err(|error| Error::Io("read the bound address", error))?;
         let handles =

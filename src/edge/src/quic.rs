@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::{
-    EndpointConfig, IdleTimeout, NoneTokenLog, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenLog, ServerConfig, TransportConfig,
+    ValidationTokenConfig, VarInt,
 };
 use rustls::server::ResolvesServerCert;
 
@@ -46,8 +47,21 @@ pub fn tls_config(
 /// Bytes of datagrams that wait, in each direction of a connection. Beyond it the oldest is dropped.
 const DATAGRAM_BUFFER: usize = 16 * 1024;
 
+/// How long clients are asked to wait with an acknowledgement (the ACK frequency extension, which quinn has in its draft's form),
+/// instead of 25 ms. It is a part of the time after which a lost last packet is sent again (RFC 9002 §6.2.1), and a lone
+/// push is always the last packet. An SDK that answers a push does so within that time or much later, so no
+/// acknowledgement is sent that would have found company; from a hundred pushes a second on, every one is
+/// acknowledged instead of every second. `cargo bench --bench matrix -- --tuning` shows what it buys.
+pub const ACK_DELAY: Duration = Duration::from_millis(10);
+
 /// The transport parameters of a chat connection.
-fn transport() -> TransportConfig {
+fn transport(ack_delay: Duration) -> TransportConfig {
+    let ack_frequency = (ack_delay > Duration::ZERO).then(|| {
+        let mut frequency = AckFrequencyConfig::default();
+        // As without the extension: what comes out of order is acknowledged at once.
+        frequency.max_ack_delay(Some(ack_delay)).reordering_threshold(VarInt::from_u32(1));
+        frequency
+    });
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::from(VarInt::from_u32(90_000));
     transport
@@ -65,6 +79,7 @@ fn transport() -> TransportConfig {
         .mtu_discovery_config(None)
         // A PoP is near: a lost first flight is repeated after 3 × 100 ms instead of a second.
         .initial_rtt(Duration::from_millis(100))
+        .ack_frequency_config(ack_frequency)
         // Three client heartbeats of 25 s and a margin. The smaller of both sides' values counts.
         .max_idle_timeout(Some(idle))
         // One datagram per `Transmit`: the socket makes trains of those that fit together, and can take them apart again.
@@ -72,18 +87,22 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Configuration of new connections, the same for all shards.
+/// Configuration of new connections, the same for all shards. `ack_delay`: see [`ACK_DELAY`].
 ///
 /// # Errors
 /// [`Error::Tls`] if the provider lacks the cipher suite of QUIC's initial packets.
-pub fn server_config(mut tls: rustls::ServerConfig, keys: &Keys) -> Result<ServerConfig, Error> {
+pub fn server_config(
+    mut tls: rustls::ServerConfig,
+    keys: &Keys,
+    ack_delay: Duration,
+) -> Result<ServerConfig, Error> {
     tls.alpn_protocols = [Protocol::Np1, Protocol::H3].map(|protocol| protocol.alpn().to_vec()).to_vec();
     let crypto = Arc::new(ServerCrypto::new(tls)?);
     let mut config = ServerConfig::new(crypto, keys.token_key());
     let mut no_tokens = ValidationTokenConfig::default();
     no_tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
-        .transport_config(Arc::new(transport()))
+        .transport_config(Arc::new(transport(ack_delay)))
         // No NEW_TOKEN frames: they would save returning clients a Retry, which only a flood asks for, and cost two
         // key derivations per handshake and a 10 MiB filter against their reuse.
         .validation_token_config(no_tokens)

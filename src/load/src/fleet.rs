@@ -241,7 +241,9 @@ fn networks(options: &Options, credentials: &Credentials) -> Result<Vec<Network>
     let parts = if options.clients_move() { MOVING_PARTS.min(options.connections as usize) } else { 1 };
     let sockets = options.sockets.div_ceil(parts);
     let network = credentials.network.clone();
-    let config = NetworkConfig { sockets, resumption: false, proxy: None, ..network };
+    let mut tuning = network.tuning;
+    options.without.iter().for_each(|part| part.remove_from(&mut tuning));
+    let config = NetworkConfig { sockets, resumption: false, proxy: None, tuning, ..network };
     (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()
 }
 

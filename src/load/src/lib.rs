@@ -50,7 +50,7 @@ mod timeline;
 pub use error::Error;
 pub use latency::Quantiles;
 pub use nearport_impair::Spec;
-pub use options::{Credentials, Options, Pattern, RebindBy, Scenario, Transport};
+pub use options::{Credentials, Options, Pattern, RebindBy, Scenario, Transport, Tuned};
 pub use progress::Progress;
 pub use relay::RelayCounts;
 pub use report::{Connect, ErrorCounts, Report, Roam, Server, Storm};

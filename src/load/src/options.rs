@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nearport_client::NetworkConfig;
+use nearport_client::{NetworkConfig, Tuning};
 use nearport_impair::Spec;
 use serde::Serialize;
 
@@ -61,6 +61,21 @@ pub enum RebindBy {
     Client,
 }
 
+/// A part of the SDK's tuning for bad networks that a run can do without, to see what it buys
+/// ([`nearport_client::Tuning`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tuned {
+    /// Second copies of small messages as datagrams on lossy paths, in both directions.
+    Hedging,
+    /// The round trip of the last visit as the first guess of the next one.
+    RttMemory,
+    /// A guess of 100 ms without a last visit: QUIC's own 333 ms instead, and no memory.
+    InitialRtt,
+    /// Acknowledgements of the server within 10 ms; those of the clients are the server's to ask for (`edge.ack_delay`).
+    AckDelay,
+}
+
 /// When messages are due within the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pattern {
@@ -111,6 +126,8 @@ pub struct Options {
     /// A bad network for UDP: the clients' datagrams go through a relay in this process. `None`: there is none, but in
     /// `roam`, where the relay is the NAT.
     pub impair: Option<Spec>,
+    /// What the clients do without. Default: nothing.
+    pub without: Vec<Tuned>,
     /// How often each client changes its address (`roam`). Default 10.
     pub rebinds: u32,
     /// Who changes it (`roam`).
@@ -173,6 +190,7 @@ impl Options {
             drain_timeout: Duration::from_secs(60),
             sockets: 8,
             impair: None,
+            without: Vec::new(),
             rebinds: 10,
             rebind_by: RebindBy::default(),
             kill_after: None,
@@ -331,6 +349,43 @@ impl FromStr for Scenario {
     }
 }
 
+impl Tuned {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Hedging, Self::RttMemory, Self::InitialRtt, Self::AckDelay];
+
+    /// As on the command line and in the report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hedging => "hedging",
+            Self::RttMemory => "rtt-memory",
+            Self::InitialRtt => "initial-rtt",
+            Self::AckDelay => "ack-delay",
+        }
+    }
+
+    /// Takes it out.
+    pub(crate) fn remove_from(self, tuning: &mut Tuning) {
+        match self {
+            Self::Hedging => tuning.datagrams = false,
+            Self::RttMemory => tuning.remembered_rtt = false,
+            Self::InitialRtt => (tuning.remembered_rtt, tuning.initial_rtt) = (false, None),
+            Self::AckDelay => tuning.ack_delay = None,
+        }
+    }
+}
+
+impl FromStr for Tuned {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|part| part.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::Options(format!("unknown {name:?}: known are {known}"))
+        })
+    }
+}
+
 impl FromStr for RebindBy {
     type Err = Error;
 
@@ -437,6 +492,9 @@ mod tests {
     fn names_read_back() {
         for scenario in Scenario::ALL {
             assert_eq!(scenario.name().parse::<Scenario>().unwrap(), scenario);
+        }
+        for part in Tuned::ALL {
+            assert_eq!(part.name().parse::<Tuned>().unwrap(), part);
         }
         for transport in Transport::ALL {
             assert_eq!(transport.name().parse::<Transport>().unwrap(), transport);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::latency::Quantiles;
-use crate::options::{Options, Scenario, Transport};
+use crate::options::{Options, Scenario, Transport, Tuned};
 use crate::relay::RelayCounts;
 use crate::timeline::{ByTransport, Slot};
 
@@ -73,6 +73,8 @@ pub struct Report {
     pub first_error: Option<String>,
     /// The bad network that a relay played, as its words; `None`: there was none.
     pub impair: Option<String>,
+    /// What the clients did without.
+    pub without: Vec<Tuned>,
     /// Logins, first ones and others, by what carried them.
     pub logins_by_transport: ByTransport,
     /// From the loss of a session to the client's next login.
@@ -223,6 +225,7 @@ impl Report {
             error_counts: ErrorCounts::default(),
             first_error: None,
             impair: options.impair.as_ref().map(ToString::to_string),
+            without: options.without.clone(),
             logins_by_transport: ByTransport::default(),
             away_ms: Quantiles::default(),
             relay: None,

@@ -56,7 +56,7 @@ fn the_json_object_is_the_documented_one() {
         r#""send_lag_ms":{"p50":1.5,"p90":1.5,"p99":1.5,"p999":1.5,"max":1.5,"p95":1.5},"message_bytes":200,"#,
         r#""warmup_s":0.0,"reconnects":0,"foreign":0,"interrupted":false,"#,
         r#""error_counts":{"never_sent":0,"failed":0,"unanswered":0,"unexpected":0,"logins":0,"sessions":0,"#,
-        r#""flushes":0},"first_error":null,"impair":null,"logins_by_transport":{"quic":0,"tls":0,"ws":0,"wt":0},"#,
+        r#""flushes":0},"first_error":null,"impair":null,"without":[],"logins_by_transport":{"quic":0,"tls":0,"ws":0,"wt":0},"#,
         r#""away_ms":{"p50":null,"p90":null,"p99":null,"p999":null,"max":null,"p95":null},"relay":null,"#,
         r#""roam":null,"storm":null,"timeline":[]}"#,
     );

@@ -22,6 +22,8 @@ pub(crate) struct QuicLink {
     bulk_send: Option<SendStream>,
     bulk_recv: Option<RecvStream>,
     web: Option<Box<WebTransport>>,
+    /// Whether this side has any use for datagrams; quinn only says whether the server has.
+    datagrams: bool,
     /// What the server is told when the link goes.
     code: CloseCode,
 }
@@ -45,16 +47,20 @@ pub(crate) struct Packets {
 
 impl QuicLink {
     /// Opens the main stream.
-    pub(crate) async fn open(connection: Connection) -> Result<Self, Closing> {
+    pub(crate) async fn open(connection: Connection, datagrams: bool) -> Result<Self, Closing> {
         let (send, recv) = connection.open_bi().await.map_err(closing_of)?;
         let code = CloseCode::LOST;
-        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, web: None, code })
+        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, web: None, datagrams, code })
     }
 
     /// Opens a WebTransport session and its main stream.
-    pub(crate) async fn open_web(connection: Connection, url: &str) -> Result<Self, Closing> {
+    pub(crate) async fn open_web(
+        connection: Connection,
+        url: &str,
+        datagrams: bool,
+    ) -> Result<Self, Closing> {
         let web = WebTransport::open(&connection, url).await?;
-        let mut link = Self::open(connection).await?;
+        let mut link = Self::open(connection, datagrams).await?;
         let header = link.send.write_all_chunks(&mut [web.stream_header()]).await;
         header.map_err(|error| Closing::new(CloseCode::LOST, error.to_string()))?;
         link.web = Some(Box::new(web));
@@ -66,7 +72,8 @@ impl QuicLink {
             Some(web) => (Transport::WebTransport, web.datagram_overhead()),
             None => (Transport::Quic, 0),
         };
-        let datagram_bytes_max = self.connection.max_datagram_size().map(|max| max.saturating_sub(overhead));
+        let datagram_bytes_max = self.connection.max_datagram_size().filter(|_| self.datagrams);
+        let datagram_bytes_max = datagram_bytes_max.map(|max| max.saturating_sub(overhead));
         Path { transport, bulk_stream: true, datagram_bytes_max }
     }
 

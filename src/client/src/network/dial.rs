@@ -84,13 +84,13 @@ impl Network {
 
     async fn dial_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
         let connection = self.begin_quic(edge, false, rtt)?.await.map_err(closing_of)?;
-        Ok(Link::Quic(QuicLink::open(connection).await?))
+        Ok(Link::Quic(QuicLink::open(connection, self.shared.tuning.datagrams).await?))
     }
 
     async fn dial_webtransport(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
         let connection = self.begin_quic(edge, true, rtt)?.await.map_err(closing_of)?;
         let url = format!("https://{}{PATH}", edge.authority());
-        Ok(Link::Quic(QuicLink::open_web(connection, &url).await?))
+        Ok(Link::Quic(QuicLink::open_web(connection, &url, self.shared.tuning.datagrams).await?))
     }
 
     fn begin_quic(&self, edge: &Edge, h3: bool, rtt: Option<Duration>) -> Result<quinn::Connecting, Closing> {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use nearport_wire::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-use super::{KeyExchange, NetworkConfig};
+use super::{KeyExchange, NetworkConfig, Tuning};
 use crate::error::NetworkError;
 
 /// ALPN of HTTP/1.1, which carries the WebSocket.
@@ -38,10 +38,6 @@ const DATAGRAM_BYTES: usize = 32 * 1024;
 
 /// Unacknowledged bytes of our own.
 const SEND_WINDOW: u64 = 256 * 1024;
-
-/// Guess of the round trip before the first answer. quinn's own (333 ms) repeats a lost first packet after a second;
-/// this after 300 ms. A longer path sees its first packets twice, which costs it two datagrams.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// Bounds of a round trip that is known from the last visit: a first packet is repeated after three of it, so not
 /// before 60 ms, which the server's own work fits in, and not after a second.
@@ -100,8 +96,13 @@ impl TlsConfigs {
 }
 
 /// Transport parameters of a QUIC connection to a server whose round trip was `rtt` at the last visit.
-pub(super) fn transport(rtt: Option<Duration>, h3: bool) -> TransportConfig {
-    let initial_rtt = rtt.map_or(INITIAL_RTT, |rtt| rtt.clamp(INITIAL_RTT_MIN, INITIAL_RTT_MAX));
+pub(super) fn transport(tuning: &Tuning, rtt: Option<Duration>, h3: bool) -> TransportConfig {
+    let ack_delay = tuning.ack_delay.map(|max| {
+        let mut frequency = AckFrequencyConfig::default();
+        // As without the extension: what comes out of order is acknowledged at once.
+        frequency.max_ack_delay(Some(max)).reordering_threshold(VarInt::from_u32(1));
+        frequency
+    });
     let mut transport = TransportConfig::default();
     // The client opens the streams of np/1. quinn allocates for every stream that the peer may open.
     transport
@@ -110,11 +111,43 @@ pub(super) fn transport(rtt: Option<Duration>, h3: bool) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))
+        .datagram_receive_buffer_size(tuning.datagrams.then_some(DATAGRAM_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BYTES)
         .keep_alive_interval(None)
-        .initial_rtt(initial_rtt)
+        .ack_frequency_config(ack_delay)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .mtu_discovery_config(None);
+    if let Some(guess) = first_guess(tuning, rtt) {
+        transport.initial_rtt(guess);
+    }
     transport
+}
+
+/// What is taken for the round trip until it is measured; `None`: quinn's guess.
+fn first_guess(tuning: &Tuning, last_visit: Option<Duration>) -> Option<Duration> {
+    let remembered = last_visit.filter(|_| tuning.remembered_rtt);
+    remembered.map(|rtt| rtt.clamp(INITIAL_RTT_MIN, INITIAL_RTT_MAX)).or(tuning.initial_rtt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_visit_is_the_first_guess_within_bounds() {
+        let ms = Duration::from_millis;
+        let on = Tuning::default();
+        let forgetful = Tuning { remembered_rtt: false, ..on };
+        let off = Tuning { initial_rtt: None, ..forgetful };
+        for (tuning, last_visit, guess) in [
+            (on, None, Some(ms(100))),
+            (on, Some(ms(180)), Some(ms(180))),
+            (on, Some(ms(1)), Some(INITIAL_RTT_MIN)),
+            (on, Some(ms(4_000)), Some(INITIAL_RTT_MAX)),
+            (forgetful, Some(ms(180)), Some(ms(100))),
+            (off, Some(ms(180)), None),
+        ] {
+            assert_eq!(first_guess(&tuning, last_visit), guess, "{tuning:?} {last_visit:?}");
+        }
+    }
 }

@@ -119,6 +119,7 @@ struct World {
     now: Instant,
     client_config: ClientConfig,
     client_tls: rustls::ClientConfig,
+    server_tls: rustls::ServerConfig,
     config: ShardConfig,
     keys: Keys,
     /// One datagram of so many to a client is lost; 0: none.
@@ -148,7 +149,7 @@ impl World {
             generation: 1,
             endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
             stream_tls: stream_tls(&tls),
-            server: Arc::new(quic::server_config(tls, &keys).unwrap()),
+            server: Arc::new(quic::server_config(tls.clone(), &keys, quic::ACK_DELAY).unwrap()),
             session: Arc::new(session),
             resume: ResumeConfig {
                 keys: keys.clone(),
@@ -180,6 +181,7 @@ impl World {
             now,
             client_config,
             client_tls,
+            server_tls: tls,
             config,
             keys,
             lost_one_in: 0,
@@ -192,6 +194,13 @@ impl World {
         let owner = Owner { node: 1, shard: 0, generation };
         self.config.endpoint = Arc::new(quic::endpoint_config(&self.keys, owner, Some([3; 32])));
         self.shard = Shard::new(self.config.clone(), Box::new(self.script.clone()), self.now);
+    }
+
+    /// The shard's next start asks clients to acknowledge within `ack_delay`.
+    fn set_ack_delay(&mut self, ack_delay: Duration) {
+        self.config.server =
+            Arc::new(quic::server_config(self.server_tls.clone(), &self.keys, ack_delay).unwrap());
+        self.restart(self.config.generation);
     }
 
     fn rotate(&self, epoch: u32) {
