@@ -19,17 +19,22 @@
 //! | stream-gap flood | [`frames`]: ended by QUIC, and as ABUSE below QUIC's bound | `edge::watchdog` |
 //! | optimistic acks, floods of acks | [`frames`]: PROTOCOL_VIOLATION, ABUSE | `edge::watchdog` |
 //! | open/reset loops, open/end loops | [`frames`]: ABUSE | `edge::watchdog` |
+//! | forged, bent and copied connection ids | [`ids`]: never answered, the real one stays where it is | `edge::cid`, `edge_handover` |
 //! | a reader that never reads | `streams` (answers, pushes) | `shard::output` (ladder, memory), `shard::streams` |
-//! | slow-loris on TLS, HTTP upgrade, frames | `streams::who_dawdles_in_any_step_is_gone` | `shard::streams` |
+//! | slow-loris on TLS, HTTP upgrade, frames | [`slow`]: 256 connections, their memory, their end; `streams::who_dawdles_in_any_step_is_gone` (answers) | `shard::streams` |
+//! | half-open proxies | [`slow`]: silent, half a header, a header and no client | `shard::streams`, `stream::proxy` |
 //! | WebSocket masks and sizes | `streams::each_broken_rule_of_websockets_has_its_status` | `shard::stream::websocket` |
 //! | truncated resume tokens | `resume::tokens_that_are_not_good_are_refused_and_a_usersig_still_works` | `shard::resume`, `edge::resume` (each cut) |
 //! | wrong epoch | `resume`, `rotation` | `edge::keys`, `edge::tickets`, `edge::cid`, `shard::tests` (resets) |
 //! | clock jumps of ±10 minutes | | `shard::resume` (tokens), `edge::tickets` (tickets): no socket has a clock to turn |
 //! | EMFILE | `streams::want_of_descriptors_costs_only_new_connections` | |
+//! | a panic inside one connection step | | `shard::tests` (QUIC), `shard::streams` (TLS, WebSocket), `shard::web`: no bytes of a client are known to raise one |
 //! | GSO errors injected | | `edge::socket::sender` |
 
 mod arena;
 mod datagrams;
 mod frames;
+mod ids;
 mod initials;
 mod proof;
+mod slow;

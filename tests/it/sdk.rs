@@ -27,6 +27,11 @@ impl Access {
         Self { config, network }
     }
 
+    /// The same, by way of another address.
+    pub(crate) fn at(&self, server: std::net::SocketAddr) -> Self {
+        Self { config: Config { server, ..self.config.clone() }, network: self.network.clone() }
+    }
+
     fn config(&self, node: &Node, name: &str, transports: &[Transport]) -> Config {
         let signed = node.nearport(&["usersig", "--user", name]);
         let usersig = String::from_utf8(signed.stdout).unwrap().trim().to_owned();
