@@ -14,6 +14,7 @@ use nearport_edge::cid::SHARDS_MAX;
 use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config_keys::{KEYS, Key};
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
@@ -216,149 +217,6 @@ pub enum LogFormat {
     /// For people.
     Text,
 }
-
-/// One key, for `config explain` and for the nearest-key hint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The dotted path.
-    pub name: &'static str,
-    /// What it is for, and what it costs.
-    pub doc: &'static str,
-}
-
-/// Every key, in the order in which they are explained.
-pub const KEYS: &[Key] = &[
-    Key { name: "data", doc: "directory of the store, the cluster secret and client.toml" },
-    Key { name: "edge.listen", doc: "address of the gateway, UDP and TCP; port 0 takes any free one" },
-    Key { name: "edge.tcp", doc: "whether clients without UDP may come by TLS over TCP and by WebSocket" },
-    Key {
-        name: "edge.proxy_protocol_from",
-        doc: "ranges of load balancers that begin TCP connections with PROXY protocol v2, which they then must",
-    },
-    Key { name: "edge.shards", doc: "threads with their own socket, 1 to 32; unset: one per core" },
-    Key { name: "edge.connections_max", doc: "connections of one shard, about 20 KB each; more are ignored" },
-    Key {
-        name: "edge.resume_ttl",
-        doc: "how long a device may come back without its UserSig, but never longer than that is good; 0s: never",
-    },
-    Key {
-        name: "edge.prefix_rate",
-        doc: "handshakes that a shard begins in a second for one network (/24, /56); loopback and 0: unlimited",
-    },
-    Key {
-        name: "edge.prefix_connections_max",
-        doc: "connections of one network on one shard; more are ignored; loopback and 0: unlimited",
-    },
-    Key {
-        name: "edge.session_rate",
-        doc: "requests of one session in a second; more are answered with 60018 and a time to come back; 0: unlimited",
-    },
-    Key { name: "edge.session_burst", doc: "requests of one session at once, after a silence" },
-    Key {
-        name: "edge.output_bytes_max",
-        doc: "memory for what clients have not read, of all sessions; the slowest are closed when it is used up",
-    },
-    Key {
-        name: "edge.hedge",
-        doc: "auto: on QUIC connections that lose 2 % of their packets, small chat frames go a second time as datagrams; off: never",
-    },
-    Key {
-        name: "edge.handshakes_per_s",
-        doc: "handshakes of the whole node in a second when a crowd comes back after a crash: clients are told a window \
-              of (sessions / this) to do so; unset: by what a handshake costs here, as measured, on half of the cores",
-    },
-    Key {
-        name: "edge.return_window_max",
-        doc: "longest window that clients are told to come back in after a crash, at most 60s; 0s: none is told",
-    },
-    Key {
-        name: "edge.ack_delay",
-        doc: "how long QUIC clients are asked to wait with an acknowledgement; 0s: as long as they like (25ms), which delays the repetition of lost messages",
-    },
-    Key {
-        name: "tls.cert",
-        doc: "PEM chain of the gateway, its own certificate first; clients that ask for no or for an unknown name get \
-              it. With neither tls.cert nor tls.dir nor acme.*: a certificate of the development CA",
-    },
-    Key { name: "tls.key", doc: "PEM private key of tls.cert (PKCS#8, SEC1 or PKCS#1, without passphrase)" },
-    Key {
-        name: "tls.dir",
-        doc: "directory of further certificates, chosen by the name that a client asks for (SNI): NAME.crt with \
-              NAME.key, or folders NAME/ with tls.crt and tls.key (Kubernetes) or fullchain.pem and privkey.pem \
-              (certbot); at most 1,000. Without tls.cert the first one by file name is for clients that ask for none",
-    },
-    Key {
-        name: "tls.poll",
-        doc: "how often certificate files are looked at; what has changed is taken for new connections, as on SIGHUP",
-    },
-    Key { name: "tls.dev_dir", doc: "directory of the development CA, made at the first start" },
-    Key {
-        name: "acme.directory",
-        doc: "https:// address of an ACME directory that issues and renews the certificate, such as Let's Encrypt's \
-              https://acme-v02.api.letsencrypt.org/directory; setting it agrees to its terms of service",
-    },
-    Key {
-        name: "acme.names",
-        doc: "names for that certificate, for example [\"chat.example.org\"]: no wildcards, no addresses; each must \
-              lead to this node alone, or to a proxy that passes the challenge on",
-    },
-    Key { name: "acme.email", doc: "mail address that the directory may write to" },
-    Key {
-        name: "acme.challenge",
-        doc: "http-01: the directory comes to port 80 of each name; tls-alpn-01: to port 443, which must lead to the \
-              edge's TCP port",
-    },
-    Key {
-        name: "acme.http_listen",
-        doc: "TCP address that answers http-01, open only while an order is under way; ports below 1024 need \
-              CAP_NET_BIND_SERVICE",
-    },
-    Key { name: "acme.ca", doc: "PEM file of the CA of a private directory; unset: what this system trusts" },
-    Key { name: "ops.listen", doc: "TCP address of /livez, /readyz and /metrics: for operators only" },
-    Key { name: "store.cache_bytes", doc: "memory for recently read blocks of the ledger" },
-    Key {
-        name: "store.flush_bytes",
-        doc: "rows in memory before they become files: larger means less compaction, a longer start after a crash",
-    },
-    Key {
-        name: "store.accept_missing_commits",
-        doc: "open a ledger although acknowledged commits are missing, for one start, knowing that they stay missing",
-    },
-    Key {
-        name: "chat.heartbeat",
-        doc: "silence after which a client pings; NATs forget a UDP flow after 30s",
-    },
-    Key {
-        name: "chat.ack_delay",
-        doc: "longest time that a device's read position waits for a commit to share",
-    },
-    Key {
-        name: "chat.user_sessions_max",
-        doc: "devices of one user that are online; one more ends the oldest",
-    },
-    Key {
-        name: "chat.app_sessions_max",
-        doc: "sessions of one App; a login above is refused with BUSY and told to come back in 5s; 0: unlimited",
-    },
-    Key {
-        name: "chat.login_failures_max",
-        doc: "refused logins of one user in a minute before answer 70050",
-    },
-    Key {
-        name: "drain.delay",
-        doc: "how long /readyz says no before clients are sent away, for a load balancer",
-    },
-    Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
-    Key {
-        name: "drain.targets",
-        doc: "where leaving clients are sent, best first, [\"IP:PORT\", \"IP:PORT/NAME\"]; empty: they come back here",
-    },
-    Key {
-        name: "log.level",
-        doc: "error, warn, info, debug, trace, or directives such as info,nearport_edge=debug",
-    },
-    Key { name: "log.format", doc: "auto (text on a terminal, JSON elsewhere), json or text" },
-];
 
 impl Default for Config {
     fn default() -> Self {
@@ -573,50 +431,5 @@ impl Config {
             return Err(("log.level", error.to_string()));
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
-        for (name, value) in table {
-            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            match value {
-                toml::Value::Table(inner) => leaves(inner, &path, out),
-                _ => out.push(path),
-            }
-        }
-    }
-
-    #[test]
-    fn every_field_is_a_documented_key_and_the_other_way_round() {
-        let full = Config {
-            edge: Edge {
-                shards: NonZeroU16::new(2),
-                handshakes_per_s: NonZeroU32::new(1000),
-                ..Edge::default()
-            },
-            tls: Tls {
-                cert: Some("a".into()),
-                key: Some("b".into()),
-                dir: Some("c".into()),
-                ..Tls::default()
-            },
-            acme: Acme {
-                directory: Some("d".into()),
-                email: Some("e".into()),
-                ca: Some("f".into()),
-                ..Acme::default()
-            },
-            ..Config::default()
-        };
-        let mut fields = Vec::new();
-        leaves(&toml::Table::try_from(full).unwrap(), "", &mut fields);
-        fields.sort();
-        let mut keys: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
-        keys.sort();
-        assert_eq!(fields, keys);
     }
 }

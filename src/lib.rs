@@ -27,6 +27,7 @@ mod cli_message;
 mod cli_secret;
 mod cli_serve;
 pub mod config;
+mod config_keys;
 pub mod config_load;
 mod control;
 mod control_server;

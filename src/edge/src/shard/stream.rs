@@ -12,6 +12,7 @@
 //! does not read holds what its session may hold and one record.
 
 pub(super) mod http;
+mod payload;
 pub(super) mod proxy;
 pub(super) mod record;
 pub(super) mod tls;
@@ -23,14 +24,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nearport_session::{Closing, Outbox, Server, ServerLimits};
+use nearport_session::{Closing, Server, ServerLimits};
 use nearport_wire::close::CloseCode;
 use rustls::ServerConfig;
 
 use super::conn::{End, Sink};
 use crate::stats::Stats;
 use http::Refusal;
-use record::{PLAINTEXT_BYTES_MAX, Traffic};
+use payload::{WebSocket, seal, seal_frames};
+use record::PLAINTEXT_BYTES_MAX;
 use tls::{Item, Speech, Tls};
 
 /// Bytes that one connection may write in one turn; the rest waits for the next, behind the others.
@@ -117,15 +119,6 @@ enum Layer {
     Http(Vec<u8>),
     Frames,
     WebSocket(Box<WebSocket>),
-}
-
-#[derive(Debug, Default)]
-struct WebSocket {
-    decoder: websocket::Decoder,
-    /// The answer to the last ping; to earlier ones none is needed (RFC 6455 §5.5.3).
-    pong: Option<Vec<u8>>,
-    /// The status of a broken rule, for the close frame.
-    status: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -531,78 +524,4 @@ impl StreamTransport {
             Stage::Gone => None,
         }
     }
-}
-
-impl WebSocket {
-    fn read(&mut self, mut input: &mut [u8], peer: SocketAddr, sink: &mut Sink<'_>) -> Result<(), End> {
-        loop {
-            match self.decoder.next(&mut input) {
-                Ok(Some(websocket::Item::Data(data))) => sink.take(Bytes::copy_from_slice(data), peer)?,
-                Ok(Some(websocket::Item::Ping(payload))) => self.pong = Some(payload),
-                Ok(Some(websocket::Item::Close(status))) => {
-                    let status = status.map_or_else(String::new, |status| format!(" with status {status}"));
-                    let reason = format!("the client closed its WebSocket{status}");
-                    return Err(Closing::new(CloseCode::BYE, reason).into());
-                }
-                Ok(None) => return Ok(()),
-                Err(broken) => {
-                    self.status = Some(broken.status);
-                    return Err(Closing::new(CloseCode::BAD_FRAME, format!("WebSocket: {broken}")).into());
-                }
-            }
-        }
-    }
-
-    /// What waits, as one message in one record.
-    fn seal(&mut self, traffic: &mut Traffic, outbox: &mut Outbox, out: &mut Vec<u8>) {
-        if self.pong.is_none() && outbox.is_empty() {
-            return;
-        }
-        seal(traffic, out, |out| {
-            let pong = self.pong.take().map_or_else(Vec::new, |payload| websocket::pong(&payload));
-            out.extend_from_slice(&pong);
-            let room = PLAINTEXT_BYTES_MAX - pong.len() - websocket::HEADER_OUT_BYTES_MAX;
-            let length = outbox.bytes().min(room);
-            if length > 0 {
-                websocket::message_header(length, |header| out.extend_from_slice(header));
-                take(outbox, length, out);
-            }
-        });
-    }
-
-    /// The close frame. A code of the session stands in its reason: only 4000 to 4999 are free for codes of one's own.
-    fn close(&self, closing: &Closing) -> Vec<u8> {
-        let own =
-            if closing.code == CloseCode::BYE { websocket::STATUS_NORMAL } else { websocket::STATUS_SESSION };
-        websocket::close(self.status.unwrap_or(own), &format!("{} {}", closing.code.0, closing.reason))
-    }
-}
-
-fn seal_frames(traffic: &mut Traffic, outbox: &mut Outbox, out: &mut Vec<u8>) {
-    let length = outbox.bytes().min(PLAINTEXT_BYTES_MAX);
-    if length > 0 {
-        seal(traffic, out, |out| take(outbox, length, out));
-    }
-}
-
-/// One record of what `write` appends.
-fn seal(traffic: &mut Traffic, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = traffic.begin(out);
-    write(out);
-    traffic.seal(start, out);
-}
-
-/// Moves `length` bytes from the front of what waits behind `out`.
-fn take(outbox: &mut Outbox, length: usize, out: &mut Vec<u8>) {
-    let (mut left, mut whole) = (length, 0);
-    for chunk in outbox.chunks() {
-        if chunk.len() > left {
-            out.extend_from_slice(&chunk.split_to(left));
-            break;
-        }
-        left -= chunk.len();
-        whole += 1;
-        out.extend_from_slice(chunk);
-    }
-    outbox.written(whole, length);
 }
