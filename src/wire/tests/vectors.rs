@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use nearport_wire::body::{
-    self, Close, Content, Delivery, Element, GoAway, Hello, LogEntry, Message, Platform, Send, Sent, Sync,
-    SyncPage, Target, Text, Welcome, element, target,
+    self, Close, Content, Delivery, Element, Endpoint, GoAway, Hello, LogEntry, Message, Platform, Send,
+    Sent, Sync, SyncPage, Target, Text, Welcome, element, target,
 };
 use nearport_wire::{Decoder, Frame, FrameError, Kind, Lane, Limits, close::CloseCode};
 use prost::Message as _;
@@ -104,6 +104,12 @@ fn meaning() -> Vec<(&'static str, Frame)> {
     vec![
         ("hello", frame(Lane::Control, Kind::HELLO, 0, &|| hello.encode_to_vec())),
         ("welcome", frame(Lane::Control, Kind::WELCOME, 0, &|| welcome.encode_to_vec())),
+        (
+            "welcome with a window",
+            frame(Lane::Control, Kind::WELCOME, 0, &|| {
+                Welcome { return_window_ms: 3_000, ..welcome.clone() }.encode_to_vec()
+            }),
+        ),
         ("hello with a token", frame(Lane::Control, Kind::HELLO, 0, &|| again.encode_to_vec())),
         (
             "welcome with what was missed",
@@ -112,6 +118,12 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         ("ping", frame(Lane::Control, Kind::PING, 5, &Vec::new)),
         ("pong", frame(Lane::Control, Kind::PONG, 5, &Vec::new)),
         ("send", frame(Lane::Chat, Kind::SEND, 1, &|| send.encode_to_vec())),
+        (
+            "hedge",
+            frame(Lane::Chat, Kind::HEDGE, 1, &|| {
+                frame(Lane::Chat, Kind::SEND, 2, &|| send.encode_to_vec()).encode().to_vec()
+            }),
+        ),
         ("sent", frame(Lane::Chat, Kind::REPLY, 1, &|| sent.encode_to_vec())),
         ("push", frame(Lane::Chat, Kind::PUSH, 10, &|| delivery.encode_to_vec())),
         ("ack", frame(Lane::Control, Kind::ACK, 10, &Vec::new)),
@@ -123,6 +135,13 @@ fn meaning() -> Vec<(&'static str, Frame)> {
             "go away",
             frame(Lane::Control, Kind::GO_AWAY, 0, &|| {
                 GoAway { reason: 2000, slot_ms: 1500, ..GoAway::default() }.encode_to_vec()
+            }),
+        ),
+        (
+            "go away to a place",
+            frame(Lane::Control, Kind::GO_AWAY, 0, &|| {
+                let place = Endpoint { address: "192.0.2.1:4433".into(), server_name: "b.example".into() };
+                GoAway { reason: 2000, slot_ms: 1500, targets: vec![place] }.encode_to_vec()
             }),
         ),
         ("close", frame(Lane::Control, Kind::CLOSE, 0, &|| close.encode_to_vec())),
