@@ -6,10 +6,13 @@ use super::*;
 fn who_comes_in_late_is_asked_to_leave_too_and_a_drain_can_be_undone() {
     let mut world = World::new(ServerLimits::default());
     world.connect(1);
-    let departure = Departure { within: Duration::from_secs(8), ..Departure::default() };
+    let targets: Arc<[_]> = [body::Endpoint { address: "192.0.2.1:1".into(), ..Default::default() }].into();
+    let departure = Departure { within: Duration::from_secs(8), targets: targets.clone(), accept: false };
     world.shard.drain(&departure, world.now);
-    // Its handshake was done; its hello comes after the others were told.
+    // Its handshake was done; its hello comes after the others were told, and gets the middle of what is left.
     world.send(1, Frame::new(Lane::Control, Kind::HELLO, 0, Bytes::new()));
+    let away = body::GoAway::decode(world.peers[&1].frames[1].body.clone()).unwrap();
+    assert_eq!((away.slot_ms, &away.targets[..]), (4000, &targets[..]));
     assert_eq!(world.take(1), [Kind::WELCOME, Kind::GO_AWAY]);
 
     world.shard.undrain();

@@ -1,6 +1,7 @@
 //! Clients that do not read, and what that costs the shard and the others.
 
 use super::*;
+use crate::budget::Level;
 
 /// A client that reads nothing: no credit for its stream is ever given back.
 fn login_deaf(world: &mut World, port: u16) {
@@ -162,6 +163,43 @@ fn what_quic_has_taken_counts_until_it_is_acknowledged() {
     world.run();
     let held = world.shard.stats().output_bytes;
     assert!((8_000..13_000).contains(&held), "{held}");
+}
+
+#[test]
+fn short_of_memory_little_that_waits_is_reason_enough() {
+    let admission = Admission { output_bytes_max: 4_000_000, ..Admission::default() };
+    let mut world = World::with(ServerLimits { output_bytes_max: 10 << 20, ..limits() }, admission);
+    (1..=3).for_each(|port| login_deaf(&mut world, port));
+    let sessions = world.script.sessions();
+    // More than QUIC takes, so that a little waits in the session.
+    let fill = |world: &mut World, session: usize, waiting: usize| {
+        let (index, _) = world.shard.find(sessions[session]).unwrap();
+        while world.shard.conns.get_mut(index).unwrap().session.output_cost() < waiting {
+            world.script.state().downs.push(reply(sessions[session], 1, 1_000));
+            world.run();
+        }
+    };
+    let lost = |world: &mut World, down: Down| {
+        let before = world.shard.stats();
+        world.script.state().downs.push(down);
+        world.run();
+        let after = world.shard.stats();
+        (after.pushes_folded - before.pushes_folded, after.pushes_dropped - before.pushes_dropped)
+    };
+    fill(&mut world, 1, 500);
+    fill(&mut world, 2, 10_000);
+    assert_eq!(world.shard.budget.level(), Level::Calm);
+    assert_eq!(lost(&mut world, publish(1, None)), (0, 0));
+    while world.shard.budget.level() < Level::Thin {
+        fill(&mut world, 0, 1_000_000);
+        fill(&mut world, 0, 2_000_000);
+    }
+    assert_eq!(world.shard.budget.level(), Level::Thin);
+    assert_eq!(lost(&mut world, publish_live(100)), (3, 0), "nobody who has something waiting gets it");
+    assert_eq!(lost(&mut world, publish(2, None)), (0, 1), "the one that has too much in any case");
+    fill(&mut world, 0, 2_800_000);
+    assert_eq!(world.shard.budget.level(), Level::Hold);
+    assert_eq!(lost(&mut world, publish(3, None)), (0, 2), "and who has more than a few");
 }
 
 #[test]
