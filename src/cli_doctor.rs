@@ -288,7 +288,7 @@ fn steering() -> Finding {
             node: 0,
             generation: 0,
             kernel_steering: true,
-            ack_delay: nearport_edge::quic::ACK_DELAY,
+            ack_delay: Duration::ZERO,
             session: Default::default(),
             admission: Default::default(),
         };

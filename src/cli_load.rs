@@ -71,9 +71,12 @@ pub(crate) struct Load {
     /// A bad network for UDP, as a profile or words such as loss=2%,delay=50ms.
     #[arg(long, value_name = "SPEC", long_help = IMPAIR_HELP)]
     impair: Option<Spec>,
-    /// Parts of the tuning for bad networks that the clients do without: hedging, rtt-memory, initial-rtt, ack-delay.
+    /// Parts of the tuning for bad networks that the clients do without: hedging, rtt-memory, initial-rtt.
     #[arg(long, value_delimiter = ',', value_name = "PART", hide = true)]
     without: Vec<Tuned>,
+    /// What clients ask the server to acknowledge within.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, hide = true)]
+    ack_delay: Option<Duration>,
     /// How often each client changes its address (roam).
     #[arg(long)]
     rebinds: Option<u32>,
@@ -157,6 +160,7 @@ impl Load {
         options.pattern = if self.fixed { Pattern::Fixed } else { options.pattern };
         options.impair.clone_from(&self.impair);
         options.without.clone_from(&self.without);
+        options.ack_delay = self.ack_delay;
         options.rebinds = self.rebinds.unwrap_or(options.rebinds);
         options.rebind_by = self.by;
         options.kill_after = self.kill_after;

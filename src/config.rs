@@ -251,7 +251,7 @@ impl Default for Edge {
             hedge: Hedge::Auto,
             handshakes_per_s: None,
             return_window_max: Admission::default().return_window_max,
-            ack_delay: nearport_edge::quic::ACK_DELAY,
+            ack_delay: Duration::ZERO,
         }
     }
 }

@@ -56,7 +56,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "edge.ack_delay",
-        doc: "how long QUIC clients are asked to wait with an acknowledgement; 0s: as long as they like (25ms), which delays the repetition of lost messages",
+        doc: "how long QUIC clients are asked to wait with an acknowledgement; 0s: as long as they like (25ms)",
     },
     Key {
         name: "tls.cert",

@@ -1,5 +1,5 @@
-//! What each part of the tuning for bad networks buys: QUIC with all of it, without one part after the other, without
-//! any. Deliveries and logins on the networks that lose packets, and the packets that it took.
+//! What each part of the tuning for bad networks buys: QUIC as it is, without one part after the other, without any, and
+//! with a shorter ACK delay. Deliveries and logins on the networks that lose packets, and the packets that it took.
 //!
 //! A cell is a laboratory with a server of its own. First pairs of clients write to each other; then other clients log in, one after
 //! the other on a few places, in one process: all but the first ones have what the SDK remembers of the path.
@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail, ensure};
 use nearport_impair::{Profile, Spec};
 use nearport_lab::{Lab, Node, Run};
 use nearport_load::Tuned;
@@ -25,11 +26,16 @@ const WINDOW: Duration = Duration::from_secs(60);
 const LOGINS: &str = "200";
 const LOGINS_AT_ONCE: &str = "8";
 
-/// One network, and what is left out.
+/// What both sides are asked to acknowledge within, where that is tried.
+const ACK_DELAY: &str = "10ms";
+
+/// One network, and what is left out or added.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     network: Profile,
     without: Vec<Tuned>,
+    /// Both sides ask each other for acknowledgements within this.
+    ack_delay: Option<&'static str>,
     window: Duration,
     logins: &'static str,
 }
@@ -52,7 +58,7 @@ pub(crate) struct Outcome {
 impl Cell {
     fn name(&self) -> String {
         match self.without.as_slice() {
-            [] => "everything on".to_owned(),
+            [] => self.ack_delay.map_or_else(|| "as it is".to_owned(), |delay| format!("ack delay {delay}")),
             [one] => format!("without {}", one.name()),
             _ => "without any".to_owned(),
         }
@@ -66,53 +72,66 @@ pub(crate) fn cells(args: &Args) -> Vec<Cell> {
         false if args.networks.is_empty() => &NETWORKS[..],
         false => &args.networks[..],
     };
-    let mut variants = vec![Vec::new()];
+    let mut variants = vec![(Vec::new(), None)];
     if args.quick {
-        variants.push(vec![Tuned::Hedging]);
+        variants.push((vec![Tuned::Hedging], None));
     } else {
-        variants.extend(Tuned::ALL.map(|part| vec![part]));
-        variants.push(Tuned::ALL.to_vec());
+        variants.extend(Tuned::ALL.map(|part| (vec![part], None)));
+        variants.push((Tuned::ALL.to_vec(), None));
+        variants.push((Vec::new(), Some(ACK_DELAY)));
     }
     let of =
-        |network: &Profile| variants.iter().map(|without| (*network, without.clone())).collect::<Vec<_>>();
-    let cell = |(network, without)| Cell {
+        |network: &Profile| variants.iter().map(|variant| (*network, variant.clone())).collect::<Vec<_>>();
+    let cell = |(network, (without, ack_delay))| Cell {
         network,
         without,
+        ack_delay,
         window: if args.quick { Duration::from_secs(5) } else { WINDOW },
         logins: if args.quick { "16" } else { LOGINS },
     };
     networks.iter().flat_map(of).map(cell).collect()
 }
 
-pub(crate) fn run(cell: &Cell, args: &Args, temporary: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn run(cell: &Cell, args: &Args, temporary: &Path) -> Result<Outcome> {
     let dir = tempfile::Builder::new().prefix("matrix-").tempdir_in(temporary)?;
     let lab = Lab::new()?;
-    // What clients are asked to do is the server's part of it.
-    let server: &[&str] =
-        if cell.without.contains(&Tuned::AckDelay) { &["--set", "edge.ack_delay=0s"] } else { &[] };
-    let node = Node::start(&lab, Path::new(PROGRAM), dir.path(), server)?;
+    let (mut server, mut tuned) = (Vec::new(), Vec::new());
+    let setting = cell.ack_delay.map(|delay| format!("edge.ack_delay={delay}"));
+    if let (Some(delay), Some(setting)) = (cell.ack_delay, &setting) {
+        server.extend(["--set", setting]);
+        tuned.extend(["--ack-delay", delay]);
+    }
+    let node = Node::start(&lab, Path::new(PROGRAM), dir.path(), &server)?;
     lab.set(Spec { seed: args.seed, ..cell.network.spec() });
     let without: Vec<_> = cell.without.iter().map(|part| part.name()).collect();
     let without = without.join(",");
-    let tuned: &[&str] = if without.is_empty() { &[] } else { &["--without", &without] };
+    if !without.is_empty() {
+        tuned.extend(["--without", &without]);
+    }
     let (connections, rate) = (args.connections.to_string(), args.rate.to_string());
     let window = format!("{}s", cell.window.as_secs());
     let weak =
         ["weak", "--connections", &connections, "--rate", &rate, "--duration", &window, "--drain", "120s"];
-    let weak = report(node.load(&lab, &[&weak, tuned].concat(), cell.window + PATIENCE)?)?;
+    let weak = node.load(&lab, &[&weak[..], &tuned].concat(), cell.window + PATIENCE)?;
+    let weak = report(weak).context("messages")?;
     let counts = lab.counts();
-    anyhow::ensure!(counts.overrun == 0, "the emulator dropped {} packets by itself", counts.overrun);
-    let connect = ["connect", "--connections", cell.logins, "--logins", LOGINS_AT_ONCE];
-    let connect = report(node.load(&lab, &[&connect, tuned].concat(), PATIENCE)?)?;
+    ensure!(counts.overrun == 0, "the emulator dropped {} packets by itself", counts.overrun);
+    // A flow of its own for each, as each device has.
+    let connect =
+        ["connect", "--connections", cell.logins, "--logins", LOGINS_AT_ONCE, "--sockets", cell.logins];
+    let connect = report(node.load(&lab, &[&connect[..], &tuned].concat(), PATIENCE)?).context("logins")?;
     node.stop();
     Ok(Outcome { weak, connect, packets: counts.up.sent + counts.down.sent })
 }
 
 /// The report of a load tool that found nothing wrong.
-fn report(run: Run) -> anyhow::Result<Value> {
-    let last = run.stderr.lines().last().unwrap_or_default();
+fn report(run: Run) -> Result<Value> {
+    let Some(report) = run.report else {
+        bail!("no report: {}", run.stderr.lines().last().unwrap_or_default());
+    };
     let good = run.status.is_some_and(|status| status.success());
-    run.report.filter(|_| good).ok_or_else(|| anyhow::anyhow!("the load tool failed: {last}"))
+    ensure!(good, "not clean: {} {}", report["error_counts"], report["first_error"]);
+    Ok(report)
 }
 
 impl Outcome {
@@ -126,7 +145,7 @@ impl Outcome {
 }
 
 /// The table, the figures, and whether every cell was clean.
-pub(crate) fn render(done: &[(Cell, anyhow::Result<Outcome>)]) -> (String, Value, bool) {
+pub(crate) fn render(done: &[(Cell, Result<Outcome>)]) -> (String, Value, bool) {
     let mut out = String::from(
         "\nQUIC; times in ms, network delays one way; packets both ways for each message, logins included\n\n",
     );
@@ -161,11 +180,11 @@ pub(crate) fn render(done: &[(Cell, anyhow::Result<Outcome>)]) -> (String, Value
         let without: Vec<_> = cell.without.iter().map(|part| part.name()).collect();
         match outcome {
             Ok(outcome) => json!({
-                "network": cell.network.name(), "without": without, "weak": outcome.weak, "connect": outcome.connect,
+                "network": cell.network.name(), "without": without, "ack_delay": cell.ack_delay, "weak": outcome.weak, "connect": outcome.connect,
                 "packets": outcome.packets, "packets_per_message": outcome.packets_per_message(),
             }),
             Err(error) => json!({
-                "network": cell.network.name(), "without": without, "complaint": format!("{error:#}"),
+                "network": cell.network.name(), "without": without, "ack_delay": cell.ack_delay, "complaint": format!("{error:#}"),
             }),
         }
     });

@@ -78,7 +78,7 @@ impl Server {
             shards: 1,
             keys: [5; 32].into(),
             resume_ttl: std::time::Duration::from_hours(24),
-            ack_delay: nearport_edge::quic::ACK_DELAY,
+            ack_delay: std::time::Duration::ZERO,
             node: 1,
             generation: 1,
             kernel_steering: true,

@@ -76,7 +76,7 @@ pub struct Config {
     /// How long a resume token is good; zero: none are given.
     pub resume_ttl: Duration,
     /// How long QUIC clients that can be told so may wait with an acknowledgement; zero: as long as they like, which is 25 ms
-    /// with most. See [`quic::ACK_DELAY`].
+    /// with most.
     pub ack_delay: Duration,
 }
 

@@ -47,14 +47,9 @@ pub fn tls_config(
 /// Bytes of datagrams that wait, in each direction of a connection. Beyond it the oldest is dropped.
 const DATAGRAM_BUFFER: usize = 16 * 1024;
 
-/// How long clients are asked to wait with an acknowledgement (the ACK frequency extension, which quinn has in its draft's form),
-/// instead of 25 ms. It is a part of the time after which a lost last packet is sent again (RFC 9002 §6.2.1), and a lone
-/// push is always the last packet. An SDK that answers a push does so within that time or much later, so no
-/// acknowledgement is sent that would have found company; from a hundred pushes a second on, every one is
-/// acknowledged instead of every second. `cargo bench --bench matrix -- --tuning` shows what it buys.
-pub const ACK_DELAY: Duration = Duration::from_millis(10);
-
-/// The transport parameters of a chat connection.
+/// The transport parameters of a chat connection. `ack_delay`: how long clients are asked to wait with an acknowledgement
+/// (the ACK frequency extension, in the draft's form that quinn has), zero for as long as they like. It is a part of the time
+/// after which a lost last packet is sent again (RFC 9002 §6.2.1), and a lone push is always the last packet.
 fn transport(ack_delay: Duration) -> TransportConfig {
     let ack_frequency = (ack_delay > Duration::ZERO).then(|| {
         let mut frequency = AckFrequencyConfig::default();
@@ -87,7 +82,8 @@ fn transport(ack_delay: Duration) -> TransportConfig {
     transport
 }
 
-/// Configuration of new connections, the same for all shards. `ack_delay`: see [`ACK_DELAY`].
+/// Configuration of new connections, the same for all shards. `ack_delay`: see
+/// [`crate::Config::ack_delay`].
 ///
 /// # Errors
 /// [`Error::Tls`] if the provider lacks the cipher suite of QUIC's initial packets.

@@ -242,6 +242,7 @@ fn networks(options: &Options, credentials: &Credentials) -> Result<Vec<Network>
     let sockets = options.sockets.div_ceil(parts);
     let network = credentials.network.clone();
     let mut tuning = network.tuning;
+    tuning.ack_delay = options.ack_delay.or(tuning.ack_delay);
     options.without.iter().for_each(|part| part.remove_from(&mut tuning));
     let config = NetworkConfig { sockets, resumption: false, proxy: None, tuning, ..network };
     (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()

@@ -72,8 +72,6 @@ pub enum Tuned {
     RttMemory,
     /// A guess of 100 ms without a last visit: QUIC's own 333 ms instead, and no memory.
     InitialRtt,
-    /// Acknowledgements of the server within 10 ms; those of the clients are the server's to ask for (`edge.ack_delay`).
-    AckDelay,
 }
 
 /// When messages are due within the rate.
@@ -128,6 +126,8 @@ pub struct Options {
     pub impair: Option<Spec>,
     /// What the clients do without. Default: nothing.
     pub without: Vec<Tuned>,
+    /// What clients ask the server to acknowledge within; theirs are the server's to ask for (`edge.ack_delay`). Default: nothing.
+    pub ack_delay: Option<Duration>,
     /// How often each client changes its address (`roam`). Default 10.
     pub rebinds: u32,
     /// Who changes it (`roam`).
@@ -191,6 +191,7 @@ impl Options {
             sockets: 8,
             impair: None,
             without: Vec::new(),
+            ack_delay: None,
             rebinds: 10,
             rebind_by: RebindBy::default(),
             kill_after: None,
@@ -351,7 +352,7 @@ impl FromStr for Scenario {
 
 impl Tuned {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::Hedging, Self::RttMemory, Self::InitialRtt, Self::AckDelay];
+    pub const ALL: [Self; 3] = [Self::Hedging, Self::RttMemory, Self::InitialRtt];
 
     /// As on the command line and in the report.
     #[must_use]
@@ -360,7 +361,6 @@ impl Tuned {
             Self::Hedging => "hedging",
             Self::RttMemory => "rtt-memory",
             Self::InitialRtt => "initial-rtt",
-            Self::AckDelay => "ack-delay",
         }
     }
 
@@ -370,7 +370,6 @@ impl Tuned {
             Self::Hedging => tuning.datagrams = false,
             Self::RttMemory => tuning.remembered_rtt = false,
             Self::InitialRtt => (tuning.remembered_rtt, tuning.initial_rtt) = (false, None),
-            Self::AckDelay => tuning.ack_delay = None,
         }
     }
 }

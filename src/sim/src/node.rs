@@ -16,7 +16,7 @@ use nearport_chat::service::route;
 use nearport_chat::shared::Shared;
 use nearport_chat::writer::{Prepared, Writer};
 use nearport_edge::cid::{Owner, steer};
-use nearport_edge::quic::{ACK_DELAY, endpoint_config, server_config};
+use nearport_edge::quic::{endpoint_config, server_config};
 use nearport_edge::shard::{Admission, ResumeConfig, Shard, ShardConfig};
 use nearport_edge::{KeyRing, Keys, Secret, Stats};
 use nearport_session::ServerLimits;
@@ -182,8 +182,9 @@ impl Node {
         // The cluster's secret outlives the process: a restarted node resets the connections of its former life.
         let keys = Keys::new(ring(*epoch));
         let stream_tls = nearport_edge::shard::stream_tls(&tls.server);
-        let server =
-            Arc::new(server_config(tls.server.clone(), &keys, ACK_DELAY).expect("the provider fits QUIC"));
+        let server = Arc::new(
+            server_config(tls.server.clone(), &keys, Duration::ZERO).expect("the provider fits QUIC"),
+        );
         let session =
             Arc::new(ServerLimits { push_bytes_max: bounds.push_bytes_max, ..ServerLimits::default() });
         let shards = (0..SHARDS).map(|index| {

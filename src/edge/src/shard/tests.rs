@@ -149,7 +149,7 @@ impl World {
             generation: 1,
             endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
             stream_tls: stream_tls(&tls),
-            server: Arc::new(quic::server_config(tls.clone(), &keys, quic::ACK_DELAY).unwrap()),
+            server: Arc::new(quic::server_config(tls.clone(), &keys, Duration::ZERO).unwrap()),
             session: Arc::new(session),
             resume: ResumeConfig {
                 keys: keys.clone(),
