@@ -18,6 +18,7 @@ pids=()
 leave() {
   for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
+  [ -z "${KEEP_LOG:-}" ] || cp serve.log "$KEEP_LOG"
   rm -rf "$dir"
 }
 trap leave EXIT

@@ -385,9 +385,17 @@ impl Core {
         }
     }
 
+    /// Whether the session has moved and its shell does not know yet: what the former connection does is of no account.
+    pub fn has_moved(&self) -> bool {
+        self.switch
+    }
+
     fn hear(&mut self, now: Instant, input: impl FnOnce(&mut session::Client)) {
         self.resume(now);
-        let Some(session) = self.session.as_mut().filter(|_| self.state != State::Stopped) else { return };
+        // What one read brought may have moved the session: the rest of it belongs to the former connection, and the page
+        // of the new session brings it again.
+        let hears = self.state != State::Stopped && !self.switch;
+        let Some(session) = self.session.as_mut().filter(|_| hears) else { return };
         self.last_received = now;
         self.inbox.tick(now);
         input(session);

@@ -353,7 +353,8 @@ impl Driver {
         let link = self.link.as_ref().filter(|link| link.is_udp())?;
         let packets = || link.packets().unwrap_or_default().received;
         let rtt = link.rtt().unwrap_or_default();
-        self.silence.is_dead(now, packets, rtt).then(|| {
+        let dead = self.silence.is_dead(now, packets, rtt) && !self.shared.lock().core.has_moved();
+        dead.then(|| {
             // Whether QUIC or the server is gone shows the next attempt.
             self.quic_died = true;
             Closing::new(CloseCode::LOST, "not a packet from the server")

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use nearport_client::{Event, Transport};
+use nearport_client::{CloseCode, Event, Transport};
 
 use crate::latency::Latency;
 use crate::report::{ErrorCounts, Report};
@@ -71,6 +71,11 @@ impl Books {
 
     /// Looks at the events that are about sessions.
     pub(super) fn session_event(&mut self, index: usize, event: &Event, now_ns: u64) {
+        if let Event::Stopped { code, reason } = event
+            && *code != CloseCode::BYE
+        {
+            self.note(|| format!("client {index} has stopped: {code}: {reason}"));
+        }
         let before = (self.sessions.transport(index), self.sessions.reconnects());
         self.sessions.event(index, event, now_ns);
         let after = (self.sessions.transport(index), self.sessions.reconnects());
