@@ -110,7 +110,7 @@ impl Case {
                 "400 users at 1,000 messages/s together, quiet and during 3 x as many handshakes as the server can do"
             }
             Self::Slow => {
-                "fan-out of one 200 B message to 990 connections, 20/s, with and without 10 that never read"
+                "fan-out of one 200 B message to 990 connections, 10/s, with and without 10 that never read"
             }
             Self::Durable => {
                 "durable 1:1 message of 200 B, closed loop: D 1,000 connections, each waiting for its acknowledgement; L 64 rows"

@@ -30,12 +30,12 @@ use crate::tally::quantile_ms;
 use crate::transport::{SERVER_NAME, client_endpoint, client_tls};
 
 /// Broadcasts a second in the windows.
-const PER_S: u32 = 20;
+const PER_S: u32 = 10;
 
 /// Broadcasts a second, and how many, until a server has nothing more to add for who does not read: N marks a session
 /// behind at 64 KiB, the peers at 64 messages; the kernel holds as much again for TLS.
-const FILL_PER_S: u32 = 40;
-const FILL: u32 = 700;
+const FILL_PER_S: u32 = 20;
+const FILL: u32 = 450;
 
 /// What a client that never reads lets a server send on its stream: enough for a welcome.
 const WINDOW: u32 = 2048;
