@@ -25,10 +25,10 @@
 //! | half-open proxies | [`slow`]: silent, half a header, a header and no client | `shard::streams`, `stream::proxy` |
 //! | WebSocket masks and sizes | `streams::each_broken_rule_of_websockets_has_its_status` | `shard::stream::websocket` |
 //! | truncated resume tokens | `resume::tokens_that_are_not_good_are_refused_and_a_usersig_still_works` | `shard::resume`, `edge::resume` (each cut) |
-//! | wrong epoch | `resume`, `rotation` | `edge::keys`, `edge::tickets`, `edge::cid`, `shard::tests` (resets) |
-//! | clock jumps of ±10 minutes | | `shard::resume` (tokens), `edge::tickets` (tickets): no socket has a clock to turn |
+//! | wrong epoch | `resume`, `rotation` | `edge::keys`, `edge::tickets`, `edge::cid`, `shard::sessions` (resets) |
+//! | clock jumps of ±10 minutes | | `shard::resume` (tokens), `edge::tickets` (tickets), `chat::usersig` (issued ahead): no socket has a clock to turn |
 //! | EMFILE | `streams::want_of_descriptors_costs_only_new_connections` | |
-//! | a panic inside one connection step | | `shard::tests` (QUIC), `shard::streams` (TLS, WebSocket), `shard::web`: no bytes of a client are known to raise one |
+//! | a panic inside one connection step | | `shard::sessions` (QUIC), `shard::streams` (TLS, WebSocket), `shard::web`: no bytes of a client are known to raise one |
 //! | GSO errors injected | | `edge::socket::sender` |
 
 mod arena;
