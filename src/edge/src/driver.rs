@@ -1,8 +1,8 @@
 //! The shell around a shard: its thread, its sockets, its clock.
 
-mod tcp;
-
+mod gather;
 mod source;
+mod tcp;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,6 +22,7 @@ use crate::forward::{Forwarder, Inlet};
 use crate::shard::{Departure, Shard, ShardConfig};
 use crate::socket::{Receiver, Sender};
 use crate::stats::{Exporter, Stats};
+use gather::Gather;
 use source::{Forwarded, Predecessors, Source, forwarded};
 use tcp::Tcp;
 pub(crate) use tcp::TcpConfig;
@@ -173,6 +174,7 @@ pub(crate) fn run(
                 stats: Stats::default(),
                 published_at: None,
                 stopping: false,
+                gather: Gather::default(),
             };
             driver.run().await
         })
@@ -212,6 +214,7 @@ struct Driver<'a> {
     stats: Stats,
     published_at: Option<Instant>,
     stopping: bool,
+    gather: Gather,
 }
 
 impl Driver<'_> {
@@ -237,6 +240,9 @@ impl Driver<'_> {
                     () = wake.notified() => {}
                     () = sleep.as_mut() => {}
                 }
+            }
+            if readable && self.gather.is_worth_it() {
+                rustix::thread::sched_yield();
             }
             // One clock reading per turn.
             let now = Instant::now();
@@ -295,7 +301,9 @@ impl Driver<'_> {
     fn receive(&mut self, now: Instant) -> bool {
         let Self { shard, shards, index, receiver, stats, predecessors, .. } = self;
         let Some(source) = &self.source else { return false };
+        let mut count = 0;
         let backlog = source.receive(receiver, |from, datagram| {
+            count += 1;
             let owner = steer(datagram, shards.len());
             if owner != *index {
                 let taken = shards[owner].hand_over(from, datagram);
@@ -304,6 +312,7 @@ impl Driver<'_> {
                 shard.handle_datagram(now, from, None, datagram);
             }
         });
+        self.gather.note(count);
         if let Some(forwarded) = &mut self.forwarded {
             let handle = |from: SocketAddr, datagram: &[u8]| {
                 stats.foreign += 1;
