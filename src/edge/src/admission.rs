@@ -77,14 +77,14 @@ pub struct Admission {
 }
 
 impl Default for Admission {
-    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 512
-    /// at once are what a core does in 128 ms; 4,096 are a second, after which clients give up anyway. A network may
+    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 1,024
+    /// at once are what a core does in 256 ms; 4,096 are a second, after which clients give up anyway. A network may
     /// have an eighth of a core's handshakes, which brings the 10,000 users behind a large NAT back in 20 s, and a quarter
     /// of the connections. 128 MiB of output are 2,048 slow readers at the bound of their pushes.
     fn default() -> Self {
         Self {
             connections_max: 65_536,
-            handshakes_soft: 512,
+            handshakes_soft: 1_024,
             handshakes_hard: 4_096,
             prefix_rate: 500,
             prefix_connections_max: 16_384,
@@ -138,6 +138,8 @@ pub struct Waiting {
     pub local_ip: Option<IpAddr>,
     /// The whole datagram.
     pub data: BytesMut,
+    /// See [`Flows::print`].
+    flow: u64,
     /// It went on with a handshake that was let in, and has not paid.
     goes_on: bool,
     must_prove: bool,
@@ -219,7 +221,8 @@ impl Gate {
         initial: Initial<'_>,
     ) {
         let now_ms = self.ms(now);
-        let goes_on = self.flows.goes_on(now_ms, remote, initial.source);
+        let flow = self.flows.print(remote, initial.source);
+        let goes_on = self.flows.goes_on(now_ms, flow);
         let queue = if goes_on { &self.begun } else { &self.new };
         if queue.len() >= WAITING_MAX {
             self.counts.queue_full += 1;
@@ -234,9 +237,9 @@ impl Gate {
                 self.counts.prefix_rate += 1;
                 return;
             }
-            self.flows.begin(now_ms, remote, initial.source);
+            self.flows.begin(now_ms, flow);
         }
-        let waiting = Waiting { remote, local_ip, data: datagram.into(), goes_on, must_prove };
+        let waiting = Waiting { remote, local_ip, data: datagram.into(), flow, goes_on, must_prove };
         if goes_on { self.begun.push_back(waiting) } else { self.new.push_back(waiting) }
     }
 
@@ -299,8 +302,8 @@ impl Gate {
             || waiting.goes_on && !self.charge(now_ms, ip, Toll::Unproved);
         match (must_prove, may_retry) {
             (false, _) => Verdict::Accept,
-            (true, true) => Verdict::Retry,
-            (true, false) => Verdict::Ignore,
+            (true, true) if self.flows.may_retry(now_ms, waiting.flow) => Verdict::Retry,
+            (true, _) => Verdict::Ignore,
         }
     }
 

@@ -13,6 +13,10 @@ const SLOTS: usize = 4096;
 /// How long a handshake may take: as long as its hello (`session::ServerLimits::frame_timeout`).
 const LIFETIME_MS: u32 = 10_000;
 
+/// For how long a flow that was sent a Retry is not sent another: the second datagram of the same hello asks for none. A
+/// Retry that is lost is asked for again by the client's repetition, which comes later.
+const RETRY_AGAIN_MS: u32 = 50;
+
 /// Initials of one handshake that pass: two to begin, two after a Retry, an acknowledgement, and each of them lost and
 /// repeated twice. It also bounds what somebody gets who puts many beginnings under one address and id.
 const INITIALS_MAX: u8 = 16;
@@ -23,6 +27,8 @@ struct Flow {
     print: u64,
     began_ms: u32,
     left: u8,
+    /// When it was sent a Retry.
+    retried_ms: Option<u32>,
 }
 
 /// The table.
@@ -37,9 +43,8 @@ impl Flows {
         Self { key, slots: vec![Flow::default(); SLOTS].into() }
     }
 
-    /// Whether this Initial belongs to a handshake that was let in; counts it if so.
-    pub(super) fn goes_on(&mut self, now_ms: u32, remote: SocketAddr, source: &[u8]) -> bool {
-        let print = self.print(remote, source);
+    /// Whether an Initial of the flow `print` belongs to a handshake that was let in; counts it if so.
+    pub(super) fn goes_on(&mut self, now_ms: u32, print: u64) -> bool {
         let flow = self.slot(print);
         let goes_on =
             flow.print == print && flow.left > 0 && now_ms.wrapping_sub(flow.began_ms) < LIFETIME_MS;
@@ -49,10 +54,20 @@ impl Flows {
         goes_on
     }
 
-    /// A handshake was let in with this Initial.
-    pub(super) fn begin(&mut self, now_ms: u32, remote: SocketAddr, source: &[u8]) {
-        let print = self.print(remote, source);
-        *self.slot(print) = Flow { print, began_ms: now_ms, left: INITIALS_MAX - 1 };
+    /// A handshake was let in with an Initial of this flow.
+    pub(super) fn begin(&mut self, now_ms: u32, print: u64) {
+        *self.slot(print) = Flow { print, began_ms: now_ms, left: INITIALS_MAX - 1, retried_ms: None };
+    }
+
+    /// Whether the flow is to be sent a Retry now; notes it if so.
+    pub(super) fn may_retry(&mut self, now_ms: u32, print: u64) -> bool {
+        let flow = self.slot(print);
+        let ours = flow.print == print;
+        let retried = ours && flow.retried_ms.is_some_and(|at| now_ms.wrapping_sub(at) < RETRY_AGAIN_MS);
+        if ours && !retried {
+            flow.retried_ms = Some(now_ms);
+        }
+        !retried
     }
 
     fn slot(&mut self, print: u64) -> &mut Flow {
@@ -60,7 +75,8 @@ impl Flows {
         &mut self.slots[at]
     }
 
-    fn print(&self, remote: SocketAddr, source: &[u8]) -> u64 {
+    /// Name of the flow of an Initial, never 0.
+    pub(super) fn print(&self, remote: SocketAddr, source: &[u8]) -> u64 {
         let mut bytes = [0; 40];
         let ip = match remote.ip() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -83,17 +99,20 @@ mod tests {
     #[test]
     fn a_handshake_goes_on_for_its_time_and_number_and_only_from_its_address() {
         let mut flows = Flows::new([1, 2]);
-        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        assert!(!flows.goes_on(0, at(1), b"id"));
-        flows.begin(0, at(1), b"id");
-        assert!(!flows.goes_on(0, at(2), b"id"), "another port");
-        assert!(!flows.goes_on(0, at(1), b"id\0"), "another id");
+        let print = |flows: &Flows, port, id| flows.print(SocketAddr::from(([192, 0, 2, 1], port)), id);
+        let flow = print(&flows, 1, b"id");
+        let (other_port, other_id) = (print(&flows, 2, b"id"), print(&flows, 1, b"id\0"));
+        assert!(!flows.goes_on(0, flow));
+        flows.begin(0, flow);
+        assert!(!flows.goes_on(0, other_port));
+        assert!(!flows.goes_on(0, other_id));
         for _ in 1..INITIALS_MAX {
-            assert!(flows.goes_on(9_999, at(1), b"id"));
+            assert!(flows.goes_on(9_999, flow));
         }
-        assert!(!flows.goes_on(9_999, at(1), b"id"), "its number is used up");
-        flows.begin(u32::MAX, at(1), b"");
-        assert!(flows.goes_on(5_000, at(1), b""), "across the wrap");
-        assert!(!flows.goes_on(10_000, at(1), b""), "its time is over");
+        assert!(!flows.goes_on(9_999, flow), "its number is used up");
+        let flow = print(&flows, 1, b"");
+        flows.begin(u32::MAX, flow);
+        assert!(flows.goes_on(5_000, flow), "across the wrap");
+        assert!(!flows.goes_on(10_000, flow), "its time is over");
     }
 }

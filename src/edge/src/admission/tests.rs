@@ -131,6 +131,20 @@ fn soft_asks_for_proof_and_hard_ignores() {
 }
 
 #[test]
+fn a_hello_of_two_datagrams_is_sent_one_retry_and_its_repetition_another() {
+    let mut world = World::new(limits());
+    let busy = Load { connections: 0, handshakes: 100 };
+    let mut verdicts = |after_ms| {
+        world.now += Duration::from_millis(after_ms);
+        [(); 2].map(|()| world.verdict(HERE, 1, busy, false))
+    };
+    assert_eq!(verdicts(0), [Some(Verdict::Retry), Some(Verdict::Ignore)]);
+    assert_eq!(verdicts(49), [Some(Verdict::Ignore); 2]);
+    assert_eq!(verdicts(11), [Some(Verdict::Retry), Some(Verdict::Ignore)]);
+    assert_eq!(world.verdict(HERE, 2, busy, false), Some(Verdict::Retry), "another client");
+}
+
+#[test]
 fn connections_of_a_network_have_a_bound_on_every_transport() {
     let mut world = World::new(limits());
     let (load, ip) = (Load::default(), IpAddr::from(HERE));
