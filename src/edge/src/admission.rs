@@ -77,14 +77,14 @@ pub struct Admission {
 }
 
 impl Default for Admission {
-    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 1,024
-    /// at once are what a core does in 256 ms; 4,096 are a second, after which clients give up anyway. A network may
+    /// 65,536 connections of 20 KB are 1.3 GB per shard. A handshake takes a round trip and 0.25 ms of CPU, so 512
+    /// at once are what a core does in 128 ms; 4,096 are a second, after which clients give up anyway. A network may
     /// have an eighth of a core's handshakes, which brings the 10,000 users behind a large NAT back in 20 s, and a quarter
     /// of the connections. 128 MiB of output are 2,048 slow readers at the bound of their pushes.
     fn default() -> Self {
         Self {
             connections_max: 65_536,
-            handshakes_soft: 1_024,
+            handshakes_soft: 512,
             handshakes_hard: 4_096,
             prefix_rate: 500,
             prefix_connections_max: 16_384,

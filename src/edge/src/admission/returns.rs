@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The cost is what handshakes took of late, in CPU time of the shard's thread, full and resumed ones as they came. A
-//! quarter of the core is counted for it: the rest of a login (the last flight, the hello, the backend) takes as much, and
-//! half of the core is left for those who do not draw their moment evenly.
+//! fifth of the core is counted for it: the rest of a login (the last flight, the hello, the backend) takes as much, and
+//! the rest is left for those who do not draw their moment evenly.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const COST_US_MIN: f32 = 20.0;
 const COST_US_MAX: f32 = 20_000.0;
 
 /// Of the CPU time of a shard, what is for handshakes while a crowd comes back.
-const SHARE: f32 = 0.25;
+const SHARE: f32 = 0.2;
 
 /// Handshakes that make one measurement, and how much it weighs against those before.
 const SAMPLE: u32 = 16;
@@ -88,16 +88,16 @@ mod tests {
     #[test]
     fn the_window_is_what_the_handshakes_of_all_need() {
         let returns = Returns::new(None, 1.0, MINUTE);
-        assert_eq!(returns.window(10_000, Duration::ZERO), Duration::from_secs(12));
+        assert_eq!(returns.window(10_000, Duration::ZERO), Duration::from_secs(15));
         assert_eq!(returns.window(1_000_000, Duration::ZERO), MINUTE, "its bound");
-        assert_eq!(returns.window(200, Duration::ZERO), Duration::ZERO, "clients spread that by themselves");
+        assert_eq!(returns.window(150, Duration::ZERO), Duration::ZERO, "clients spread that by themselves");
         assert_eq!(
             returns.window(400, Duration::from_secs(3)),
             Duration::from_secs(3),
             "its network is slower"
         );
         let shared = Returns::new(None, 0.5, MINUTE);
-        assert_eq!(shared.window(10_000, Duration::ZERO), Duration::from_secs(24));
+        assert_eq!(shared.window(10_000, Duration::ZERO), Duration::from_secs(30));
         let configured = Returns::new(Some(1_000), 0.5, MINUTE);
         assert_eq!(configured.window(10_000, Duration::ZERO), Duration::from_secs(10));
         assert_eq!(Returns::new(None, 1.0, Duration::ZERO).window(10_000, Duration::ZERO), Duration::ZERO);

@@ -37,7 +37,7 @@ fn dear_handshakes_make_it_long_and_a_network_that_is_held_back_needs_its_own_ti
     let cost = world.shard.stats().handshake_cost_us;
     assert!((19_900..=20_000).contains(&cost), "the most that is believed: {cost}");
     let window = world.shard.gate.return_window(100, None);
-    assert_eq!(window.as_secs_f32().round(), 8.0, "{window:?}");
+    assert_eq!(window.as_secs_f32().round(), 10.0, "{window:?}");
 
     let network = Admission { limit_loopback: true, prefix_rate: 2, ..Admission::default() };
     let mut gate = Gate::new(network, world.now);
