@@ -220,15 +220,16 @@ impl Case {
         }
     }
 
-    /// The most that N / A may be for the case's first measure. Source: DESIGN §12, where a bare driver of the same
-    /// shape measured 0.53, 0.78, 0.49, 0.83 and 0.58.
-    pub(crate) fn target_against_default(self) -> Option<f64> {
+    /// The most that N / A and N / B may be for the case's first measure. A bare driver of the same shape measured 0.53,
+    /// 0.78, 0.49, 0.83 and 0.58 against A.
+    pub(crate) fn targets(self) -> [Option<f64>; 2] {
         match self {
-            Self::EchoClosed | Self::FanoutCrowd => Some(0.70),
-            Self::EchoOpen => Some(0.95),
-            Self::Idle => Some(0.60),
-            Self::Handshake => Some(1.0),
-            Self::FanoutWaiting | Self::Flood | Self::Slow | Self::Durable | Self::DurableHalf => None,
+            Self::EchoClosed => [Some(0.60), Some(0.65)],
+            Self::EchoOpen => [Some(0.85), Some(0.90)],
+            Self::Idle => [Some(0.60), Some(0.70)],
+            Self::Handshake => [Some(0.90), None],
+            Self::FanoutCrowd => [Some(0.60), Some(0.70)],
+            Self::FanoutWaiting | Self::Flood | Self::Slow | Self::Durable | Self::DurableHalf => [None; 2],
         }
     }
 }

@@ -190,16 +190,21 @@ impl Report {
                 self.beside_peers(case, cpu, Measure::SlowCpuRatio, SLOW_RATIO_MAX),
                 self.beside_peers(case, p99, Measure::SlowP99Ratio, SLOW_RATIO_MAX),
             ],
-            _ => [self.against_default(case), None],
+            _ => {
+                let [default, tuned] = case.targets();
+                [
+                    self.against(case, "N/A", Server::Default, default),
+                    self.against(case, "N/B", Server::Tuned, tuned),
+                ]
+            }
         };
         verdicts.into_iter().flatten().collect()
     }
 
-    fn against_default(&self, case: Case) -> Option<Verdict> {
-        let target = case.target_against_default()?;
+    fn against(&self, case: Case, what: &'static str, peer: Server, target: Option<f64>) -> Option<Verdict> {
         let measure = *case.measures().first()?;
-        let ratio = self.ratio(case, measure, Server::Nearport, Server::Default)?;
-        Some(Verdict { what: "N/A", median: ratio.median, target, beside: String::new() })
+        let ratio = self.ratio(case, measure, Server::Nearport, peer)?;
+        Some(Verdict { what, median: ratio.median, target: target?, beside: String::new() })
     }
 
     /// N's figure, with those of the peers for comparison.
