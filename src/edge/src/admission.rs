@@ -211,6 +211,14 @@ impl Gate {
         } += 1;
     }
 
+    /// Whether an Initial to an id of ours belongs to a connection that was let in: it has nothing to wait for, and what
+    /// the client sent behind it must not overtake it. A 1-RTT packet that comes before the client's last handshake message is
+    /// lost, which costs the login a probe timeout.
+    pub fn is_let_in(&mut self, now: Instant, remote: SocketAddr, initial: Initial<'_>) -> bool {
+        let flow = self.flows.print(remote, initial.source);
+        self.flows.is_of_a_connection(self.ms(now), flow)
+    }
+
     /// Takes an Initial into the queue, if there is room and its network may.
     pub fn offer(
         &mut self,
@@ -275,7 +283,9 @@ impl Gate {
         may_retry: bool,
     ) -> Verdict {
         let verdict = self.verdict(now, waiting, load, validated, may_retry);
-        if verdict != Verdict::Accept {
+        if verdict == Verdict::Accept {
+            self.flows.accepted(waiting.flow);
+        } else {
             self.budget += COST - COST_LOOK;
         }
         verdict

@@ -45,6 +45,7 @@ use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent, Ser
 pub use crate::admission::Admission;
 use crate::admission::{Class, Gate, classify};
 use crate::budget::Budget;
+use crate::cid::{Owner, ShardCids};
 use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
@@ -130,6 +131,8 @@ pub struct Shard {
     contexts_at: Instant,
     next_session: u64,
     gate: Gate,
+    /// To tell our ids from others.
+    cids: ShardCids,
     budget: Budget,
     squeezed: Squeezed,
     handshaking: usize,
@@ -153,6 +156,11 @@ impl Shard {
         let clock = WallClock::new(now, config.resume.unix_time);
         Self {
             gate: Gate::new(config.admission, now),
+            cids: ShardCids::new(
+                &config.resume.keys,
+                Owner { node: 0, shard: config.index, generation: config.generation },
+                0,
+            ),
             budget: Budget::new(config.admission.output_bytes_max),
             squeezed: Squeezed::new(&config.session),
             config,
@@ -197,6 +205,12 @@ impl Shard {
         self.stats.datagrams_in += 1;
         match classify(datagram) {
             Class::Pass => self.feed(now, remote, local_ip, BytesMut::from(datagram), None),
+            Class::Initial(initial)
+                if self.cids.owner_of(initial.destination).is_some()
+                    && self.gate.is_let_in(now, remote, initial) =>
+            {
+                self.feed(now, remote, local_ip, BytesMut::from(datagram), None);
+            }
             Class::Initial(initial) => self.gate.offer(now, remote, local_ip, datagram, initial),
             Class::Drop(why) => self.gate.dropped(why),
         }

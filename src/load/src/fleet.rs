@@ -19,7 +19,7 @@ use crate::report::Connect;
 use crate::stop::Stop;
 
 /// How long the last acknowledgements of a client may take to reach the server's disk.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a scenario does with the events of its clients. Called from the clients' tasks: must not block.
 pub(crate) trait Listener: Send + Sync + 'static {

@@ -32,6 +32,8 @@ pub enum Class<'a> {
 /// The parts of an Initial that admission looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Initial<'a> {
+    /// Where it goes: an id that the client made up, or one of ours later in the handshake.
+    pub destination: &'a [u8],
     /// The client's own connection id: the same in every Initial of one handshake, also after a Retry.
     pub source: &'a [u8],
     /// Whether it carries a token, good or bad.
@@ -74,7 +76,7 @@ fn long(first: u8, datagram: &[u8]) -> Option<Class<'_>> {
         0 if destination.len() >= FIRST_ID_BYTES_MIN => {
             // A token length of zero is one octet, in the shortest form or in none that a sane client uses.
             let has_token = *rest.first()? != 0;
-            Some(Class::Initial(Initial { source, has_token }))
+            Some(Class::Initial(Initial { destination, source, has_token }))
         }
         // Handshake: by then the client uses the id that we gave it.
         2 if destination.len() == CID_LEN => Some(Class::Pass),
@@ -108,7 +110,8 @@ mod tests {
 
     #[test]
     fn each_form_has_its_class() {
-        let initial = |has_token| Class::Initial(Initial { source: &[8; 5], has_token });
+        let initial =
+            |has_token| Class::Initial(Initial { destination: &[7; 8], source: &[8; 5], has_token });
         let dropped = Class::Drop;
         for (name, packet, class) in [
             ("nothing", vec![], dropped(Dropped::Form)),

@@ -27,6 +27,8 @@ struct Flow {
     print: u64,
     began_ms: u32,
     left: u8,
+    /// A connection began with it.
+    accepted: bool,
     /// When it was sent a Retry.
     retried_ms: Option<u32>,
 }
@@ -56,7 +58,19 @@ impl Flows {
 
     /// A handshake was let in with an Initial of this flow.
     pub(super) fn begin(&mut self, now_ms: u32, print: u64) {
-        *self.slot(print) = Flow { print, began_ms: now_ms, left: INITIALS_MAX - 1, retried_ms: None };
+        *self.slot(print) =
+            Flow { print, began_ms: now_ms, left: INITIALS_MAX - 1, accepted: false, retried_ms: None };
+    }
+
+    /// A connection began with this flow.
+    pub(super) fn accepted(&mut self, print: u64) {
+        let flow = self.slot(print);
+        flow.accepted |= flow.print == print;
+    }
+
+    /// As [`Self::goes_on`], of a flow with which a connection began.
+    pub(super) fn is_of_a_connection(&mut self, now_ms: u32, print: u64) -> bool {
+        self.slot(print).accepted && self.goes_on(now_ms, print)
     }
 
     /// Whether the flow is to be sent a Retry now; notes it if so.

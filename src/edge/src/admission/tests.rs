@@ -20,7 +20,13 @@ impl World {
 
     fn offer(&mut self, ip: [u8; 4], port: u16, source: &[u8], has_token: bool) {
         let remote = SocketAddr::from((ip, port));
-        self.gate.offer(self.now, remote, None, &[0; 1200], Initial { source, has_token });
+        self.gate.offer(
+            self.now,
+            remote,
+            None,
+            &[0; 1200],
+            Initial { destination: &[7; 8], source, has_token },
+        );
     }
 
     /// Ports of what one turn gives out.

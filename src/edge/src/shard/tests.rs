@@ -230,6 +230,12 @@ impl World {
 
     /// A client without a stream.
     fn connect_quic(&mut self, port: u16, config: ClientConfig) {
+        self.dial(port, config);
+        self.run();
+    }
+
+    /// A client that has sent nothing yet.
+    fn dial(&mut self, port: u16, config: ClientConfig) {
         let keys = Keys::derive(&[9; 32]);
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new(keys.reset_key())), None, false, None);
         let to = SocketAddr::from(([127, 0, 0, 1], 4433));
@@ -250,7 +256,6 @@ impl World {
             deaf: false,
         };
         self.peers.insert(port, peer);
-        self.run();
     }
 
     fn send(&mut self, port: u16, frame: Frame) {
@@ -282,6 +287,24 @@ impl World {
                 Some(CloseCode(u32::try_from(close.error_code.into_inner()).unwrap()))
             }
             other => panic!("{other}"),
+        }
+    }
+
+    /// What a client has to send reaches the shard within one turn, and what that answers reaches the client.
+    fn round_trip(&mut self, port: u16) {
+        let peer = self.peers.get_mut(&port).unwrap();
+        let from = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut buffer = Vec::new();
+        while peer.quic.poll_transmit(self.now, 1, &mut buffer).is_some() {
+            self.shard.handle_datagram(self.now, from, None, &std::mem::take(&mut buffer));
+        }
+        self.shard.turn(self.now);
+        while self.shard.has_work() || self.shard.has_handshakes() {
+            self.shard.handshakes(self.now, false);
+            self.shard.turn(self.now);
+        }
+        while let Some((_, datagram)) = self.shard.transmits().pop() {
+            peer.receive(self.now, &datagram);
         }
     }
 

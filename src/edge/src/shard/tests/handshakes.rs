@@ -14,6 +14,20 @@ fn initial(world: &World) -> Vec<u8> {
 }
 
 #[test]
+fn a_hello_behind_the_last_handshake_message_does_not_overtake_it() {
+    let mut world = World::new(ServerLimits::default());
+    world.dial(1, world.client_config.clone());
+    world.round_trip(1);
+    // The client knows its keys now: what ends the handshake and the hello leave together, in two datagrams.
+    let peer = world.peers.get_mut(&1).unwrap();
+    let stream = peer.quic.streams().open(Dir::Bi).unwrap();
+    let hello = Frame::new(Lane::Control, Kind::HELLO, 0, vec![0; 1_100].into()).encode();
+    assert_eq!(peer.quic.send_stream(stream).write(&hello).unwrap(), hello.len());
+    world.round_trip(1);
+    assert_eq!(world.script.sessions().len(), 1);
+}
+
+#[test]
 fn what_no_client_sends_gets_no_answer() {
     let mut world = World::new(ServerLimits::default());
     let good = initial(&world);
