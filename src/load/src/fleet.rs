@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearport_client::{Client, Config, Event, FROM_NOW, Network, NetworkConfig, Transport};
+use nearport_client::{
+    Client, Config, Event, FROM_NOW, Failure, Network, NetworkConfig, RequestError, Transport,
+};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -302,7 +304,16 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
 
 /// A round trip behind everything that was pushed, taking the events that come with it.
 async fn flush(index: usize, client: &Client, listener: &impl Listener) {
-    let flushed = tokio::time::timeout(FLUSH_TIMEOUT, client.flush());
+    // On a bad path one request may not get through in its time.
+    let persistent = async {
+        loop {
+            match client.flush().await {
+                Err(RequestError::Failed(Failure::Timeout)) => {}
+                result => break result,
+            }
+        }
+    };
+    let flushed = tokio::time::timeout(FLUSH_TIMEOUT, persistent);
     tokio::pin!(flushed);
     let result = loop {
         tokio::select! {
