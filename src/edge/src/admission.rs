@@ -211,12 +211,18 @@ impl Gate {
         } += 1;
     }
 
-    /// Whether an Initial to an id of ours belongs to a connection that was let in: it has nothing to wait for, and what
-    /// the client sent behind it must not overtake it. A 1-RTT packet that comes before the client's last handshake message is
-    /// lost, which costs the login a probe timeout.
-    pub fn is_let_in(&mut self, now: Instant, remote: SocketAddr, initial: Initial<'_>) -> bool {
+    /// Whether an Initial belongs to a connection that was let in: it has nothing to wait for, and what the client sent
+    /// behind it must not overtake it. A 1-RTT packet that comes before the client's last handshake message is lost, which
+    /// costs the login a probe timeout. `is_ours` tells an id of ours; it is asked last, for a flood is to cost no key.
+    pub fn is_let_in(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        initial: Initial<'_>,
+        is_ours: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
         let flow = self.flows.print(remote, initial.source);
-        self.flows.is_of_a_connection(self.ms(now), flow)
+        self.flows.is_accepted(flow) && is_ours(initial.destination) && self.flows.goes_on(self.ms(now), flow)
     }
 
     /// Takes an Initial into the queue, if there is room and its network may.

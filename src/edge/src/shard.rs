@@ -206,8 +206,7 @@ impl Shard {
         match classify(datagram) {
             Class::Pass => self.feed(now, remote, local_ip, BytesMut::from(datagram), None),
             Class::Initial(initial)
-                if self.cids.owner_of(initial.destination).is_some()
-                    && self.gate.is_let_in(now, remote, initial) =>
+                if self.gate.is_let_in(now, remote, initial, |id| self.cids.owner_of(id).is_some()) =>
             {
                 self.feed(now, remote, local_ip, BytesMut::from(datagram), None);
             }

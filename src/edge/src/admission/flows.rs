@@ -68,9 +68,10 @@ impl Flows {
         flow.accepted |= flow.print == print;
     }
 
-    /// As [`Self::goes_on`], of a flow with which a connection began.
-    pub(super) fn is_of_a_connection(&mut self, now_ms: u32, print: u64) -> bool {
-        self.slot(print).accepted && self.goes_on(now_ms, print)
+    /// Whether a connection began with this flow.
+    pub(super) fn is_accepted(&mut self, print: u64) -> bool {
+        let flow = self.slot(print);
+        flow.print == print && flow.accepted
     }
 
     /// Whether the flow is to be sent a Retry now; notes it if so.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Young handshakes that may be in progress. 512 are what a core does in 80 ms.
+/// Young handshakes that may be in progress: as many as QUIC's before it asks for proof.
 const YOUNG_MAX: usize = 512;
 
 /// How long a handshake is young. A peer that never goes on holds a place no longer than this; the deadline of the
