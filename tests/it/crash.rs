@@ -1,10 +1,10 @@
 //! The promise under `kill -9`: the real server dies again and again in the middle of a load, and nothing that it
 //! acknowledged is lost, nothing is shown twice, nothing changes its order.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
-use crate::node::{Node, PROGRAM};
+use crate::node::{Node, start_load};
 
 /// Kills in a normal run; `NEARPORT_KILLS` asks for more. Each takes about two seconds.
 const KILLS: u32 = 8;
@@ -21,7 +21,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_shown_twice_under_kill_9() {
     let ports = [format!("edge.listen={}", node.edge), format!("ops.listen={}", node.ops)];
     let again = ["--set", &ports[0], "--set", &ports[1]];
 
-    let mut load = start_load(&node, dir.path(), 3 * kills);
+    let mut load = start_load(dir.path(), 40, 500, 3 * kills);
     let mut killed = 0;
     while killed < kills && load.try_wait().unwrap().is_none() {
         // A different number each time, so that kills meet commits in every phase.
@@ -39,20 +39,6 @@ fn nothing_acknowledged_is_lost_and_nothing_is_shown_twice_under_kill_9() {
     for verdict in ["lost", "duplicated", "reordered", "errors"] {
         assert_eq!(report[verdict], 0, "{verdict}: {report}");
     }
-}
-
-/// 40 clients in pairs, 500 messages a second, for `seconds`.
-fn start_load(node: &Node, dir: &std::path::Path, seconds: u32) -> Child {
-    assert_ne!(node.pid(), 0);
-    Command::new(PROGRAM)
-        .args(["load", "chat", "--connections", "40", "--rate", "500", "--json", "-", "--duration"])
-        .arg(format!("{seconds}s"))
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Returns once the server has stored `count` messages since its start, or the load has ended.

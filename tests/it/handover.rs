@@ -14,7 +14,7 @@ use prost::Message as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::node::{Node, PROGRAM, STUCK, nearport};
+use crate::node::{Node, PROGRAM, STUCK, nearport, start_load};
 use crate::raw_stream::{Carrier, Door, RawStream};
 
 /// Waits until the log of `dir` has `text` at least `times` times. Phases are told there.
@@ -28,19 +28,6 @@ fn wait_for_log(dir: &Path, text: &str, times: usize) {
         assert!(begun.elapsed() < STUCK, "no {text:?} in\n{log}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
-}
-
-/// A load on the node in `dir`, by the SDK: pairs of clients that keep books.
-fn start_load(dir: &Path, seconds: u32) -> Child {
-    Command::new(PROGRAM)
-        .args(["load", "chat", "--connections", "30", "--rate", "200", "--json", "-", "--duration"])
-        .arg(format!("{seconds}s"))
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Sum of a metric over its labels.
@@ -74,7 +61,7 @@ fn hand_overs_under_load_lose_nothing_and_nobody() {
     let settings = ["--set", "drain.within=6s"];
     let mut node = Node::start(dir.path(), &settings);
     let address = node.edge;
-    let mut load = start_load(dir.path(), 18);
+    let mut load = start_load(dir.path(), 30, 200, 18);
     // The second one comes while the first process still has clients, the third when two are draining.
     let mut old = Vec::new();
     for round in 1..=3u64 {
@@ -138,7 +125,7 @@ impl Heir {
 fn whoever_does_not_fit_is_refused_before_anything_is_disturbed() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &["--set", "edge.shards=2"]);
-    let mut load = start_load(dir.path(), 6);
+    let mut load = start_load(dir.path(), 30, 200, 6);
     wait_for_metric(&node, &mut load, STORED, 50);
     let take_over = |settings: &[&str]| {
         let mut args = vec!["serve", "--take-over", "--set", "edge.listen=127.0.0.1:0"];
@@ -183,7 +170,7 @@ fn whoever_does_not_fit_is_refused_before_anything_is_disturbed() {
 fn a_process_that_dies_while_it_takes_over_leaves_the_old_one_serving() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &[]);
-    let mut load = start_load(dir.path(), 12);
+    let mut load = start_load(dir.path(), 30, 200, 12);
     for (round, stored) in [(1, 100), (2, 300)] {
         wait_for_metric(&node, &mut load, STORED, stored);
         let (mut heir, answer) = Heir::ask(dir.path(), 1, &Heir::claim(&node));
@@ -214,7 +201,7 @@ fn the_clients_of_both_come_back_when_the_new_process_is_killed() {
     let settings = ["--set", "drain.within=60s"];
     let old = Node::start(dir.path(), &settings);
     let ports = [format!("edge.listen={}", old.edge), format!("ops.listen={}", old.ops)];
-    let mut load = start_load(dir.path(), 15);
+    let mut load = start_load(dir.path(), 30, 200, 15);
     wait_for_metric(&old, &mut load, STORED, 100);
     let new = Node::start(dir.path(), &[&settings[..], &["--take-over"]].concat());
     wait_for_metric(&new, &mut load, STORED, 50);

@@ -180,3 +180,17 @@ fn addresses(dir: &Path) -> Option<(SocketAddr, SocketAddr)> {
     let addr = |key| table.get(key)?.as_str()?.parse().ok();
     Some((addr("edge")?, addr("ops")?))
 }
+
+/// `load chat` on the node in `dir`, by the SDK: pairs of clients that keep books.
+pub(crate) fn start_load(dir: &Path, connections: u32, rate: u32, seconds: u32) -> Child {
+    Command::new(PROGRAM)
+        .args(["load", "chat", "--json", "-"])
+        .args(["--connections", &connections.to_string(), "--rate", &rate.to_string()])
+        .args(["--duration", &format!("{seconds}s")])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
