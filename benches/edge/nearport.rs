@@ -116,7 +116,7 @@ pub(crate) fn unit(frame: Frame) -> Result<Unit> {
         // The reply to a broadcast only says that it is under way.
         Kind::REPLY if frame.body.is_empty() => Ok(Unit::Other),
         Kind::REPLY | Kind::PUSH => Ok(Unit::Payload(frame.body)),
-        Kind::PING | Kind::PONG => Ok(Unit::Other),
+        Kind::PING | Kind::PONG | Kind::RETURN_WINDOW => Ok(Unit::Other),
         Kind::ERROR => {
             let error = body::Error::decode(frame.body).context("unreadable error")?;
             bail!("request {} was refused: {} {}", frame.id, error.code, error.info)

@@ -22,7 +22,7 @@ use crate::loss::Loss;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Whereabouts};
 use crate::race::QUIET_AFTER_DEATH;
-use crate::silence::Silence;
+use crate::silence::{Silence, Verdict};
 use crate::transport::Transport;
 
 /// Time between two looks at a path, so that a busy connection does not pay for them.
@@ -351,14 +351,19 @@ impl Driver {
     /// Whether the path under a QUIC connection is dead.
     fn find_dead(&mut self, now: Instant) -> Option<Closing> {
         let link = self.link.as_ref().filter(|link| link.is_udp())?;
-        let packets = || link.packets().unwrap_or_default().received;
-        let rtt = link.rtt().unwrap_or_default();
-        let dead = self.silence.is_dead(now, packets, rtt) && !self.shared.lock().core.has_moved();
-        dead.then(|| {
-            // Whether QUIC or the server is gone shows the next attempt.
-            self.quic_died = true;
-            Closing::new(CloseCode::LOST, "not a packet from the server")
-        })
+        let packets = || link.packets().unwrap_or_default();
+        match self.silence.look(now, packets, link.rtt().unwrap_or_default()) {
+            Verdict::Suspect => {
+                self.shared.lock().core.probe_path(now);
+                None
+            }
+            Verdict::Dead if !self.shared.lock().core.has_moved() => {
+                // Whether QUIC or the server is gone shows the next attempt.
+                self.quic_died = true;
+                Some(Closing::new(CloseCode::LOST, "not a packet from the server"))
+            }
+            Verdict::Alive | Verdict::Dead => None,
+        }
     }
 
     /// Another network, or another address in it.

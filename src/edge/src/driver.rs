@@ -173,6 +173,7 @@ pub(crate) fn run(
                 exporter,
                 stats: Stats::default(),
                 published_at: None,
+                told_draining: false,
                 stopping: false,
                 gather: Gather::default(),
             };
@@ -213,6 +214,8 @@ struct Driver<'a> {
     /// What the driver itself counts: hand-over and sending.
     stats: Stats,
     published_at: Option<Instant>,
+    /// What was published last says that the shard drains.
+    told_draining: bool,
     stopping: bool,
     gather: Gather,
 }
@@ -407,6 +410,14 @@ impl Driver<'_> {
     }
 
     fn publish(&mut self, now: Instant) {
+        let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);
+        if due {
+            self.shard.set_unix_time(now, unix_time());
+        }
+        // A drain that was undone is told at once too: who asks next must not see the former one.
+        if !due && !self.shard.is_draining() && !self.told_draining && !self.stopping {
+            return;
+        }
         let (forwarded, forward_dropped) = self.predecessors.counts();
         let stats = Stats {
             handed_over: self.stats.handed_over,
@@ -420,16 +431,9 @@ impl Driver<'_> {
             foreign: self.stats.foreign,
             ..self.shard.stats()
         };
-        let due = self.published_at.is_none_or(|at| now >= at + PUBLISH_EVERY);
-        if due {
-            self.shard.set_unix_time(now, unix_time());
-        }
-        // A drain that was undone is told at once too: who asks next must not see the former one.
-        let told = self.shards[self.index].stats().draining;
-        if due || stats.draining || told || self.stopping {
-            self.exporter.export(&stats);
-            self.shards[self.index].publish(stats);
-            self.published_at = Some(now);
-        }
+        self.exporter.export(&stats);
+        self.shards[self.index].publish(stats);
+        self.told_draining = stats.draining;
+        self.published_at = Some(now);
     }
 }

@@ -23,6 +23,7 @@ mod handshakes;
 mod leaving;
 mod output;
 mod quic;
+mod returning;
 mod seam;
 mod stream;
 mod streams;
@@ -57,6 +58,7 @@ use leaving::Leaving;
 use output::Squeezed;
 use quic::QuicTransport;
 pub(crate) use quic::SEND_WINDOW;
+use returning::millis;
 use stream::Carrier;
 pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
@@ -73,9 +75,9 @@ const FAN_OUT_PER_TURN: usize = 128;
 /// How long closes that the backend had no room for wait before they are offered again.
 const UPS_RETRY: Duration = Duration::from_millis(5);
 
-/// A key's context that nobody used for this long is dropped. Making it again costs half a microsecond, which is nothing
-/// once a second.
-const CONTEXTS_UNUSED: Duration = Duration::from_secs(1);
+/// A key's context that nobody used for this long is dropped, and a client's window for coming back compared with what it
+/// should be. Making a context again costs half a microsecond, which is nothing once a second.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What a shard is made of.
 #[derive(Debug, Clone)]
@@ -127,8 +129,10 @@ pub struct Shard {
     more_downs: bool,
     /// The backend was full: what waits in `ups` is offered again then.
     retry_ups_at: Option<Instant>,
-    /// When key contexts that nobody used of late are dropped.
-    contexts_at: Instant,
+    /// When key contexts that nobody used of late are dropped, and windows compared.
+    second_at: Instant,
+    /// See [`returning`].
+    returns_tick: u8,
     next_session: u64,
     gate: Gate,
     /// To tell our ids from others.
@@ -182,7 +186,8 @@ impl Shard {
             scratch: Vec::new(),
             more_downs: false,
             retry_ups_at: None,
-            contexts_at: now + CONTEXTS_UNUSED,
+            second_at: now + SECOND,
+            returns_tick: 0,
             next_session: 0,
             handshaking: 0,
             served_live: false,
@@ -244,9 +249,10 @@ impl Shard {
         }
         self.turn = turn;
         self.turn.clear();
-        if now >= self.contexts_at {
+        if now >= self.second_at {
+            self.second_at = now + SECOND;
             drop_unused_contexts();
-            self.contexts_at = now + CONTEXTS_UNUSED;
+            self.tick_return_windows();
         }
     }
 
@@ -289,13 +295,19 @@ impl Shard {
             connections: self.connections() as u64,
             handshakes: self.handshaking as u64,
             topics: self.topics.len() as u64,
-            draining: self.draining || self.leaving.is_some(),
+            draining: self.is_draining(),
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
             handshake_cost_us: u64::try_from(self.gate.handshake_cost().as_micros()).unwrap_or(u64::MAX),
-            return_window_ms: u64::try_from(self.return_window(None).as_millis()).unwrap_or(u64::MAX),
+            return_window_ms: u64::from(millis(self.return_window(self.stats.sessions + 1, None))),
             ..self.stats
         }
+    }
+
+    /// Whether it takes no new connection, or sends its clients away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining || self.leaving.is_some()
     }
 
     fn connections(&self) -> usize {
@@ -375,6 +387,7 @@ impl Shard {
     /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
     fn write(&mut self, index: u32, now: Instant) {
         let squeezed = self.is_squeezed();
+        self.tell_return_window(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
         let queued = self.transmits.len();

@@ -17,6 +17,9 @@ pub(crate) use sender::{Outgoing, Sender};
 /// Datagrams read or written by one system call. 64 keeps a batch in the second-level cache (our own figure).
 pub(crate) const BATCH: usize = 64;
 
+/// What is asked for while calls bring fewer: each place costs some nanoseconds to prepare, used or not.
+const BATCH_QUIET: usize = 8;
+
 /// Largest datagram that is read; a longer one is cut and then fails to decrypt. Our limit towards peers is 1472.
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
@@ -120,14 +123,20 @@ fn attach_steering(first: &UdpSocket, shards: usize) -> nix::Result<()> {
 pub(crate) struct Receiver {
     headers: MultiHeaders<SockaddrStorage>,
     buffers: Vec<u8>,
+    /// Datagrams that the next call asks for.
+    max: usize,
 }
 
 impl Receiver {
     pub(crate) fn new() -> Self {
-        Self { headers: MultiHeaders::preallocate(BATCH, None), buffers: vec![0; BATCH * DATAGRAM_BYTES_MAX] }
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            buffers: vec![0; BATCH * DATAGRAM_BYTES_MAX],
+            max: BATCH,
+        }
     }
 
-    /// Reads up to [`BATCH`] datagrams with one call and gives each to `handle`. Returns their number.
+    /// Reads up to [`BATCH`] datagrams with one call and gives each to `handle`. Returns whether more may wait.
     ///
     /// # Errors
     /// `WouldBlock` if none is there; otherwise the operating system's error.
@@ -135,10 +144,12 @@ impl Receiver {
         &mut self,
         socket: &impl AsRawFd,
         mut handle: impl FnMut(SocketAddr, &[u8]),
-    ) -> io::Result<usize> {
+    ) -> io::Result<bool> {
+        let max = self.max;
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
             .buffers
             .chunks_exact_mut(DATAGRAM_BYTES_MAX)
+            .take(max)
             .map(|buffer| [IoSliceMut::new(buffer)])
             .collect();
         let received =
@@ -150,7 +161,9 @@ impl Receiver {
                 handle(from, datagram);
             }
         }
-        Ok(count)
+        let more = count == max;
+        self.max = if count >= BATCH_QUIET { BATCH } else { BATCH_QUIET };
+        Ok(more)
     }
 }
 

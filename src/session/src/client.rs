@@ -87,6 +87,8 @@ pub enum Event {
         /// Where to go, best first; empty: the same server.
         targets: Vec<body::Endpoint>,
     },
+    /// What [`Welcome::return_window_ms`] said is now this; zero: nothing.
+    ReturnWindow(Duration),
     /// The session ended. Nothing follows.
     Closed {
         /// Why.
@@ -400,6 +402,9 @@ impl Client {
             }
             (State::Live, Kind::READ_EVENT) => self.events.push_back(Event::Read(decode(body)?)),
             (State::Live, Kind::BEHIND) => self.ask_for_younger_page(now),
+            (State::Live, Kind::RETURN_WINDOW) => {
+                self.events.push_back(Event::ReturnWindow(Duration::from_millis(id)));
+            }
             (State::Live, kind) if kind.is_push() => {} // from a younger server: a hint that we do not know
             (_, kind) => {
                 let reason = format!("frame kind {:#04x} out of turn", kind.0);

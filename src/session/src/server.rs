@@ -311,6 +311,16 @@ impl Server {
         self.write(Lane::Control, Kind::GO_AWAY, 0, &body);
     }
 
+    /// Says a window for coming back that is another than that of the welcome. Returns whether it did: not to a client
+    /// that cannot be reading.
+    pub fn tell_return_window(&mut self, window_ms: u32, limits: &ServerLimits) -> bool {
+        let told = self.state == State::Live && self.queued_bytes() < limits.push_bytes_max;
+        if told {
+            self.write(Lane::Control, Kind::RETURN_WINDOW, window_ms.into(), &[]);
+        }
+        told
+    }
+
     /// Ends the session: the last frame is CLOSE. Nothing is written after it.
     pub fn close(&mut self, closing: &Closing, retry_after: Duration) {
         if self.state == State::Closed {

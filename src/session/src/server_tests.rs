@@ -91,6 +91,18 @@ fn pings_of_a_client_that_reads_nothing_hold_no_more_than_the_bound() {
 }
 
 #[test]
+fn a_window_for_coming_back_is_said_to_those_who_read() {
+    let mut server = live();
+    assert!(server.tell_return_window(3_000, &limits()));
+    let told = Frame::new(Lane::Control, Kind::RETURN_WINDOW, 3_000, Bytes::new()).encode();
+    assert_eq!(server.poll_output().take(), [told]);
+    server.reply(Lane::Chat, Kind::REPLY, 1, &[0; 100]);
+    assert!(!server.tell_return_window(4_000, &limits()), "it has not read the reply");
+    let mut opening = Server::new(&limits(), Instant::now());
+    assert!(!opening.tell_return_window(3_000, &limits()));
+}
+
+#[test]
 fn a_push_before_the_welcome_is_dropped_and_marks_behind() {
     let mut server = Server::new(&limits(), Instant::now());
     server.handle_bytes(frame(Kind::HELLO, 0));

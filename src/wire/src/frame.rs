@@ -73,6 +73,8 @@ impl Kind {
     pub const READ_EVENT: Self = Self(0x13);
     /// Server: `id` pushes of the live lane were left out since the last such frame, for want of speed. Empty body.
     pub const FOLDED: Self = Self(0x14);
+    /// Server: `id` milliseconds are the new `Welcome.return_window_ms`. Empty body.
+    pub const RETURN_WINDOW: Self = Self(0x15);
     /// Request: body `Send`, reply `Sent`.
     pub const SEND: Self = Self(0x20);
     /// Request: body `Sync`, reply `SyncPage`.

@@ -17,6 +17,14 @@ impl Core {
         self.handle_disconnected(now, closing);
     }
 
+    /// The path is silent: sends something that the server answers, so that silence means something. Nothing before
+    /// the welcome.
+    pub fn probe_path(&mut self, now: Instant) {
+        if let Some(session) = &mut self.session {
+            session.ping(now, self.config.limits.answer_timeout);
+        }
+    }
+
     /// The device has another network or another address. `survives`: the connection may go on from there, so the
     /// server is asked at once; otherwise it is given up and the next attempt begins at once.
     pub fn network_changed(&mut self, now: Instant, survives: bool) {

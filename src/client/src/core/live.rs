@@ -42,6 +42,7 @@ impl Core {
                 session::Event::GoAway { reason, slot, targets } => {
                     self.go_away(now, reason, slot, targets);
                 }
+                session::Event::ReturnWindow(window) => self.set_return_window(window),
                 session::Event::Closed { closing, retry_after } => {
                     self.disconnect = Some(closing.code);
                     self.end(now, closing, retry_after);
@@ -62,8 +63,7 @@ impl Core {
         self.was_live = true;
         self.live_since = Some(now);
         self.backoff.welcomed();
-        let window = Duration::from_millis(welcome.return_window_ms.into());
-        self.return_window = Some(window).filter(|window| !window.is_zero());
+        self.set_return_window(Duration::from_millis(welcome.return_window_ms.into()));
         self.crowded = false;
         self.referrals.clear();
         self.inbox.tell(Event::Connected {
@@ -73,6 +73,10 @@ impl Core {
             head: welcome.head,
             time_ms: welcome.time_ms,
         });
+    }
+
+    fn set_return_window(&mut self, window: Duration) {
+        self.return_window = Some(window).filter(|window| !window.is_zero());
     }
 
     /// An entry of the user's log: each comes once, in order.

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 use super::register;
 use crate::cid::{Owner, ShardCids, destination};
 use crate::forward::{Forwarder, Inlet, Received};
-use crate::socket::{BATCH, Receiver};
+use crate::socket::Receiver;
 
 /// The socket of a shard, read or not. It is written to in either case.
 pub(super) enum Source {
@@ -53,22 +53,22 @@ impl Source {
     /// Reads one batch. Returns whether more may wait.
     pub(super) fn receive(&self, receiver: &mut Receiver, handle: impl FnMut(SocketAddr, &[u8])) -> bool {
         let Self::Reading(socket) = self else { return false };
-        let received = match receiver.receive(socket.get_ref(), handle) {
-            Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        let more = match receiver.receive(socket.get_ref(), handle) {
+            Ok(more) => more,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // An ICMP error of an earlier send, reported here; the socket is fine.
             Err(error) => {
                 tracing::debug!(%error, "receive");
                 return false;
             }
         };
-        if received < BATCH {
+        if !more {
             // The queue was empty at the end of the call, and what comes later raises a new edge of epoll. Telling
             // tokio so saves every wake-up a second system call that finds nothing.
             let nothing = |_: &UdpSocket| Err::<(), _>(io::ErrorKind::WouldBlock.into());
             let _ = socket.try_io(Interest::READABLE, nothing);
         }
-        received == BATCH
+        more
     }
 }
 

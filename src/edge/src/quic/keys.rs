@@ -29,7 +29,7 @@ const TAG_BYTES: usize = 16;
 
 thread_local! {
     static PACKET: RefCell<Contexts<LessSafeKey>> = const { RefCell::new(Contexts::new(CONTEXTS_MAX)) };
-    static HEADER: RefCell<Contexts<Box<HeaderProtectionKey>>> = const { RefCell::new(Contexts::new(CONTEXTS_MAX)) };
+    static HEADER: RefCell<Contexts<HeaderProtectionKey>> = const { RefCell::new(Contexts::new(CONTEXTS_MAX)) };
 }
 
 /// Drops this thread's contexts that were not used since the last call.
@@ -254,7 +254,7 @@ impl SmallHeaderKey {
     ) -> Result<(), rustls::Error> {
         let make = |bytes: &[u8]| {
             let bytes = &bytes[..self.cipher.header.key_len()];
-            Box::new(HeaderProtectionKey::new(self.cipher.header, bytes).expect("a key of its length"))
+            HeaderProtectionKey::new(self.cipher.header, bytes).expect("a key of its length")
         };
         let mask = HEADER
             .with_borrow_mut(|contexts| self.key.with(contexts, make, |key| key.new_mask(sample)))

@@ -9,6 +9,7 @@ use nearport_trunk::{SessionId, Up};
 use nearport_wire::close::CloseCode;
 
 use super::quic::QuicTransport;
+use super::returning::Told;
 use super::stream::{Carrier, StreamTransport};
 use super::topics::Joined;
 use super::transmits::Transmits;
@@ -44,25 +45,31 @@ pub(crate) enum Transport {
 }
 
 /// A client connection with its session.
+///
+/// Its fields lie in the order in which they stand here: what each datagram touches comes first, in as few cache lines as it
+/// takes. With more connections than the cache holds, each line costs as much as a hundred instructions.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Conn {
     pub(crate) transport: Transport,
-    pub(crate) session: Server,
     pub(crate) id: SessionId,
+    /// In which list of connections to step it stands.
+    pub(crate) touched: Touched,
+    /// The session is over; the transport says good-bye.
+    pub(crate) ended: bool,
+    /// What the shard's counts say about it; see [`super::Shard::account`].
+    pub(crate) counted: Phase,
+    /// What its client knows about coming back.
+    pub(super) told: Told,
+    /// What the shard's budget says about it.
+    pub(crate) counted_output: usize,
+    pub(crate) armed: Armed,
+    pub(crate) session: Server,
+    /// The network that it began from and counts for, wherever it has moved.
+    pub(crate) prefix: Option<Prefix>,
     pub(crate) joined: Joined,
     /// Who it is, as the backend said when it accepted: for the next backend. Packed, because most never need it.
     pub(crate) identity: Option<Box<[u8]>>,
-    pub(crate) armed: Armed,
-    /// In which list of connections to step it stands.
-    pub(crate) touched: Touched,
-    /// What the shard's counts say about it; see [`super::Shard::account`].
-    pub(crate) counted: Phase,
-    /// The network that it began from and counts for, wherever it has moved.
-    pub(crate) prefix: Option<Prefix>,
-    /// What the shard's budget says about it.
-    pub(crate) counted_output: usize,
-    /// The session is over; the transport says good-bye.
-    pub(crate) ended: bool,
     /// For the test of what a panic costs.
     #[cfg(test)]
     pub(crate) panic_in_read: bool,
@@ -176,6 +183,7 @@ impl Conn {
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false, carrier: None },
             prefix: None,
+            told: Told::default(),
             counted_output: 0,
             ended: false,
             #[cfg(test)]

@@ -7,7 +7,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
 use super::conn::{Conn, Transport};
 use super::quic::{Arrival, QuicTransport, Unproved};
 use super::{Shard, caught, index_of};
-use crate::admission::{Load, Prefix, Pressure, Verdict, Waiting};
+use crate::admission::{Load, Pressure, Verdict, Waiting};
 use crate::stats::Stats;
 
 impl Shard {
@@ -50,12 +50,6 @@ impl Shard {
     #[must_use]
     pub fn stream_handshakes(&self) -> u64 {
         self.stats.tls_handshakes
-    }
-
-    /// The window for coming back of one of the sessions that there are, given the network that it came from.
-    pub(super) fn return_window(&self, network: Option<Prefix>) -> Duration {
-        // The one that asks is not counted yet.
-        self.gate.return_window(self.stats.sessions + 1, network)
     }
 
     /// How full the shard is, for the gate.

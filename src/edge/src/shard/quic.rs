@@ -30,22 +30,23 @@ const DATAGRAMS_PER_TURN: usize = 20;
 /// The reason phrase rides in a CONNECTION_CLOSE frame, which must fit a packet.
 const CLOSE_REASON_BYTES_MAX: usize = 256;
 
-/// A session's QUIC connection.
+/// A session's QUIC connection. The order of its fields is as in [`super::conn::Conn`].
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct QuicTransport {
-    pub(crate) quic: Connection,
-    /// The handshake is not done.
-    handshaking: bool,
-    lanes: Lanes,
-    hedger: Hedger,
-    /// The client speaks HTTP/3: the session is one of WebTransport.
-    web: Option<Box<Web>>,
     /// Whether the client makes work and nothing else.
     pub(crate) watch: Watch,
-    /// QUIC is closed with this once the stream data in front of it is on its way.
-    close: Option<Box<Closing>>,
+    /// The handshake is not done.
+    handshaking: bool,
     /// As long as the client's address is not proved.
     unproved: Option<Box<Unproved>>,
+    /// The client speaks HTTP/3: the session is one of WebTransport.
+    web: Option<Box<Web>>,
+    /// QUIC is closed with this once the stream data in front of it is on its way.
+    close: Option<Box<Closing>>,
+    hedger: Hedger,
+    lanes: Lanes,
+    pub(crate) quic: Connection,
 }
 
 impl QuicTransport {

@@ -11,6 +11,7 @@ use nearport_wire::{Kind, Lane, body, code, encode_into};
 use prost::Message as _;
 
 use super::conn::{Conn, Touched};
+use super::returning::millis;
 use super::{Shard, UPS_RETRY};
 
 /// Messages taken from the backend in one turn.
@@ -92,8 +93,11 @@ impl Shard {
                 let Some((_, conn)) = self.find(session) else { return };
                 let network = conn.prefix;
                 let welcome = self.with_token(welcome, identity.as_deref());
-                let welcome = with_window(welcome, self.return_window(network));
+                // It is not counted yet.
+                let window = self.return_window(self.stats.sessions + 1, network);
+                let welcome = with_window(welcome, window);
                 if let Some((index, conn)) = self.find(session) {
+                    conn.told.welcomed(window);
                     conn.identity = identity.map(|identity| identity.pack());
                     conn.session.accept(&welcome);
                     self.ask_to_leave(index);
@@ -212,8 +216,8 @@ impl Shard {
 
 /// The welcome with the time in which its client is to come back should the shard be lost.
 fn with_window(welcome: Bytes, window: Duration) -> Bytes {
-    match u32::try_from(window.as_millis()) {
-        Ok(window_ms @ 1..) => body::append_return_window(&welcome, window_ms),
-        _ => welcome,
+    match millis(window) {
+        0 => welcome,
+        window_ms => body::append_return_window(&welcome, window_ms),
     }
 }

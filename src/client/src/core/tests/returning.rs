@@ -1,6 +1,7 @@
 //! Connections come and go.
 
 use super::*;
+use nearport_session::ServerLimits;
 use nearport_wire::close::Return;
 
 #[test]
@@ -231,6 +232,19 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
     assert!(
         matches!(world.events()[..], [Event::Disconnected { retry_in, .. }] if retry_in <= backoff::BASE)
     );
+}
+
+#[test]
+fn a_window_that_is_told_later_counts_instead() {
+    let longest = |window_ms| {
+        longest_wait(|world| {
+            world.peer.as_mut().unwrap().server.tell_return_window(window_ms, &ServerLimits::default());
+            world.down();
+            world.lose(CloseCode::LOST);
+        })
+    };
+    assert!((45 * SECOND..=50 * SECOND).contains(&longest(50_000)));
+    assert!(longest(0) <= backoff::BASE, "there is no crowd any more");
 }
 
 /// How long a core waits that was given a window of 20 s and then went through `what`, at the longest of many.

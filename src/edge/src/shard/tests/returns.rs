@@ -27,6 +27,59 @@ fn a_welcome_says_how_long_the_sessions_that_there_are_need_to_come_back() {
     assert_eq!(window_ms(&mut world, 5), 500);
 }
 
+/// What a PING brings: windows for coming back beside its PONG.
+fn windows_beside_pong(world: &mut World, port: u16) -> Vec<u64> {
+    world.send(port, Frame::new(Lane::Control, Kind::PING, 7, Bytes::new()));
+    let mut frames = std::mem::take(&mut world.peers.get_mut(&port).unwrap().frames);
+    assert_eq!((frames[0].kind, frames[0].id), (Kind::PONG, 7));
+    frames.remove(0);
+    let windows = frames.iter().map(|frame| {
+        assert_eq!((frame.lane, frame.kind), (Lane::Control, Kind::RETURN_WINDOW));
+        frame.id
+    });
+    windows.collect()
+}
+
+#[test]
+fn a_crowd_that_grows_or_shrinks_is_told_beside_what_it_hears_anyway() {
+    let mut world = world(Admission { returns_per_s: Some(8), ..Admission::default() });
+    let a_second_later = |world: &mut World| {
+        world.now += Duration::from_secs(1);
+        world.shard.turn(world.now);
+    };
+    let windows: Vec<_> = (1..=6).map(|port| window_ms(&mut world, port)).collect();
+    assert_eq!(windows[0], 0, "nobody else was there");
+    a_second_later(&mut world);
+    assert_eq!(world.take(1), [], "no packet for it alone");
+    assert_eq!(windows_beside_pong(&mut world, 1), [750]);
+    assert_eq!(windows_beside_pong(&mut world, 6), [0u64; 0], "it knows");
+    assert_eq!(window_ms(&mut world, 7), 875);
+    a_second_later(&mut world);
+    assert_eq!(windows_beside_pong(&mut world, 1), [0u64; 0], "a sixth more is no news");
+    assert_eq!(windows_beside_pong(&mut world, 2), [875]);
+    // Beside any other frame too.
+    world.send(3, Frame::new(Lane::Chat, Kind::ECHO, 1, Bytes::new()));
+    let [session] = world.script.sessions()[2..3] else { panic!() };
+    let body = Bytes::new();
+    world.script.state().downs.push(Down::Reply {
+        session,
+        lane: Lane::Chat,
+        kind: Kind::REPLY,
+        id: 1,
+        body,
+    });
+    world.run();
+    assert_eq!(world.take(3), [Kind::REPLY, Kind::RETURN_WINDOW]);
+    // Nobody is left who would come back.
+    for port in 2..=7 {
+        world.peers.get_mut(&port).unwrap().quic.close(world.now, VarInt::from_u32(1000), Bytes::new());
+    }
+    world.run();
+    assert_eq!(windows_beside_pong(&mut world, 1), [0u64; 0], "not looked at twice in a second");
+    a_second_later(&mut world);
+    assert_eq!(windows_beside_pong(&mut world, 1), [0]);
+}
+
 #[test]
 fn dear_handshakes_make_it_long_and_a_network_that_is_held_back_needs_its_own_time() {
     let mut world = world(Admission { limit_loopback: true, prefix_rate: 1_000, ..Admission::default() });
