@@ -225,6 +225,13 @@ impl Gate {
         self.flows.is_accepted(flow) && is_ours(initial.destination) && self.flows.goes_on(self.ms(now), flow)
     }
 
+    /// An Initial that was let in belongs to no connection: its client follows a Retry, or the connection is gone. What it
+    /// repeats begins anew, through the queue.
+    pub fn not_let_in(&mut self, remote: SocketAddr, source: &[u8]) {
+        let flow = self.flows.print(remote, source);
+        self.flows.forget(flow);
+    }
+
     /// Takes an Initial into the queue, if there is room and its network may.
     pub fn offer(
         &mut self,
@@ -314,6 +321,7 @@ impl Gate {
         }
         // One that only goes on does not begin: this is another beginning under the same address and id.
         let must_prove = waiting.must_prove
+            || self.flows.was_retried(waiting.flow)
             || load.handshakes >= self.limits.handshakes_soft
             || waiting.goes_on && !self.charge(now_ms, ip, Toll::Unproved);
         match (must_prove, may_retry) {

@@ -209,11 +209,15 @@ impl Shard {
     ) {
         self.stats.datagrams_in += 1;
         match classify(datagram) {
-            Class::Pass => self.feed(now, remote, local_ip, BytesMut::from(datagram), None),
+            Class::Pass => {
+                self.feed(now, remote, local_ip, BytesMut::from(datagram), None);
+            }
             Class::Initial(initial)
                 if self.gate.is_let_in(now, remote, initial, |id| self.cids.owner_of(id).is_some()) =>
             {
-                self.feed(now, remote, local_ip, BytesMut::from(datagram), None);
+                if !self.feed(now, remote, local_ip, BytesMut::from(datagram), None) {
+                    self.gate.not_let_in(remote, initial.source);
+                }
             }
             Class::Initial(initial) => self.gate.offer(now, remote, local_ip, datagram, initial),
             Class::Drop(why) => self.gate.dropped(why),

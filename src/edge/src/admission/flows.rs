@@ -74,6 +74,21 @@ impl Flows {
         flow.print == print && flow.accepted
     }
 
+    /// Forgets the flow: its next Initial is a new beginning.
+    pub(super) fn forget(&mut self, print: u64) {
+        let flow = self.slot(print);
+        if flow.print == print {
+            *flow = Flow::default();
+        }
+    }
+
+    /// Whether the flow was sent a Retry. Its client follows that from then on, and would never look at what a connection
+    /// answers that another datagram of the same hello began.
+    pub(super) fn was_retried(&mut self, print: u64) -> bool {
+        let flow = self.slot(print);
+        flow.print == print && flow.retried_ms.is_some()
+    }
+
     /// Whether the flow is to be sent a Retry now; notes it if so.
     pub(super) fn may_retry(&mut self, now_ms: u32, print: u64) -> bool {
         let flow = self.slot(print);

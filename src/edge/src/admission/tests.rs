@@ -151,6 +151,40 @@ fn a_hello_of_two_datagrams_is_sent_one_retry_and_its_repetition_another() {
 }
 
 #[test]
+fn who_was_sent_a_retry_is_not_let_in_without_it_though_there_is_room_again() {
+    let mut world = World::new(limits());
+    let busy = Load { connections: 0, handshakes: 100 };
+    assert_eq!(world.verdict(HERE, 1, busy, false), Some(Verdict::Retry));
+    let mut verdict = |after_ms, validated| {
+        world.now += Duration::from_millis(after_ms);
+        world.verdict(HERE, 1, Load::default(), validated)
+    };
+    assert_eq!(verdict(0, false), Some(Verdict::Ignore), "the other half of its hello");
+    assert_eq!(verdict(1_000, false), Some(Verdict::Retry), "it was lost");
+    assert_eq!(verdict(5, true), Some(Verdict::Accept));
+}
+
+#[test]
+fn a_flow_whose_connection_is_not_found_begins_anew() {
+    let mut world = World::new(limits());
+    let remote = SocketAddr::from((HERE, 1));
+    assert_eq!(world.verdict(HERE, 1, Load::default(), false), Some(Verdict::Accept));
+    let source = 1u16.to_be_bytes();
+    let is_let_in = |gate: &mut Gate| {
+        gate.is_let_in(
+            world.now,
+            remote,
+            Initial { destination: &[7; 8], source: &source, has_token: true },
+            |_| true,
+        )
+    };
+    assert!(is_let_in(&mut world.gate));
+    world.gate.not_let_in(remote, &source);
+    assert!(!is_let_in(&mut world.gate));
+    assert_eq!(world.verdict(HERE, 1, Load::default(), true), Some(Verdict::Accept));
+}
+
+#[test]
 fn connections_of_a_network_have_a_bound_on_every_transport() {
     let mut world = World::new(limits());
     let (load, ip) = (Load::default(), IpAddr::from(HERE));

@@ -113,7 +113,8 @@ impl Shard {
         self.touch(index);
     }
 
-    /// Gives one datagram to the endpoint; `waiting` if it came from the gate.
+    /// Gives one datagram to the endpoint; `waiting` if it came from the gate. `false`: it would begin a connection and did
+    /// not come from there.
     pub(super) fn feed(
         &mut self,
         now: Instant,
@@ -121,7 +122,7 @@ impl Shard {
         local_ip: Option<std::net::IpAddr>,
         data: bytes::BytesMut,
         waiting: Option<&Waiting>,
-    ) {
+    ) -> bool {
         let mut response = self.transmits.buffer();
         let arrival = Arrival::of(&data);
         // One datagram must not take the shard down, whatever is in it.
@@ -129,8 +130,10 @@ impl Shard {
         let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
         let Some(event) = handled else {
             self.stats.panics += 1;
-            return tracing::error!("datagram dropped after a panic in the endpoint");
+            tracing::error!("datagram dropped after a panic in the endpoint");
+            return true;
         };
+        let mut expected = true;
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let index = index_of(handle);
@@ -143,18 +146,25 @@ impl Shard {
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => match waiting {
-                Some(waiting) => return self.admit(now, incoming, waiting, arrival, response),
-                // Only an Initial begins a connection, and each of them comes from the gate.
-                None => self.endpoint.ignore(incoming),
+                Some(waiting) => {
+                    self.admit(now, incoming, waiting, arrival, response);
+                    return true;
+                }
+                None => {
+                    self.endpoint.ignore(incoming);
+                    expected = false;
+                }
             },
             Some(DatagramEvent::Response(transmit)) => {
                 // To an Initial: a token that was made for another address.
                 self.stats.handshake_failures += u64::from(waiting.is_some());
-                return self.transmits.push(transmit.destination, response);
+                self.transmits.push(transmit.destination, response);
+                return true;
             }
             // An Initial that no key of its id opens.
             None => self.stats.handshake_failures += u64::from(waiting.is_some()),
         }
         self.transmits.recycle(response);
+        expected
     }
 }

@@ -28,6 +28,38 @@ fn a_hello_behind_the_last_handshake_message_does_not_overtake_it() {
 }
 
 #[test]
+fn a_hello_of_which_one_half_was_sent_a_retry_begins_no_connection_with_the_other() {
+    let mut world =
+        World::with(ServerLimits::default(), Admission { handshakes_soft: 1, ..Admission::default() });
+    world.dial(2, world.client_config.clone());
+    world.round_trip(2);
+    world.dial(1, world.client_config.clone());
+    let [first, second] = [(); 2].map(|()| {
+        let (mut datagram, now) = (Vec::new(), world.now);
+        let quic = &mut world.peers.get_mut(&1).unwrap().quic;
+        let _ = quic.poll_transmit(now, 1, &mut datagram).expect("a post-quantum key share takes two");
+        datagram
+    });
+    let from = SocketAddr::from(([127, 0, 0, 1], 1));
+    world.shard.handle_datagram(world.now, from, None, &first);
+    world.shard.handshakes(world.now, false);
+    assert_eq!((world.shard.stats().accepted, world.shard.stats().retries), (1, 1));
+    let (_, retry) = world.shard.transmits().pop().unwrap();
+    // There is room again before its other half comes.
+    world.round_trip(2);
+    world.round_trip(2);
+    assert_eq!(world.shard.stats().handshakes, 0);
+    world.shard.handle_datagram(world.now, from, None, &second);
+    world.shard.handshakes(world.now, false);
+    assert_eq!(world.shard.stats().accepted, 1);
+    let now = world.now;
+    world.peers.get_mut(&1).unwrap().receive(now, &retry);
+    world.run();
+    assert!(!world.peers[&1].quic.is_handshaking());
+    assert_eq!(world.shard.stats().accepted, 2);
+}
+
+#[test]
 fn what_no_client_sends_gets_no_answer() {
     let mut world = World::new(ServerLimits::default());
     let good = initial(&world);
