@@ -1,0 +1,11 @@
+//! Which PoP is best for whom: the table, predictions, candidate sets and the map, as pure functions and state
+//! machines.
+//!
+//! Nothing here reads a clock, a file or a socket, or rolls dice: time and seeds are arguments, so that the service,
+//! the simulator and the evaluation run the same code. The sources of the rules are in `docs/decisions`.
+
+pub mod place;
+mod table;
+
+pub use place::{Continent, Coordinates, Country};
+pub use table::{Capability, Endpoints, POPS_MAX, Pop, PopIndex, PopSet, PopTable, TableError};
