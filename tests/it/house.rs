@@ -26,6 +26,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("impair", &[]),
         ("lab", &["impair"]),
         ("load", &["client", "impair"]),
+        ("locate", &[]),
         ("sim", &["chat", "client", "edge", "impair", "session", "store", "trunk", "wire"]),
     ];
     arrows.into_iter().map(|(name, on)| (name, on.iter().copied().collect())).collect()

@@ -1,0 +1,6 @@
+//! The addressing service with real files.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod maxmind;
+mod mmdb;
