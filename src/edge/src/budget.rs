@@ -63,10 +63,11 @@ impl Budget {
     }
 
     /// Which of `sessions`, with what waits for each, have to go: those with the most, as few as give a tenth of the
-    /// budget free. So the next time is a tenth of the budget away, whatever the look at all sessions costs.
+    /// budget free. So the next time is a tenth of the budget away, whatever the look at all sessions costs. `leaving`:
+    /// bytes that are about to be free whatever is done.
     #[must_use]
-    pub fn shed(&self, sessions: impl Iterator<Item = (u32, usize)>) -> Vec<u32> {
-        let mut excess = self.used.saturating_sub(self.max / 10 * 9);
+    pub fn shed(&self, sessions: impl Iterator<Item = (u32, usize)>, leaving: usize) -> Vec<u32> {
+        let mut excess = self.used.saturating_sub(self.max / 10 * 9).saturating_sub(leaving);
         let mut sessions: Vec<_> = sessions.filter(|(_, bytes)| *bytes > 0).collect();
         sessions.sort_unstable_by_key(|(index, bytes)| (std::cmp::Reverse(*bytes), *index));
         let mut shed = Vec::new();
@@ -108,9 +109,10 @@ mod tests {
         let mut budget = Budget::new(1000);
         budget.change(0, 1100);
         let sessions = [(1, 10), (2, 150), (3, 0), (4, 800), (5, 140)];
-        assert_eq!(budget.shed(sessions.into_iter()), [4]);
+        assert_eq!(budget.shed(sessions.into_iter(), 0), [4]);
+        assert_eq!(budget.shed(sessions.into_iter(), 200), [0u32; 0], "it will be enough");
         let even = (0..110).map(|index| (index, 10));
-        assert_eq!(budget.shed(even).len(), 20, "until a tenth is free");
+        assert_eq!(budget.shed(even, 0).len(), 20, "until a tenth is free");
     }
 
     proptest! {
@@ -120,7 +122,7 @@ mod tests {
             let sessions: Vec<(u32, usize)> = (0..).zip(sizes).collect();
             sessions.iter().for_each(|(_, bytes)| budget.change(0, *bytes));
             if budget.level() == Level::Shed {
-                let shed = budget.shed(sessions.iter().copied());
+                let shed = budget.shed(sessions.iter().copied(), 0);
                 for (index, bytes) in &sessions {
                     if shed.contains(index) {
                         budget.change(*bytes, 0);

@@ -70,8 +70,15 @@ impl Shard {
 
     /// Sends those away that cost most memory. They come back at once and sync.
     fn shed(&mut self) {
-        let costs: Vec<_> = self.conns.iter_mut().map(|(index, conn)| (index, conn.counted_output)).collect();
-        for index in self.budget.shed(costs.into_iter()) {
+        let mut leaving = 0;
+        let costs = self.conns.iter_mut().map(|(index, conn)| {
+            // What the transport of a session that is over holds goes with the connection, in a second or so.
+            let cost = if conn.ended { conn.session.output_cost() } else { conn.counted_output };
+            leaving += conn.counted_output.saturating_sub(cost);
+            (index, cost)
+        });
+        let costs: Vec<_> = costs.collect();
+        for index in self.budget.shed(costs.into_iter(), leaving) {
             let Some(conn) = self.conns.get_mut(index) else { continue };
             if conn.ended {
                 conn.session.discard();

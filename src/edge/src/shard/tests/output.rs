@@ -127,6 +127,51 @@ fn short_of_memory_live_pushes_go_first_then_pushes_then_the_slowest() {
 }
 
 #[test]
+fn short_of_memory_what_waits_for_a_session_that_is_over_goes_first() {
+    let admission = Admission { output_bytes_max: 2_400_000, ..Admission::default() };
+    let mut world = World::with(ServerLimits { output_bytes_max: 10 << 20, ..limits() }, admission);
+    (1..=2).for_each(|port| login_deaf(&mut world, port));
+    let sessions = world.script.sessions();
+    let give = |world: &mut World, session: usize, bytes: usize| {
+        for id in 0..bytes / 50_000 {
+            world.script.state().downs.push(reply(sessions[session], id as u64, 50_000));
+            world.run();
+        }
+    };
+    give(&mut world, 0, 1_500_000);
+    let (code, reason) = (CloseCode::KICKED, "another login".to_owned());
+    world.script.state().downs.push(Down::Kick { session: sessions[0], code, reason });
+    world.run();
+    assert!(world.shard.stats().output_bytes > 1_400_000, "its good-bye stands behind all of it");
+    give(&mut world, 1, 1_200_000);
+    let stats = world.shard.stats();
+    assert!(stats.output_bytes < 1_800_000, "what QUIC holds of it comes back later: {}", stats.output_bytes);
+    assert_eq!((stats.output_sheds, stats.sessions), (0, 1), "the other one stays");
+}
+
+#[test]
+fn what_quic_holds_for_sessions_that_are_over_is_waited_for_and_sends_nobody_else_away() {
+    let admission = Admission { output_bytes_max: 400_000, ..Admission::default() };
+    let mut world = World::with(limits(), admission);
+    (1..=3).for_each(|port| login_deaf(&mut world, port));
+    let sessions = world.script.sessions();
+    for session in &sessions[..2] {
+        for id in 0..5 {
+            world.script.state().downs.push(reply(*session, id, 50_000));
+        }
+        // Time stands still: what was closed is not gone. This ends, so the shard has nothing left to do.
+        world.run();
+    }
+    let stats = world.shard.stats();
+    assert!(stats.output_bytes > 400_000, "{}", stats.output_bytes);
+    world.script.state().downs.push(reply(sessions[2], 1, 10_000));
+    world.run();
+    assert_eq!((world.close_code(3), world.shard.stats().sessions), (None, 1));
+    world.pass(Duration::from_secs(5));
+    assert!(world.shard.stats().output_bytes < 20_000);
+}
+
+#[test]
 fn what_quic_has_taken_counts_until_it_is_acknowledged() {
     let mut world = World::new(limits());
     for port in 1..=2 {
