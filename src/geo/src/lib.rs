@@ -5,6 +5,7 @@
 //! the simulator and the evaluation run the same code. The sources of the rules are in `docs/decisions`.
 
 pub mod place;
+pub mod signed;
 mod table;
 
 pub use place::{Continent, Coordinates, Country};

@@ -179,6 +179,19 @@ pub struct Endpoints {
     pub webtransport: Option<String>,
 }
 
+impl Endpoints {
+    /// Those that there are, by the name of their transport.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("quic", &self.quic),
+            ("tls", &self.tls),
+            ("websocket", &self.websocket),
+            ("webtransport", &self.webtransport),
+        ];
+        all.into_iter().filter_map(|(name, endpoint)| Some((name, endpoint.as_deref()?)))
+    }
+}
+
 /// One PoP.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pop {
