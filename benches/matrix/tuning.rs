@@ -113,24 +113,29 @@ pub(crate) fn run(cell: &Cell, args: &Args, temporary: &Path) -> Result<Outcome>
     let weak =
         ["weak", "--connections", &connections, "--rate", &rate, "--duration", &window, "--drain", "120s"];
     let weak = node.load(&lab, &[&weak[..], &tuned].concat(), cell.window + PATIENCE)?;
-    let weak = report(weak).context("messages")?;
+    let weak = report(weak, false).context("messages")?;
     let counts = lab.counts();
     ensure!(counts.overrun == 0, "the emulator dropped {} packets by itself", counts.overrun);
     // A flow of its own for each, as each device has.
     let connect =
         ["connect", "--connections", cell.logins, "--logins", LOGINS_AT_ONCE, "--sockets", cell.logins];
-    let connect = report(node.load(&lab, &[&connect[..], &tuned].concat(), PATIENCE)?).context("logins")?;
+    let connect = node.load(&lab, &[&connect[..], &tuned].concat(), PATIENCE)?;
+    let connect = report(connect, true).context("logins")?;
     node.stop();
     Ok(Outcome { weak, connect, packets: counts.up.sent + counts.down.sent })
 }
 
-/// The report of a load tool that found nothing wrong.
-fn report(run: Run) -> Result<Value> {
+/// The report of a load tool that found nothing wrong. `may_lose`: sessions that were logged in and lost their path were not what
+/// was measured; they are in the table.
+fn report(run: Run, may_lose: bool) -> Result<Value> {
     let Some(report) = run.report else {
         bail!("no report: {}", run.stderr.lines().last().unwrap_or_default());
     };
     let good = run.status.is_some_and(|status| status.success());
-    ensure!(good, "not clean: {} {}", report["error_counts"], report["first_error"]);
+    let only_lost = report["error_counts"].as_object().is_some_and(|counts| {
+        counts.iter().all(|(what, count)| what == "sessions" || count.as_u64() == Some(0))
+    });
+    ensure!(good || may_lose && only_lost, "not clean: {} {}", report["error_counts"], report["first_error"]);
     Ok(report)
 }
 
@@ -147,12 +152,13 @@ impl Outcome {
 /// The table, the figures, and whether every cell was clean.
 pub(crate) fn render(done: &[(Cell, Result<Outcome>)]) -> (String, Value, bool) {
     let mut out = String::from(
-        "\nQUIC; times in ms, network delays one way; packets both ways for each message, logins included\n\n",
+        "\nQUIC; times in ms, network delays one way; packets both ways for each message, logins included; lost: of 200 that logged \
+         in, paths given up at once\n\n",
     );
     let _ = writeln!(
         out,
-        "{:<9} {:<22} {:>7} {:>7}  {:>7} {:>7} {:>7}  {:>7}",
-        "network", "", "connect", "p95", "deliver", "p95", "p99", "packets"
+        "{:<9} {:<22} {:>7} {:>7} {:>5}  {:>7} {:>7} {:>7}  {:>7}",
+        "network", "", "connect", "p95", "lost", "deliver", "p95", "p99", "packets"
     );
     let mut network = None;
     for (cell, outcome) in done {
@@ -162,9 +168,10 @@ pub(crate) fn render(done: &[(Cell, Result<Outcome>)]) -> (String, Value, bool) 
             Ok(outcome) => {
                 let (connect, weak) = (&outcome.connect, &outcome.weak);
                 format!(
-                    "{:>7.0} {:>7.0}  {:>7.0} {:>7.0} {:>7.0}  {:>7.1}",
+                    "{:>7.0} {:>7.0} {:>5}  {:>7.0} {:>7.0} {:>7.0}  {:>7.1}",
                     Outcome::ms(connect, "/connect/p50_ms"),
                     Outcome::ms(connect, "/connect/p95_ms"),
+                    Outcome::ms(connect, "/error_counts/sessions"),
                     Outcome::ms(weak, "/latency_ms/p50"),
                     Outcome::ms(weak, "/latency_ms/p95"),
                     Outcome::ms(weak, "/latency_ms/p99"),
