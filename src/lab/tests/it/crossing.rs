@@ -152,12 +152,10 @@ fn a_nat_that_forgets_moves_datagrams_and_breaks_streams() {
         let _ = client.recv(&mut [0; 10]);
         seen.insert(from);
     }
-    // The server has no connection from that address and says so.
-    let _ = stream.write_all(b"y");
-    assert_eq!(
-        stream.read(&mut [0; 1]).map_err(|error| error.kind()),
-        Err(std::io::ErrorKind::ConnectionReset)
-    );
+    // The server has no connection from that address and says so: at once, or before if the client had to repeat what went first.
+    let said = [stream.write_all(b"y").err(), stream.read(&mut [0; 1]).err()];
+    let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+    assert!(said.iter().flatten().any(reset), "{said:?}");
 }
 
 #[test]
