@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
     cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_message, cli_secret, cli_serve,
+    cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -34,6 +35,9 @@ enum Command {
     /// The secrets that the nodes of a cluster share.
     #[command(subcommand)]
     Secret(cli_secret::Secret),
+    /// Certificates of the links between edges and their core.
+    #[command(subcommand)]
+    Trunk(cli_trunk::Trunk),
     /// Sign a UserSig, the pass that a user logs in with.
     Usersig(cli_app::UserSig),
     /// Chat in the terminal.
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::App(command) => command.run(),
         Command::Secret(command) => command.run(),
+        Command::Trunk(trunk) => trunk.run(),
         Command::Usersig(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),

@@ -182,7 +182,8 @@ impl Load {
 fn local_server(access: &Access) -> Option<RunFile> {
     let run = access.layout.read_run_file().ok().flatten()?;
     let held = matches!(StoreLock::acquire(&access.layout.0), Err(LockError::Held { pid, .. }) if pid == Some(run.pid));
-    (held && run.edge.port() == access.addr.port() && access.addr.ip().is_loopback()).then_some(run)
+    let here = run.edge.is_some_and(|edge| edge.port() == access.addr.port());
+    (held && here && access.addr.ip().is_loopback()).then_some(run)
 }
 
 fn credentials(access: Access) -> Result<Credentials, Failure> {

@@ -15,6 +15,7 @@ use crate::cli::{Failure, SettingsArgs, runtime};
 use crate::config::Config;
 use crate::log;
 use crate::node::{BackendKind, Node};
+use crate::node_core::Core;
 use crate::reload::Reloads;
 
 /// Run a node; the first start makes everything it needs.
@@ -54,20 +55,34 @@ enum BackendArg {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        if self.role != Role::All {
-            let name =
-                self.role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-            return Err(Failure::usage(format!("role {name} is not available yet: leave --role out")));
+        match self.role {
+            Role::Locate => return Err(Failure::usage("role locate is not available yet: leave --role out")),
+            Role::Edge | Role::Core if self.take_over => {
+                return Err(Failure::usage("--take-over works for role all: drain an edge, restart a core"));
+            }
+            Role::Edge if self.backend != BackendArg::Chat => {
+                return Err(Failure::usage("an edge's backend is its core: --backend goes there"));
+            }
+            Role::All | Role::Edge | Role::Core => {}
         }
         let config = self.settings.load()?.config;
         log::init(&config.log);
         raise_descriptor_limit();
         let recorder = Recorder::install()?;
         let backend = match self.backend {
+            _ if self.role == Role::Edge => BackendKind::Core,
             BackendArg::Chat => BackendKind::Chat,
             BackendArg::Echo => BackendKind::Echo,
         };
         runtime()?.block_on(async {
+            if self.role == Role::Core {
+                let core = Core::start(&config, backend, recorder).await?;
+                let leave = leave_on_signal()?;
+                reload_on_signal(core.reloads())?;
+                greet_core(&core);
+                core.run(leave).await?;
+                return Ok(());
+            }
             let node = match self.take_over {
                 true => Node::take_over(&config, backend, recorder).await?,
                 false => Node::start(&config, backend, recorder).await?,
@@ -162,8 +177,26 @@ fn greet(config: &Config, backend: BackendKind, node: &Node) {
             let pid = std::process::id();
             let _ = writeln!(text, "    {}\n", typed.command("load echo", &format!("--server-pid {pid}")));
         }
+        BackendKind::Core => {}
     }
-    let _ = writeln!(text, "Server, CA, app and key for clients: {}", node.client_file().display());
+    match &config.trunk.core {
+        Some(core) if backend == BackendKind::Core => {
+            let _ = writeln!(text, "Edge {} of the core at {core}", config.edge.node);
+        }
+        _ => {
+            let _ = writeln!(text, "Server, CA, app and key for clients: {}", node.client_file().display());
+        }
+    }
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// As [`greet`], for a core.
+fn greet_core(core: &Core) {
+    let mut text = String::new();
+    let (trunk, ops) = (core.trunk_addr(), core.ops_addr());
+    let _ = writeln!(text, "health and metrics: http://{ops}/readyz http://{ops}/metrics");
+    let _ = writeln!(text, "nearport {} waits for edges on {trunk} (core)", env!("CARGO_PKG_VERSION"));
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

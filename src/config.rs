@@ -41,6 +41,8 @@ pub struct Config {
     pub store: Store,
     /// The chat backend.
     pub chat: Chat,
+    /// The link between an edge and a core on different hosts.
+    pub trunk: Trunk,
     /// Leaving.
     pub drain: Drain,
     /// What is logged, and how.
@@ -53,6 +55,7 @@ pub struct Config {
 #[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
 pub struct Edge {
     pub listen: SocketAddr,
+    pub node: u16,
     pub tcp: bool,
     #[serde(with = "cidrs")]
     pub proxy_protocol_from: Vec<Cidr>,
@@ -185,6 +188,26 @@ pub struct Chat {
     pub login_failures_max: u32,
 }
 
+/// `trunk.*`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
+pub struct Trunk {
+    pub listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    #[serde(with = "duration::text")]
+    pub silence: Duration,
+    #[serde(with = "duration::text")]
+    pub away_max: Duration,
+}
+
 /// `drain.*`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -228,6 +251,7 @@ impl Default for Config {
             ops: Ops::default(),
             store: Store::default(),
             chat: Chat::default(),
+            trunk: Trunk::default(),
             drain: Drain::default(),
             log: Log::default(),
         }
@@ -238,6 +262,7 @@ impl Default for Edge {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
+            node: 0,
             tcp: true,
             proxy_protocol_from: Vec::new(),
             shards: None,
@@ -361,6 +386,40 @@ impl Chat {
     }
 }
 
+impl Default for Trunk {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4434)),
+            core: None,
+            ca: None,
+            cert: None,
+            key: None,
+            silence: Duration::from_secs(5),
+            away_max: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Trunk {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some(core) = &self.core
+            && core
+                .rsplit_once(':')
+                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+        {
+            return Err(("trunk.core", format!("`{core}`: write HOST:PORT of the core's trunk.listen")));
+        }
+        // Below, a pause of a busy host ends links; above, clients have given their requests up before it is noticed.
+        if !(Duration::from_secs(2)..=Duration::from_secs(60)).contains(&self.silence) {
+            return Err(("trunk.silence", "must be 2s to 60s".into()));
+        }
+        if !(Duration::from_secs(10)..=Duration::from_hours(24)).contains(&self.away_max) {
+            return Err(("trunk.away_max", "must be 10s to 1d".into()));
+        }
+        Ok(())
+    }
+}
+
 impl Default for Drain {
     fn default() -> Self {
         Self { delay: Duration::ZERO, within: Duration::from_secs(5), targets: Vec::new() }
@@ -398,6 +457,14 @@ impl Config {
             return Err(("tls.poll", "must be 100ms to 1d".into()));
         }
         self.acme.check()?;
+        self.trunk.check()?;
+        if self.edge.connections_max > nearport_trunk::CONNECTIONS_MAX as usize {
+            let most = nearport_trunk::CONNECTIONS_MAX;
+            return Err((
+                "edge.connections_max",
+                format!("must be at most {most}: session ids hold no more"),
+            ));
+        }
         if self.store.flush_bytes < 1 << 20 {
             return Err((
                 "store.flush_bytes",

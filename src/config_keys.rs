@@ -13,6 +13,10 @@ pub struct Key {
 pub const KEYS: &[Key] = &[
     Key { name: "data", doc: "directory of the store, the cluster secret and client.toml" },
     Key { name: "edge.listen", doc: "address of the gateway, UDP and TCP; port 0 takes any free one" },
+    Key {
+        name: "edge.node",
+        doc: "number of this edge, 0 to 65535, of its own among all edges of a core; its trunk certificate holds it",
+    },
     Key { name: "edge.tcp", doc: "whether clients without UDP may come by TLS over TCP and by WebSocket" },
     Key {
         name: "edge.proxy_protocol_from",
@@ -127,6 +131,25 @@ pub const KEYS: &[Key] = &[
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
     },
+    Key { name: "trunk.listen", doc: "TCP address where a core (--role core) takes the links of its edges" },
+    Key { name: "trunk.core", doc: "HOST:PORT of the core, for an edge (--role edge)" },
+    Key {
+        name: "trunk.ca",
+        doc: "PEM file of the cluster's private CA: whoever has a certificate of it is let in. `nearport trunk ca` makes one",
+    },
+    Key {
+        name: "trunk.cert",
+        doc: "PEM certificate of this core, or of this edge and its edge.node: `nearport trunk cert` makes it; read again on SIGHUP",
+    },
+    Key { name: "trunk.key", doc: "PEM private key of trunk.cert" },
+    Key {
+        name: "trunk.silence",
+        doc: "a link on which nothing comes for this long, not even a heartbeat, is given up and made again",
+    },
+    Key {
+        name: "trunk.away_max",
+        doc: "how long an edge keeps its clients while its core is away; then they are told to come back later",
+    },
     Key {
         name: "drain.delay",
         doc: "how long /readyz says no before clients are sent away, for a load balancer",
@@ -148,7 +171,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Edge, Tls};
+    use crate::config::{Acme, Config, Edge, Tls, Trunk};
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -179,6 +202,13 @@ mod tests {
                 email: Some("e".into()),
                 ca: Some("f".into()),
                 ..Acme::default()
+            },
+            trunk: Trunk {
+                core: Some("g:1".into()),
+                ca: Some("h".into()),
+                cert: Some("i".into()),
+                key: Some("j".into()),
+                ..Trunk::default()
             },
             ..Config::default()
         };

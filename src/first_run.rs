@@ -41,7 +41,11 @@ pub(crate) struct RunFile {
     /// Process id.
     pub(crate) pid: u32,
     /// Bound UDP address of the edge.
-    pub(crate) edge: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edge: Option<SocketAddr>,
+    /// Bound TCP address where a core takes its edges' links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trunk: Option<SocketAddr>,
     /// Bound TCP address of the operations server.
     pub(crate) ops: SocketAddr,
 }
@@ -220,6 +224,12 @@ pub(crate) fn dialled(bound: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, bound.port())
+}
+
+/// For telling processes apart.
+pub(crate) fn random_u64() -> Result<u64, DataError> {
+    let bytes = random()?;
+    Ok(bytes[..8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 fn random() -> Result<[u8; SECRET_BYTES], DataError> {

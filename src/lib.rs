@@ -26,6 +26,7 @@ mod cli_load;
 mod cli_message;
 mod cli_secret;
 mod cli_serve;
+mod cli_trunk;
 pub mod config;
 mod config_keys;
 pub mod config_load;
@@ -37,6 +38,7 @@ mod first_run;
 mod log;
 pub mod node;
 mod node_backend;
+pub mod node_core;
 mod node_drain;
 mod node_give;
 mod node_predecessor;
@@ -56,6 +58,8 @@ mod tls_roots;
 mod tls_source;
 #[cfg(test)]
 mod tls_testing;
+mod trunk_certs;
+mod trunk_tls;
 
 pub use control::ControlError;
 pub use files::FileError;

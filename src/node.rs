@@ -24,9 +24,10 @@ use crate::node_run::{Ended, Running};
 use crate::node_take::{Inheritance, Taken, announce};
 use crate::reload::Reloads;
 use crate::tls::{self, Certificates, Resolver, TlsError};
+use crate::trunk_tls;
 
 /// How long a start waits for the lock of another process.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// What answers the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +37,8 @@ pub enum BackendKind {
     Chat,
     /// Every login is accepted and every request comes back: for measuring the edge alone.
     Echo,
+    /// A core on another host, over the trunk: this process is an edge and keeps nothing.
+    Core,
 }
 
 /// Why a node did not start, or did not end cleanly.
@@ -62,6 +65,12 @@ pub enum Error {
     /// The ledger or the directory, or the backend on top of them.
     #[error(transparent)]
     Chat(#[from] nearport_chat::Error),
+    /// A setting without which a role cannot work.
+    #[error("{0} is not set: --role {1} needs it")]
+    Missing(&'static str, &'static str),
+    /// The link between edge and core.
+    #[error("trunk: {0}")]
+    Trunk(std::io::Error),
     /// The gateway.
     #[error("edge: {0}")]
     Edge(nearport_edge::Error),
@@ -111,18 +120,17 @@ impl Node {
     pub async fn start(config: &Config, backend: BackendKind, recorder: Recorder) -> Result<Self, Error> {
         let layout = Layout(config.data.clone());
         layout.make()?;
-        let first_start = !layout.client_file().exists();
+        let first_start = backend != BackendKind::Core && !layout.client_file().exists();
+        if backend == BackendKind::Core {
+            can_be_an_edge(config, &layout)?;
+        }
         let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
         let tls = Tls::open(config)?;
         let generation = layout.next_generation(&[])?;
         let edge = start_edge(config, &layout, tls.certificates.resolver(), generation, None, &slot)?;
         let estate = Estate::new(config, generation, edge, slot);
         let health = Arc::new(Health::new(checks(&estate)));
-        let ops = OpsServer::bind(config.ops.listen, health.clone(), recorder).await;
-        let ops = ops.map_err(|error| match error {
-            nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "ops.listen" },
-            other => Error::Ops(other),
-        })?;
+        let ops = bind_ops(config, health.clone(), recorder).await?;
         let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls };
         parts.announce(&layout, first_start)
     }
@@ -228,7 +236,8 @@ struct Parts {
     predecessors: Vec<Predecessor>,
     health: Arc<Health>,
     ops: OpsServer,
-    app: App,
+    /// None: Apps are kept elsewhere.
+    app: Option<App>,
     tls: Tls,
 }
 
@@ -260,14 +269,22 @@ impl Parts {
         if let Some(acme) = &acme {
             acme.reload_with(&mut reloads);
         }
+        estate.backend.dial(&estate.config, estate.generation, &estate.edge, &mut reloads)?;
         let control = ControlServer::bind(&layout.0).map_err(Error::Control)?;
-        layout.write_run_file(&RunFile { pid: std::process::id(), edge: bound, ops: ops_addr })?;
-        layout.write_client_file(&ClientFile {
-            server: first_run::dialled(bound).to_string(),
-            ca: certificates.ca(),
-            app: app.id.0,
-            key: app.secret,
+        layout.write_run_file(&RunFile {
+            pid: std::process::id(),
+            edge: Some(bound),
+            trunk: None,
+            ops: ops_addr,
         })?;
+        if let Some(app) = app {
+            layout.write_client_file(&ClientFile {
+                server: first_run::dialled(bound).to_string(),
+                ca: certificates.ca(),
+                app: app.id.0,
+                key: app.secret,
+            })?;
+        }
         let (steered, backend) = (estate.edge.is_steered(), estate.backend.kind());
         let generation = estate.generation;
         tracing::info!(edge = %bound, ops = %ops_addr, ?backend, steered, generation, "listening");
@@ -284,6 +301,31 @@ impl Parts {
             reloads: Arc::new(reloads),
         })
     }
+}
+
+pub(crate) async fn bind_ops(
+    config: &Config,
+    health: Arc<Health>,
+    recorder: Recorder,
+) -> Result<OpsServer, Error> {
+    OpsServer::bind(config.ops.listen, health, recorder).await.map_err(|error| match error {
+        nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "ops.listen" },
+        other => Error::Ops(other),
+    })
+}
+
+/// An edge gets what it needs from others: the cluster's secret is not made here, for it must be the same on all edges.
+fn can_be_an_edge(config: &Config, layout: &Layout) -> Result<(), Error> {
+    if config.trunk.core.is_none() {
+        return Err(Error::Missing("trunk.core", "edge"));
+    }
+    trunk_tls::edge(config)?;
+    if !layout.secret_file().exists() {
+        let reason = "is not there: an edge needs the cluster's secret. Copy it from another edge, or make the first one \
+                      with `nearport secret rotate`";
+        return Err(DataError::Content { path: layout.secret_file(), reason: reason.to_owned() }.into());
+    }
+    Ok(())
 }
 
 /// Gives every predecessor its links. The first one, which has just let go, must get them; one that has left since does not
@@ -332,7 +374,11 @@ fn start_edge(
         keys: ring(layout)?,
         resume_ttl: config.edge.resume_ttl,
         ack_delay: config.edge.ack_delay,
-        node: 0,
+        node: config.edge.node,
+        backend_away_max: match backend.kind() {
+            BackendKind::Core => config.trunk.away_max,
+            BackendKind::Chat | BackendKind::Echo => nearport_edge::shard::BACKEND_AWAY_MAX,
+        },
         generation,
         kernel_steering: true,
         session: settings.session(),
@@ -399,8 +445,10 @@ fn checks(estate: &Estate) -> Vec<Check> {
         if edge.is_healthy() { Ok(()) } else { Err("a shard has ended: restart the process".to_owned()) }
     };
     let mut checks = vec![Check::new("edge", move || alive(&edge, healthy))];
-    if estate.backend.kind() == BackendKind::Chat {
-        checks.push(Check::new("store", move || alive(&backend, Slot::ready)));
+    match estate.backend.kind() {
+        BackendKind::Chat => checks.push(Check::new("store", move || alive(&backend, Slot::ready))),
+        BackendKind::Core => checks.push(Check::new("core", move || alive(&backend, Slot::ready))),
+        BackendKind::Echo => {}
     }
     checks
 }

@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 
 use nearport_chat::directory::{App, Directory};
 use nearport_chat::{Chat, Clock};
+use nearport_edge::Edge;
 use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
+use nearport_trunk::dial::{Dial, Dialers, NotYet};
 use nearport_trunk::echo::Echo;
+use nearport_trunk::remote::Timing;
 use nearport_trunk::{Backend, Link, Waker};
 
 use crate::config::Config;
 use crate::first_run::{self, DataError, Layout};
 use crate::node::{BackendKind, Error, now_ms};
+use crate::reload::Reloads;
+use crate::trunk_tls;
 
 /// How often a lock that another process holds is looked at.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
@@ -22,6 +27,8 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 enum Running {
     Chat(Arc<Chat>),
     Echo(Echo),
+    /// A core on another host, once it is dialled.
+    Core(Option<Arc<Dialers>>),
 }
 
 #[derive(Debug)]
@@ -40,8 +47,12 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Opens the store and starts the backend. Waits for another process's lock up to `patience`: one that was just killed
-    /// may hold it for a moment. Gives the first App too.
-    pub(crate) fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Self, App), Error> {
+    /// may hold it for a moment. Gives the first App too, where Apps are kept.
+    pub(crate) fn open(
+        config: &Config,
+        kind: BackendKind,
+        patience: Duration,
+    ) -> Result<(Self, Option<App>), Error> {
         let (opened, app) = open(config, kind, patience)?;
         Ok((Self { kind, opened: Mutex::new(Some(opened)) }, app))
     }
@@ -58,7 +69,8 @@ impl Slot {
     pub(crate) fn close(&self) -> Result<(), Error> {
         let Some(Opened { running, _lock: lock }) = self.lock().take() else { return Ok(()) };
         let ended = match running {
-            Running::Echo(_) => Ok(()),
+            // Ends the dialling; the links went with the edge.
+            Running::Echo(_) | Running::Core(_) => Ok(()),
             Running::Chat(mut chat) => {
                 let ended = chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
                 // A check of readiness may hold it for a moment. Nobody can get hold of it any more.
@@ -87,8 +99,52 @@ impl Slot {
         match running {
             Some(Running::Chat(chat)) => chat.ready(),
             Some(Running::Echo(_)) => Ok(()),
+            Some(Running::Core(Some(dialers))) => dialers.ready(),
+            Some(Running::Core(None)) => Err("not dialled yet".to_owned()),
             None => Err("closed".to_owned()),
         }
+    }
+
+    /// Begins to dial the core, for an edge without a backend of its own. Nothing happens for others.
+    pub(crate) fn dial(
+        &self,
+        config: &Config,
+        generation: u32,
+        edge: &Arc<Edge>,
+        reloads: &mut Reloads,
+    ) -> Result<(), Error> {
+        if self.kind != BackendKind::Core {
+            return Ok(());
+        }
+        let core = config.trunk.core.clone().ok_or(Error::Missing("trunk.core", "edge"))?;
+        let tls = trunk_tls::edge(config)?;
+        let dial = Dial {
+            core,
+            tls,
+            node: config.edge.node,
+            generation,
+            instance: first_run::random_u64()?,
+            timing: Timing::between_hosts(config.trunk.silence),
+        };
+        let wakers = (0..edge.shards()).map(|shard| edge.waker(shard)).collect();
+        let weak = Arc::downgrade(edge);
+        let attach = move |shard, link| {
+            if let Some(edge) = weak.upgrade() {
+                edge.relink(shard, link);
+            }
+        };
+        let dialers = Dialers::start(dial, wakers, Arc::new(attach)).map_err(Error::Trunk)?;
+        let dialers = Arc::new(dialers);
+        let (shown, config) = (Arc::downgrade(&dialers), config.clone());
+        reloads.add("trunk", move || {
+            let dialers = shown.upgrade().ok_or("the edge has stopped")?;
+            dialers.set_tls(trunk_tls::edge(&config).map_err(|error| error.to_string())?);
+            Ok("for the next link".to_owned())
+        });
+        if let Some(opened) = &mut *self.lock() {
+            opened.running = Running::Core(Some(dialers));
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
@@ -103,13 +159,18 @@ impl Backend for Slot {
         match &self.lock().as_ref().expect("a link is asked of an open backend").running {
             Running::Chat(chat) => chat.link(waker),
             Running::Echo(echo) => echo.link(waker),
+            Running::Core(_) => Box::new(NotYet),
         }
     }
 }
 
-fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opened, App), Error> {
+fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opened, Option<App>), Error> {
     let layout = Layout(config.data.clone());
     let lock = acquire(&config.data, patience)?;
+    if kind == BackendKind::Core {
+        // No store and no Apps: those are the core's.
+        return Ok((Opened { running: Running::Core(None), _lock: lock }, None));
+    }
     let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
     let directory: Arc<dyn Directory> = Arc::new(directory);
     let app = first_run::first_app(&*directory, now_ms())?;
@@ -122,8 +183,9 @@ fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opene
             }
             Running::Chat(Arc::new(chat))
         }
+        BackendKind::Core => Running::Core(None),
     };
-    Ok((Opened { running, _lock: lock }, app))
+    Ok((Opened { running, _lock: lock }, Some(app)))
 }
 
 fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Chat, Error> {

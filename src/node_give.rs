@@ -102,6 +102,11 @@ impl Estate {
 
     /// Whether a claim can be met, or why not.
     pub(crate) fn examine(&self, claim: &Claim, predecessors: usize) -> Result<(), String> {
+        if self.backend.kind() == BackendKind::Core {
+            return Err(
+                "an edge without a core of its own cannot be taken over yet: drain it and restart".into()
+            );
+        }
         let (edge, ops) = (self.edge.local_addr(), self.ops);
         let differs = |asked: std::net::SocketAddr, key: &str, bound: std::net::SocketAddr| {
             let same = asked == bound || (asked.port() == 0 && asked.ip() == bound.ip());
@@ -249,5 +254,6 @@ pub(crate) fn backend_name(kind: BackendKind) -> &'static str {
     match kind {
         BackendKind::Chat => "chat",
         BackendKind::Echo => "echo",
+        BackendKind::Core => "core",
     }
 }

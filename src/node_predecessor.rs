@@ -83,7 +83,7 @@ pub(crate) fn take_links(edge: &Edge, descriptors: Vec<OwnedFd>) -> Result<(), S
     let (mut attachments, mut descriptors) = (Vec::new(), descriptors.into_iter());
     for shard in 0..edge.shards() {
         let (Some(stream), inlet) = (descriptors.next(), descriptors.next()) else { break };
-        let link = RemoteLink::start(stream.into(), &format!("link-{shard}"), edge.waker(shard));
+        let link = RemoteLink::start(UnixStream::from(stream), &format!("link-{shard}"), edge.waker(shard));
         let link = Box::new(link.map_err(|error| error.to_string())?);
         attachments.push(Attachment { link, inlet });
     }

@@ -48,6 +48,7 @@ pub(crate) fn start_edge(backend: &dyn Backend, tcp: bool) -> Result<(Edge, Cert
         resume_ttl: std::time::Duration::from_hours(24),
         ack_delay: std::time::Duration::ZERO,
         node: 1,
+        backend_away_max: nearport_edge::shard::BACKEND_AWAY_MAX,
         generation: 1,
         kernel_steering: true,
         // What is measured is how much a session can do.

@@ -50,4 +50,6 @@ mod sslyze;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod trunk;
+#[cfg(test)]
 mod webtransport;

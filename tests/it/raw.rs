@@ -80,6 +80,7 @@ impl Server {
             resume_ttl: std::time::Duration::from_hours(24),
             ack_delay: std::time::Duration::ZERO,
             node: 1,
+            backend_away_max: nearport_edge::shard::BACKEND_AWAY_MAX,
             generation: 1,
             kernel_steering: true,
             session: ServerLimits::default(),

@@ -1,7 +1,9 @@
 //! What the cores send down, collected per link.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nearport_trunk::Down;
 use nearport_trunk::local::{DownQueue, LinkId};
@@ -10,25 +12,70 @@ use nearport_trunk::local::{DownQueue, LinkId};
 /// its answers twice over.
 const COLLECTED_BYTES_MAX: usize = 1 << 20;
 
-/// The ways down of all links, in the order in which they were opened. Cheap to clone; clones share the list.
+/// Places that stay empty after their link has gone: what is still under way for it then reaches nobody.
+const PLACES_EMPTY: usize = 64;
+
+/// The ways down of all links, each at the place that is its id. Cheap to clone; clones share the list.
 ///
-/// It grows by one entry per shard that ever opened a link.
+/// A link that has gone leaves its place to a later one: edges come and go for as long as the process lives.
 #[derive(Debug, Clone, Default)]
-pub struct Links(Arc<Mutex<Vec<DownQueue>>>);
+pub struct Links(Arc<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    state: Mutex<State>,
+    /// Counts the changes.
+    version: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queues: Vec<DownQueue>,
+    empty: VecDeque<LinkId>,
+}
 
 impl Links {
     /// Adds a link and gives it its id.
     #[must_use]
     pub fn add(&self, down: DownQueue) -> LinkId {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.push(down);
-        LinkId(links.len() - 1)
+        let mut state = self.lock();
+        let id = match state.empty.len() > PLACES_EMPTY {
+            true => state.empty.pop_front(),
+            false => None,
+        };
+        let id = match id {
+            Some(id) => {
+                state.queues[id.0] = down;
+                id
+            }
+            None => {
+                state.queues.push(down);
+                LinkId(state.queues.len() - 1)
+            }
+        };
+        self.0.version.fetch_add(1, Ordering::Release);
+        id
+    }
+
+    /// The link has gone; the backend has been told that its sessions have, too.
+    pub fn remove(&self, id: LinkId) {
+        let mut state = self.lock();
+        // Takes what is still sent and drops it.
+        state.queues[id.0] = DownQueue::closed();
+        state.empty.push_back(id);
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Messages on their way down, per link and in order. One push to a link's queue per flush: one lock, one wake-up.
 pub struct Downs {
     links: Links,
+    /// What of them is known here.
+    version: u64,
     collected: Vec<(DownQueue, Vec<Down>)>,
     bytes: usize,
 }
@@ -37,15 +84,18 @@ impl Downs {
     /// Collects for `links`, those opened later included.
     #[must_use]
     pub fn new(links: Links) -> Self {
-        Self { links, collected: Vec::new(), bytes: 0 }
+        Self { links, version: 0, collected: Vec::new(), bytes: 0 }
     }
 
     /// Adds a message for `link`. Order is kept per link. A link that does not exist gets nothing.
     pub fn push(&mut self, link: LinkId, down: Down) {
-        if link.0 >= self.collected.len() {
-            let links = self.links.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let new = links.iter().skip(self.collected.len());
-            self.collected.extend(new.map(|queue| (queue.clone(), Vec::new())));
+        if self.links.0.version.load(Ordering::Acquire) != self.version {
+            self.flush();
+            let state = self.links.lock();
+            // Read under the lock: a change after this is seen the next time.
+            self.version = self.links.0.version.load(Ordering::Acquire);
+            self.collected.clear();
+            self.collected.extend(state.queues.iter().map(|queue| (queue.clone(), Vec::new())));
         }
         let Some((_, batch)) = self.collected.get_mut(link.0) else { return };
         self.bytes += down.cost();

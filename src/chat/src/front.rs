@@ -99,7 +99,7 @@ impl Front {
         let mut registry = self.shared.registry();
         for (link, up) in rest {
             match up {
-                Up::Frame { session, lane, kind, id, body } => match registry.session(session) {
+                Up::Frame { session, lane, kind, id, body } => match registry.session_on(session, link) {
                     Some(known) => {
                         let reply_to = ReplyTo { link, session, lane, id };
                         questions.push(Question { reply_to, user: known.user.clone(), kind, body });
@@ -107,7 +107,9 @@ impl Front {
                     None => metrics.strays.increment(1),
                 },
                 Up::Close { session } => {
-                    registry.remove(session);
+                    if registry.session_on(session, link).is_some() {
+                        registry.remove(session);
+                    }
                 }
                 // Opens and adoptions were taken out above, acks go to the writer.
                 Up::Open { .. } | Up::Adopt { .. } | Up::Ack { .. } => metrics.strays.increment(1),

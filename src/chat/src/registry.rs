@@ -97,8 +97,12 @@ impl Registry {
     }
 
     /// Adds a session that another backend had accepted. `false`: there is no place for it, because the device has a
-    /// newer session or the user has `user_sessions_max`. A full App is no reason to end what is live.
+    /// newer session or the user has `user_sessions_max`. A full App is no reason to end what is live. One that is known
+    /// already, from a link that broke and whose end was not heard of, moves to this one.
     pub(crate) fn adopt(&mut self, id: SessionId, session: Session, user_sessions_max: usize) -> bool {
+        if self.sessions.get(&id).is_some_and(|known| known.user == session.user) {
+            self.remove(id);
+        }
         let known = self.users.get(&session.user).map_or(&[][..], |known| &known.live);
         if known.len() >= user_sessions_max || known.iter().any(|live| live.device == session.device) {
             return false;
@@ -156,9 +160,10 @@ impl Registry {
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    /// A live session.
-    pub(crate) fn session(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(&id)
+    /// A live session, asked for over its link. What still comes over a link that broke, after its session has moved to another,
+    /// is nobody's: its edge was told that it has no answer, and its client says it again in order.
+    pub(crate) fn session_on(&self, id: SessionId, link: LinkId) -> Option<&Session> {
+        self.sessions.get(&id).filter(|session| session.link == link)
     }
 
     /// Sessions now.
@@ -236,6 +241,20 @@ mod tests {
             registry.add(SessionId(id), session("alice", device, 0), &config(3)).unwrap().unwrap().id.0
         };
         assert_eq!([oldest(6, "a"), oldest(7, "b"), oldest(8, "c")], [3, 4, 1]);
+    }
+
+    #[test]
+    fn a_session_that_moved_to_another_link_is_nobodys_on_the_former() {
+        let mut registry = Registry::default();
+        registry.add(SessionId(1), session("alice", "phone", 0), &config(3)).unwrap();
+        registry.accept(SessionId(1), 5);
+        assert!(registry.adopt(SessionId(1), session("alice", "phone", 7), 3), "it is its own successor");
+        assert!(registry.session_on(SessionId(1), LinkId(0)).is_none());
+        assert!(registry.session_on(SessionId(1), LinkId(7)).is_some());
+        assert_eq!(registry.len(), 1);
+        let mut links = Vec::new();
+        registry.reach(&session("alice", "", 0).user, 6, SessionId(9), &mut links);
+        assert_eq!(links, [LinkId(7)]);
     }
 
     #[test]

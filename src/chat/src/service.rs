@@ -130,7 +130,8 @@ impl Backend for Chat {
     fn link(&self, waker: Waker) -> Box<dyn Link> {
         let down = DownQueue::new(waker);
         let id = self.shared.links.add(down.clone());
-        Box::new(LocalLink::new(id, self.queues.to_vec(), route, down))
+        let links = self.shared.links.clone();
+        Box::new(LocalLink::new(id, self.queues.to_vec(), route, down).telling(move |id| links.remove(id)))
     }
 }
 

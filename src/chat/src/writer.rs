@@ -146,13 +146,13 @@ impl Writer {
         let registry = self.shared.registry();
         for (link, up) in batch.drain(..) {
             match up {
-                Up::Frame { session, lane, kind, id, body } => match registry.session(session) {
+                Up::Frame { session, lane, kind, id, body } => match registry.session_on(session, link) {
                     Some(known) => {
                         frames.push((ReplyTo { link, session, lane, id }, known.user.clone(), kind, body));
                     }
                     None => metrics.strays.increment(1),
                 },
-                Up::Ack { session, position } => match registry.session(session) {
+                Up::Ack { session, position } => match registry.session_on(session, link) {
                     Some(known) => {
                         // Beyond the end of the log an ack would hide messages that do not exist yet.
                         let head = registry.head(&known.user);

@@ -101,6 +101,16 @@ impl Edge {
         })
     }
 
+    /// Gives one shard another link, after the one before has ended by itself. Returns at once; the backend learns of the
+    /// shard's sessions before anything else comes from it.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn relink(&self, shard: usize, link: Box<dyn Link>) {
+        let (done, _) = sync_channel(1);
+        self.shards[shard].control(Control::Attach { link, inlet: None, done });
+    }
+
     /// What wakes a shard, for the link of an [`Attachment`].
     ///
     /// # Panics

@@ -61,8 +61,10 @@ pub struct Config {
     pub shards: usize,
     /// The cluster's secrets: connection ids, reset tokens, address tokens, tickets and resume tokens come from them.
     pub keys: KeyRing,
-    /// Number of this host in its cluster.
+    /// Number of this host in its cluster, of its own among all edges that a backend serves.
     pub node: u16,
+    /// How long clients are kept without a backend; [`shard::BACKEND_AWAY_MAX`] inside one host.
+    pub backend_away_max: Duration,
     /// Which start of this host's edge this is, larger each time; keep it on disk. Packets of connections of an
     /// earlier one are answered with a stateless reset, so that clients come back at once after a crash.
     pub generation: u32,
@@ -173,7 +175,9 @@ impl Edge {
             let owner = cid::Owner { node: config.node, shard: index, generation: config.generation };
             let shard = ShardConfig {
                 index,
+                node: config.node,
                 generation: config.generation,
+                backend_away_max: config.backend_away_max,
                 endpoint: Arc::new(quic::endpoint_config(&keys, owner, None)),
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),

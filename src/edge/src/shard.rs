@@ -63,6 +63,7 @@ use stream::Carrier;
 pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
 pub use streams::stream_tls;
+pub use switch::BACKEND_AWAY_MAX;
 use switch::{Backing, Parked};
 use topics::Topics;
 pub use transmits::Transmits;
@@ -84,9 +85,13 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct ShardConfig {
     /// Its number, below 32.
     pub index: u8,
+    /// Number of this host in its cluster. Session ids hold it, so that they are unique among all edges of a backend.
+    pub node: u16,
     /// Which start of this host's edge this is, see [`crate::cid::Owner`]. Session ids hold it modulo 8, so that they are
     /// unique among processes that hand over to each other.
     pub generation: u32,
+    /// How long clients are kept without a backend.
+    pub backend_away_max: Duration,
     /// QUIC endpoint: reset key, connection ids, seed.
     pub endpoint: Arc<EndpointConfig>,
     /// QUIC server: TLS, transport.
@@ -162,7 +167,7 @@ impl Shard {
             gate: Gate::new(config.admission, now),
             cids: ShardCids::new(
                 &config.resume.keys,
-                Owner { node: 0, shard: config.index, generation: config.generation },
+                Owner { node: config.node, shard: config.index, generation: config.generation },
                 0,
             ),
             budget: Budget::new(config.admission.output_bytes_max),
@@ -318,12 +323,11 @@ impl Shard {
         self.endpoint.open_connections() + self.conns.streams()
     }
 
-    /// The id of a new session: generation and shard, then a counter that makes ids unique, then the connection's number
-    /// for finding it.
+    /// The id of a new session.
     fn session_id(&mut self, index: u32) -> SessionId {
         self.next_session += 1;
-        let shard = u64::from((self.config.generation & 7) << 5) | u64::from(self.config.index);
-        SessionId(shard << 56 | (self.next_session & 0xff_ffff) << 32 | u64::from(index))
+        let ShardConfig { node, generation, index: shard, .. } = self.config;
+        SessionId::new(nearport_trunk::Owner::new(node, generation, shard), self.next_session, index)
     }
 
     /// The QUIC side of a connection that is one of QUIC's.

@@ -63,6 +63,8 @@ pub struct Stats {
     pub downs: u64,
     /// Times that the way down overflowed and all sessions were marked behind.
     pub link_losses: u64,
+    /// Times that the backend went without another one in its place.
+    pub backend_losses: u64,
     /// Sessions announced to a backend that took over from another.
     pub adoptions: u64,
     /// Pushes written to sessions.
@@ -158,6 +160,7 @@ impl Exporter {
                 "slow_closes_total" slow_closes, "output_overflow_closes_total" output_overflows,
                 "output_shed_closes_total" output_sheds, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
+                "backend_losses_total" backend_losses,
                 "adoptions_total" adoptions,
                 "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
                 "pushes_as_datagrams_total" pushes_as_datagrams,

@@ -192,7 +192,9 @@ impl Node {
             let owner = Owner { node: 1, shard: index, generation: *generation };
             let config = ShardConfig {
                 index,
+                node: 1,
                 generation: *generation,
+                backend_away_max: nearport_edge::shard::BACKEND_AWAY_MAX,
                 endpoint: Arc::new(endpoint_config(&keys, owner, Some(rng.bytes32()))),
                 server: server.clone(),
                 stream_tls: stream_tls.clone(),

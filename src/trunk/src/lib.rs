@@ -4,21 +4,29 @@
 //! that waits. The edge never looks into a frame's body and the backend never sees a connection, so either side
 //! can be replaced. Three kinds of backend exist: `chat`, [`echo`] here, and whatever a user writes.
 //!
-//! A link is [`local`], inside one process, or [`remote`], to another one: the same messages as bytes ([`codec`]). What
+//! A link is [`local`], inside one process, or [`remote`], to another one: the same messages as bytes ([`codec`]), over a
+//! Unix socket or over TLS between hosts ([`dial`] at the edge, [`listen`] at the core). What
 //! happens at each bound is stated where the bound is: [`Link::send`] for the way up, [`local::DownQueue`] for the way
 //! down, and it is the same for both.
 
+mod books;
 pub mod codec;
+pub mod dial;
 pub mod echo;
+pub mod hello;
+pub mod listen;
 pub mod local;
 mod message;
 pub mod queue;
 pub mod remote;
+mod stream;
+pub mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use message::{Down, Identity, SessionId, Topic, Up};
+pub use message::{CONNECTIONS_MAX, Down, Identity, Owner, SessionId, Topic, Up};
+pub use stream::Stream;
 
 /// Makes links. One backend serves all shards of a process.
 pub trait Backend: Send + Sync + fmt::Debug {

@@ -20,6 +20,8 @@ struct DownState {
     bytes: usize,
     lost: bool,
     dropped_total: u64,
+    /// Nobody takes anything from it.
+    closed: bool,
 }
 
 /// The way down of one shard.
@@ -40,10 +42,21 @@ impl DownQueue {
         Self { state: Arc::default(), waker }
     }
 
+    /// A queue that drops everything, in the place of one whose shard has gone.
+    #[must_use]
+    pub fn closed() -> Self {
+        let queue = Self::new(Waker::noop());
+        queue.lock().closed = true;
+        queue
+    }
+
     /// Pushes a batch in order and leaves it empty; one lock and at most one wake-up.
     pub fn push_batch(&self, batch: &mut Vec<Down>) {
         let wake = {
             let mut state = self.lock();
+            if state.closed {
+                return batch.clear();
+            }
             let was_empty = state.items.is_empty() && !state.lost;
             for down in batch.drain(..) {
                 let cost = down.cost();
@@ -108,7 +121,11 @@ pub struct LocalLink {
     workers: Vec<Worker>,
     route: fn(&Up) -> usize,
     down: DownQueue,
+    gone: Option<Gone>,
 }
+
+/// Whom to tell that a link has been dropped.
+type Gone = Box<dyn FnOnce(LinkId) + Send>;
 
 impl LocalLink {
     /// A link that sends to `workers` by `route` and receives from `down`.
@@ -120,7 +137,14 @@ impl LocalLink {
         down: DownQueue,
     ) -> Self {
         let workers = workers.into_iter().map(|worker| (worker, VecDeque::new())).collect();
-        Self { id, workers, route, down }
+        Self { id, workers, route, down, gone: None }
+    }
+
+    /// Tells `gone` when the link is dropped, after everything that it has sent.
+    #[must_use]
+    pub fn telling(mut self, gone: impl FnOnce(LinkId) + Send + 'static) -> Self {
+        self.gone = Some(Box::new(gone));
+        self
     }
 }
 
@@ -140,6 +164,14 @@ impl Link for LocalLink {
 
     fn recv(&mut self, downs: &mut Vec<Down>, max: usize) -> Received {
         self.down.recv(downs, max)
+    }
+}
+
+impl Drop for LocalLink {
+    fn drop(&mut self) {
+        if let Some(gone) = self.gone.take() {
+            gone(self.id);
+        }
     }
 }
 

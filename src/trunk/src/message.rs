@@ -10,9 +10,54 @@ use nearport_wire::{Kind, Lane};
 
 use crate::codec;
 
-/// A session as the backend knows it: unique in one process for its life time, across shards.
+/// A session as the backend knows it: unique among all shards of all edges that one backend serves.
+///
+/// ```text
+/// node u16 | generation modulo 8, 3 bits | shard, 5 bits | counter, 20 bits | connection, 20 bits
+/// ```
+///
+/// The upper three octets say whose it is ([`Self::owner`]): a link carries sessions of one owner only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// Connections of a shard that session ids can tell apart, of either kind: numbers of byte streams have the next bit.
+pub const CONNECTIONS_MAX: u32 = 1 << 19;
+
+const CONNECTION_MASK: u64 = 2 * CONNECTIONS_MAX as u64 - 1;
+
+/// Whose sessions: what the upper three octets of their ids hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(u32);
+
+impl Owner {
+    /// A shard (below 32) of one start of a node's edge.
+    #[must_use]
+    pub fn new(node: u16, generation: u32, shard: u8) -> Self {
+        Self(u32::from(node) << 8 | (generation & 7) << 5 | u32::from(shard & 0x1f))
+    }
+}
+
+impl SessionId {
+    /// The id of the `count`th session of an owner, on its connection number `connection`, which is below
+    /// twice [`CONNECTIONS_MAX`]. Ids repeat when the same connection number meets the same count again, a million sessions later.
+    #[must_use]
+    pub fn new(owner: Owner, count: u64, connection: u32) -> Self {
+        let connection = u64::from(connection) & CONNECTION_MASK;
+        Self(u64::from(owner.0) << 40 | (count & 0xf_ffff) << 20 | connection)
+    }
+
+    /// Whose session it is.
+    #[must_use]
+    pub fn owner(self) -> Owner {
+        Owner((self.0 >> 40) as u32)
+    }
+
+    /// The connection's number at its shard.
+    #[must_use]
+    pub fn connection(self) -> u32 {
+        (self.0 & CONNECTION_MASK) as u32
+    }
+}
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,6 +262,18 @@ pub enum Down {
 const MESSAGE_BYTES: usize = 96;
 
 impl Up {
+    /// Whose it is.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        match self {
+            Self::Open { session, .. }
+            | Self::Frame { session, .. }
+            | Self::Ack { session, .. }
+            | Self::Adopt { session, .. }
+            | Self::Close { session } => *session,
+        }
+    }
+
     /// Bytes that it holds in a queue.
     #[must_use]
     pub fn cost(&self) -> usize {
@@ -247,5 +304,28 @@ impl Down {
                 Self::Reject { reason, .. } | Self::Kick { reason, .. } => reason.len(),
                 Self::Join { .. } | Self::Leave { .. } => 0,
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ids_of_different_owners_never_meet_and_are_read_back(
+            (a, b) in ((any::<u16>(), 0..8u32, 0..32u8), (any::<u16>(), 0..8u32, 0..32u8)),
+            (count, connection) in (any::<u64>(), 0..2 * CONNECTIONS_MAX),
+            (other_count, other_connection) in (any::<u64>(), any::<u32>()),
+        ) {
+            let (mine, other) = (Owner::new(a.0, a.1, a.2), Owner::new(b.0, b.1, b.2));
+            let id = SessionId::new(mine, count, connection);
+            prop_assert_eq!((id.owner(), id.connection()), (mine, connection));
+            prop_assert_eq!(mine == other, a == b);
+            if a != b {
+                prop_assert_ne!(id, SessionId::new(other, other_count, other_connection));
+            }
+        }
     }
 }

@@ -10,29 +10,34 @@
 //! shard gets back what has no room on the way up, publishes are dropped and `lost` is told on the way down. The edge's
 //! reader never waits for anybody, so a slow shard does not hold the backend up.
 //!
-//! The stream is a Unix socket so far. The threads know only `Read` and `Write`, and the [`crate::codec`] knows
-//! neither.
+//! The stream is a Unix socket or TLS over TCP ([`Stream`]). The threads know only `Read` and `Write`, and the
+//! [`crate::codec`] knows neither.
+//!
+//! A link may break at any time, with requests under way. The edge's end keeps books of them (`crate::books`): what will
+//! never be answered is answered by the link itself before it says that it has ended, so nothing waits for a timeout. The
+//! same books bound what one session may have under way, so that its surplus is refused to it alone.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::books::Books;
 use crate::codec::{self, Decoder, Message, PREAMBLE_BYTES};
 use crate::local::DownQueue;
 use crate::queue::{Bound, Receiver, Sender, Waited, bounded};
-use crate::{Down, Link, Received, Up, Waker};
+use crate::{Down, Link, Received, Stream, Up, Waker};
 
 mod serve;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use serve::serve_with;
 pub use serve::{Served, serve};
 
 /// What may wait on the way up: as much as the queues of a backend inside the process take.
@@ -44,23 +49,63 @@ const BATCH_ITEMS: usize = 1_024;
 /// Bytes read or gathered for writing at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Who has said nothing for this long says a heartbeat.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// When a side speaks though it has nothing to say, and when it gives up on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Who has said nothing for this long says a heartbeat.
+    pub heartbeat: Duration,
+    /// Who hears nothing, or cannot write, for this long gives the link up.
+    pub silence: Duration,
+}
 
-/// Who hears nothing, or cannot write, for this long gives the link up. A Unix socket tells at once when a process
-/// dies; this is for one that is stopped.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+impl Timing {
+    /// Between processes of one host: a socket tells at once when one dies; this is for one that is stopped.
+    pub const LOCAL: Self = Self { heartbeat: Duration::from_secs(2), silence: Duration::from_secs(15) };
+
+    /// Between hosts: a network that is cut says nothing at all.
+    #[must_use]
+    pub fn between_hosts(silence: Duration) -> Self {
+        Self { heartbeat: (silence / 4).min(Duration::from_secs(1)), silence }
+    }
+}
+
+/// Whether a link has ended, for whoever is to make the next one.
+#[derive(Debug, Clone, Default)]
+pub struct Ended(Arc<(AtomicBool, Mutex<bool>, Condvar)>);
+
+impl Ended {
+    fn is_set(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.0.store(true, Ordering::Release);
+        *self.0.1.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.2.notify_all();
+    }
+
+    /// Waits for the end, at most for `patience`. Returns whether it has come.
+    #[must_use]
+    pub fn wait(&self, patience: Duration) -> bool {
+        let ended = self.0.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.2.wait_timeout_while(ended, patience, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
 
 /// The edge's end.
 ///
-/// Dropping it says what was sent already and ends the link; it waits for its threads, at most `SILENCE_MAX` if the
-/// other side reads no more.
+/// Dropping it says what was sent already and ends the link; it waits for its threads, at most [`Timing::silence`] if the
+/// other side reads no more, and not at all once the link has ended.
 #[derive(Debug)]
 pub struct RemoteLink {
     up: Option<Sender<Up>>,
     down: DownQueue,
-    ended: Arc<AtomicBool>,
-    stream: UnixStream,
+    ended: Ended,
+    books: Books,
+    /// Nothing follows: what is under way then is answered in any case.
+    finished: bool,
+    stream: Stream,
     threads: Vec<JoinHandle<()>>,
     /// Kept to save an allocation per call.
     batch: VecDeque<(Up, usize)>,
@@ -71,28 +116,41 @@ impl RemoteLink {
     ///
     /// # Errors
     /// Of the operating system, for the socket's timeouts and the threads.
-    pub fn start(stream: UnixStream, name: &str, waker: Waker) -> io::Result<Self> {
-        prepare(&stream)?;
+    pub fn start(stream: impl Into<Stream>, name: &str, waker: Waker) -> io::Result<Self> {
+        Self::start_with(stream.into(), name, waker, Timing::LOCAL, false)
+    }
+
+    /// As [`Self::start`]; `greeted`: both preambles have passed already.
+    pub(crate) fn start_with(
+        stream: Stream,
+        name: &str,
+        waker: Waker,
+        timing: Timing,
+        greeted: bool,
+    ) -> io::Result<Self> {
+        stream.prepare(timing.silence)?;
         let (sender, receiver) = bounded(UP_BOUND);
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = Ended::default();
         let mut link = Self {
             up: Some(sender),
             down: DownQueue::new(waker.clone()),
             ended: ended.clone(),
+            books: Books::default(),
+            finished: false,
             stream: stream.try_clone()?,
             threads: Vec::new(),
             batch: VecDeque::new(),
         };
         let (mut input, down) = (stream.try_clone()?, link.down.clone());
         link.spawn(format!("{name}-down"), move || {
-            log_end(read_downs(&mut input, &down));
-            ended.store(true, Ordering::Release);
+            log_end(read_downs(&mut input, &down, greeted));
             let _ = input.shutdown(Shutdown::Both);
+            ended.set();
             waker.wake();
         })?;
         link.spawn(format!("{name}-up"), move || {
             let mut output = stream;
-            if let Err(error) = write_ups(&mut output, &receiver) {
+            if let Err(error) = write_ups(&mut output, &receiver, timing.heartbeat, greeted) {
                 log_end(Err(error));
                 // The reader notices too.
                 let _ = output.shutdown(Shutdown::Both);
@@ -101,6 +159,12 @@ impl RemoteLink {
             }
         })?;
         Ok(link)
+    }
+
+    /// Tells when the link has ended.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        self.ended.clone()
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -112,23 +176,36 @@ impl RemoteLink {
 impl Link for RemoteLink {
     fn send(&mut self, ups: &mut Vec<Up>) {
         let Some(sender) = &self.up else { return };
-        self.batch.extend(ups.drain(..).map(|up| {
+        let mut refused = Vec::new();
+        for up in ups.drain(..) {
             let cost = up.cost();
-            (up, cost)
-        }));
+            match self.books.enter(&up, cost) {
+                true => self.batch.push_back((up, cost)),
+                false => refused.push(up),
+            }
+        }
         sender.push_batch(&mut self.batch);
-        ups.extend(self.batch.drain(..).map(|(up, _)| up));
+        let books = &mut self.books;
+        ups.extend(self.batch.drain(..).map(|(up, _)| up).inspect(|up| books.take_back(up)));
+        ups.append(&mut refused);
     }
 
     fn recv(&mut self, downs: &mut Vec<Down>, max: usize) -> Received {
         // Looked at first: what came before the end is in the queue by then.
-        let ended = self.ended.load(Ordering::Acquire);
+        let ended = self.ended.is_set();
+        let first = downs.len();
         let received = self.down.recv(downs, max);
-        Received { ended: ended && !received.more, ..received }
+        downs[first..].iter().for_each(|down| self.books.settle(down));
+        let ended = ended && !received.more;
+        if ended && !self.finished {
+            self.books.close(downs);
+        }
+        Received { ended, ..received }
     }
 
     fn finish(&mut self) {
         self.up = None;
+        self.finished = true;
     }
 }
 
@@ -138,25 +215,26 @@ impl Drop for RemoteLink {
         let mut threads = self.threads.drain(..).rev();
         // The writer first: it has the last words.
         let _ = threads.next().map(JoinHandle::join);
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.cut();
         let _ = threads.next().map(JoinHandle::join);
     }
 }
 
-/// Both ends say who they are, then never wait longer than [`SILENCE_MAX`].
-fn prepare(stream: &UnixStream) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))
-}
-
-fn write_ups(output: &mut impl Write, ups: &Receiver<Up>) -> io::Result<()> {
-    let mut out = BytesMut::from(&codec::preamble()[..]);
+fn write_ups(
+    output: &mut impl Write,
+    ups: &Receiver<Up>,
+    heartbeat: Duration,
+    greeted: bool,
+) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    if !greeted {
+        out.extend_from_slice(&codec::preamble());
+    }
     let mut batch = Vec::new();
     loop {
         output.write_all(&out)?;
         clear(&mut out);
-        match ups.wait(&mut batch, BATCH_ITEMS, HEARTBEAT_EVERY) {
+        match ups.wait(&mut batch, BATCH_ITEMS, heartbeat) {
             Waited::Items => batch.drain(..).for_each(|up| codec::encode_up(&up, &mut out)),
             Waited::Timeout => codec::encode(&Message::Heartbeat, &mut out),
             Waited::Closed => {
@@ -167,9 +245,9 @@ fn write_ups(output: &mut impl Write, ups: &Receiver<Up>) -> io::Result<()> {
     }
 }
 
-fn read_downs(input: &mut impl Read, down: &DownQueue) -> io::Result<()> {
+fn read_downs(input: &mut impl Read, down: &DownQueue, greeted: bool) -> io::Result<()> {
     let mut batch = Vec::new();
-    read_messages(input, |messages| {
+    read_messages(input, greeted, |messages| {
         for message in messages.drain(..) {
             match message {
                 Message::Down(message) => batch.push(message),
@@ -186,11 +264,14 @@ fn read_downs(input: &mut impl Read, down: &DownQueue) -> io::Result<()> {
 /// Reads to the end of the stream and gives what each read brought, in order.
 fn read_messages(
     input: &mut impl Read,
+    greeted: bool,
     mut take: impl FnMut(&mut Vec<Message>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut preamble = [0; PREAMBLE_BYTES];
-    input.read_exact(&mut preamble)?;
-    codec::agree(&preamble).map_err(io::Error::other)?;
+    if !greeted {
+        let mut preamble = [0; PREAMBLE_BYTES];
+        input.read_exact(&mut preamble)?;
+        codec::agree(&preamble).map_err(io::Error::other)?;
+    }
     let (mut decoder, mut messages) = (Decoder::default(), Vec::new());
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {

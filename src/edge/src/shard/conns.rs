@@ -3,7 +3,8 @@
 use super::conn::Conn;
 
 /// Numbers of byte-stream connections have this bit; the others are QUIC's, which its endpoint numbers densely.
-pub(crate) const STREAM_BIT: u32 = 1 << 31;
+/// Session ids have room for both.
+pub(crate) const STREAM_BIT: u32 = nearport_trunk::CONNECTIONS_MAX;
 
 /// Connections by number. A number is used again once its connection is gone.
 #[derive(Debug, Default)]

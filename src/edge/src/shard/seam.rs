@@ -42,16 +42,21 @@ impl Shard {
 
     /// There is no room for these: answers them here, and keeps what must not be lost.
     pub(super) fn refuse(&mut self, refused: Vec<Up>) {
+        self.refuse_for(refused, BUSY_RETRY, "the backend is busy: send again later");
+    }
+
+    /// As [`Self::refuse`], saying why and when to come again.
+    pub(super) fn refuse_for(&mut self, refused: Vec<Up>, retry_after: Duration, why: &str) {
         self.stats.ups_refused += refused.len() as u64;
         for up in refused {
             match up {
                 Up::Open { session, .. } => {
                     let closing = Closing::new(CloseCode::BUSY, "the backend is busy: come back later");
-                    self.close(session, closing, BUSY_RETRY);
+                    self.close(session, closing, retry_after);
                 }
                 Up::Frame { session, lane, id, .. } => {
-                    let retry_after_ms = u32::try_from(BUSY_RETRY.as_millis()).unwrap_or(u32::MAX);
-                    let info = "the backend is busy: send again later".to_owned();
+                    let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+                    let info = why.to_owned();
                     let error = body::Error { code: code::TOO_MANY_REQUESTS, info, retry_after_ms };
                     self.reply(session, lane, Kind::ERROR, id, &error.encode_to_vec());
                 }
@@ -208,7 +213,7 @@ impl Shard {
     }
 
     pub(super) fn find(&mut self, session: SessionId) -> Option<(u32, &mut Conn)> {
-        let index = (session.0 & 0xffff_ffff) as u32;
+        let index = session.connection();
         let conn = self.conns.get_mut(index)?;
         (conn.id == session).then_some((index, conn))
     }

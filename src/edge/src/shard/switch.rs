@@ -23,8 +23,17 @@ use super::Shard;
 const PARKED_ITEMS_MAX: usize = 8_192;
 const PARKED_BYTES_MAX: usize = 8 << 20;
 
-/// Without a backend for this long, sessions are closed. Their clients gave the first requests up after 10 s.
-pub(super) const BACKEND_AWAY_MAX: Duration = Duration::from_secs(30);
+/// Without a backend for this long, sessions are closed, where another process of this host is to bring one. Their clients
+/// gave the first requests up after 10 s. An edge whose core is another host waits longer
+/// ([`super::ShardConfig::backend_away_max`]).
+pub const BACKEND_AWAY_MAX: Duration = Duration::from_secs(30);
+
+/// When a link has broken, what clients send waits this long for the next one; then it is answered, and what still comes is
+/// answered at once. Below the 10 s after which clients give a request up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// When to come back to an edge whose core is away.
+const AWAY_RETRY: Duration = Duration::from_secs(2);
 
 /// A session whose adoption has no answer by then is closed resumably. Answers are lost only where a queue overflows.
 const ADOPTION_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +47,10 @@ pub(super) enum Backing {
     Parked {
         /// When to give up.
         until: Instant,
+        /// When to answer what waits: not before another backend is there, if one has been announced.
+        patience: Option<Instant>,
+        /// Patience has ended.
+        away: bool,
     },
     /// It is learning of the sessions.
     Adopting {
@@ -83,7 +96,8 @@ impl Shard {
             Backing::Adopting { .. } => {}
             Backing::Parked { .. } => return,
         }
-        self.backing = Backing::Parked { until: now + BACKEND_AWAY_MAX };
+        let until = now + self.config.backend_away_max;
+        self.backing = Backing::Parked { until, patience: None, away: false };
         self.park_ups();
     }
 
@@ -134,15 +148,44 @@ impl Shard {
     pub(super) fn link_ended(&mut self) {
         if !matches!(self.backing, Backing::Parked { .. }) {
             tracing::warn!(shard = self.config.index, "the backend has gone");
-            self.backing = Backing::Parked { until: self.now + BACKEND_AWAY_MAX };
+            self.stats.backend_losses += 1;
+            self.backing = Backing::Parked {
+                until: self.now + self.config.backend_away_max,
+                patience: Some(self.now + PATIENCE),
+                away: false,
+            };
         }
     }
 
     /// Puts aside what clients sent meanwhile.
     pub(super) fn park_ups(&mut self) {
+        if matches!(self.backing, Backing::Parked { away: true, .. }) {
+            let ups = std::mem::take(&mut self.ups);
+            return self.answer_away(ups);
+        }
         let refused = std::mem::take(&mut self.ups).into_iter().filter_map(|up| self.parked.keep(up).err());
         let refused: Vec<_> = refused.collect();
         self.refuse(refused);
+    }
+
+    /// Nobody is there to ask: requests are to come again, hellos later. What must not be lost is kept.
+    fn answer_away(&mut self, ups: Vec<Up>) {
+        let mut rest = Vec::new();
+        for up in ups {
+            match up {
+                Up::Open { session, .. } => {
+                    let closing = Closing::new(CloseCode::UNAVAILABLE, "the core is away: come back later");
+                    self.close(session, closing, AWAY_RETRY);
+                    // The backend never heard of it.
+                    self.ups.retain(|up| !matches!(up, Up::Close { session: closed } if *closed == session));
+                }
+                Up::Close { .. } | Up::Adopt { .. } => {
+                    let _ = self.parked.keep(up);
+                }
+                other => rest.push(other),
+            }
+        }
+        self.refuse_for(rest, AWAY_RETRY, "the core is away: send again later");
     }
 
     /// Hands on what the backend has room for; the rest is offered again.
@@ -175,7 +218,10 @@ impl Shard {
     pub(super) fn backing_deadline(&self) -> Option<Instant> {
         match self.backing {
             Backing::Attached => None,
-            Backing::Parked { until } | Backing::Adopting { until, .. } => Some(until),
+            Backing::Parked { until, patience, .. } => {
+                Some(patience.map_or(until, |patience| patience.min(until)))
+            }
+            Backing::Adopting { until, .. } => Some(until),
         }
     }
 
@@ -186,8 +232,14 @@ impl Shard {
         }
         match &mut self.backing {
             Backing::Attached => {}
-            Backing::Parked { until } => {
-                *until = now + BACKEND_AWAY_MAX;
+            Backing::Parked { until, patience, away } if *until > now => {
+                (*patience, *away) = (None, true);
+                let Parked { ups, .. } = std::mem::take(&mut self.parked);
+                tracing::warn!(shard = self.config.index, waiting = ups.len(), "the backend is away");
+                self.answer_away(ups);
+            }
+            Backing::Parked { until, .. } => {
+                *until = now + self.config.backend_away_max;
                 let closing = Closing::new(CloseCode::UNAVAILABLE, "the backend has gone: come back later");
                 self.close_sessions(&closing);
             }

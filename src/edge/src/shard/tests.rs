@@ -146,7 +146,9 @@ impl World {
         let owner = Owner { node: 1, shard: 0, generation: 1 };
         let config = ShardConfig {
             index: 0,
+            node: 1,
             generation: 1,
+            backend_away_max: BACKEND_AWAY_MAX,
             endpoint: Arc::new(quic::endpoint_config(&keys, owner, Some([2; 32]))),
             stream_tls: stream_tls(&tls),
             server: Arc::new(quic::server_config(tls.clone(), &keys, Duration::ZERO).unwrap()),

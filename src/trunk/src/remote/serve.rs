@@ -3,18 +3,15 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::{
-    CHUNK_BYTES, HEARTBEAT_EVERY, SILENCE_MAX, UP_BOUND, clear, log_end, prepare, read_messages, wrong_way,
-};
+use super::{CHUNK_BYTES, Timing, UP_BOUND, clear, log_end, read_messages, wrong_way};
 use crate::codec::{self, Message};
-use crate::{Backend, Down, Link, SessionId, Up, Waker};
+use crate::{Backend, Down, Link, Owner, SessionId, Stream, Up, Waker};
 
 /// Messages taken from the backend at once.
 const DOWNS_PER_CALL: usize = 256;
@@ -29,7 +26,7 @@ const CLOSES_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Served {
     mailbox: Arc<Mailbox>,
-    stream: UnixStream,
+    stream: Stream,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -39,8 +36,19 @@ pub struct Served {
 ///
 /// # Errors
 /// Of the operating system, for the socket's timeouts and the threads.
-pub fn serve(stream: UnixStream, name: &str, backend: &dyn Backend) -> io::Result<Served> {
-    prepare(&stream)?;
+pub fn serve(stream: impl Into<Stream>, name: &str, backend: &dyn Backend) -> io::Result<Served> {
+    serve_with(stream.into(), name, backend, Timing::LOCAL, None)
+}
+
+/// As [`serve`], for a stream on which both have said who they are: it carries sessions of `owner` only.
+pub(crate) fn serve_with(
+    stream: Stream,
+    name: &str,
+    backend: &dyn Backend,
+    timing: Timing,
+    owner: Option<Owner>,
+) -> io::Result<Served> {
+    stream.prepare(timing.silence)?;
     let mailbox = Arc::new(Mailbox::default());
     let link = backend.link({
         let mailbox = mailbox.clone();
@@ -50,18 +58,27 @@ pub fn serve(stream: UnixStream, name: &str, backend: &dyn Backend) -> io::Resul
         Served { mailbox: mailbox.clone(), stream: stream.try_clone()?, threads: Vec::with_capacity(2) };
     let (mut input, reading) = (stream.try_clone()?, mailbox.clone());
     served.spawn(format!("{name}-up"), move || {
-        log_end(read_ups(&mut input, &reading));
+        log_end(read_ups(&mut input, &reading, timing.silence, owner));
         reading.end();
     })?;
     served.spawn(format!("{name}-down"), move || {
         let mut output = stream;
-        let mut pump = Pump { link, mailbox: &mailbox, pending: Vec::new(), sessions: BTreeSet::new() };
-        let outcome = pump.run(&mut output);
+        let mut pump = Pump {
+            link,
+            mailbox: &mailbox,
+            heartbeat: timing.heartbeat,
+            pending: Vec::new(),
+            sessions: BTreeSet::new(),
+        };
+        let outcome = pump.run(&mut output, owner.is_some());
         // After its last word the edge may go without another; writing then fails, and nothing is lost.
         log_end(outcome.or_else(|error| if mailbox.lock().finished { Ok(()) } else { Err(error) }));
         // Wakes the reader, and tells the other side.
         let _ = output.shutdown(Shutdown::Both);
         pump.close_sessions();
+        // The backend's end of the link goes before anybody hears that it has gone.
+        drop(pump);
+        mailbox.change(|state| state.closed = true);
     })?;
     Ok(served)
 }
@@ -84,6 +101,15 @@ impl Served {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
+    /// Breaks the link, and waits until all its sessions are closed towards the backend. `false`: not in time.
+    pub(crate) fn break_off(&self, deadline: Instant) -> bool {
+        self.stream.cut();
+        let state = self.mailbox.lock();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.mailbox.changed.wait_timeout_while(state, left, |state| !state.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
     /// Sends what the backend has still said and ends the link. Call it when the backend has ended.
     pub fn finish(mut self) {
         self.mailbox.stop(Stop::AfterDowns);
@@ -100,7 +126,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         self.mailbox.stop(Stop::Now);
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.cut();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -127,6 +153,8 @@ struct State {
     ended: bool,
     /// Nothing is left of what the edge has sent.
     handed_on: bool,
+    /// The backend knows that all sessions of the link are over.
+    closed: bool,
     stop: Stop,
 }
 
@@ -171,17 +199,28 @@ impl Mailbox {
     }
 }
 
-fn read_ups(input: &mut impl Read, mailbox: &Mailbox) -> io::Result<()> {
-    read_messages(input, |messages| {
+fn read_ups(
+    input: &mut impl Read,
+    mailbox: &Mailbox,
+    patience: Duration,
+    owner: Option<Owner>,
+) -> io::Result<()> {
+    read_messages(input, owner.is_some(), |messages| {
         let mut state = mailbox.lock();
         for message in messages.drain(..) {
             match message {
+                Message::Up(up) if owner.is_some_and(|owner| up.session().owner() != owner) => {
+                    return Err(io::Error::other(format!(
+                        "{:?} is not a session of this edge",
+                        up.session()
+                    )));
+                }
                 Message::Up(up) => {
                     // A full mailbox stops the stream, and the edge then answers for itself.
                     let full = |state: &mut State| state.is_full() && state.stop == Stop::No;
                     while full(&mut state) {
                         mailbox.changed.notify_all();
-                        let waited = mailbox.changed.wait_timeout_while(state, SILENCE_MAX, full);
+                        let waited = mailbox.changed.wait_timeout_while(state, patience, full);
                         state = waited.unwrap_or_else(PoisonError::into_inner).0;
                     }
                     state.bytes += up.cost();
@@ -202,6 +241,7 @@ fn read_ups(input: &mut impl Read, mailbox: &Mailbox) -> io::Result<()> {
 struct Pump<'a> {
     link: Box<dyn Link>,
     mailbox: &'a Mailbox,
+    heartbeat: Duration,
     /// What the backend had no room for. No more is taken from the mailbox meanwhile.
     pending: Vec<Up>,
     /// Opened or adopted over this link and not closed.
@@ -209,8 +249,10 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    fn run(&mut self, output: &mut impl Write) -> io::Result<()> {
-        output.write_all(&codec::preamble())?;
+    fn run(&mut self, output: &mut impl Write, greeted: bool) -> io::Result<()> {
+        if !greeted {
+            output.write_all(&codec::preamble())?;
+        }
         let mut out = BytesMut::new();
         let mut said = Instant::now();
         loop {
@@ -231,7 +273,7 @@ impl Pump<'_> {
                 Stop::No if ended && !self.mailbox.lock().finished => return Ok(()),
                 Stop::No => {}
             }
-            if said.elapsed() >= HEARTBEAT_EVERY {
+            if said.elapsed() >= self.heartbeat {
                 codec::encode(&Message::Heartbeat, &mut out);
             }
         }
@@ -240,7 +282,7 @@ impl Pump<'_> {
     /// Waits for something to do and takes what came up. Returns whether the edge sends no more, and whether to stop.
     fn wait(&mut self, said: Instant) -> (bool, Stop) {
         let patience = match self.pending.is_empty() {
-            true => HEARTBEAT_EVERY.saturating_sub(said.elapsed()),
+            true => self.heartbeat.saturating_sub(said.elapsed()),
             false => UPS_RETRY,
         };
         let blocked = !self.pending.is_empty();
