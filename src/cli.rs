@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_message, cli_secret, cli_serve,
-    cli_trunk,
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate, cli_message, cli_secret,
+    cli_serve, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -55,6 +55,9 @@ enum Command {
     Doctor(cli_doctor::Doctor),
     /// Put load on a server and measure it.
     Load(Box<cli_load::Load>),
+    /// Which PoP is best for whom.
+    #[command(subcommand)]
+    Locate(cli_locate::Locate),
 }
 
 /// Flags that say where settings come from.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Drain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Locate(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,6 +23,7 @@ mod cli_config;
 mod cli_doctor;
 mod cli_drain;
 mod cli_load;
+mod cli_locate;
 mod cli_message;
 mod cli_secret;
 mod cli_serve;

@@ -2,11 +2,20 @@
 //! machines.
 //!
 //! Nothing here reads a clock, a file or a socket, or rolls dice: time and seeds are arguments, so that the service,
-//! the simulator and the evaluation run the same code. The sources of the rules are in `docs/decisions`.
+//! the simulator and the evaluation run the same code.
 
+pub mod choose;
+mod csv;
+mod dice;
+pub mod eval;
+pub mod model;
 pub mod place;
 pub mod signed;
 mod table;
+pub mod world;
 
+pub use csv::CsvError;
+pub use dice::Dice;
 pub use place::{Continent, Coordinates, Country};
 pub use table::{Capability, Endpoints, POPS_MAX, Pop, PopIndex, PopSet, PopTable, TableError};
+pub use world::World;

@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn places_that_do_not_exist_are_refused() {
-        for (lat, lon) in [(90.1, 0.0), (0.0, 180.1), (f64::NAN, 0.0), (0.0, f64::INFINITY)] {
+        for (lat, lon) in
+            [(90.1, 0.0), (-90.1, 0.0), (0.0, 180.1), (0.0, -180.1), (f64::NAN, 0.0), (0.0, f64::INFINITY)]
+        {
             assert_eq!(Coordinates::new(lat, lon), None, "{lat} {lon}");
         }
         assert!(Coordinates::new(-90.0, 180.0).is_some());

@@ -12,7 +12,7 @@
 //! lon = 103.8198
 //! capacity = 100000            # sessions; the default is 100000
 //! capabilities = ["quic", "tls", "websocket"]   # default: these and "webtransport"
-//! failure_domain = "sg"        # what fails together, for example a cable or a provider; default: the country
+//! failure_domain = "sg"        # what fails together, for example a cable or a provider; default: the id
 //! region = "sg"                # where data of a pinned tenant may be: default none, no pin leads here
 //! addresses = ["192.0.2.1", "2001:db8::1"]      # for A and AAAA answers
 //! endpoints = { quic = "sg.pop.example:4433" }
@@ -393,7 +393,7 @@ impl RawPop {
         capabilities.dedup();
         let failure_domain = match self.failure_domain {
             Some(domain) => name(domain, "failure_domain")?,
-            None => Country::to_string(&country).to_ascii_lowercase(),
+            None => id.clone(),
         };
         let region = self.region.map(|region| name(region, "region")).transpose()?;
         let mut addresses = Vec::with_capacity(self.addresses.len());

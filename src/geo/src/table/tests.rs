@@ -28,7 +28,7 @@ fn the_shipped_table_is_whole() {
 fn an_entry_has_defaults() {
     let table = PopTable::parse(&entry("a", "1.0", "")).unwrap();
     let pop = &table.pops()[0];
-    assert_eq!((pop.capacity, pop.failure_domain.as_str(), pop.region.as_deref()), (CAPACITY, "sg", None));
+    assert_eq!((pop.capacity, pop.failure_domain.as_str(), pop.region.as_deref()), (CAPACITY, "a", None));
     assert_eq!(pop.capabilities.len(), 4);
     assert_eq!(table.all().len(), 1);
 }
