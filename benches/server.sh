@@ -46,4 +46,4 @@ stop() {
   while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 }
 
-free="--set edge.listen=127.0.0.1:0 --set ops.listen=127.0.0.1:0"
+free="--set edge.listen=127.0.0.1:0 --set ops.listen=127.0.0.1:0 --set api.listen=127.0.0.1:0"

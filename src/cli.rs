@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate, cli_message, cli_secret,
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate_ip, cli_message, cli_secret,
     cli_serve, cli_trunk,
 };
 
@@ -56,8 +56,7 @@ enum Command {
     /// Put load on a server and measure it.
     Load(Box<cli_load::Load>),
     /// Which PoP is best for whom.
-    #[command(subcommand)]
-    Locate(cli_locate::Locate),
+    Locate(cli_locate_ip::Locate),
 }
 
 /// Flags that say where settings come from.

@@ -78,6 +78,7 @@ impl Doctor {
             certificate(&config),
             port("edge", config.edge.listen, server.as_ref().and_then(|run| run.edge), udp_free),
             port("ops", config.ops.listen, server.as_ref().map(|run| run.ops), tcp_free),
+            port("api", config.api.listen, server.as_ref().and_then(|run| run.api), tcp_free),
             socket_buffers(),
             loopback(),
             steering(),

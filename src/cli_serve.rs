@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::log;
 use crate::node::{BackendKind, Node};
 use crate::node_core::Core;
+use crate::node_locate::LocateNode;
 use crate::reload::Reloads;
 
 /// Run a node; the first start makes everything it needs.
@@ -56,14 +57,15 @@ enum BackendArg {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.role {
-            Role::Locate => return Err(Failure::usage("role locate is not available yet: leave --role out")),
-            Role::Edge | Role::Core if self.take_over => {
-                return Err(Failure::usage("--take-over works for role all: drain an edge, restart a core"));
+            Role::Edge | Role::Core | Role::Locate if self.take_over => {
+                return Err(Failure::usage(
+                    "--take-over works for role all: drain an edge, restart a core or a service that locates",
+                ));
             }
             Role::Edge if self.backend != BackendArg::Chat => {
                 return Err(Failure::usage("an edge's backend is its core: --backend goes there"));
             }
-            Role::All | Role::Edge | Role::Core => {}
+            Role::All | Role::Edge | Role::Core | Role::Locate => {}
         }
         let config = self.settings.load()?.config;
         log::init(&config.log);
@@ -74,6 +76,9 @@ impl Serve {
             BackendArg::Chat => BackendKind::Chat,
             BackendArg::Echo => BackendKind::Echo,
         };
+        if self.role == Role::Locate {
+            return locate(&config, recorder);
+        }
         runtime()?.block_on(async {
             if self.role == Role::Core {
                 let core = Core::start(&config, backend, recorder).await?;
@@ -95,6 +100,22 @@ impl Serve {
             Ok(())
         })
     }
+}
+
+fn locate(config: &Config, recorder: Recorder) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let node = LocateNode::start(config, recorder).await?;
+        let leave = leave_on_signal()?;
+        reload_on_signal(node.reloads())?;
+        let (version, api, ops) = (env!("CARGO_PKG_VERSION"), node.api_addr(), node.ops_addr());
+        let text = format!(
+            "nearport {version} locates on http://{api}\nhealth and metrics: http://{ops}/readyz http://{ops}/metrics\n"
+        );
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        node.run(leave).await?;
+        Ok(())
+    })
 }
 
 /// A future for the first SIGTERM or SIGINT. The second one ends the process at once with exit code 1.

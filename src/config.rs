@@ -15,6 +15,7 @@ use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_keys::{KEYS, Key};
+pub use crate::config_locate::{Api, ForwardedHeader, Locate};
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
@@ -43,6 +44,10 @@ pub struct Config {
     pub chat: Chat,
     /// The link between an edge and a core on different hosts.
     pub trunk: Trunk,
+    /// The HTTP API.
+    pub api: Api,
+    /// Addressing.
+    pub locate: Locate,
     /// Leaving.
     pub drain: Drain,
     /// What is logged, and how.
@@ -252,6 +257,8 @@ impl Default for Config {
             store: Store::default(),
             chat: Chat::default(),
             trunk: Trunk::default(),
+            api: Api::default(),
+            locate: Locate::default(),
             drain: Drain::default(),
             log: Log::default(),
         }
@@ -457,6 +464,7 @@ impl Config {
             return Err(("tls.poll", "must be 100ms to 1d".into()));
         }
         self.acme.check()?;
+        self.locate.check()?;
         self.trunk.check()?;
         if self.edge.connections_max > nearport_trunk::CONNECTIONS_MAX as usize {
             let most = nearport_trunk::CONNECTIONS_MAX;

@@ -154,6 +154,34 @@ pub const KEYS: &[Key] = &[
         name: "drain.delay",
         doc: "how long /readyz says no before clients are sent away, for a load balancer",
     },
+    Key {
+        name: "api.listen",
+        doc: "address of the HTTP API: /v1/locate, /v1/rtt, /v1/map; port 0 takes any free one",
+    },
+    Key {
+        name: "locate.databases",
+        doc: "MMDB files that say where addresses are, asked in order: countries, cities, AS numbers, in MaxMind's layout or \
+              flat; at most 16. Read again when they change. Unset: geo/country.mmdb, if it is there",
+    },
+    Key {
+        name: "locate.pops",
+        doc: "table of PoPs with their endpoints, like geo/pops.toml; read again when it changes. Unset: this node is the only one",
+    },
+    Key {
+        name: "locate.forwarders",
+        doc: "ranges of proxies whose word about a client's address counts, and who may ask for others (?ip=)",
+    },
+    Key {
+        name: "locate.forwarded_header",
+        doc: "the one header in which they give it: x-forwarded-for or forwarded (RFC 7239); the other is not read",
+    },
+    Key { name: "locate.ttl", doc: "how long clients use an answer, 10s to 1d" },
+    Key { name: "locate.poll", doc: "how often files are looked at and the map is built anew, 1s to 1h" },
+    Key {
+        name: "locate.map_key",
+        doc: "key that signs the map for offline starts (Ed25519, PKCS#8), the same on every node that locates; unset: \
+              map-key in the data directory, made at the first start. Its public half is in map-key.pub there",
+    },
     Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
     Key {
         name: "drain.targets",

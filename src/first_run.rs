@@ -48,6 +48,9 @@ pub(crate) struct RunFile {
     pub(crate) trunk: Option<SocketAddr>,
     /// Bound TCP address of the operations server.
     pub(crate) ops: SocketAddr,
+    /// Bound address of the HTTP API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api: Option<SocketAddr>,
 }
 
 /// Something in the data directory that is not as it should be.

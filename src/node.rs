@@ -19,6 +19,7 @@ use crate::files::FileError;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
 use crate::node_backend::Slot;
 use crate::node_give::Estate;
+use crate::node_locate::{Locate, LocateError};
 use crate::node_predecessor::Predecessor;
 use crate::node_run::{Ended, Running};
 use crate::node_take::{Inheritance, Taken, announce};
@@ -71,6 +72,9 @@ pub enum Error {
     /// The link between edge and core.
     #[error("trunk: {0}")]
     Trunk(std::io::Error),
+    /// The addressing service.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// The gateway.
     #[error("edge: {0}")]
     Edge(nearport_edge::Error),
@@ -102,6 +106,7 @@ pub struct Node {
     predecessors: Vec<Predecessor>,
     certificates: Arc<Certificates>,
     acme: Option<Acme>,
+    locate: Option<Locate>,
     health: Arc<Health>,
     client_file: PathBuf,
     first_start: bool,
@@ -131,7 +136,12 @@ impl Node {
         let estate = Estate::new(config, generation, edge, slot);
         let health = Arc::new(Health::new(checks(&estate)));
         let ops = bind_ops(config, health.clone(), recorder).await?;
-        let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls };
+        // Edges have none: what they see is told to those that locate.
+        let locate = match backend {
+            BackendKind::Core => None,
+            _ => Some(Locate::open(config, &layout, Some(estate.edge.local_addr()), false).await?),
+        };
+        let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls, locate };
         parts.announce(&layout, first_start)
     }
 
@@ -168,7 +178,9 @@ impl Node {
         watch.end();
         announce(&predecessors).map_err(Error::TakeOver)?;
         estate.edge.read(true);
-        let parts = Parts { estate, predecessors, health, ops, app, tls };
+        // Its address is free when the other process has left that, too.
+        let locate = Some(Locate::open(config, &layout, Some(estate.edge.local_addr()), true).await?);
+        let parts = Parts { estate, predecessors, health, ops, app, tls, locate };
         parts.announce(&layout, false)
     }
 
@@ -182,6 +194,12 @@ impl Node {
     #[must_use]
     pub fn ops_addr(&self) -> SocketAddr {
         self.ops.local_addr()
+    }
+
+    /// The address of the HTTP API; edges have none.
+    #[must_use]
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.locate.as_ref().map(Locate::addr)
     }
 
     /// Where client commands read how to connect.
@@ -213,7 +231,7 @@ impl Node {
     /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked,
     /// [`Error::Orphaned`], or why a hand-over that failed could not be taken back.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, control, estate, predecessors, certificates, acme, health, .. } = self;
+        let Self { ops, control, estate, predecessors, certificates, acme, locate, health, .. } = self;
         tokio::pin!(leave);
         let gate = acme.as_ref().map(Acme::gate).unwrap_or_default();
         let running = Running::new(ops, control, estate, predecessors, health, gate);
@@ -221,6 +239,7 @@ impl Node {
             ended = running.run(&mut leave) => ended?,
             never = certificates.keep() => match never {},
             Some(never) = async { Some(acme?.keep().await) } => match never {},
+            Some(stopped) = async { Some(locate?.keep().await) } => match stopped.map_err(Error::Ops)? {},
         };
         // Certificates are the other process's business by then.
         match ended {
@@ -239,6 +258,7 @@ struct Parts {
     /// None: Apps are kept elsewhere.
     app: Option<App>,
     tls: Tls,
+    locate: Option<Locate>,
 }
 
 /// The certificates and who gets new ones.
@@ -260,7 +280,8 @@ impl Tls {
 impl Parts {
     /// Tells where the node is: files for clients and operators, the control socket.
     fn announce(self, layout: &Layout, first_start: bool) -> Result<Node, Error> {
-        let Self { mut estate, predecessors, health, ops, app, tls: Tls { certificates, acme } } = self;
+        let Self { mut estate, predecessors, health, ops, app, tls, locate } = self;
+        let Tls { certificates, acme } = tls;
         let (bound, ops_addr) = (estate.edge.local_addr(), ops.local_addr());
         estate.ops = ops_addr;
         let mut reloads = Reloads::default();
@@ -270,12 +291,17 @@ impl Parts {
             acme.reload_with(&mut reloads);
         }
         estate.backend.dial(&estate.config, estate.generation, &estate.edge, &mut reloads)?;
+        if let Some(locate) = &locate {
+            locate.reload_with(&mut reloads, layout);
+        }
+        let api = locate.as_ref().map(Locate::addr);
         let control = ControlServer::bind(&layout.0).map_err(Error::Control)?;
         layout.write_run_file(&RunFile {
             pid: std::process::id(),
             edge: Some(bound),
             trunk: None,
             ops: ops_addr,
+            api,
         })?;
         if let Some(app) = app {
             layout.write_client_file(&ClientFile {
@@ -287,7 +313,7 @@ impl Parts {
         }
         let (steered, backend) = (estate.edge.is_steered(), estate.backend.kind());
         let generation = estate.generation;
-        tracing::info!(edge = %bound, ops = %ops_addr, ?backend, steered, generation, "listening");
+        tracing::info!(edge = %bound, ops = %ops_addr, ?api, ?backend, steered, generation, "listening");
         Ok(Node {
             ops,
             control,
@@ -295,6 +321,7 @@ impl Parts {
             predecessors,
             certificates,
             acme,
+            locate,
             health,
             client_file: layout.client_file(),
             first_start,

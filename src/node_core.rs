@@ -59,7 +59,7 @@ impl Core {
         });
         let (trunk, ops_addr) = (listener.local_addr(), ops.local_addr());
         let (pid, edge) = (std::process::id(), None);
-        layout.write_run_file(&RunFile { pid, edge, trunk: Some(trunk), ops: ops_addr })?;
+        layout.write_run_file(&RunFile { pid, edge, trunk: Some(trunk), ops: ops_addr, api: None })?;
         if let Some(app) = app {
             // Where edges are it does not know: client commands take --server and --ca beside it.
             let server = first_run::dialled(config.edge.listen).to_string();

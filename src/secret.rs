@@ -72,6 +72,11 @@ impl SecretFile {
         }
     }
 
+    /// Epochs and bytes of the secrets in use, the current one first.
+    pub(crate) fn used(&self) -> Vec<(u32, [u8; SECRET_BYTES])> {
+        self.secrets.iter().rev().take(USED).map(|secret| (secret.epoch, secret.bytes)).collect()
+    }
+
     /// Secrets that are too old to be used.
     pub(crate) fn ignored(&self) -> usize {
         self.secrets.len().saturating_sub(USED)

@@ -129,7 +129,7 @@ fn whoever_does_not_fit_is_refused_before_anything_is_disturbed() {
     wait_for_metric(&node, &mut load, STORED, 50);
     let take_over = |settings: &[&str]| {
         let mut args = vec!["serve", "--take-over", "--set", "edge.listen=127.0.0.1:0"];
-        args.extend(["--set", "ops.listen=127.0.0.1:0"]);
+        args.extend(["--set", "ops.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"]);
         args.extend(settings);
         let output = nearport(dir.path(), &args);
         assert_eq!(output.status.code(), Some(1));

@@ -20,8 +20,10 @@ fn load(dir: &Path, args: &[&str]) -> Value {
 fn a_storm_brings_everybody_back() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &[]);
-    let again =
-        format!("{PROGRAM} serve --set edge.listen={} --set ops.listen={} 2>>serve.log", node.edge, node.ops);
+    let again = format!(
+        "{PROGRAM} serve --set edge.listen={} --set ops.listen={} --set api.listen=127.0.0.1:0 2>>serve.log",
+        node.edge, node.ops
+    );
     let report = load(
         dir.path(),
         &[

@@ -27,6 +27,7 @@ mod interop;
 mod lab;
 #[cfg(test)]
 mod load;
+mod locate;
 #[cfg(test)]
 mod node;
 #[cfg(test)]

@@ -123,7 +123,8 @@ impl Drop for Node {
 pub(crate) fn serve(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(dir).stdin(Stdio::null()).arg("serve");
-    command.args(["--set", "edge.listen=127.0.0.1:0", "--set", "ops.listen=127.0.0.1:0"]).args(args);
+    command.args(["--set", "edge.listen=127.0.0.1:0", "--set", "ops.listen=127.0.0.1:0"]);
+    command.args(["--set", "api.listen=127.0.0.1:0"]).args(args);
     command
 }
 

@@ -7,10 +7,12 @@ mod health;
 mod ops;
 mod process;
 mod recorder;
+mod server;
 
 pub use health::{Check, Health, Outcome};
 pub use ops::OpsServer;
 pub use recorder::Recorder;
+pub use server::ApiServer;
 
 /// Why the operations server could not do its work.
 #[derive(Debug, thiserror::Error)]

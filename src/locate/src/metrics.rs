@@ -1,0 +1,77 @@
+//! What the service counts. Handles are made once: a lookup by name for each request would cost more than the answer.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::atlas::{Atlas, Level};
+use crate::service::Unheard;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    answers: [(Level, Counter); 3],
+    /// Requests with a forwarding header from somebody who is no forwarder.
+    pub(crate) spoofed: Counter,
+    /// Requests whose forwarders hid or garbled the client's address.
+    pub(crate) hidden: Counter,
+    pub(crate) limited: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) fail_static: Counter,
+    reports_taken: Counter,
+    reports_refused: [(&'static str, Counter); 6],
+    cells: Gauge,
+    cells_measured: Gauge,
+    voices: Gauge,
+    pops_live: Gauge,
+    serial: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let answer = |level: Level| (level, counter!("nearport_locate_answers_total", "by" => level.name()));
+        let refused = |why| (why, counter!("nearport_locate_reports_total", "outcome" => why));
+        Self {
+            answers: [Level::Position, Level::Country, Level::Everybody].map(answer),
+            spoofed: counter!("nearport_locate_spoofed_total"),
+            hidden: counter!("nearport_locate_hidden_total"),
+            limited: counter!("nearport_locate_limited_total"),
+            malformed: counter!("nearport_locate_malformed_total"),
+            fail_static: counter!("nearport_locate_fail_static_total"),
+            reports_taken: counter!("nearport_locate_reports_total", "outcome" => "taken"),
+            reports_refused: ["limited", "token", "impossible", "malformed", "nowhere", "full"].map(refused),
+            cells: gauge!("nearport_locate_cells"),
+            cells_measured: gauge!("nearport_locate_cells_measured"),
+            voices: gauge!("nearport_locate_voices"),
+            pops_live: gauge!("nearport_locate_pops_live"),
+            serial: gauge!("nearport_locate_map_serial"),
+        }
+    }
+
+    pub(crate) fn answered(&self, level: Level) {
+        self.answers.iter().filter(|(one, _)| *one == level).for_each(|(_, counter)| counter.increment(1));
+    }
+
+    pub(crate) fn reported(&self, outcome: Result<(), Unheard>) {
+        let why = match outcome {
+            Ok(()) => return self.reports_taken.increment(1),
+            Err(Unheard::TooMany) => "limited",
+            Err(Unheard::Token(_)) => "token",
+            Err(Unheard::Impossible) => "impossible",
+            Err(Unheard::Malformed) => "malformed",
+            Err(Unheard::Nowhere) => "nowhere",
+            Err(Unheard::Full) => "full",
+        };
+        self.reports_refused
+            .iter()
+            .filter(|(one, _)| *one == why)
+            .for_each(|(_, counter)| counter.increment(1));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    pub(crate) fn built(&self, atlas: &Atlas, measured: usize, (cells, voices): (usize, usize)) {
+        self.cells.set(cells as f64);
+        self.cells_measured.set(measured as f64);
+        self.voices.set(voices as f64);
+        self.pops_live.set(atlas.live().len() as f64);
+        self.serial.set(atlas.serial() as f64);
+    }
+}

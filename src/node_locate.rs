@@ -1,0 +1,310 @@
+//! The addressing service in a process: alone (`serve --role locate`) or beside the rest of a node.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nearport_api::{ApiServer, Check, Health, OpsServer, Recorder};
+use nearport_geo::{PopTable, World};
+use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Config;
+use crate::files;
+use crate::first_run::{DataError, Layout, dialled};
+use crate::node::{Error, bind_ops};
+use crate::reload::Reloads;
+
+/// Where the country database that ships is looked for when `locate.databases` is not set.
+pub(crate) const SHIPPED: &str = "geo/country.mmdb";
+
+/// How often a listener is tried that another process still has.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocateError {
+    /// A database.
+    #[error("locate.databases: {0}")]
+    Database(#[from] nearport_locate::databases::FileError),
+    /// The table of PoPs.
+    #[error("locate.pops: {0}")]
+    Pops(String),
+    /// The data that is compiled in.
+    #[error("{0}")]
+    World(String),
+    /// The key that signs maps.
+    #[error("{}: {reason}", path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The service and its listener.
+#[derive(Debug)]
+pub(crate) struct Locate {
+    service: Arc<Service>,
+    /// `None`: another process still has the address.
+    server: Option<ApiServer>,
+    listen: SocketAddr,
+    poll: Duration,
+}
+
+impl Locate {
+    /// Reads what is configured, and binds `api.listen`. `edge` is this node's own address, for a table of one PoP if there is no
+    /// other. With `late` an address that is in use is bound as soon as it is free.
+    pub(crate) async fn open(
+        config: &Config,
+        layout: &Layout,
+        edge: Option<SocketAddr>,
+        late: bool,
+    ) -> Result<Self, Error> {
+        let listen = config.api.listen;
+        let server = match ApiServer::bind(listen).await {
+            Ok(server) => Some(server),
+            Err(nearport_api::Error::AddrInUse(_)) if late => None,
+            Err(nearport_api::Error::AddrInUse(addr)) => {
+                return Err(Error::AddrInUse { addr, key: "api.listen" });
+            }
+            Err(error) => return Err(Error::Ops(error)),
+        };
+        let service = Arc::new(service(config, layout, edge)?);
+        let poll = config.locate.poll;
+        Ok(Self { service, server, listen, poll })
+    }
+
+    /// The bound address, or the one that is waited for.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.as_ref().map_or(self.listen, ApiServer::local_addr)
+    }
+
+    /// What SIGHUP makes it read again. Holds nothing alive.
+    pub(crate) fn reload_with(&self, reloads: &mut Reloads, layout: &Layout) {
+        let (service, layout) = (Arc::downgrade(&self.service), layout.clone());
+        reloads.add("locate", move || {
+            let service = service.upgrade().ok_or("the addressing service has stopped")?;
+            service.rotate(keys(&layout).map_err(|error| error.to_string())?);
+            service.turn(now(), true)?;
+            let files: Vec<_> = service
+                .databases()
+                .states()
+                .into_iter()
+                .map(|file| format!("{} ({})", file.path.display(), file.kind.unwrap_or_default()))
+                .collect();
+            Ok(format!("{} PoPs, {}", service.atlas().table().len(), files.join(", ")))
+        });
+    }
+
+    /// Serves, and turns the atlas every `locate.poll`, for as long as the future is polled.
+    ///
+    /// Cancel safe: dropping it frees the address.
+    pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
+        let Self { service, server, listen, poll } = self;
+        let turning = service.clone();
+        let turns = async move {
+            let mut ticks = tokio::time::interval(poll);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // The first one is at once, and the atlas is new.
+            ticks.tick().await;
+            let mut told = None;
+            loop {
+                ticks.tick().await;
+                let service = turning.clone();
+                let outcome = tokio::task::spawn_blocking(move || service.turn(now(), false)).await;
+                let error = match outcome {
+                    Ok(outcome) => outcome.err(),
+                    Err(panic) => Some(panic.to_string()),
+                };
+                // Once for each that is new: a file stays broken for many turns.
+                if let Some(error) = error.as_ref().filter(|error| told.as_ref() != Some(*error)) {
+                    tracing::error!(error, "addresses: not taken, what was in use stays");
+                }
+                told = error;
+            }
+        };
+        let serving = async move {
+            let server = match server {
+                Some(server) => server,
+                None => bind_late(listen).await?,
+            };
+            server.run(router(service)).await
+        };
+        tokio::select! {
+            served = serving => match served {
+                Ok(()) => std::future::pending().await,
+                Err(error) => Err(error),
+            },
+            never = turns => match never {},
+        }
+    }
+}
+
+async fn bind_late(listen: SocketAddr) -> Result<ApiServer, nearport_api::Error> {
+    loop {
+        match ApiServer::bind(listen).await {
+            Ok(server) => {
+                tracing::info!(api = %server.local_addr(), "api: listening");
+                return Ok(server);
+            }
+            Err(nearport_api::Error::AddrInUse(_)) => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The databases that are configured. The one that ships need not be there; one that is named must.
+pub(crate) fn databases(config: &Config) -> Result<Databases, LocateError> {
+    let shipped = vec![PathBuf::from(SHIPPED)];
+    match &config.locate.databases {
+        Some(paths) => Ok(Databases::open(paths)?),
+        None if shipped[0].exists() => Ok(Databases::open(&shipped)?),
+        None => {
+            tracing::warn!(file = SHIPPED, "no database of addresses: every address counts as unknown");
+            Ok(Databases::none())
+        }
+    }
+}
+
+/// The table that is configured.
+pub(crate) fn pops(config: &Config) -> Result<Option<PopTable>, LocateError> {
+    let Some(path) = &config.locate.pops else { return Ok(None) };
+    let failed = |error: &dyn std::fmt::Display| LocateError::Pops(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    PopTable::parse(&text).map(Some).map_err(|error| failed(&error))
+}
+
+/// Where people live, as it is compiled in.
+pub(crate) fn world() -> Result<World, LocateError> {
+    World::shipped().map_err(|error| LocateError::World(error.to_string()))
+}
+
+/// A table of one: this node, which is everybody's nearest.
+fn alone(edge: SocketAddr) -> Result<PopTable, LocateError> {
+    let at = dialled(edge);
+    let text = format!(
+        "[[pop]]\nid = \"here\"\nplace = \"This node\"\ncountry = \"ZZ\"\ncontinent = \"EU\"\nlat = 0.0\nlon = 0.0\n\
+         endpoints = {{ quic = \"{at}\", tls = \"{at}\", websocket = \"wss://{at}/np\", webtransport = \"https://{at}/np\" }}\n"
+    );
+    PopTable::parse(&text).map_err(|error| LocateError::Pops(error.to_string()))
+}
+
+fn service(config: &Config, layout: &Layout, edge: Option<SocketAddr>) -> Result<Service, Error> {
+    let table = match (pops(config)?, edge) {
+        (Some(table), _) => table,
+        (None, Some(edge)) => alone(edge)?,
+        (None, None) => {
+            return Err(Error::Missing("locate.pops", "locate"));
+        }
+    };
+    let forwarders = config.locate.forwarders.clone();
+    let settings = Settings {
+        trusted: Box::new(move |ip| forwarders.iter().any(|range| range.contains(ip))),
+        header: config.locate.forwarded_header.into(),
+        ttl: config.locate.ttl,
+        pops: config.locate.pops.clone(),
+    };
+    let signer = signer(config, layout)?;
+    Ok(Service::new(settings, databases(config)?, world()?, table, keys(layout)?, signer, now()))
+}
+
+fn keys(layout: &Layout) -> Result<TokenKeys, DataError> {
+    Ok(TokenKeys::new(&layout.secret()?.used()))
+}
+
+/// The key that signs maps: made at the first start, with its public half in hex beside it.
+fn signer(config: &Config, layout: &Layout) -> Result<Signer, Error> {
+    let path = config.locate.map_key.clone().unwrap_or_else(|| layout.0.join("map-key"));
+    let failed = |reason: String| LocateError::Key { path: path.clone(), reason };
+    let at = |error: files::FileError| Error::Data(error.into());
+    let pkcs8 = match files::read_if_there(&path).map_err(at)? {
+        Some(pkcs8) => pkcs8,
+        None => {
+            let pkcs8 = Signer::generate().ok_or(Error::Data(DataError::Random))?;
+            files::replace(&path, &pkcs8, files::PRIVATE).map_err(at)?;
+            pkcs8
+        }
+    };
+    let signer = Signer::new(&pkcs8).map_err(|error| failed(error.to_string()))?;
+    let hex: String = signer.public().iter().map(|octet| format!("{octet:02x}")).collect();
+    let public = layout.0.join("map-key.pub");
+    files::replace(&public, format!("{hex}\n").as_bytes(), files::PUBLIC).map_err(at)?;
+    Ok(signer)
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { unix_s: unix.as_secs(), ms: 0 }
+}
+
+/// A process that only locates.
+#[derive(Debug)]
+pub struct LocateNode {
+    ops: OpsServer,
+    locate: Locate,
+    health: Arc<Health>,
+    reloads: Arc<Reloads>,
+}
+
+impl LocateNode {
+    /// Makes what the data directory lacks and binds `api.listen` and `ops.listen`.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running then.
+    pub async fn start(config: &Config, recorder: Recorder) -> Result<Self, Error> {
+        let layout = Layout(config.data.clone());
+        layout.make()?;
+        let begun = Instant::now();
+        let locate = Locate::open(config, &layout, None, false).await?;
+        let service = Arc::downgrade(&locate.service);
+        let check = Check::new("locate", move || {
+            service.upgrade().map(drop).ok_or_else(|| "the addressing service has stopped".to_owned())
+        });
+        let health = Arc::new(Health::new(vec![check]));
+        let ops = bind_ops(config, health.clone(), recorder).await?;
+        let mut reloads = Reloads::default();
+        locate.reload_with(&mut reloads, &layout);
+        let (api, ops_addr) = (locate.addr(), ops.local_addr());
+        let pops = locate.service.atlas().table().len();
+        tracing::info!(%api, ops = %ops_addr, pops, ms = begun.elapsed().as_millis(), "locating");
+        Ok(Self { ops, locate, health, reloads: Arc::new(reloads) })
+    }
+
+    /// The bound address of the API.
+    #[must_use]
+    pub fn api_addr(&self) -> SocketAddr {
+        self.locate.addr()
+    }
+
+    /// The bound address of the operations server.
+    #[must_use]
+    pub fn ops_addr(&self) -> SocketAddr {
+        self.ops.local_addr()
+    }
+
+    /// What SIGHUP makes it read again.
+    pub(crate) fn reloads(&self) -> Arc<Reloads> {
+        self.reloads.clone()
+    }
+
+    /// Serves until `leave` is ready.
+    ///
+    /// # Errors
+    /// [`Error::Ops`] if a server stopped by itself.
+    pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { ops, locate, health, .. } = self;
+        tokio::select! {
+            served = ops.run() => served.map_err(Error::Ops),
+            served = locate.keep() => match served.map_err(Error::Ops)? {},
+            () = leave => {
+                health.withdraw("leaving");
+                Ok(())
+            }
+        }
+    }
+}
