@@ -158,6 +158,8 @@ impl Node {
         // All that can fail is tried before anything is disturbed.
         let tls = Tls::open(config)?;
         ring(&layout)?;
+        // Its address is free when the other process has let go.
+        let locate = Some(Locate::open(config, &layout, Some(inheritance.offer.edge), true).await?);
         tracing::info!(
             from = inheritance.offer.pid,
             generation = inheritance.offer.generation,
@@ -178,8 +180,6 @@ impl Node {
         watch.end();
         announce(&predecessors).map_err(Error::TakeOver)?;
         estate.edge.read(true);
-        // Its address is free when the other process has left that, too.
-        let locate = Some(Locate::open(config, &layout, Some(estate.edge.local_addr()), true).await?);
         let parts = Parts { estate, predecessors, health, ops, app, tls, locate };
         parts.announce(&layout, false)
     }

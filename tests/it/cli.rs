@@ -195,7 +195,7 @@ fn bad_settings_end_with_78_and_name_the_place() {
 fn commands_that_make_no_sense_end_with_2() {
     let dir = dir();
     let cases: [(&[&str], &str); 6] = [
-        (&["serve", "--role", "edge"], "role edge is not available yet"),
+        (&["serve", "--role", "locate", "--take-over"], "--take-over works for role all"),
         (&["chat", "--user", "a", "--group", "g"], "groups are not available yet"),
         (&["recv", "--user", "a"], "start `nearport serve` first"),
         (&["usersig", "--user", "a"], "start `nearport serve` first"),

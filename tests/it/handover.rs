@@ -142,6 +142,7 @@ fn whoever_does_not_fit_is_refused_before_anything_is_disturbed() {
         (&["--set", "edge.tcp=false"], "edge.tcp is true here"),
         (&["--backend", "echo"], "the backend is chat here and echo there"),
         (&["--set", "tls.cert=/nowhere", "--set", "tls.key=/nowhere"], "/nowhere"),
+        (&["--set", "locate.pops=/nowhere"], "/nowhere"),
     ] {
         let stderr = take_over(settings);
         assert!(stderr.contains(said), "{settings:?}: {stderr}");
