@@ -55,6 +55,28 @@ fn a_single_node_sends_everybody_to_itself() {
     assert_eq!(map.pops[0].endpoints["quic"], node.edge.to_string());
 }
 
+#[test]
+fn the_address_goes_over_with_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago: both processes have to ask for the same one.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("api.listen={free}");
+    let old = Node::start(dir.path(), &["--set", &listen]);
+    let (_, before) = ask(free, "/v1/locate", "");
+    let mut new =
+        serve(dir.path(), &["--take-over", "--set", &listen]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut greeting = String::new();
+    BufReader::new(new.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+    assert!(greeting.contains("listens on"), "{greeting}");
+    assert!(old.wait().success(), "nobody is connected, so it ends at once");
+    // Bound by then, or within a tick: who connects too early is refused and comes again.
+    let answer =
+        (0..100_000).find_map(|_| TcpStream::connect(free).ok().map(|_| ask(free, "/v1/locate", "")));
+    assert_eq!(pops(&answer.unwrap().1), pops(&before));
+    new.kill().unwrap();
+    new.wait().unwrap();
+}
+
 /// A process that only locates, and its address.
 struct Locator {
     child: Child,

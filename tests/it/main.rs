@@ -27,6 +27,7 @@ mod interop;
 mod lab;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
 mod locate;
 #[cfg(test)]
 mod node;
