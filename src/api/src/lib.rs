@@ -1,7 +1,8 @@
-//! HTTP beside the gateway: liveness, readiness and metrics, for the operator's machines.
+//! HTTP beside the gateway: liveness, readiness and metrics for the operator's machines, and the listener of the API.
 //!
 //! [`Health`] holds the checks behind `/readyz`, [`Recorder`] collects what the other crates count, and
-//! [`OpsServer`] shows both on one loopback port. Nothing here is on the way of a message.
+//! [`OpsServer`] shows both on one loopback port; [`ApiServer`] is the bounded listener for routes that clients ask. Nothing
+//! here is on the way of a message.
 
 mod health;
 mod ops;
