@@ -52,6 +52,9 @@ impl Default for Tuning {
     }
 }
 
+/// The weight of a scenario that is too small to be doubted in every way where many cities stand for one cell.
+const UNLIKELY: f64 = 0.01;
+
 /// Ways in which each scenario is doubted.
 const DOUBTS: usize = 16;
 
@@ -272,11 +275,18 @@ impl Model {
         let mut push = |weight: f64, residual: &dyn Fn(usize) -> f64| {
             let rtts: Vec<f64> =
                 base.iter().enumerate().map(|(pop, km)| self.rtt(*km, residual(pop))).collect();
-            for way in 0..DOUBTS {
+            // What is unlikely stands with one doubt, in turn, for all of them: others like it have the other ones.
+            let (ways, weight) = if share < 1.0 && weight < UNLIKELY {
+                let way = scenarios.len() % DOUBTS;
+                (way..way + 1, weight * share)
+            } else {
+                (0..DOUBTS, weight * share / 16.0)
+            };
+            for way in ways {
                 let rtt = |pop: usize| rtts[pop] + self.doubts[pop][way] * doubt[pop];
                 let floor = |pop: usize| base[pop] / KM_PER_MS_MAX;
                 let rtt_ms = (0..base.len()).map(|pop| narrow(rtt(pop).max(floor(pop)))).collect();
-                scenarios.push(Scenario { weight: narrow(weight * share / 16.0), rtt_ms });
+                scenarios.push(Scenario { weight: narrow(weight), rtt_ms });
             }
         };
         for (site, weight) in self.sites.iter().zip(&weights) {

@@ -1,0 +1,100 @@
+//! How fast the map answers and is compiled: prints figures, asserts none.
+//!
+//! `cargo run --release -p nearport-geo --example decide`
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use nearport_geo::map::{Live, Map, PrefixSite};
+use nearport_geo::model::{Measured, Model, Site, Tuning};
+use nearport_geo::prefixes::Prefix;
+use nearport_geo::{Country, Dice, PopIndex, PopTable, World};
+
+const PREFIXES: usize = 100_000;
+const DECISIONS: usize = 2_000_000;
+const SITES: usize = 100;
+
+fn main() {
+    let table = PopTable::parse(include_str!("../../../geo/pops.toml")).expect("the shipped table");
+    let world = World::shipped().expect("the shipped world");
+    let mut dice = Dice::new(1);
+    let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+    let countries: Vec<Country> = world.lands().iter().map(|land| land.country).collect();
+    let sites: Vec<Site> = (0..SITES).map(|_| site(&world, &table, &mut dice)).collect();
+    let mut addresses = Vec::with_capacity(PREFIXES);
+    let measured: Vec<PrefixSite> = (0..PREFIXES)
+        .map(|_| {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(dice.roll() >> 32).unwrap_or(0)));
+            addresses.push(address);
+            let country = countries.get(dice.below(countries.len())).copied();
+            let pops = (0..5).filter_map(|_| PopIndex::new(dice.below(table.len())));
+            PrefixSite {
+                prefix: Prefix::new(address, 24).expect("24 of 32 bits"),
+                country,
+                measured: pops.map(|pop| (pop, 40.0, 3.0)).collect(),
+            }
+        })
+        .collect();
+
+    let mut rebuilds = Vec::new();
+    let mut map = None;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let model = Model::fit(&places, &sites, Tuning::default(), Duration::ZERO);
+        let fitted = started.elapsed();
+        map = Some(Map::compile(&table, &world, &model, &[], &measured));
+        rebuilds.push((started.elapsed(), fitted));
+    }
+    rebuilds.sort_unstable();
+    let (whole, fit) = rebuilds[rebuilds.len() / 2];
+    println!(
+        "rebuild: {:.1} ms (of it the model {:.1} ms), {} PoPs, {} countries, {SITES} places, {PREFIXES} prefixes",
+        whole.as_secs_f64() * 1e3,
+        fit.as_secs_f64() * 1e3,
+        table.len(),
+        countries.len(),
+    );
+
+    let Some(map) = map else { return };
+    let live = Live::all(table.all());
+    // Half of the clients from prefixes that measured, half from anywhere, all with a country.
+    let asked: Vec<(IpAddr, Option<Country>, u64)> = (0..1 << 16)
+        .map(|n| {
+            let address = if n % 2 == 0 {
+                addresses[dice.below(addresses.len())]
+            } else {
+                IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(dice.roll() >> 32).unwrap_or(0)))
+            };
+            (address, countries.get(dice.below(countries.len())).copied(), dice.roll())
+        })
+        .collect();
+    let decide = |n: usize| {
+        let (address, country, key) = asked[n % asked.len()];
+        map.decide(map.cell(address, country, None), key, &live, table.all())
+    };
+    let started = Instant::now();
+    let mut named = 0;
+    for n in 0..DECISIONS {
+        named += decide(n).ranked.len();
+    }
+    let rate = f64::from(u32::try_from(DECISIONS).unwrap_or(0)) / started.elapsed().as_secs_f64() / 1e6;
+    let mut times = Vec::with_capacity(DECISIONS / 10);
+    for n in 0..DECISIONS / 10 {
+        let started = Instant::now();
+        named += decide(n).ranked.len();
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 100].as_nanos();
+    println!("decision: {rate:.2} M/s on one core, p50 {} ns, p99 {} ns ({named} named)", at(50), at(99));
+}
+
+fn site(world: &World, table: &PopTable, dice: &mut Dice) -> Site {
+    let land = &world.lands()[dice.below(world.lands().len())];
+    let city = &land.cities[dice.below(land.cities.len())];
+    let measured = table.pops().iter().map(|pop| {
+        let rtt_ms = 15.0 + city.at.km_to(pop.at) * 0.017 + dice.share() * 40.0;
+        Some(Measured { rtt_ms, clients: 1.0, at: Duration::ZERO })
+    });
+    Site { country: land.country, continent: land.continent, at: city.at, measured: measured.collect() }
+}
