@@ -282,6 +282,19 @@ fn a_core_killed_twenty_times_loses_nothing_and_nobody() {
     kill_the_core(20);
 }
 
+#[test]
+fn the_examples_of_deploy_are_settings_that_work() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for role in ["edge", "core"] {
+        let path = deploy.join(format!("{role}.toml"));
+        let checked = output(Command::new(PROGRAM).args(["config", "check", "--config"]).arg(&path));
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        assert!(fs::read_to_string(&path).unwrap().lines().count() < 20, "{role}");
+        let unit = fs::read_to_string(deploy.join(format!("nearport-{role}.service"))).unwrap();
+        assert!(unit.contains(&format!("serve --role {role} --config /etc/nearport/{role}.toml")), "{unit}");
+    }
+}
+
 /// What stands between an edge and its core: passes bytes on until it is told to cut or to stall.
 struct Middle {
     address: SocketAddr,

@@ -278,3 +278,6 @@ fn make_room(hello: &Hello, shared: &Shared) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

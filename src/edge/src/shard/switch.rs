@@ -30,7 +30,7 @@ pub const BACKEND_AWAY_MAX: Duration = Duration::from_secs(30);
 
 /// When a link has broken, what clients send waits this long for the next one; then it is answered, and what still comes is
 /// answered at once. Below the 10 s after which clients give a request up.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// When to come back to an edge whose core is away.
 const AWAY_RETRY: Duration = Duration::from_secs(2);

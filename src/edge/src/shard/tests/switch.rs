@@ -1,7 +1,7 @@
 //! Another backend takes over in the middle of everything.
 
 use super::*;
-use crate::shard::switch::BACKEND_AWAY_MAX;
+use crate::shard::switch::{BACKEND_AWAY_MAX, PATIENCE};
 
 fn identity() -> Identity {
     let (user, device) = ("alice".to_owned(), "phone".to_owned());
@@ -193,6 +193,36 @@ fn a_link_that_ends_parks_the_shard_and_patience_has_an_end() {
     world.switch();
     assert!(world.shard.is_attached());
     assert_eq!(world.script.closed(), sessions);
+}
+
+#[test]
+fn while_the_core_is_away_clients_are_kept_and_answered() {
+    let mut world = World::known(ServerLimits::default());
+    world.login(1);
+    let sessions = world.script.sessions();
+    world.script.state().ended = true;
+    world.send(1, request(1));
+    world.pass(PATIENCE - Duration::from_secs(1));
+    world.send(1, request(2));
+    assert_eq!(world.take(1), [], "they wait for the next link");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.take(1), [Kind::ERROR, Kind::ERROR], "patience has an end");
+    world.send(1, request(3));
+    assert_eq!(world.take(1), [Kind::ERROR], "and then there is none");
+    world.hello(2, Bytes::new());
+    world.run();
+    assert_eq!(world.close_code(2), Some(CloseCode::UNAVAILABLE));
+
+    world.switch();
+    assert_eq!(world.adopt(), sessions, "who could not log in is not announced");
+    assert_eq!(world.take(1), [Kind::BEHIND]);
+    world.send(1, request(3));
+    let state = world.script.state();
+    assert!(
+        matches!(state.ups[..], [Up::Frame { id: 3, .. }]),
+        "what was answered is not sent: {:?}",
+        state.ups
+    );
 }
 
 #[test]
