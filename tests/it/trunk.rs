@@ -198,12 +198,21 @@ fn receive(edge: &Process, user: &str, count: usize) -> Vec<String> {
         .collect()
 }
 
+/// Messages that were answered "send again" may stand behind later ones of their sender; what the promise says may not change.
+fn promise(load: Child) -> Value {
+    books_of(load, &["lost", "duplicated", "errors"])
+}
+
 fn books(load: Child) -> Value {
+    books_of(load, &["lost", "duplicated", "reordered", "errors"])
+}
+
+fn books_of(load: Child, verdicts: &[&str]) -> Value {
     let output = load.wait_with_output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    for verdict in ["lost", "duplicated", "reordered"] {
-        assert_eq!(report[verdict], 0, "{verdict}: {report}");
+    for verdict in verdicts {
+        assert_eq!(report[*verdict], 0, "{verdict}: {report}");
     }
     report
 }
@@ -242,7 +251,7 @@ fn clients_of_two_edges_chat_through_one_core() {
     assert!(text.contains("live") && !text.contains("over two edges"), "{text}");
 }
 
-/// Kills the core `times` times under load, at one edge, with pauses until work goes on.
+/// Kills the core `times` times, each third time by SIGTERM, under load, at one edge, with pauses until work goes on.
 fn kill_the_core(times: u64) {
     let (cluster, mut core) = Cluster::new(&[1, 2]);
     let (one, two) = (cluster.edge(1), cluster.edge(2));
@@ -255,7 +264,13 @@ fn kill_the_core(times: u64) {
             assert!(begun.elapsed() < STUCK, "round {round}: nothing is stored\n{}", one.log());
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        core.kill();
+        if round % 3 == 2 {
+            // In order, for once: what it holds is answered.
+            core.signal(Signal::TERM);
+            assert!(wait(&mut core.child).success(), "{}", core.log());
+        } else {
+            core.kill();
+        }
         core = cluster.core();
         one.wait_until_ready();
         two.wait_until_ready();
@@ -263,6 +278,7 @@ fn kill_the_core(times: u64) {
     let report = books(load);
     assert_eq!(report["sent"], report["acked"], "{report}");
     assert!(report["delivered"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!((one.metric("nearport_trunk_links "), core.metric("nearport_trunk_links ")), (2, 4));
     assert!(one.metric("nearport_edge_adoptions_total") > 0, "sessions were kept and announced anew");
     assert_eq!(one.metric("nearport_edge_panics_total"), 0);
     // Nobody had to log in again: each client has its first session still, but for those that were between two.
@@ -401,7 +417,7 @@ fn a_core_that_stops_reading_is_given_up_and_its_clients_are_kept() {
     edge.wait_for_log("the link to the core has ended", ended + 1);
     middle.state.stalled.store(false, Ordering::Release);
     edge.wait_until_ready();
-    let report = books(load);
+    let report = promise(load);
     assert_eq!(report["sent"], report["acked"], "{report}");
 }
 

@@ -64,7 +64,7 @@ pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
 pub use streams::stream_tls;
 pub use switch::BACKEND_AWAY_MAX;
-use switch::{Backing, Parked};
+use switch::{Backing, Interrupted, Parked};
 use topics::Topics;
 pub use transmits::Transmits;
 pub use vouch::ResumeConfig;
@@ -115,6 +115,7 @@ pub struct Shard {
     link: Box<dyn Link>,
     backing: Backing,
     parked: Parked,
+    interrupted: Interrupted,
     topics: Topics,
     wheel: Wheel,
     /// Touched by a datagram, a timer or an answer.
@@ -178,6 +179,7 @@ impl Shard {
             link,
             backing: Backing::Attached,
             parked: Parked::default(),
+            interrupted: Interrupted::default(),
             topics: Topics::default(),
             wheel: Wheel::new(now),
             prompt: Vec::new(),

@@ -20,7 +20,7 @@ pub(crate) const CREDIT_ITEMS: usize = 256;
 pub(crate) const CREDIT_BYTES: usize = 1 << 20;
 
 /// When clients may ask again after a link broke. The next one takes a moment.
-const RETRY_AFTER_MS: u32 = 500;
+pub(crate) const RETRY_AFTER_MS: u32 = 500;
 
 #[derive(Debug, Default)]
 struct Open {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use rustls::ClientConfig;
 
 use crate::hello::{self, ANSWER_BYTES, Hello};
@@ -64,12 +65,32 @@ struct Shared {
     dial: Mutex<Dial>,
     attach: Attach,
     linked: AtomicUsize,
+    metrics: Metrics,
     /// Links made so far.
     made: AtomicUsize,
     /// What the last attempt that failed failed for.
     problem: Mutex<String>,
     stop: Mutex<bool>,
     stopped: Condvar,
+}
+
+struct Metrics {
+    links: Gauge,
+    made: Counter,
+    failures: Counter,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        describe_gauge!("nearport_trunk_links", "Links between edge and core that are up.");
+        describe_counter!("nearport_trunk_links_made_total", "Links between edge and core that came up.");
+        describe_counter!("nearport_trunk_dial_failures_total", "Attempts to link to the core that failed.");
+        Self {
+            links: gauge!("nearport_trunk_links"),
+            made: counter!("nearport_trunk_links_made_total"),
+            failures: counter!("nearport_trunk_dial_failures_total"),
+        }
+    }
 }
 
 impl Dialers {
@@ -82,6 +103,7 @@ impl Dialers {
             dial: Mutex::new(dial),
             attach,
             linked: AtomicUsize::new(0),
+            metrics: Metrics::new(),
             made: AtomicUsize::new(0),
             problem: Mutex::new("not connected yet".to_owned()),
             stop: Mutex::new(false),
@@ -167,6 +189,8 @@ fn keep(shared: &Shared, shard: usize, waker: &Waker) {
                 (failures, told) = (0, String::new());
                 let ended = link.ended();
                 shared.linked.fetch_add(1, Ordering::Relaxed);
+                shared.metrics.links.increment(1.0);
+                shared.metrics.made.increment(1);
                 shared.made.fetch_add(1, Ordering::Relaxed);
                 (shared.attach)(shard, Box::new(link));
                 while !ended.wait(LOOK_EVERY) {
@@ -175,12 +199,14 @@ fn keep(shared: &Shared, shard: usize, waker: &Waker) {
                     }
                 }
                 shared.linked.fetch_sub(1, Ordering::Relaxed);
+                shared.metrics.links.decrement(1.0);
                 tracing::warn!(shard, core = dial.core, "the link to the core has ended");
                 "the link has ended"
                     .clone_into(&mut shared.problem.lock().unwrap_or_else(PoisonError::into_inner));
             }
             Err(error) => {
                 failures += 1;
+                shared.metrics.failures.increment(1);
                 let reason = error.to_string();
                 // Each reason once, not at each attempt.
                 if reason != told {

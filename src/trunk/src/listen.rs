@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use rustls::ServerConfig;
 
 use crate::hello::{self, HELLO_BYTES, Hello};
-use crate::remote::{Served, Timing, serve_with};
+use crate::remote::{Exclusive, Served, Timing, serve_with};
 use crate::{Backend, Owner, Stream, tls};
 
 /// Longest handshake, the hello included.
@@ -48,9 +49,32 @@ struct Shared {
     stop: AtomicBool,
     handshakes: AtomicUsize,
     links: Mutex<HashMap<Owner, Taken>>,
+    metrics: Metrics,
     /// Links taken and refused since the start.
     taken: AtomicUsize,
     refused: AtomicUsize,
+}
+
+struct Metrics {
+    links: Gauge,
+    made: Counter,
+    refused: Counter,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        describe_gauge!("nearport_trunk_links", "Links between edge and core that are up.");
+        describe_counter!("nearport_trunk_links_made_total", "Links between edge and core that came up.");
+        describe_counter!(
+            "nearport_trunk_links_refused_total",
+            "Connections to the trunk that became no link."
+        );
+        Self {
+            links: gauge!("nearport_trunk_links"),
+            made: counter!("nearport_trunk_links_made_total"),
+            refused: counter!("nearport_trunk_links_refused_total"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,6 +103,7 @@ impl Listener {
             stop: AtomicBool::new(false),
             handshakes: AtomicUsize::new(0),
             links: Mutex::default(),
+            metrics: Metrics::new(),
             taken: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
         });
@@ -154,6 +179,11 @@ impl fmt::Debug for Listener {
 }
 
 impl Shared {
+    fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refused.increment(1);
+    }
+
     fn links(&self) -> MutexGuard<'_, HashMap<Owner, Taken>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,14 +209,14 @@ fn accept(socket: &TcpListener, shared: &Arc<Shared>) {
 fn begin(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     if shared.handshakes.fetch_add(1, Ordering::AcqRel) >= HANDSHAKES_MAX {
         shared.handshakes.fetch_sub(1, Ordering::AcqRel);
-        shared.refused.fetch_add(1, Ordering::Relaxed);
+        shared.refuse();
         tracing::warn!(%peer, "trunk: too many handshakes at once");
         return;
     }
     let own = shared.clone();
     let run = move || {
         if let Err(error) = take(stream, peer, &own) {
-            own.refused.fetch_add(1, Ordering::Relaxed);
+            own.refuse();
             tracing::warn!(%peer, %error, "trunk: no link");
         }
         own.handshakes.fetch_sub(1, Ordering::AcqRel);
@@ -239,11 +269,12 @@ fn take(mut socket: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<
         &format!("n{node}-{shard}"),
         &*shared.backend,
         shared.timing,
-        Some(hello.owner()),
+        Some(Exclusive { owner: hello.owner(), links: shared.metrics.links.clone() }),
     )?;
     links.insert(hello.owner(), Taken { hello, peer, served: Arc::new(served) });
     drop(links);
     shared.taken.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.made.increment(1);
     tracing::info!(%peer, node, generation, shard, "trunk: an edge is linked");
     Ok(())
 }

@@ -37,7 +37,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use serve::serve_with;
+pub(crate) use serve::{Exclusive, serve_with};
 pub use serve::{Served, serve};
 
 /// What may wait on the way up: as much as the queues of a backend inside the process take.
@@ -68,6 +68,9 @@ impl Timing {
         Self { heartbeat: (silence / 4).min(Duration::from_secs(1)), silence }
     }
 }
+
+/// In what time clients may ask again whose requests a broken link has answered.
+pub const RETRY_AFTER: Duration = Duration::from_millis(crate::books::RETRY_AFTER_MS as u64);
 
 /// Whether a link has ended, for whoever is to make the next one.
 #[derive(Debug, Clone, Default)]
@@ -103,8 +106,6 @@ pub struct RemoteLink {
     down: DownQueue,
     ended: Ended,
     books: Books,
-    /// Nothing follows: what is under way then is answered in any case.
-    finished: bool,
     stream: Stream,
     threads: Vec<JoinHandle<()>>,
     /// Kept to save an allocation per call.
@@ -136,7 +137,6 @@ impl RemoteLink {
             down: DownQueue::new(waker.clone()),
             ended: ended.clone(),
             books: Books::default(),
-            finished: false,
             stream: stream.try_clone()?,
             threads: Vec::new(),
             batch: VecDeque::new(),
@@ -197,7 +197,7 @@ impl Link for RemoteLink {
         let received = self.down.recv(downs, max);
         downs[first..].iter().for_each(|down| self.books.settle(down));
         let ended = ended && !received.more;
-        if ended && !self.finished {
+        if ended {
             self.books.close(downs);
         }
         Received { ended, ..received }
@@ -205,7 +205,6 @@ impl Link for RemoteLink {
 
     fn finish(&mut self) {
         self.up = None;
-        self.finished = true;
     }
 }
 

@@ -24,6 +24,7 @@ impl Shard {
     pub(super) fn send_ups(&mut self, now: Instant) {
         self.vouch(now);
         self.retry_ups_at = None;
+        self.refuse_interrupted(now);
         if !self.is_attached() {
             self.park_ups();
             self.offer_adoptions(now);
@@ -71,6 +72,9 @@ impl Shard {
         let received = self.link.recv(&mut downs, DOWNS_PER_TURN);
         self.more_downs = received.more;
         self.stats.downs += downs.len() as u64;
+        if received.ended {
+            self.note_interrupted(&downs);
+        }
         for down in downs.drain(..) {
             self.apply(down);
         }

@@ -14,7 +14,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use nearport_session::Closing;
-use nearport_trunk::{Identity, Link, SessionId, Up};
+use nearport_trunk::remote::RETRY_AFTER;
+use nearport_trunk::{Down, Identity, Link, SessionId, Up};
+use nearport_wire::Kind;
 use nearport_wire::close::CloseCode;
 
 use super::Shard;
@@ -61,6 +63,14 @@ pub(super) enum Backing {
         /// When to give up on those.
         until: Instant,
     },
+}
+
+/// Sessions whose requests a broken link has refused. Their clients may have sent more before they heard of that, which must not
+/// overtake what they will send again: it is refused, too, for as long as a client that has heard of it sends nothing.
+#[derive(Debug, Default)]
+pub(super) struct Interrupted {
+    sessions: HashSet<SessionId>,
+    until: Option<Instant>,
 }
 
 /// What waits for a backend.
@@ -142,6 +152,32 @@ impl Shard {
         self.backing = Backing::Adopting { adoptions, waiting, until: now + ADOPTION_MAX };
         self.park_ups();
         self.offer_adoptions(now);
+    }
+
+    /// The link is over, and these were its last words: remembers whom it refused something.
+    pub(super) fn note_interrupted(&mut self, downs: &[Down]) {
+        let refused = downs.iter().filter_map(|down| match down {
+            Down::Reply { session, kind: Kind::ERROR, .. } => Some(*session),
+            _ => None,
+        });
+        self.interrupted.sessions.extend(refused);
+        if !self.interrupted.sessions.is_empty() && self.interrupted.until.is_none() {
+            self.interrupted.until = Some(self.now + RETRY_AFTER);
+        }
+    }
+
+    /// Refuses what stands behind requests that were refused.
+    pub(super) fn refuse_interrupted(&mut self, now: Instant) {
+        match self.interrupted.until {
+            None => {}
+            Some(until) if until <= now => self.interrupted = Interrupted::default(),
+            Some(_) => {
+                let behind = |up: &Up| matches!(up, Up::Frame { session, .. } if self.interrupted.sessions.contains(session));
+                let (refused, rest) = std::mem::take(&mut self.ups).into_iter().partition(behind);
+                self.ups = rest;
+                self.refuse_for(refused, RETRY_AFTER, "the core has gone: send it again");
+            }
+        }
     }
 
     /// The link is over: what came last has been taken.

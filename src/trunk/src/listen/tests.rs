@@ -120,8 +120,12 @@ fn open(session: SessionId) -> Up {
     Up::Open { session, hello: bytes::Bytes::new(), peer: "[::1]:1".parse().unwrap(), vouched: None }
 }
 
+fn octet(id: u64) -> u8 {
+    id.to_le_bytes()[0]
+}
+
 fn echo(session: SessionId, id: u64, bytes: usize) -> Up {
-    Up::Frame { session, lane: Lane::Chat, kind: Kind::ECHO, id, body: vec![id as u8; bytes].into() }
+    Up::Frame { session, lane: Lane::Chat, kind: Kind::ECHO, id, body: vec![octet(id); bytes].into() }
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn a_link_carries_more_than_any_buffer_holds_and_comes_again_when_it_is_cut() {
         .into_iter()
         .filter_map(|down| match down {
             Down::Reply { kind: Kind::REPLY, id, body, .. } => {
-                assert!(body.len() == 16_000 && body.iter().all(|byte| *byte == id as u8));
+                assert!(body.len() == 16_000 && body.iter().all(|byte| *byte == octet(id)));
                 Some(id)
             }
             _ => None,

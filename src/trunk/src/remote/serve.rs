@@ -40,14 +40,23 @@ pub fn serve(stream: impl Into<Stream>, name: &str, backend: &dyn Backend) -> io
     serve_with(stream.into(), name, backend, Timing::LOCAL, None)
 }
 
-/// As [`serve`], for a stream on which both have said who they are: it carries sessions of `owner` only.
+/// What a link between hosts has beside one inside a host.
+pub(crate) struct Exclusive {
+    /// It carries sessions of this owner only.
+    pub(crate) owner: Owner,
+    /// Counts the links that are up.
+    pub(crate) links: metrics::Gauge,
+}
+
+/// As [`serve`], for a stream on which both have said who they are: see [`Exclusive`].
 pub(crate) fn serve_with(
     stream: Stream,
     name: &str,
     backend: &dyn Backend,
     timing: Timing,
-    owner: Option<Owner>,
+    between_hosts: Option<Exclusive>,
 ) -> io::Result<Served> {
+    let owner = between_hosts.as_ref().map(|link| link.owner);
     stream.prepare(timing.silence)?;
     let mailbox = Arc::new(Mailbox::default());
     let link = backend.link({
@@ -63,6 +72,7 @@ pub(crate) fn serve_with(
     })?;
     served.spawn(format!("{name}-down"), move || {
         let mut output = stream;
+        between_hosts.iter().for_each(|link| link.links.increment(1.0));
         let mut pump = Pump {
             link,
             mailbox: &mailbox,
@@ -78,6 +88,7 @@ pub(crate) fn serve_with(
         pump.close_sessions();
         // The backend's end of the link goes before anybody hears that it has gone.
         drop(pump);
+        between_hosts.iter().for_each(|link| link.links.decrement(1.0));
         mailbox.change(|state| state.closed = true);
     })?;
     Ok(served)

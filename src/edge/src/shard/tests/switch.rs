@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::shard::switch::{BACKEND_AWAY_MAX, PATIENCE};
+use nearport_trunk::remote::RETRY_AFTER;
 
 fn identity() -> Identity {
     let (user, device) = ("alice".to_owned(), "phone".to_owned());
@@ -223,6 +224,41 @@ fn while_the_core_is_away_clients_are_kept_and_answered() {
         "what was answered is not sent: {:?}",
         state.ups
     );
+}
+
+#[test]
+fn what_stands_behind_a_request_that_a_broken_link_refused_does_not_overtake_it() {
+    let mut world = World::known(ServerLimits::default());
+    (1..=2).for_each(|port| world.login(port));
+    let sessions = world.script.sessions();
+    world.send(1, request(1));
+    {
+        let mut state = world.script.state();
+        let refused = |id| Down::Reply {
+            session: sessions[0],
+            lane: Lane::Chat,
+            kind: Kind::ERROR,
+            id,
+            body: Bytes::new(),
+        };
+        state.downs.push(refused(1));
+        state.ended = true;
+    }
+    // Sent before the client has heard.
+    world.send(1, request(2));
+    world.send(2, request(1));
+    world.switch();
+    world.adopt();
+    world.send(1, request(3));
+    assert_eq!(world.take(1).iter().filter(|kind| **kind == Kind::ERROR).count(), 3);
+    let sent = |world: &World| {
+        let state = world.script.state();
+        state.ups.iter().filter(|up| matches!(up, Up::Frame { .. })).map(Up::session).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&world), [sessions[1]], "who was refused nothing only waits");
+    world.pass(RETRY_AFTER);
+    world.send(1, request(4));
+    assert_eq!(sent(&world), [sessions[1], sessions[0]]);
 }
 
 #[test]
