@@ -199,7 +199,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Edge, Tls, Trunk};
+    use crate::config::{Acme, Config, Edge, Locate, Tls, Trunk};
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -237,6 +237,12 @@ mod tests {
                 cert: Some("i".into()),
                 key: Some("j".into()),
                 ..Trunk::default()
+            },
+            locate: Locate {
+                databases: Some(vec!["k".into()]),
+                pops: Some("l".into()),
+                map_key: Some("m".into()),
+                ..Locate::default()
             },
             ..Config::default()
         };
