@@ -8,6 +8,8 @@ pub mod choose;
 mod csv;
 mod dice;
 pub mod eval;
+pub mod health;
+pub mod load;
 pub mod map;
 pub mod model;
 pub mod place;

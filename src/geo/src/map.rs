@@ -88,9 +88,9 @@ impl Live {
 pub enum Why {
     /// Candidates of the cell that are up and have room.
     Best,
-    /// All candidates and reserves of the cell are at their bound.
+    /// Everything that is up and allowed is at its bound.
     Full,
-    /// None of the cell's is usable: others that are up and allowed.
+    /// None of the cell's is usable: others that are up, allowed and, if there is one, not full.
     Elsewhere,
     /// Nothing that is allowed is up: the cell's own list, as if it were (fail static).
     Static,
@@ -223,23 +223,22 @@ impl Map {
     pub fn decide(&self, cell: &Cell, key: u64, live: &Live, allowed: PopSet) -> Decision {
         let allowed = allowed.and(self.pops);
         let up = live.up.and(allowed);
-        let stages = [(up.without(live.full), Why::Best), (up, Why::Full)];
-        for (usable, why) in stages {
-            let ranked = order(cell, key, live, usable);
-            if !ranked.is_empty() {
-                return Decision { ranked, level: cell.level, why };
+        let roomy = up.without(live.full);
+        // A bound that gives way to the nearest is none: who finds the whole list full goes farther.
+        let stages = [
+            (cell, roomy, Why::Best),
+            (&self.cells[0], roomy, Why::Elsewhere),
+            (cell, up, Why::Full),
+            (&self.cells[0], up, Why::Elsewhere),
+        ];
+        for (list, usable, why) in stages {
+            let mut ranked = order(list, key, live, usable);
+            if ranked.is_empty() && why == Why::Elsewhere {
+                ranked = usable.iter().take(3).collect();
             }
-        }
-        let elsewhere = order(&self.cells[0], key, live, up);
-        if !elsewhere.is_empty() {
-            return Decision { ranked: elsewhere, level: Level::World, why: Why::Elsewhere };
-        }
-        if !up.is_empty() {
-            return Decision {
-                ranked: up.iter().take(3).collect(),
-                level: Level::World,
-                why: Why::Elsewhere,
-            };
+            if !ranked.is_empty() {
+                return Decision { ranked, level: list.level, why };
+            }
         }
         let mut ranked = order(cell, key, live, allowed);
         if ranked.is_empty() {
