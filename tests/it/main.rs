@@ -29,6 +29,7 @@ mod lab;
 mod load;
 #[cfg(test)]
 mod locate;
+mod locate_eval;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
