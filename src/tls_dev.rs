@@ -122,7 +122,8 @@ fn make_server(
     Ok((params.signed_by(&key, &issuer)?, key))
 }
 
-fn set_life(params: &mut CertificateParams, now: SystemTime, life: Duration) {
+/// From a day ago, for clocks of other machines may be late, until `life` from now.
+pub(crate) fn set_life(params: &mut CertificateParams, now: SystemTime, life: Duration) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     params.not_before = epoch + now.saturating_sub(BACKDATE);

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use nearport_trunk::tls::{CORE_NAME, edge_name};
 use rcgen::{
@@ -15,10 +15,9 @@ use rcgen::{
 
 use crate::files::{self, FileError};
 use crate::tls::{TlsError, pem_error};
+use crate::tls_dev::set_life;
 
 const CA_LIFE: Duration = Duration::from_hours(24 * 3650);
-/// Certificates begin a day ago: clocks of other machines may be late.
-const BACKDATE: Duration = Duration::from_hours(24);
 
 /// Whom a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,13 +89,6 @@ fn ca_params(now: SystemTime) -> CertificateParams {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_life(&mut params, now, CA_LIFE);
     params
-}
-
-fn set_life(params: &mut CertificateParams, now: SystemTime, life: Duration) {
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    params.not_before = epoch + now.saturating_sub(BACKDATE);
-    params.not_after = epoch + now + life;
 }
 
 #[cfg(test)]

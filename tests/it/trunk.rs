@@ -251,8 +251,10 @@ fn clients_of_two_edges_chat_through_one_core() {
     assert!(text.contains("live") && !text.contains("over two edges"), "{text}");
 }
 
-/// Kills the core `times` times, each third time by SIGTERM, under load, at one edge, with pauses until work goes on.
-fn kill_the_core(times: u64) {
+/// Each third time by SIGTERM, under load at one edge, with pauses until work goes on.
+#[test]
+fn a_core_killed_twenty_times_loses_nothing_and_nobody() {
+    let times = 20;
     let (cluster, mut core) = Cluster::new(&[1, 2]);
     let (one, two) = (cluster.edge(1), cluster.edge(2));
     let seconds = u32::try_from(6 + 2 * times).unwrap();
@@ -284,18 +286,6 @@ fn kill_the_core(times: u64) {
     // Nobody had to log in again: each client has its first session still, but for those that were between two.
     send(&two, "alice", "bob", "after all that");
     assert_eq!(receive(&one, "bob", 1), ["after all that"]);
-}
-
-#[test]
-fn a_core_killed_under_load_loses_nothing_and_nobody() {
-    kill_the_core(3);
-}
-
-/// As the issue wants it; takes a minute or two.
-#[test]
-#[ignore = "20 rounds: run by hand with --ignored"]
-fn a_core_killed_twenty_times_loses_nothing_and_nobody() {
-    kill_the_core(20);
 }
 
 #[test]

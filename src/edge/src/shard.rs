@@ -310,7 +310,7 @@ impl Shard {
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
             handshake_cost_us: u64::try_from(self.gate.handshake_cost().as_micros()).unwrap_or(u64::MAX),
-            return_window_ms: u64::from(millis(self.return_window(self.stats.sessions + 1, None))),
+            return_window_ms: u64::from(millis(self.gate.return_window(self.stats.sessions + 1, None))),
             ..self.stats
         }
     }

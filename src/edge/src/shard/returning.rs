@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::admission::Prefix;
 
 /// What a client was told.
 #[derive(Debug, Default)]
@@ -35,11 +34,6 @@ pub(super) fn millis(window: Duration) -> u32 {
 }
 
 impl Shard {
-    /// The window for coming back of one of so many sessions, given the network that it came from.
-    pub(super) fn return_window(&self, sessions: u64, network: Option<Prefix>) -> Duration {
-        self.gate.return_window(sessions, network)
-    }
-
     /// Lets sessions compare their windows again.
     pub(super) fn tick_return_windows(&mut self) {
         self.returns_tick = self.returns_tick.wrapping_add(1);
@@ -54,7 +48,7 @@ impl Shard {
         }
         conn.told.tick = tick;
         let network = conn.prefix;
-        let window_ms = millis(self.return_window(self.stats.sessions, network));
+        let window_ms = millis(self.gate.return_window(self.stats.sessions, network));
         if let Some(conn) = self.conns.get_mut(index)
             && conn.told.differs(window_ms)
             && conn.session.tell_return_window(window_ms, &self.config.session)

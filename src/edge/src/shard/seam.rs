@@ -103,7 +103,7 @@ impl Shard {
                 let network = conn.prefix;
                 let welcome = self.with_token(welcome, identity.as_deref());
                 // It is not counted yet.
-                let window = self.return_window(self.stats.sessions + 1, network);
+                let window = self.gate.return_window(self.stats.sessions + 1, network);
                 let welcome = with_window(welcome, window);
                 if let Some((index, conn)) = self.find(session) {
                     conn.told.welcomed(window);

@@ -18,6 +18,14 @@ fn reply(session: SessionId, id: u64, len: usize) -> Down {
     Down::Reply { session, lane: Lane::Bulk, kind: Kind::REPLY, id, body: vec![0; len].into() }
 }
 
+/// Answers of so many bytes together, one after the other.
+fn give(world: &mut World, session: SessionId, bytes: usize) {
+    for id in 0..bytes / 50_000 {
+        world.script.state().downs.push(reply(session, id as u64, 50_000));
+        world.run();
+    }
+}
+
 fn publish_live(len: usize) -> Down {
     let topic = Topic::from(&b"all"[..]);
     // Not online-only: those go as datagrams, which wait for nobody.
@@ -97,21 +105,15 @@ fn short_of_memory_live_pushes_go_first_then_pushes_then_the_slowest() {
     login_deaf(&mut world, 2);
     world.login(3);
     let sessions = world.script.sessions();
-    let give = |world: &mut World, session: usize, bytes: usize| {
-        for id in 0..bytes / 50_000 {
-            world.script.state().downs.push(reply(sessions[session], id as u64, 50_000));
-            world.run();
-        }
-    };
     // Half of the budget and a little: whoever has something waiting gets no live pushes.
-    give(&mut world, 0, 1_000_000);
+    give(&mut world, sessions[0], 1_000_000);
     assert!(world.shard.is_squeezed());
     world.script.state().downs.push(publish_live(100));
     world.run();
     assert_eq!(world.shard.stats().pushes_folded, 1);
     assert_eq!(world.take(3), [Kind::PUSH], "it had nothing waiting");
     // Three quarters: no pushes either.
-    give(&mut world, 1, 500_000);
+    give(&mut world, sessions[1], 500_000);
     let before = world.shard.stats();
     assert!(before.output_bytes > 1_800_000 && before.output_bytes <= 2_400_000, "{}", before.output_bytes);
     world.script.state().downs.push(publish(1, None));
@@ -119,7 +121,7 @@ fn short_of_memory_live_pushes_go_first_then_pushes_then_the_slowest() {
     assert_eq!(world.shard.stats().pushes_dropped, before.pushes_dropped + 2);
     assert_eq!(world.take(3), [Kind::PUSH]);
     // All: the one with most waiting goes, and nobody else.
-    give(&mut world, 1, 500_000);
+    give(&mut world, sessions[1], 500_000);
     let stats = world.shard.stats();
     assert_eq!((stats.output_sheds, stats.sessions), (1, 2));
     assert_eq!(world.close_code(1), Some(CloseCode::SLOW));
@@ -132,18 +134,12 @@ fn short_of_memory_what_waits_for_a_session_that_is_over_goes_first() {
     let mut world = World::with(ServerLimits { output_bytes_max: 10 << 20, ..limits() }, admission);
     (1..=2).for_each(|port| login_deaf(&mut world, port));
     let sessions = world.script.sessions();
-    let give = |world: &mut World, session: usize, bytes: usize| {
-        for id in 0..bytes / 50_000 {
-            world.script.state().downs.push(reply(sessions[session], id as u64, 50_000));
-            world.run();
-        }
-    };
-    give(&mut world, 0, 1_500_000);
+    give(&mut world, sessions[0], 1_500_000);
     let (code, reason) = (CloseCode::KICKED, "another login".to_owned());
     world.script.state().downs.push(Down::Kick { session: sessions[0], code, reason });
     world.run();
     assert!(world.shard.stats().output_bytes > 1_400_000, "its good-bye stands behind all of it");
-    give(&mut world, 1, 1_200_000);
+    give(&mut world, sessions[1], 1_200_000);
     let stats = world.shard.stats();
     assert!(stats.output_bytes < 1_800_000, "what QUIC holds of it comes back later: {}", stats.output_bytes);
     assert_eq!((stats.output_sheds, stats.sessions), (0, 1), "the other one stays");
