@@ -107,10 +107,13 @@ fn locate(config: &Config, recorder: Recorder) -> Result<(), Failure> {
         let node = LocateNode::start(config, recorder).await?;
         let leave = leave_on_signal()?;
         reload_on_signal(node.reloads())?;
-        let (version, api, ops) = (env!("CARGO_PKG_VERSION"), node.api_addr(), node.ops_addr());
-        let text = format!(
-            "nearport {version} locates on http://{api}\nhealth and metrics: http://{ops}/readyz http://{ops}/metrics\n"
+        let (version, api, ops) = (env!("CARGO_PKG_VERSION"), node.api_url(), node.ops_addr());
+        let mut text = format!(
+            "nearport {version} locates on {api}\nhealth and metrics: http://{ops}/readyz http://{ops}/metrics\n"
         );
+        if let Some(ca) = node.ca() {
+            let _ = writeln!(text, "its certificate is of the development CA: {}", ca.display());
+        }
         let mut stdout = std::io::stdout();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         node.run(leave).await?;

@@ -15,7 +15,7 @@ use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_keys::{KEYS, Key};
-pub use crate::config_locate::{Api, ForwardedHeader, Locate};
+pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.

@@ -159,6 +159,11 @@ pub const KEYS: &[Key] = &[
         doc: "address of the HTTP API: /v1/locate, /v1/rtt, /v1/map; port 0 takes any free one",
     },
     Key {
+        name: "api.tls",
+        doc: "auto: the API speaks TLS, with the gateway's certificates, unless it listens on loopback; always; never: for a \
+              proxy in front that does",
+    },
+    Key {
         name: "locate.databases",
         doc: "MMDB files that say where addresses are, asked in order: countries, cities, AS numbers, in MaxMind's layout or \
               flat; at most 16. Read again when they change. Unset: geo/country.mmdb, if it is there",

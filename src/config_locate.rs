@@ -15,6 +15,19 @@ use crate::{cidrs, duration};
 #[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
 pub struct Api {
     pub listen: SocketAddr,
+    pub tls: ApiTls,
+}
+
+/// When the API speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiTls {
+    /// Wherever others than this machine can come.
+    Auto,
+    /// On loopback too.
+    Always,
+    /// A proxy in front does.
+    Never,
 }
 
 /// `locate.*`
@@ -58,7 +71,19 @@ impl From<ForwardedHeader> for nearport_locate::forwarded::Header {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: ApiTls::Auto }
+    }
+}
+
+impl Api {
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        match self.tls {
+            ApiTls::Auto => !self.listen.ip().is_loopback(),
+            ApiTls::Always => true,
+            ApiTls::Never => false,
+        }
     }
 }
 

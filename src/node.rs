@@ -1,6 +1,7 @@
 //! A running node: settings in, a listening process out.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -130,7 +131,7 @@ impl Node {
             can_be_an_edge(config, &layout)?;
         }
         let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
-        let tls = Tls::open(config)?;
+        let tls = Tls::open(config, config.edge.listen.ip())?;
         let generation = layout.next_generation(&[])?;
         let edge = start_edge(config, &layout, tls.certificates.resolver(), generation, None, &slot)?;
         let estate = Estate::new(config, generation, edge, slot);
@@ -139,7 +140,10 @@ impl Node {
         // Edges have none: what they see is told to those that locate.
         let locate = match backend {
             BackendKind::Core => None,
-            _ => Some(Locate::open(config, &layout, Some(estate.edge.local_addr()), false).await?),
+            _ => {
+                let (resolver, edge) = (Some(tls.resolver()), Some(estate.edge.local_addr()));
+                Some(Locate::open(config, &layout, resolver, edge, false).await?)
+            }
         };
         let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls, locate };
         parts.announce(&layout, first_start)
@@ -156,10 +160,11 @@ impl Node {
         let layout = Layout(config.data.clone());
         let inheritance = Inheritance::claim(config, backend).map_err(Error::TakeOver)?;
         // All that can fail is tried before anything is disturbed.
-        let tls = Tls::open(config)?;
+        let tls = Tls::open(config, config.edge.listen.ip())?;
         ring(&layout)?;
         // Its address is free when the other process has let go.
-        let locate = Some(Locate::open(config, &layout, Some(inheritance.offer.edge), true).await?);
+        let (resolver, edge) = (Some(tls.resolver()), Some(inheritance.offer.edge));
+        let locate = Some(Locate::open(config, &layout, resolver, edge, true).await?);
         tracing::info!(
             from = inheritance.offer.pid,
             generation = inheritance.offer.generation,
@@ -262,18 +267,40 @@ struct Parts {
 }
 
 /// The certificates and who gets new ones.
-struct Tls {
-    certificates: Arc<Certificates>,
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) certificates: Arc<Certificates>,
     acme: Option<Acme>,
 }
 
 impl Tls {
-    fn open(config: &Config) -> Result<Self, Error> {
+    /// `listen` is an address that clients come to.
+    pub(crate) fn open(config: &Config, listen: IpAddr) -> Result<Self, Error> {
         let issued = acme::certificate_file(&config.acme, &config.data);
-        let listen = config.edge.listen.ip();
         let certificates = Certificates::open(&config.tls, listen, issued.as_deref(), SystemTime::now())?;
         let acme = Acme::new(&config.acme, &config.data, &certificates);
         Ok(Self { certificates, acme })
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<Resolver> {
+        self.certificates.resolver()
+    }
+
+    /// What SIGHUP makes it read again.
+    pub(crate) fn reload_with(&self, reloads: &mut Reloads) {
+        self.certificates.reload_with(reloads);
+        if let Some(acme) = &self.acme {
+            acme.reload_with(reloads);
+        }
+    }
+
+    /// Looks at the files and orders new certificates, for as long as the future is polled.
+    pub(crate) async fn keep(self) -> Infallible {
+        let Self { certificates, acme } = self;
+        tokio::select! {
+            never = certificates.keep() => never,
+            Some(never) = async { Some(acme?.keep().await) } => never,
+        }
     }
 }
 
@@ -281,15 +308,12 @@ impl Parts {
     /// Tells where the node is: files for clients and operators, the control socket.
     fn announce(self, layout: &Layout, first_start: bool) -> Result<Node, Error> {
         let Self { mut estate, predecessors, health, ops, app, tls, locate } = self;
-        let Tls { certificates, acme } = tls;
         let (bound, ops_addr) = (estate.edge.local_addr(), ops.local_addr());
         estate.ops = ops_addr;
         let mut reloads = Reloads::default();
         reload_secret(&mut reloads, layout, &estate.edge);
-        certificates.reload_with(&mut reloads);
-        if let Some(acme) = &acme {
-            acme.reload_with(&mut reloads);
-        }
+        tls.reload_with(&mut reloads);
+        let Tls { certificates, acme } = tls;
         estate.backend.dial(&estate.config, estate.generation, &estate.edge, &mut reloads)?;
         if let Some(locate) = &locate {
             locate.reload_with(&mut reloads, layout);

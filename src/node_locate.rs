@@ -9,13 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nearport_api::{ApiServer, Check, Health, OpsServer, Recorder};
 use nearport_geo::{PopTable, World};
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
+use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::files;
 use crate::first_run::{DataError, Layout, dialled};
-use crate::node::{Error, bind_ops};
+use crate::node::{Error, Tls, bind_ops};
 use crate::reload::Reloads;
+use crate::tls::{self, Resolver};
 
 /// Where the country database that ships is looked for when `locate.databases` is not set.
 pub(crate) const SHIPPED: &str = "geo/country.mmdb";
@@ -53,19 +55,27 @@ pub(crate) struct Locate {
     /// `None`: another process still has the address.
     server: Option<ApiServer>,
     listen: SocketAddr,
+    tls: Option<ServerConfig>,
     poll: Duration,
 }
 
 impl Locate {
     /// Reads what is configured, and binds `api.listen`. `edge` is this node's own address, for a table of one PoP if there is no
-    /// other. With `late` an address that is in use is bound as soon as it is free.
+    /// other. With `late` an address that is in use is bound as soon as it is free. `resolver` has the certificates, should the
+    /// API speak TLS.
     pub(crate) async fn open(
         config: &Config,
         layout: &Layout,
+        resolver: Option<Arc<Resolver>>,
         edge: Option<SocketAddr>,
         late: bool,
     ) -> Result<Self, Error> {
         let listen = config.api.listen;
+        let resolver = resolver.filter(|_| config.api.speaks_tls());
+        let tls = resolver.map(tls::https_config).transpose()?;
+        if tls.is_none() && !listen.ip().is_loopback() {
+            tracing::warn!(%listen, "api.tls = never: the API speaks to others without TLS, which is for a proxy in front to add");
+        }
         let server = match ApiServer::bind(listen).await {
             Ok(server) => Some(server),
             Err(nearport_api::Error::AddrInUse(_)) if late => None,
@@ -76,12 +86,17 @@ impl Locate {
         };
         let service = Arc::new(service(config, layout, edge)?);
         let poll = config.locate.poll;
-        Ok(Self { service, server, listen, poll })
+        Ok(Self { service, server, listen, tls, poll })
     }
 
     /// The bound address, or the one that is waited for.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.server.as_ref().map_or(self.listen, ApiServer::local_addr)
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// What SIGHUP makes it read again. Holds nothing alive.
@@ -105,7 +120,7 @@ impl Locate {
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, poll } = self;
+        let Self { service, server, listen, tls, poll } = self;
         let turning = service.clone();
         let turns = async move {
             let mut ticks = tokio::time::interval(poll);
@@ -132,6 +147,10 @@ impl Locate {
             let server = match server {
                 Some(server) => server,
                 None => bind_late(listen).await?,
+            };
+            let server = match tls {
+                Some(tls) => server.with_tls(tls),
+                None => server,
             };
             server.run(router(service)).await
         };
@@ -247,6 +266,8 @@ fn now() -> Now {
 pub struct LocateNode {
     ops: OpsServer,
     locate: Locate,
+    /// Of the API, if it speaks TLS.
+    tls: Option<Tls>,
     health: Arc<Health>,
     reloads: Arc<Reloads>,
 }
@@ -260,7 +281,9 @@ impl LocateNode {
         let layout = Layout(config.data.clone());
         layout.make()?;
         let begun = Instant::now();
-        let locate = Locate::open(config, &layout, None, false).await?;
+        let tls = config.api.speaks_tls().then(|| Tls::open(config, config.api.listen.ip())).transpose()?;
+        let resolver = tls.as_ref().map(Tls::resolver);
+        let locate = Locate::open(config, &layout, resolver, None, false).await?;
         let service = Arc::downgrade(&locate.service);
         let check = Check::new("locate", move || {
             service.upgrade().map(drop).ok_or_else(|| "the addressing service has stopped".to_owned())
@@ -268,17 +291,32 @@ impl LocateNode {
         let health = Arc::new(Health::new(vec![check]));
         let ops = bind_ops(config, health.clone(), recorder).await?;
         let mut reloads = Reloads::default();
+        if let Some(tls) = &tls {
+            tls.reload_with(&mut reloads);
+        }
         locate.reload_with(&mut reloads, &layout);
         let (api, ops_addr) = (locate.addr(), ops.local_addr());
         let pops = locate.service.atlas().table().len();
         tracing::info!(%api, ops = %ops_addr, pops, ms = begun.elapsed().as_millis(), "locating");
-        Ok(Self { ops, locate, health, reloads: Arc::new(reloads) })
+        Ok(Self { ops, locate, tls, health, reloads: Arc::new(reloads) })
     }
 
     /// The bound address of the API.
     #[must_use]
     pub fn api_addr(&self) -> SocketAddr {
         self.locate.addr()
+    }
+
+    /// Where the API is, as clients write it.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("{}://{}", self.locate.scheme(), self.locate.addr())
+    }
+
+    /// The development CA's certificate, if that is what clients must trust to reach the API.
+    #[must_use]
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.tls.as_ref().and_then(|tls| tls.certificates.ca())
     }
 
     /// The bound address of the operations server.
@@ -297,9 +335,10 @@ impl LocateNode {
     /// # Errors
     /// [`Error::Ops`] if a server stopped by itself.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, locate, health, .. } = self;
+        let Self { ops, locate, tls, health, .. } = self;
         tokio::select! {
             served = ops.run() => served.map_err(Error::Ops),
+            Some(never) = async { Some(tls?.keep().await) } => match never {},
             served = locate.keep() => match served.map_err(Error::Ops)? {},
             () = leave => {
                 health.withdraw("leaving");

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 
 pub(crate) use crate::tls_certificates::{Certificates, inspect};
@@ -32,6 +33,9 @@ pub enum TlsError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// The API's TLS.
+    #[error("tls of the api: {0}")]
+    Https(String),
     /// The CA could not sign.
     #[error("development ca: {0}")]
     Make(#[from] rcgen::Error),
@@ -40,6 +44,19 @@ pub enum TlsError {
 /// The provider of all cryptography in this process.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// HTTPS of the API, by TLS 1.3 and with the certificates of `resolver`. One ticket: clients ask rarely.
+///
+/// # Errors
+/// The provider has no TLS 1.3.
+pub(crate) fn https_config(resolver: Arc<Resolver>) -> Result<ServerConfig, TlsError> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsError::Https(error.to_string()))?;
+    let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
+    config.send_tls13_tickets = 1;
+    Ok(config)
 }
 
 pub(crate) fn pem_error(path: &Path, reason: impl ToString) -> TlsError {

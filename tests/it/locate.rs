@@ -8,6 +8,8 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::node::{Node, nearport, serve};
@@ -53,6 +55,61 @@ fn a_single_node_sends_everybody_to_itself() {
     let map =
         nearport_geo::signed::Map::verify(map.to_string().as_bytes(), &[key.try_into().unwrap()]).unwrap();
     assert_eq!(map.pops[0].endpoints["quic"], node.edge.to_string());
+}
+
+/// Asks by TLS for `path`, trusting the development CA of `dir` alone.
+fn ask_tls(dir: &Path, addr: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(dir.join("certs/dev/ca.pem")).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = rustls::ClientConfig::builder_with_provider(provider.into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let name = addr.ip().into();
+    let tls = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(tls, TcpStream::connect(addr)?);
+    stream.sock.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    match stream.read_to_string(&mut answer) {
+        // The server hangs up without TLS's farewell; the length is in the answer.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(answer),
+        outcome => outcome.map(|_| answer),
+    }
+}
+
+#[test]
+fn the_api_speaks_tls_where_it_is_told_to_with_the_certificates_of_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let _node = Node::start(dir.path(), &["--set", "api.tls=always"]);
+    let addr = api(dir.path());
+    let answer = ask_tls(dir.path(), addr, "/v1/locate").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"here\""), "{answer}");
+    let mut plain = TcpStream::connect(addr).unwrap();
+    plain.write_all(b"GET /v1/locate HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+
+    // Alone, beyond loopback: TLS by itself, unless it is told not to, and then it says so.
+    for (tls, scheme, warned) in [("auto", "https://", false), ("never", "http://", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (tls, pops) =
+            (format!("api.tls={tls}"), format!("locate.pops={}", shipped("pops.toml").display()));
+        let mut command = serve(dir.path(), &["--role", "locate", "--set", &tls, "--set", &pops]);
+        let log = fs::File::create(dir.path().join("serve.log")).unwrap();
+        command.args(["--set", "api.listen=0.0.0.0:0"]).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.contains(&format!("locates on {scheme}")), "{line}");
+        let log = fs::read_to_string(dir.path().join("serve.log")).unwrap();
+        assert_eq!(log.contains("without TLS"), warned, "{log}");
+    }
 }
 
 #[test]

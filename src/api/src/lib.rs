@@ -8,6 +8,7 @@ mod health;
 mod ops;
 mod process;
 mod recorder;
+mod serve;
 mod server;
 
 pub use health::{Check, Health, Outcome};

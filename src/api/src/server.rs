@@ -1,4 +1,4 @@
-//! The listener of the HTTP API: bounded, and handed to whoever takes over.
+//! The listener of the HTTP API: bounded, with TLS or without.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -6,31 +6,38 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
+use crate::serve::{LIFE_MAX, http1, http2};
 
 /// Connections that are served at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 1_024;
-/// How long a request's head may take, and how long a connection may be idle between two.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-/// Longest head of a request, in octets.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Header lines of a request.
-const HEADERS_MAX: usize = 64;
-/// How long a connection may live, whatever it does: a client behind a balancer comes back elsewhere.
-const LIFE_MAX: Duration = Duration::from_mins(10);
+/// How long a TLS handshake may take: three round trips on a bad path, and a packet that is repeated. Each has one of the places
+/// above, and costs some 200 µs once.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// What a TLS client may ask for by ALPN. Without any it speaks HTTP/1.1.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// How long accepting rests when the process has no descriptors.
 const REST: Duration = Duration::from_millis(100);
 
 /// A bound listener that [`ApiServer::run`] serves. Routes find the peer's address as `ConnectInfo<SocketAddr>`.
-#[derive(Debug)]
 pub struct ApiServer {
     listener: TcpListener,
     local: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer")
+            .field("local", &self.local)
+            .field("tls", &self.is_tls())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ApiServer {
@@ -55,7 +62,20 @@ impl ApiServer {
     /// [`Error::Serve`] if it is no listener.
     pub fn on(listener: TcpListener) -> Result<Self, Error> {
         let local = listener.local_addr().map_err(Error::Serve)?;
-        Ok(Self { listener, local })
+        Ok(Self { listener, local, tls: None })
+    }
+
+    /// From now on it speaks TLS, with HTTP/2 or HTTP/1.1 as the client likes; the ALPN of `config` is replaced.
+    #[must_use]
+    pub fn with_tls(self, mut config: ServerConfig) -> Self {
+        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+        Self { tls: Some(TlsAcceptor::from(Arc::new(config))), ..self }
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Another handle of the listener, for the process that takes over.
@@ -81,6 +101,7 @@ impl ApiServer {
         let listener = listener.map_err(Error::Serve)?;
         let refused = metrics::counter!("nearport_api_accept_errors_total");
         let open = metrics::gauge!("nearport_api_connections");
+        let failed = metrics::counter!("nearport_api_handshake_failures_total");
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -98,17 +119,24 @@ impl ApiServer {
             };
             let _ = stream.set_nodelay(true);
             let service = TowerToHyperService::new(app.clone().layer(axum::Extension(ConnectInfo(peer))));
-            let open = open.clone();
+            let (open, failed) = (open.clone(), failed.clone());
+            let tls = self.tls.clone();
             connections.spawn(async move {
                 open.increment(1.0);
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_MAX)
-                    .max_buf_size(HEAD_BYTES_MAX)
-                    .max_headers(HEADERS_MAX)
-                    .serve_connection(TokioIo::new(stream), service);
                 // What went wrong with one client is that client's business.
-                let _ = tokio::time::timeout(LIFE_MAX, connection).await;
+                let _ = match tls {
+                    None => tokio::time::timeout(LIFE_MAX, http1(stream, service)).await,
+                    Some(tls) => match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+                        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN[0]) => {
+                            tokio::time::timeout(LIFE_MAX, http2(stream, service)).await
+                        }
+                        Ok(Ok(stream)) => tokio::time::timeout(LIFE_MAX, http1(stream, service)).await,
+                        Ok(Err(_)) | Err(_) => {
+                            failed.increment(1);
+                            Ok(())
+                        }
+                    },
+                };
                 open.decrement(1.0);
                 drop(place);
             });
@@ -117,41 +145,5 @@ impl ApiServer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    #[tokio::test]
-    async fn routes_know_the_peer_and_long_heads_are_refused() {
-        let server = ApiServer::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let addr = server.local_addr();
-        assert!(matches!(ApiServer::bind(addr).await, Err(Error::AddrInUse(at)) if at == addr));
-        let whoami = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
-        let app = Router::new().route("/whoami", get(whoami));
-        let asking = async {
-            let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            let own = stream.local_addr().unwrap().to_string();
-            // Twice on one connection.
-            for close in ["keep-alive", "close"] {
-                let request = format!("GET /whoami HTTP/1.1\r\nhost: x\r\nconnection: {close}\r\n\r\n");
-                stream.write_all(request.as_bytes()).await.unwrap();
-            }
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert_eq!(answer.matches(&own).count(), 2, "{answer}");
-
-            let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            let request = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(2 * HEAD_BYTES_MAX));
-            let _ = stream.write_all(request.as_bytes()).await;
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
-            let answer = String::from_utf8_lossy(&answer);
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-        };
-        tokio::select! {
-            ended = server.run(app) => panic!("{ended:?}"),
-            () = asking => {}
-        }
-    }
-}
+#[path = "server_tests.rs"]
+mod tests;
