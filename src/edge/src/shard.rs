@@ -73,6 +73,9 @@ use vouch::WallClock;
 /// Connections with nothing but a fan-out that are stepped in one turn, beside all that were touched otherwise.
 const FAN_OUT_PER_TURN: usize = 128;
 
+/// Probes are not answered while so many datagrams wait for the socket: as many as one turn reads. Whoever probes repeats it.
+const PROBES_WAITING_MAX: usize = 64;
+
 /// How long closes that the backend had no room for wait before they are offered again.
 const UPS_RETRY: Duration = Duration::from_millis(5);
 
@@ -227,7 +230,21 @@ impl Shard {
                 }
             }
             Class::Initial(initial) => self.gate.offer(now, remote, local_ip, datagram, initial),
+            Class::Probe => self.answer_probe(remote, datagram),
             Class::Drop(why) => self.gate.dropped(why),
+        }
+    }
+
+    /// Says that somebody is here. It takes no state and no key, goes out with the turn's datagrams and is a thirtieth as long as
+    /// what it answers, so that it needs no rate of its own, only a bound of what waits.
+    fn answer_probe(&mut self, remote: SocketAddr, datagram: &[u8]) {
+        let mut buffer = self.transmits.buffer();
+        if self.transmits.len() < PROBES_WAITING_MAX && nearport_wire::probe::answer(datagram, &mut buffer) {
+            self.stats.probes += 1;
+            self.transmits.push(remote, buffer);
+        } else {
+            self.stats.probes_dropped += 1;
+            self.transmits.recycle(buffer);
         }
     }
 

@@ -119,6 +119,10 @@ pub struct Stats {
     pub send_failed: u64,
     /// 1 if the system refused a train of datagrams, after which all go singly.
     pub trains_refused: u64,
+    /// Probes answered.
+    pub probes: u64,
+    /// Probes that were not answered, because much waited for the socket or they could not be read.
+    pub probes_dropped: u64,
     /// What happened at the gate.
     pub gate: crate::admission::Counts,
     /// The shard takes no new connections.
@@ -172,6 +176,7 @@ impl Exporter {
                 "datagrams_foreign_total" foreign,
                 "send_blocked_total" send_blocked, "send_failed_total" send_failed,
                 "trains_refused_total" trains_refused,
+                "probes_answered_total" probes, "probes_dropped_total" probes_dropped,
                 "short_initials_total" gate.short, "unknown_versions_total" gate.version,
                 "malformed_datagrams_total" gate.form, "initials_overflowed_total" gate.queue_full,
                 "prefix_rate_refusals_total" gate.prefix_rate, "prefix_connections_refusals_total" gate.prefix_full,

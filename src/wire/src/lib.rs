@@ -20,6 +20,7 @@ pub mod close;
 pub mod code;
 mod content;
 mod frame;
+pub mod probe;
 mod varint;
 
 pub use content::{CONTENT_BYTES_MAX, ContentError, check_content};

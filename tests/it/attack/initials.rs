@@ -116,7 +116,7 @@ async fn what_no_client_sends_is_answered_by_nothing_at_all() {
         send(&good[..length], &mut short);
     }
     // Greasing, Version Negotiation itself, a draft, QUIC v2; in small datagrams and in large ones, to which RFC 9000 would
-    // allow a list of versions: there is one version, and nobody has proved that he wants to know.
+    // allow a list of versions: there is one version, and only probes ask whether somebody is there.
     for version in [0, 0x1a2a_3a4a, 0xff00_001d, 0x6b33_43cf, u32::MAX] {
         for length in [40, 1_199, 1_200, 1_400, 9_000] {
             let mut datagram = long_header(0xc0, version, &dice.bytes(8), &dice.bytes(8));

@@ -3,6 +3,8 @@
 //! Only the invariant part of the header is read (RFC 8999) and the packet type of QUIC v1 (RFC 9000 §17.2). What a
 //! datagram claims here is not proved: the endpoint checks it again with keys.
 
+use nearport_wire::probe;
+
 use crate::cid::CID_LEN;
 
 /// The version that this edge speaks.
@@ -25,6 +27,8 @@ pub enum Class<'a> {
     Pass,
     /// The first packet is an Initial: it may begin a connection, and costs keys and perhaps a signature.
     Initial(Initial<'a>),
+    /// Whether somebody is there, see [`nearport_wire::probe`].
+    Probe,
     /// Dropped without an answer.
     Drop(Dropped),
 }
@@ -45,8 +49,7 @@ pub struct Initial<'a> {
 pub enum Dropped {
     /// An Initial in less than 1200 bytes.
     Short,
-    /// A version that is not spoken here. A list of versions in answer would serve nobody: there is one version,
-    /// and an answer to an address that nobody has proved is a gift to who forges it.
+    /// A version that is not spoken here. A list of versions in answer would serve nobody: there is one version.
     Version,
     /// No QUIC header, or a packet type that a server has no use for.
     Form,
@@ -66,6 +69,9 @@ pub fn classify(datagram: &[u8]) -> Class<'_> {
 fn long(first: u8, datagram: &[u8]) -> Option<Class<'_>> {
     let version = u32::from_be_bytes(datagram.get(1..5)?.try_into().ok()?);
     if version != QUIC_V1 {
+        if probe::is_probe(datagram) {
+            return Some(Class::Probe);
+        }
         return Some(Class::Drop(Dropped::Version));
     }
     let (destination, rest) = id(datagram.get(5..)?)?;
@@ -121,6 +127,12 @@ mod tests {
             ("an Initial with a token", packet(0xc0, 1, [8, 5], &[3, 1, 2, 3], 1200), initial(true)),
             ("an Initial in 1199 bytes", packet(0xc0, 1, [8, 5], &[0], 1199), dropped(Dropped::Short)),
             ("version 2", packet(0xc0, 0x6b33_43cf, [8, 5], &[0], 1200), dropped(Dropped::Version)),
+            ("a probe", packet(0xc0, probe::VERSION, [8, 8], &[], 1200), Class::Probe),
+            (
+                "a probe in 1199 bytes",
+                packet(0xc0, probe::VERSION, [8, 8], &[], 1199),
+                dropped(Dropped::Version),
+            ),
             ("version negotiation", packet(0x80, 0, [8, 5], &[0], 1200), dropped(Dropped::Version)),
             ("a short id", packet(0xc0, 1, [7, 5], &[0], 1200), dropped(Dropped::Form)),
             ("a long id", packet(0xc0, 1, [21, 5], &[0], 1200), dropped(Dropped::Form)),

@@ -457,6 +457,8 @@ mod lanes;
 mod leaving;
 #[path = "tests/output.rs"]
 mod output;
+#[path = "tests/probes.rs"]
+mod probes;
 #[path = "tests/resume.rs"]
 mod resume;
 #[path = "tests/returns.rs"]
