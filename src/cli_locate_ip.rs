@@ -1,13 +1,10 @@
 //! `nearport locate`
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use nearport_geo::PopTable;
-use nearport_locate::atlas::Atlas;
-use nearport_locate::explain::explain;
+use nearport_locate::explain::consider;
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::{cli_locate, node_locate};
@@ -39,16 +36,12 @@ impl Locate {
             Some(table) => table,
             None => PopTable::parse(POPS)?,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (world, all) = (Arc::new(node_locate::world()?), table.all());
-        let atlas = Atlas::build(Arc::new(table), world, &[], all, Duration::from_secs(now.as_secs()), 0);
-        let place = self.ip.map(|ip| databases.look_up(ip)).unwrap_or_default();
-        let answer = atlas.answer(&place, 0);
+        let sentences = consider(&databases, node_locate::world()?, table, self.ip);
         match self.ip {
             Some(ip) => println!("{ip}"),
             None => println!("a client of which nothing is known (--ip ADDR asks for one)"),
         }
-        for sentence in explain(&place, &answer, &atlas, &databases.states()) {
+        for sentence in sentences {
             println!("  {sentence}");
         }
         Ok(())

@@ -112,11 +112,11 @@ impl Locate {
                 .into_iter()
                 .map(|file| format!("{} ({})", file.path.display(), file.kind.unwrap_or_default()))
                 .collect();
-            Ok(format!("{} PoPs, {}", service.atlas().table().len(), files.join(", ")))
+            Ok(format!("{} PoPs, {}", service.table().len(), files.join(", ")))
         });
     }
 
-    /// Serves, and turns the atlas every `locate.poll`, for as long as the future is polled.
+    /// Serves, and compiles the map every `locate.poll`, for as long as the future is polled.
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
@@ -125,7 +125,7 @@ impl Locate {
         let turns = async move {
             let mut ticks = tokio::time::interval(poll);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            // The first one is at once, and the atlas is new.
+            // The first one is at once, and the map is new.
             ticks.tick().await;
             let mut told = None;
             loop {
@@ -296,7 +296,7 @@ impl LocateNode {
         }
         locate.reload_with(&mut reloads, &layout);
         let (api, ops_addr) = (locate.addr(), ops.local_addr());
-        let pops = locate.service.atlas().table().len();
+        let pops = locate.service.table().len();
         tracing::info!(%api, ops = %ops_addr, pops, ms = begun.elapsed().as_millis(), "locating");
         Ok(Self { ops, locate, tls, health, reloads: Arc::new(reloads) })
     }

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use nearport_geo::map::{Live, Map, PrefixSite};
+use nearport_geo::map::{Client, Live, Map, PrefixSite, Sources};
 use nearport_geo::model::{Measured, Model, Site, Tuning};
 use nearport_geo::prefixes::Prefix;
 use nearport_geo::{Country, Dice, PopIndex, PopTable, World};
@@ -30,7 +30,7 @@ fn main() {
             let pops = (0..5).filter_map(|_| PopIndex::new(dice.below(table.len())));
             PrefixSite {
                 prefix: Prefix::new(address, 24).expect("24 of 32 bits"),
-                country,
+                client: Client { country, ..Client::new(address) },
                 measured: pops.map(|pop| (pop, 40.0, 3.0)).collect(),
             }
         })
@@ -42,7 +42,7 @@ fn main() {
         let started = Instant::now();
         let model = Model::fit(&places, &sites, Tuning::default(), Duration::ZERO);
         let fitted = started.elapsed();
-        map = Some(Map::compile(&table, &world, &model, &[], &measured));
+        map = Some(Map::compile(&Sources { prefixes: &measured, ..Sources::new(&table, &world, &model) }));
         rebuilds.push((started.elapsed(), fitted));
     }
     rebuilds.sort_unstable();
@@ -58,19 +58,20 @@ fn main() {
     let Some(map) = map else { return };
     let live = Live::all(table.all());
     // Half of the clients from prefixes that measured, half from anywhere, all with a country.
-    let asked: Vec<(IpAddr, Option<Country>, u64)> = (0..1 << 16)
+    let asked: Vec<(Client, u64)> = (0..1 << 16)
         .map(|n| {
             let address = if n % 2 == 0 {
                 addresses[dice.below(addresses.len())]
             } else {
                 IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(dice.roll() >> 32).unwrap_or(0)))
             };
-            (address, countries.get(dice.below(countries.len())).copied(), dice.roll())
+            let country = countries.get(dice.below(countries.len())).copied();
+            (Client { country, ..Client::new(address) }, dice.roll())
         })
         .collect();
     let decide = |n: usize| {
-        let (address, country, key) = asked[n % asked.len()];
-        map.decide(map.cell(address, country, None), key, &live, table.all())
+        let (client, key) = &asked[n % asked.len()];
+        map.decide(map.cell(client), *key, &live, table.all())
     };
     let started = Instant::now();
     let mut named = 0;

@@ -12,6 +12,7 @@ pub mod health;
 pub mod load;
 pub mod map;
 pub mod model;
+pub mod network;
 pub mod place;
 pub mod prefixes;
 pub mod signed;
@@ -20,6 +21,6 @@ pub mod world;
 
 pub use csv::CsvError;
 pub use dice::Dice;
-pub use place::{Continent, Coordinates, Country};
+pub use place::{Continent, Coordinates, Country, Degree};
 pub use table::{Capability, Endpoints, POPS_MAX, Pop, PopIndex, PopSet, PopTable, TableError};
 pub use world::World;

@@ -44,6 +44,59 @@ impl Coordinates {
     }
 }
 
+/// A square of one degree of latitude by one of longitude: as much of a position as is worth a cell of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Degree {
+    lat: i16,
+    lon: i16,
+}
+
+impl Degree {
+    /// The one with this south-west corner, in whole degrees; `None` if there is none such.
+    #[must_use]
+    pub fn new(lat: i16, lon: i16) -> Option<Self> {
+        ((-90..=90).contains(&lat) && (-180..=180).contains(&lon)).then_some(Self { lat, lon })
+    }
+
+    /// The one that a position is in.
+    #[must_use]
+    pub fn of(at: Coordinates) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 180")]
+        let whole = |degrees: f64| degrees.floor() as i16;
+        Self { lat: whole(at.lat()), lon: whole(at.lon()) }
+    }
+
+    /// Latitude and longitude of its south-west corner.
+    #[must_use]
+    pub fn corner(self) -> (i16, i16) {
+        (self.lat, self.lon)
+    }
+
+    /// Its middle.
+    #[must_use]
+    pub fn centre(self) -> Coordinates {
+        let middle = |degrees: i16, most: f64| (f64::from(degrees) + 0.5).min(most);
+        Coordinates { lat: middle(self.lat, 90.0), lon: middle(self.lon, 180.0) }
+    }
+
+    /// A dense number below [`Degree::NUMBERS`].
+    #[must_use]
+    pub fn number(self) -> u32 {
+        let from = |degrees: i16, least: i16| u32::try_from(degrees - least).unwrap_or(0);
+        from(self.lat, -90) * 361 + from(self.lon, -180)
+    }
+
+    /// The one with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        let from = |offset: u32, least: i16| Some(i16::try_from(offset).ok()? + least);
+        Self::new(from(number / 361, -90)?, from(number % 361, -180)?)
+    }
+
+    /// How many numbers [`Degree::number`] can give.
+    pub const NUMBERS: u32 = 181 * 361;
+}
+
 /// An ISO 3166-1 alpha-2 code, upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Country([u8; 2]);
@@ -59,6 +112,13 @@ impl Country {
     #[must_use]
     pub fn number(self) -> usize {
         usize::from(self.0[0] - b'A') * 26 + usize::from(self.0[1] - b'A')
+    }
+
+    /// The one with this number.
+    #[must_use]
+    pub fn from_number(number: usize) -> Option<Self> {
+        let letter = |index: usize| u8::try_from(index).ok().map(|index| b'A' + index);
+        (number < Self::NUMBERS).then(|| Some(Self([letter(number / 26)?, letter(number % 26)?]))).flatten()
     }
 
     /// How many numbers [`Country::number`] can give.
@@ -182,9 +242,26 @@ mod tests {
     }
 
     #[test]
+    fn a_degree_has_a_middle_and_a_number() {
+        for (lat, lon, corner) in [(1.3, 103.8, (1, 103)), (-0.1, -0.1, (-1, -1)), (90.0, 180.0, (90, 180))] {
+            let degree = Degree::of(Coordinates::new(lat, lon).unwrap());
+            assert_eq!(degree.corner(), corner);
+            assert_eq!(Degree::from_number(degree.number()), Some(degree));
+            assert!(degree.number() < Degree::NUMBERS);
+            assert!(Coordinates::new(degree.centre().lat(), degree.centre().lon()).is_some());
+        }
+        assert_eq!(Degree::new(91, 0), None);
+        assert_eq!(Degree::from_number(Degree::NUMBERS), None);
+    }
+
+    #[test]
     fn codes_are_two_letters() {
         assert_eq!("sg".parse::<Country>().unwrap().as_str(), "SG");
         assert_eq!("ZZ".parse::<Country>().unwrap().number(), Country::NUMBERS - 1);
+        for number in 0..Country::NUMBERS + 2 {
+            let back = Country::from_number(number).map(Country::number);
+            assert_eq!(back, (number < Country::NUMBERS).then_some(number));
+        }
         for bad in ["", "S", "SGP", "S1", "é"] {
             assert!(bad.parse::<Country>().is_err(), "{bad}");
         }

@@ -41,6 +41,16 @@ impl Prefix {
         bits_of(address) & mask(self.len) == self.bits
     }
 
+    /// Its first address, and its length in bits of that family.
+    #[must_use]
+    pub fn network(self) -> (IpAddr, u8) {
+        let address = IpAddr::from(self.bits.to_be_bytes()).to_canonical();
+        match address {
+            IpAddr::V4(_) if self.len >= MAPPED => (address, self.len - MAPPED),
+            _ => (IpAddr::from(self.bits.to_be_bytes()), self.len),
+        }
+    }
+
     fn last(self) -> u128 {
         self.bits | !mask(self.len)
     }

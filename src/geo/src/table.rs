@@ -13,6 +13,7 @@
 //! capacity = 100000            # sessions; the default is 100000
 //! capabilities = ["quic", "tls", "websocket"]   # default: these and "webtransport"
 //! failure_domain = "sg"        # what fails together, for example a cable or a provider; default: the id
+//! bias_ms = 5                  # added to its round trips when PoPs are compared, -1000 to 1000; default 0
 //! region = "sg"                # where data of a pinned tenant may be: default none, no pin leads here
 //! addresses = ["192.0.2.1", "2001:db8::1"]      # for A and AAAA answers
 //! endpoints = { quic = "sg.pop.example:4433" }
@@ -32,6 +33,9 @@ pub const POPS_MAX: usize = 64;
 /// Bytes of an id at most.
 const ID_BYTES_MAX: usize = 32;
 
+/// What an operator's bias may be at most, in milliseconds: as far as the other end of the world.
+const BIAS_MS_MAX: f32 = 1_000.0;
+
 /// Sessions that a PoP takes if its entry does not say.
 const CAPACITY: u32 = 100_000;
 
@@ -40,6 +44,9 @@ const CAPACITY: u32 = 100_000;
 pub struct PopIndex(u8);
 
 impl PopIndex {
+    /// The first PoP of any table.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// An index, if it is below [`POPS_MAX`].
     #[must_use]
     pub fn new(index: usize) -> Option<Self> {
@@ -217,6 +224,8 @@ pub struct Pop {
     pub failure_domain: String,
     /// The region whose data may be here, for tenants that are pinned to one.
     pub region: Option<String>,
+    /// Milliseconds that are added to its cost: whether it is dear, or to be preferred (below 0).
+    pub bias_ms: f32,
 }
 
 /// Why a table was refused: what, where, and what to do about it.
@@ -255,6 +264,7 @@ struct RawPop {
     capabilities: Option<Vec<Capability>>,
     failure_domain: Option<Spanned<String>>,
     region: Option<Spanned<String>>,
+    bias_ms: Option<Spanned<f32>>,
     #[serde(default)]
     addresses: Vec<Spanned<String>>,
     #[serde(default)]
@@ -396,6 +406,11 @@ impl RawPop {
             None => id.clone(),
         };
         let region = self.region.map(|region| name(region, "region")).transpose()?;
+        let bias_ms = self.bias_ms.map_or(Ok(0.0), |bias| {
+            let ms = *bias.get_ref();
+            let wrong = format!("{id}: bias_ms {ms} must be -{BIAS_MS_MAX} to {BIAS_MS_MAX}");
+            if ms.abs() <= BIAS_MS_MAX { Ok(ms) } else { Err((bias.span().start, wrong)) }
+        })?;
         let mut addresses = Vec::with_capacity(self.addresses.len());
         for text in self.addresses {
             let address = text.get_ref().parse().map_err(|_| {
@@ -418,6 +433,7 @@ impl RawPop {
             capabilities,
             failure_domain,
             region,
+            bias_ms,
         })
     }
 }

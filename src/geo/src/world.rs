@@ -109,6 +109,28 @@ impl World {
         self.index(country).map(|index| &self.lands[index])
     }
 
+    /// The shortest round trip that light in fibre allows between a client and a place, in milliseconds: from the client's
+    /// position, or from the nearest city of its country. `None` where nothing is known of the client.
+    #[must_use]
+    pub fn floor_ms(
+        &self,
+        at: Option<Coordinates>,
+        country: Option<Country>,
+        to: Coordinates,
+    ) -> Option<f64> {
+        /// As far as a position from a database may be off, and as a city reaches.
+        const SLACK_KM: f64 = 100.0;
+        let km = match at {
+            Some(at) => at.km_to(to),
+            None => {
+                let cities = &self.land(country?)?.cities;
+                cities.iter().map(|city| city.at.km_to(to)).fold(f64::INFINITY, f64::min)
+            }
+        };
+        // 200 km in a millisecond of fibre, there and back.
+        Some((km - SLACK_KM).max(0.0) / 100.0)
+    }
+
     fn index(&self, country: Country) -> Option<usize> {
         self.lands.binary_search_by_key(&country, |land| land.country).ok()
     }

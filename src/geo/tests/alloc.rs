@@ -3,7 +3,7 @@
 use std::alloc::System;
 use std::time::Duration;
 
-use nearport_geo::map::{Live, Map};
+use nearport_geo::map::{Client, Live, Map, Sources};
 use nearport_geo::model::{Model, Tuning};
 use nearport_geo::{PopTable, World};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -17,13 +17,18 @@ fn a_decision_does_not_allocate() {
     let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
     let model = Model::fit(&places, &[], Tuning::default(), Duration::ZERO);
     let world = World::shipped().unwrap();
-    let map = Map::compile(&table, &world, &model, &[], &[]);
-    let live = Live::all(table.all());
+    let map = Map::compile(&Sources::new(&table, &world, &model));
+    let mut live = Live::all(table.all());
+    for pop in table.all().iter() {
+        live.thin(pop, 0.5);
+        live.penalty_ms[pop.get()] = 3.0;
+    }
     let address = "192.0.2.1".parse().unwrap();
     let region = Region::new(GLOBAL);
     let mut named = 0;
     for land in world.lands() {
-        let cell = map.cell(address, Some(land.country), Some(land.continent));
+        let client = Client { country: Some(land.country), ..Client::new(address) };
+        let cell = map.cell(&client);
         named += map.decide(cell, 7, &live, table.all()).ranked.len();
     }
     let change = region.change();

@@ -68,11 +68,31 @@ struct Slot {
     error: Option<String>,
 }
 
+/// Those that work, in the order of the configuration. A clone is a pointer.
+#[derive(Debug, Clone)]
+pub struct Set(Arc<[Arc<Database>]>);
+
+impl Set {
+    /// What the files say of an address: each value from the first one that knows it. Nothing for addresses that are in no
+    /// network which is routed, see [`is_public`]. Does not allocate.
+    #[must_use]
+    pub fn look_up(&self, ip: IpAddr) -> Place {
+        let ip = ip.to_canonical();
+        let mut place = Place::default();
+        if is_public(ip) {
+            for database in self.0.iter() {
+                place.fill_from(database.look_up(ip));
+            }
+        }
+        place
+    }
+}
+
 /// The files of a node. Lookups take the set as it is and are never kept waiting by a file that is being read.
 #[derive(Debug)]
 pub struct Databases {
-    /// Those that work, in the order of the configuration.
-    set: RwLock<Arc<[Arc<Database>]>>,
+    /// Locked for as long as a pointer is read or written.
+    set: RwLock<Set>,
     /// Held while files are read.
     slots: Mutex<Vec<Slot>>,
 }
@@ -98,7 +118,7 @@ impl Databases {
     /// None at all: every address is unknown.
     #[must_use]
     pub fn none() -> Self {
-        Self { set: RwLock::new(Arc::new([])), slots: Mutex::new(Vec::new()) }
+        Self { set: RwLock::new(Set(Arc::new([]))), slots: Mutex::new(Vec::new()) }
     }
 
     /// Reads the files that have changed since they were last looked at; with `all`, every file. Blocks while they are read.
@@ -148,24 +168,21 @@ impl Databases {
         slots.iter().map(state).collect()
     }
 
-    /// What the files say of an address: each value from the first one that knows it. Nothing for addresses that are in no
-    /// network which is routed, see [`is_public`].
+    /// Those in use now.
+    #[must_use]
+    pub fn set(&self) -> Set {
+        self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What those in use now say of an address, see [`Set::look_up`].
     #[must_use]
     pub fn look_up(&self, ip: IpAddr) -> Place {
-        let ip = ip.to_canonical();
-        let mut place = Place::default();
-        if is_public(ip) {
-            let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
-            for database in set.iter() {
-                place.fill_from(database.look_up(ip));
-            }
-        }
-        place
+        self.set().look_up(ip)
     }
 }
 
-fn set(slots: &[Slot]) -> Arc<[Arc<Database>]> {
-    slots.iter().filter_map(|slot| slot.current.clone()).collect()
+fn set(slots: &[Slot]) -> Set {
+    Set(slots.iter().filter_map(|slot| slot.current.clone()).collect())
 }
 
 fn loads(path: &Path, outcome: &'static str) -> metrics::Counter {

@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use nearport_geo::map::Why;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -140,8 +141,8 @@ async fn locate(
         return refusal(StatusCode::FORBIDDEN, "ip is for the forwarders in locate.forwarders");
     }
     let located = service.locate(query.ip.or_else(|| from.ip()), query.ip.is_none(), now);
-    service.metrics.answered(located.answer.level);
-    if located.answer.fail_static {
+    service.metrics.answered(located.decision.level);
+    if located.decision.why == Why::Static {
         service.metrics.fail_static.increment(1);
     }
     json(StatusCode::OK, &answer(&located, query.explain, service.settings().ttl, service))
@@ -149,7 +150,7 @@ async fn locate(
 
 fn answer<'a>(located: &'a Located, why: bool, ttl: Duration, service: &Service) -> Answer<'a> {
     let candidate = |pop: &nearport_geo::PopIndex| {
-        let pop = located.atlas.table().get(*pop)?;
+        let pop = located.current.table().get(*pop)?;
         let endpoints = pop.endpoints.by_name().map(|(name, at)| (name.to_owned(), at.into())).collect();
         Some(Candidate {
             pop: &pop.id,
@@ -160,14 +161,13 @@ fn answer<'a>(located: &'a Located, why: bool, ttl: Duration, service: &Service)
         })
     };
     Answer {
-        candidates: located.answer.pops.iter().filter_map(candidate).collect(),
-        probe: located.answer.probe.iter().filter_map(candidate).collect(),
+        candidates: located.decision.ranked.iter().filter_map(|pop| candidate(&pop)).collect(),
+        probe: located.probe.iter().filter_map(candidate).collect(),
         ttl_s: ttl.as_secs(),
-        serial: located.atlas.serial(),
+        serial: located.current.serial(),
         country: located.place.country_str(),
         token: located.token.as_deref(),
-        explain: why
-            .then(|| explain(&located.place, &located.answer, &located.atlas, &service.databases().states())),
+        explain: why.then(|| explain(located, &service.databases().states())),
     }
 }
 

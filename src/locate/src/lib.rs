@@ -1,9 +1,9 @@
 //! The addressing service: where an address is, which PoPs are good for it, and what clients measured.
 //!
-//! [`Databases`] says where an address is, [`atlas::Atlas`] who is sent where, [`voices::Voices`] what clients measured;
-//! [`Service`] is all of it together and [`router`] its HTTP shell. What a decision is made of is `nearport-geo`'s.
+//! [`Databases`] says where an address is, [`voices::Voices`] what clients measured, and `nearport-geo`'s map who is sent where;
+//! [`Service`] is all of it together and [`router`] its HTTP shell.
 
-pub mod atlas;
+mod current;
 pub mod databases;
 pub mod explain;
 pub mod forwarded;
@@ -16,10 +16,12 @@ mod service;
 mod signer;
 pub mod token;
 pub mod voices;
+mod wanted;
 
+pub use current::{Current, POSITIONS_MAX, PROBES};
 pub use databases::Databases;
 pub use http::{REPORT_BYTES_MAX, router};
 pub use network::Network;
-pub use service::{Located, Now, Service, Settings, Trusted, Unheard};
+pub use service::{Located, Now, Service, Settings, Steered, Trusted, Unheard};
 pub use signer::{NoKey, Signer};
 pub use token::TokenKeys;

@@ -1,10 +1,10 @@
-//! How often each network may ask, in memory of fixed size.
+//! How often each network may ask (or each cell is given something), in memory of fixed size.
 //!
 //! A token bucket for each network, in a table with two possible places for each. When both are taken, the one whose bucket is
 //! fuller makes room: what is forgotten is the account of whoever has asked least. So a crowd of networks costs accuracy, never
 //! memory, and never locks anybody out who was not asking too much.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::network::Network;
 
@@ -12,22 +12,22 @@ use crate::network::Network;
 const PLACES: usize = 8_192;
 
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
-    network: Network,
+struct Bucket<K> {
+    network: K,
     tokens: f32,
     at_ms: u64,
 }
 
 /// A rate for each network. Time comes in, in milliseconds of any clock that does not go back.
 #[derive(Debug)]
-pub struct Limiter {
-    places: Vec<Option<Bucket>>,
+pub struct Limiter<K = Network> {
+    places: Vec<Option<Bucket<K>>>,
     hasher: RandomState,
     per_ms: f32,
     burst: f32,
 }
 
-impl Limiter {
+impl<K: Copy + Eq + Hash> Limiter<K> {
     /// At most `per_s` in a second, and `burst` at once. With a rate of 0 nothing is limited.
     #[must_use]
     pub fn new(per_s: u16, burst: u16) -> Self {
@@ -41,7 +41,7 @@ impl Limiter {
     }
 
     /// Whether a network may ask once more now; if so, it has.
-    pub fn take(&mut self, network: Network, now_ms: u64) -> bool {
+    pub fn take(&mut self, network: K, now_ms: u64) -> bool {
         if self.places.is_empty() {
             return true;
         }
@@ -71,7 +71,7 @@ impl Limiter {
         allowed
     }
 
-    fn filled(&self, mut bucket: Bucket, now_ms: u64) -> Bucket {
+    fn filled(&self, mut bucket: Bucket<K>, now_ms: u64) -> Bucket<K> {
         #[expect(clippy::cast_precision_loss, reason = "after 4 hours the bucket is full in any case")]
         let passed = now_ms.saturating_sub(bucket.at_ms) as f32;
         bucket.tokens = passed.mul_add(self.per_ms, bucket.tokens).min(self.burst);

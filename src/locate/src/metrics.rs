@@ -1,14 +1,15 @@
 //! What the service counts. Handles are made once: a lookup by name for each request would cost more than the answer.
 
 use metrics::{Counter, Gauge, counter, gauge};
+use nearport_geo::map::{Level, Live};
 
-use crate::atlas::{Atlas, Level};
+use crate::current::Current;
 use crate::service::Unheard;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    answers: [(Level, Counter); 3],
+    answers: [(Level, Counter); 6],
     /// Requests with a forwarding header from somebody who is no forwarder.
     pub(crate) spoofed: Counter,
     /// Requests whose forwarders hid or garbled the client's address.
@@ -30,7 +31,7 @@ impl Metrics {
         let answer = |level: Level| (level, counter!("nearport_locate_answers_total", "by" => level.name()));
         let refused = |why| (why, counter!("nearport_locate_reports_total", "outcome" => why));
         Self {
-            answers: [Level::Position, Level::Country, Level::Everybody].map(answer),
+            answers: Level::ALL.map(answer),
             spoofed: counter!("nearport_locate_spoofed_total"),
             hidden: counter!("nearport_locate_hidden_total"),
             limited: counter!("nearport_locate_limited_total"),
@@ -67,11 +68,16 @@ impl Metrics {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-    pub(crate) fn built(&self, atlas: &Atlas, measured: usize, (cells, voices): (usize, usize)) {
+    pub(crate) fn built(&self, current: &Current, measured: usize, (cells, voices): (usize, usize)) {
         self.cells.set(cells as f64);
         self.cells_measured.set(measured as f64);
         self.voices.set(voices as f64);
-        self.pops_live.set(atlas.live().len() as f64);
-        self.serial.set(atlas.serial() as f64);
+        self.serial.set(current.serial as f64);
+        self.live(&current.live);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    pub(crate) fn live(&self, live: &Live) {
+        self.pops_live.set(live.up.len() as f64);
     }
 }

@@ -1,17 +1,23 @@
-//! The service: databases, PoPs, the atlas, and what clients measured, behind one handle.
+//! The service: databases, PoPs, the map, who is up, and what clients measured, behind one handle.
 //!
-//! [`Service::locate`] and [`Service::report`] are what the HTTP shell calls; they take the time and touch no socket.
-//! [`Service::turn`] is the slow loop's step: it looks at the files and builds the next atlas.
+//! [`Service::locate`] and [`Service::report`] are what the HTTP shell calls, [`Service::steer`] what DNS does; they take the
+//! time and touch no socket. [`Service::turn`] is the slow loop's step: it looks at the files and compiles the next map.
+//! [`Service::set_live`] is the fast one's: it says who is up and how loaded.
+//!
+//! All that answers are made of is one [`Current`], which is replaced as a whole. Its lock is held for as long as a pointer
+//! is cloned or replaced: a map is compiled beside it, and what was replaced is kept until the next turn, so that no answer
+//! has to free it.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use nearport_geo::signed::Map;
-use nearport_geo::{PopSet, PopTable, World};
+use nearport_geo::map::{Client, Decision, Live};
+use nearport_geo::{PopIndex, PopTable, World};
 
-use crate::atlas::{Answer, Atlas};
+use crate::current::{Current, Ingredients, cell_of, client_of};
 use crate::databases::Databases;
 use crate::forwarded::Header;
 use crate::limit::Limiter;
@@ -21,6 +27,7 @@ use crate::network::Network;
 use crate::signer::Signer;
 use crate::token::{Refusal, TokenKeys};
 use crate::voices::{Heard, POPS_MAX, RTT_MAX_MS, Voices};
+use crate::wanted::Wanted;
 
 /// How long a signed map is good.
 const MAP_GOOD: Duration = Duration::from_hours(24 * 30);
@@ -29,6 +36,10 @@ const MAP_GOOD: Duration = Duration::from_hours(24 * 30);
 const ASKS: (u16, u16) = (50, 500);
 /// How many reports of a network are read in a second, and at once.
 const REPORTS: (u16, u16) = (5, 100);
+/// How many answers of a cell name probes in a second, and at once: 3,600 an hour tell as much as millions would.
+const PROBED: (u16, u16) = (1, 60);
+/// After so many turns places are forgotten for which a cell was wanted: who still comes from there wants it again.
+const WANTED_TURNS: u64 = 360;
 
 /// Who is a forwarder.
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -68,12 +79,38 @@ pub struct Now {
 pub struct Located {
     /// What is known of its address.
     pub place: Place,
+    /// The same, as the map knows it.
+    pub client: Client,
+    /// What orders equals for it.
+    pub key: u64,
     /// Where it is sent.
-    pub answer: Answer,
-    /// The atlas that decided.
-    pub atlas: Arc<Atlas>,
+    pub decision: Decision,
+    /// What it is asked to measure in the background: up, and not in the answer.
+    pub probe: Vec<PopIndex>,
+    /// What decided.
+    pub current: Arc<Current>,
     /// What it reports with; `None` where there is no address to bind it to.
     pub token: Option<String>,
+}
+
+/// Where an address is sent, for who asks a million times a second.
+#[derive(Debug, Clone)]
+pub struct Steered {
+    /// The PoPs, as indices into `table`.
+    pub decision: Decision,
+    /// How many bits of the address decided: every other one with the same first bits is sent the same way.
+    pub scope: u8,
+    /// The table that decided. A newer one does not change what its indices mean here.
+    pub table: Arc<PopTable>,
+    /// Of what decided; a later one is larger.
+    pub serial: u64,
+}
+
+impl Steered {
+    /// The PoPs, best first.
+    pub fn pops(&self) -> impl Iterator<Item = &nearport_geo::Pop> {
+        self.decision.ranked.iter().filter_map(|pop| self.table.get(pop)).take(nearport_geo::POPS_MAX)
+    }
 }
 
 /// Why a report does not count.
@@ -105,18 +142,27 @@ pub enum Unheard {
 pub struct Service {
     settings: Settings,
     databases: Databases,
-    world: Arc<World>,
-    table: Mutex<Arc<PopTable>>,
-    /// PoPs that are not to be sent to, by name: names outlive a change of the table.
-    down: Mutex<Vec<String>>,
-    atlas: RwLock<Arc<Atlas>>,
+    current: RwLock<Arc<Current>>,
+    /// Held during a turn: what was in use before the last one.
+    turning: Mutex<Turning>,
     map: RwLock<Arc<str>>,
     voices: Mutex<Voices>,
+    wanted: Wanted,
+    /// By PoP: answers that named it first since they were last asked for.
+    sent: Vec<AtomicU32>,
     asks: Mutex<Limiter>,
     reports: Mutex<Limiter>,
+    probed: Mutex<Limiter<u64>>,
     keys: RwLock<TokenKeys>,
     signer: Signer,
     pub(crate) metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Turning {
+    turns: u64,
+    /// Kept so that it is freed here and not by the last answer that holds it.
+    before: Option<Arc<Current>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,7 +170,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service that answers at once: the first atlas is built here, which takes some milliseconds.
+    /// A service that answers at once: the first map is compiled here, which takes some milliseconds.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -135,21 +181,24 @@ impl Service {
         signer: Signer,
         now: Now,
     ) -> Self {
-        let (world, table) = (Arc::new(world), Arc::new(table));
-        let now_s = Duration::from_secs(now.unix_s);
-        let atlas = Atlas::build(table.clone(), world.clone(), &[], table.all(), now_s, now.unix_s * 1_000);
-        let map = signed(&atlas, &signer, now);
+        let current = Current::build(Ingredients {
+            now: Duration::from_secs(now.unix_s),
+            serial: now.unix_s * 1_000,
+            ..Ingredients::new(databases.set(), Arc::new(table), Arc::new(world))
+        });
+        let map = signed(&current, &signer, now);
         Self {
             settings,
             databases,
-            world,
-            table: Mutex::new(table),
-            down: Mutex::default(),
-            atlas: RwLock::new(Arc::new(atlas)),
+            current: RwLock::new(Arc::new(current)),
+            turning: Mutex::default(),
             map: RwLock::new(map),
             voices: Mutex::default(),
+            wanted: Wanted::default(),
+            sent: (0..nearport_geo::POPS_MAX).map(|_| AtomicU32::new(0)).collect(),
             asks: Mutex::new(Limiter::new(ASKS.0, ASKS.1)),
             reports: Mutex::new(Limiter::new(REPORTS.0, REPORTS.1)),
+            probed: Mutex::new(Limiter::new(PROBED.0, PROBED.1)),
             keys: RwLock::new(keys),
             signer,
             metrics: Metrics::new(),
@@ -162,13 +211,19 @@ impl Service {
         &self.settings
     }
 
-    /// The atlas in use.
+    /// What answers are made of now.
     #[must_use]
-    pub fn atlas(&self) -> Arc<Atlas> {
-        self.atlas.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn current(&self) -> Arc<Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The signed map of the atlas in use.
+    /// The table of PoPs in use: what indices of a [`Live`] mean.
+    #[must_use]
+    pub fn table(&self) -> Arc<PopTable> {
+        self.current().table.clone()
+    }
+
+    /// The signed map in use.
     #[must_use]
     pub fn map(&self) -> Arc<str> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -191,9 +246,21 @@ impl Service {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// From the next turn on nobody is sent to these. When it is all of them, everybody is sent as if it were none.
-    pub fn set_down(&self, pops: Vec<String>) {
-        *lock(&self.down) = pops;
+    /// Says who is up and how loaded; by the indices of [`Service::table`]. Answers go by it from now on; when nobody is up,
+    /// they are as if all were. Where the table changes, it is carried over by the PoPs' ids until it is set again.
+    pub fn set_live(&self, live: Live) {
+        self.metrics.live(&live);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Current { live, ..(**current).clone() });
+    }
+
+    /// How many answers named each PoP first since the last call, by index, for [`nearport_geo::network::Network::sent_many`].
+    pub fn take_sent(&self) -> impl Iterator<Item = (PopIndex, u32)> {
+        let taken =
+            self.sent.iter().enumerate().map(|(index, count)| (index, count.swap(0, Ordering::Relaxed)));
+        taken
+            .filter_map(|(index, count)| Some((PopIndex::new(index)?, count)))
+            .filter(|(_, count)| *count > 0)
     }
 
     /// Whether a network may ask now. A client without an address shares the account of all such clients; loopback has none.
@@ -202,20 +269,61 @@ impl Service {
         unlimited(client) || lock(&self.asks).take(account(client), now.ms)
     }
 
+    /// Where an address is sent. `key` is the client's own (a hash of its network, for example): it orders PoPs that are equally
+    /// good, and a client is sent the same way each time.
+    ///
+    /// Neither waits nor allocates; the look-up in the databases is part of it.
+    #[must_use]
+    pub fn steer(&self, address: IpAddr, key: u64) -> Steered {
+        let current = self.current();
+        let place = current.set.look_up(address);
+        let client = client_of(Some(address), &place);
+        let decision = self.decide(&current, &client, key);
+        let scope = place.bits.max(current.map.scope(client.address));
+        Steered { decision, scope, table: current.table.clone(), serial: current.serial }
+    }
+
+    fn decide(&self, current: &Current, client: &Client, key: u64) -> Decision {
+        if let Some(place) = current.map.wants(client) {
+            self.wanted.note(place);
+        }
+        let cell = current.map.cell(client);
+        let decision = current.map.decide(cell, key, &current.live, current.table.all());
+        if let Some(first) = decision.ranked.first() {
+            self.sent[first.get()].fetch_add(1, Ordering::Relaxed);
+        }
+        decision
+    }
+
     /// Where a client is sent. With `own` the address is the client's own, and it gets a token to report with.
     #[must_use]
     pub fn locate(&self, client: Option<IpAddr>, own: bool, now: Now) -> Located {
-        let place = client.map(|ip| self.databases.look_up(ip)).unwrap_or_default();
-        let atlas = self.atlas();
-        // Other probes in each network and in each TTL.
-        let octets = account(client).octets();
-        let spread =
-            octets.iter().fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add((*octet).into()));
-        let turn = spread.wrapping_add(now.unix_s / self.settings.ttl.as_secs().max(1));
-        let answer = atlas.answer(&place, turn);
+        let current = self.current();
+        let place = client.map(|ip| current.set.look_up(ip)).unwrap_or_default();
+        let key = key_of(account(client));
+        let known = client_of(client, &place);
+        let decision = self.decide(&current, &known, key);
+        let probe = self.probes(&current, &known, &decision, key, now);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let token = client.filter(|_| own).and_then(|ip| keys.issue(Network::of(ip), now.unix_s));
-        Located { place, answer, atlas, token }
+        Located { place, client: known, key, decision, probe, current, token }
+    }
+
+    /// Others in each network and in each TTL; none where the cell has been asked enough.
+    fn probes(
+        &self,
+        current: &Current,
+        client: &Client,
+        decision: &Decision,
+        key: u64,
+        now: Now,
+    ) -> Vec<PopIndex> {
+        let turn = key.wrapping_add(now.unix_s / self.settings.ttl.as_secs().max(1));
+        let probes = current.probes(client, decision, turn);
+        if probes.is_empty() || lock(&self.probed).take(current.map.cell_number(client), now.ms) {
+            return probes;
+        }
+        Vec::new()
     }
 
     /// Takes round trips, in milliseconds, by the names of PoPs.
@@ -239,65 +347,87 @@ impl Service {
         if !(1..=POPS_MAX).contains(&rtts.len()) {
             return Err(Unheard::Malformed);
         }
-        let (place, atlas) = (self.databases.look_up(ip), self.atlas());
+        let current = self.current();
+        let place = current.set.look_up(ip);
+        let client = client_of(Some(ip), &place);
         let mut heard = Vec::with_capacity(rtts.len());
         for (id, rtt_ms) in rtts {
-            let pop = atlas.table().find(id).ok_or(Unheard::Malformed)?;
+            let pop = current.table.find(id).ok_or(Unheard::Malformed)?;
+            let row = current.table.get(pop).ok_or(Unheard::Malformed)?;
             if !(rtt_ms.is_finite() && *rtt_ms > 0.0) {
                 return Err(Unheard::Malformed);
             }
             // One impossible value and none is believed: they come from one place, which is not this one.
-            if atlas.floor_ms(&place, pop).is_some_and(|floor| *rtt_ms < floor) {
+            let floor = current.floor_ms(&client, row);
+            if floor.is_some_and(|floor| *rtt_ms < floor) {
                 return Err(Unheard::Impossible);
             }
             #[expect(clippy::cast_possible_truncation, reason = "clamped")]
             let rtt_ms = rtt_ms.min(RTT_MAX_MS.into()) as f32;
             heard.push((u8::try_from(pop.get()).unwrap_or(u8::MAX), rtt_ms));
         }
-        let cell = atlas.cell(&place).ok_or(Unheard::Nowhere)?;
+        let cell = cell_of(&place).ok_or(Unheard::Nowhere)?;
         match lock(&self.voices).hear(cell, network, &heard, now.unix_s) {
             Heard::Taken => Ok(()),
             Heard::Full => Err(Unheard::Full),
         }
     }
 
-    /// The slow loop's step: looks at the files, then builds the next atlas and signs its map. Blocks for some milliseconds, and
-    /// for as long as a file takes that has changed. Requests go on meanwhile.
+    /// The slow loop's step: looks at the files, then compiles the next map and signs it. Blocks for some milliseconds, and
+    /// for as long as a file takes that has changed. Requests go on meanwhile. Turns wait for each other.
     ///
     /// # Errors
-    /// What is wrong with a file; what was in use stays, and the atlas is new all the same.
+    /// What is wrong with a file; what was in use stays, and the map is new all the same.
     pub fn turn(&self, now: Now, all: bool) -> Result<(), String> {
+        let mut turning = lock(&self.turning);
+        turning.turns += 1;
         let databases = self.databases.reload(all).map(drop).map_err(|error| error.to_string());
-        let table = self.read_table();
-        let table_now = lock(&self.table).clone();
-        let down: PopSet = lock(&self.down).iter().filter_map(|id| table_now.find(id)).collect();
-        let live = table_now.all().without(down);
+        let before = self.current();
+        let (table, read) = match self.read_table(&before.table) {
+            Ok(table) => (table, Ok(())),
+            Err(error) => (before.table.clone(), Err(error)),
+        };
         let (said, size) = {
             let mut voices = lock(&self.voices);
             (voices.said(now.unix_s), voices.len())
         };
-        let serial = (now.unix_s * 1_000).max(self.atlas().serial() + 1);
-        let now_s = Duration::from_secs(now.unix_s);
-        let atlas = Atlas::build(table_now, self.world.clone(), &said, live, now_s, serial);
-        self.metrics.built(&atlas, said.len(), size);
-        let map = signed(&atlas, &self.signer, now);
-        *self.atlas.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(atlas);
+        let wanted = self.wanted.all();
+        if turning.turns.is_multiple_of(WANTED_TURNS) {
+            self.wanted.clear();
+        }
+        let next = Current::build(Ingredients {
+            said: &said,
+            wanted,
+            previous: Some(&before),
+            now: Duration::from_secs(now.unix_s),
+            serial: (now.unix_s * 1_000).max(before.serial + 1),
+            ..Ingredients::new(self.databases.set(), table, before.world.clone())
+        });
+        self.metrics.built(&next, said.len(), size);
+        let map = signed(&next, &self.signer, now);
+        {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            // Who is up may have changed while the map was compiled.
+            let live = current.live_for(&next.table);
+            *current = Arc::new(Current { live, ..next });
+        }
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = map;
-        databases.and(table)
+        turning.before = Some(before);
+        databases.and(read)
     }
 
-    fn read_table(&self) -> Result<(), String> {
-        let Some(path) = &self.settings.pops else { return Ok(()) };
+    fn read_table(&self, current: &Arc<PopTable>) -> Result<Arc<PopTable>, String> {
+        let Some(path) = &self.settings.pops else { return Ok(current.clone()) };
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let table = PopTable::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut current = lock(&self.table);
-        if table != **current {
-            tracing::info!(pops = table.len(), "the table of PoPs has changed");
-            // What was measured is by place in the table.
-            *lock(&self.voices) = Voices::default();
-            *current = Arc::new(table);
+        if table == **current {
+            return Ok(current.clone());
         }
-        Ok(())
+        tracing::info!(pops = table.len(), "the table of PoPs has changed");
+        // What was measured is by place in the table, and so is what was sent.
+        *lock(&self.voices) = Voices::default();
+        self.take_sent().for_each(drop);
+        Ok(Arc::new(table))
     }
 }
 
@@ -310,7 +440,12 @@ fn unlimited(client: Option<IpAddr>) -> bool {
     client.is_some_and(|ip| ip.is_loopback())
 }
 
-fn signed(atlas: &Atlas, signer: &Signer, now: Now) -> Arc<str> {
-    let map: Map = atlas.map(now.unix_s, now.unix_s + MAP_GOOD.as_secs());
-    signer.sign(&map).into()
+/// What orders equals for a network.
+pub(crate) fn key_of(network: Network) -> u64 {
+    let octets = network.octets();
+    octets.iter().fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add((*octet).into()))
+}
+
+fn signed(current: &Current, signer: &Signer, now: Now) -> Arc<str> {
+    signer.sign(&current.export(now.unix_s, now.unix_s + MAP_GOOD.as_secs())).into()
 }

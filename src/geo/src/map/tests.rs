@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::Tuning;
+use crate::model::{Model, Tuning};
+use crate::{PopTable, World};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,10 +16,11 @@ fn shipped() -> &'static (PopTable, Map) {
         let lagos = table.find("ng-lagos").unwrap();
         let site = PrefixSite {
             prefix: Prefix::new(address("192.0.2.0"), 24).unwrap(),
-            country: "DE".parse().ok(),
+            client: Client { country: "DE".parse().ok(), ..Client::new(address("192.0.2.0")) },
             measured: vec![(lagos, 1.0, 50.0)],
         };
-        let map = Map::compile(&table, &World::shipped().unwrap(), &model, &[], &[site]);
+        let world = World::shipped().unwrap();
+        let map = Map::compile(&Sources { prefixes: &[site], ..Sources::new(&table, &world, &model) });
         (table, map)
     })
 }
@@ -27,8 +29,12 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn client(at: &str, country: &str) -> Client {
+    Client { country: country.parse().ok(), ..Client::new(address(at)) }
+}
+
 fn cell(country: &str) -> &'static Cell {
-    shipped().1.cell(address("198.51.100.1"), country.parse().ok(), None)
+    shipped().1.cell(&client("198.51.100.1", country))
 }
 
 #[test]
@@ -40,9 +46,10 @@ fn the_longest_that_is_known_decides() {
         table.get(ranked.first().unwrap()).unwrap().id.as_str()
     };
     assert_eq!(first(cell("SG")), "sg-singapore");
-    assert_eq!(first(map.cell(address("192.0.2.77"), "SG".parse().ok(), None)), "ng-lagos");
-    assert_eq!(map.cell(address("192.0.3.77"), None, Some(Continent::Africa)).level, Level::Continent);
-    assert_eq!(map.cell(address("10.0.0.1"), "ZZ".parse().ok(), None).level, Level::World);
+    assert_eq!(first(map.cell(&client("192.0.2.77", "SG"))), "ng-lagos");
+    let african = Client { continent: Some(Continent::Africa), ..Client::new(address("192.0.3.77")) };
+    assert_eq!(map.cell(&african).level, Level::Continent);
+    assert_eq!(map.cell(&client("10.0.0.1", "ZZ")).level, Level::Everybody);
     assert_eq!((cell("US").size, cell("SG").size), (5, 3));
     assert!(map.scope(address("192.0.2.77")) == 24 && map.scope(address("10.0.0.1")) < 24);
 }

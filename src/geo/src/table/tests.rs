@@ -58,6 +58,8 @@ fn what_is_wrong_is_named_with_its_line_and_a_way_out() {
         ("capabilities = [\"smtp\"]", "smtp"),
         ("addresses = [\"sg.example\"]", "endpoints"),
         ("region = \"EU West\"", "EU West"),
+        ("bias_ms = 2000", "-1000 to 1000"),
+        ("bias_ms = nan", "-1000 to 1000"),
         ("endpoints = { quick = \"x\" }", "quick"),
     ] {
         let (line, message) = refused(&entry("a", "1.0", more));

@@ -1,0 +1,183 @@
+//! What answers are made of: one set of things that belong together, replaced as a whole.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nearport_geo::map::{Client, Decision, Explanation, Live, Map, Place as Spot, Sources};
+use nearport_geo::model::{Measured, Model, Site, Tuning};
+use nearport_geo::{Coordinates, Degree, Pop, PopIndex, PopTable, World, signed};
+
+use crate::databases::Set;
+use crate::mmdb::Place;
+use crate::voices::{Cell, Said};
+
+/// PoPs that a client is asked to probe at once.
+pub const PROBES: usize = 2;
+
+/// Degrees of latitude and longitude that have a cell of their own; clients elsewhere are answered by their country.
+pub const POSITIONS_MAX: usize = 1_024;
+
+/// Databases, PoPs, the map of them and who is up: of one moment, so that an index means the same in all of them.
+#[derive(Debug, Clone)]
+pub struct Current {
+    pub(crate) set: Set,
+    pub(crate) table: Arc<PopTable>,
+    pub(crate) world: Arc<World>,
+    pub(crate) map: Arc<Map>,
+    pub(crate) live: Live,
+    /// A later one has a larger one.
+    pub(crate) serial: u64,
+}
+
+/// What the slow loop knows when it makes the next one.
+#[derive(Debug)]
+pub(crate) struct Ingredients<'a> {
+    pub(crate) set: Set,
+    pub(crate) table: Arc<PopTable>,
+    pub(crate) world: Arc<World>,
+    /// What places measured, on the clock of `now`.
+    pub(crate) said: &'a [(Cell, Vec<Said>)],
+    /// Degrees that were asked for.
+    pub(crate) wanted: Vec<Spot>,
+    pub(crate) previous: Option<&'a Current>,
+    pub(crate) now: Duration,
+    pub(crate) serial: u64,
+}
+
+impl Ingredients<'_> {
+    /// Nothing measured, nothing asked for, nothing before.
+    pub(crate) fn new(set: Set, table: Arc<PopTable>, world: Arc<World>) -> Self {
+        let (now, serial) = (Duration::ZERO, 0);
+        Self { set, table, world, said: &[], wanted: Vec::new(), previous: None, now, serial }
+    }
+}
+
+impl Current {
+    /// Compiles the map. Takes some hundred milliseconds where many have measured.
+    pub(crate) fn build(from: Ingredients<'_>) -> Self {
+        let Ingredients { set, table, world, said, wanted, previous, now, serial } = from;
+        let at: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+        let sites: Vec<_> =
+            said.iter().filter_map(|(cell, said)| site(&world, *cell, said, at.len())).collect();
+        let model = Model::fit(&at, &sites, Tuning::default(), now);
+        // Those that measured, then those that were asked for.
+        let mut positions: Vec<Spot> = said.iter().map(|(cell, _)| spot(*cell)).collect();
+        positions.retain(|spot| spot.degree.is_some());
+        positions.extend(wanted);
+        let mut seen = std::collections::HashSet::new();
+        positions.retain(|spot| seen.insert(*spot));
+        positions.truncate(POSITIONS_MAX);
+        let same = previous.filter(|previous| previous.table == table);
+        let map = Map::compile(&Sources {
+            positions: &positions,
+            previous: same.map(|previous| &*previous.map),
+            ..Sources::new(&table, &world, &model)
+        });
+        let live = match previous {
+            None => Live::all(table.all()),
+            Some(previous) => previous.live_for(&table),
+        };
+        Self { set, table, world, map: Arc::new(map), live, serial }
+    }
+
+    /// Who is up, as another table numbers it.
+    pub(crate) fn live_for(&self, table: &PopTable) -> Live {
+        if *table == *self.table {
+            return self.live.clone();
+        }
+        self.live.renumbered(table.all(), |pop| self.table.find(&table.get(pop)?.id))
+    }
+
+    /// The PoPs.
+    #[must_use]
+    pub fn table(&self) -> &PopTable {
+        &self.table
+    }
+
+    /// The map.
+    #[must_use]
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Who is up.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Its number; a later one has a larger one.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// What a client may measure in the background: up, not in its answer, and little known. `turn` is any number that changes from
+    /// time to time and from network to network: it decides which are its own.
+    pub(crate) fn probes(&self, client: &Client, decision: &Decision, turn: u64) -> Vec<PopIndex> {
+        let up = self.live.up.and(self.map.pops());
+        let up = if up.is_empty() { self.map.pops() } else { up };
+        let rest = up.without(decision.ranked.set());
+        let pool = self.map.pool(self.map.cell(client));
+        let rest: Vec<_> = pool.iter().filter(|pop| rest.has(*pop)).collect();
+        let start = usize::try_from(turn % rest.len().max(1) as u64).unwrap_or_default();
+        rest.iter().cycle().skip(start).take(PROBES.min(rest.len())).copied().collect()
+    }
+
+    /// Why a client with this key is answered as it is.
+    #[must_use]
+    pub fn explain(&self, client: &Client, key: u64) -> Explanation {
+        self.map.explain((&self.table, &self.world), client, key, &self.live, self.table.all())
+    }
+
+    /// The shortest round trip that light allows between a client and a PoP, in milliseconds.
+    #[must_use]
+    pub fn floor_ms(&self, client: &Client, pop: &Pop) -> Option<f64> {
+        self.world.floor_ms(client.at, client.country, pop.at)
+    }
+
+    /// The map for who cannot ask.
+    pub(crate) fn export(&self, made_s: u64, good_until_s: u64) -> signed::Map {
+        self.map.export(&self.table, &self.world, self.serial, made_s, good_until_s)
+    }
+}
+
+/// A client as maps know it. Does not allocate.
+pub(crate) fn client_of(address: Option<IpAddr>, place: &Place) -> Client {
+    Client {
+        address: address.map_or_else(|| Ipv4Addr::UNSPECIFIED.into(), |address| address.to_canonical()),
+        asn: place.asn,
+        at: place.position.and_then(|(lat, lon)| Coordinates::new(lat, lon)),
+        country: place.country_str().and_then(|code| code.parse().ok()),
+        // Of who is in no country no database says where.
+        continent: None,
+    }
+}
+
+/// The cell that a client's measurements count for; `None` without a country.
+pub(crate) fn cell_of(place: &Place) -> Option<Cell> {
+    let at = place.position.and_then(|(lat, lon)| Coordinates::new(lat, lon));
+    Some(Cell { country: place.country?, degree: at.map(|at| Degree::of(at).corner()) })
+}
+
+fn spot(cell: Cell) -> Spot {
+    let country = std::str::from_utf8(&cell.country).ok().and_then(|code| code.parse().ok());
+    Spot { country, degree: cell.degree.and_then(|(lat, lon)| Degree::new(lat, lon)) }
+}
+
+/// What a cell says, as the model reads it. `None` for a country that is not in the world's files.
+fn site(world: &World, cell: Cell, said: &[Said], pops: usize) -> Option<Site> {
+    let spot = spot(cell);
+    let land = world.land(spot.country?)?;
+    let mut measured = vec![None; pops];
+    for said in said {
+        if let Some(place) = measured.get_mut(usize::from(said.pop)) {
+            let clients = f64::from(u32::try_from(said.voices).unwrap_or(u32::MAX));
+            let at = Duration::from_secs(said.at_s);
+            *place = Some(Measured { rtt_ms: said.rtt_ms.into(), clients, at });
+        }
+    }
+    let at = spot.degree.map_or(land.at, Degree::centre);
+    Some(Site { country: land.country, continent: land.continent, at, measured })
+}
