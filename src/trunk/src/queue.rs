@@ -20,6 +20,7 @@ struct State<T> {
     senders: usize,
     closed: bool,
     waiting: bool,
+    nudged: bool,
 }
 
 impl<T> State<T> {
@@ -51,7 +52,7 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 /// A queue within `bound`.
 #[must_use]
 pub fn bounded<T>(bound: Bound) -> (Sender<T>, Receiver<T>) {
-    let state = State { items: VecDeque::new(), bytes: 0, senders: 1, closed: false, waiting: false };
+    let state = State { items: VecDeque::new(), bytes: 0, senders: 1, closed: false, waiting: false, nudged: false };
     let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new(), bound });
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -83,6 +84,12 @@ impl<T> Sender<T> {
     pub fn close(&self) {
         self.0.lock().closed = true;
         self.0.filled.notify_all();
+    }
+
+    /// Ends the receiver's present or next [`Receiver::wait_ready`].
+    pub(crate) fn nudge(&self) {
+        self.0.lock().nudged = true;
+        self.0.filled.notify_one();
     }
 
     /// Items waiting now, for metrics.
@@ -131,6 +138,22 @@ impl<T> Receiver<T> {
     /// Moves up to `max` items to the end of `out` without waiting.
     pub fn drain(&self, out: &mut Vec<T>, max: usize) -> usize {
         take(&mut self.0.lock(), out, max)
+    }
+
+    /// Waits until something is there, or a nudge, and leaves it there.
+    pub(crate) fn wait_ready(&self, timeout: Duration) -> Waited {
+        let mut state = self.0.lock();
+        if state.items.is_empty() && !state.ended() && !state.nudged {
+            state.waiting = true;
+            let idle = |state: &mut State<T>| state.items.is_empty() && !state.ended() && !state.nudged;
+            let waited = self.0.filled.wait_timeout_while(state, timeout, idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting = false;
+        }
+        if std::mem::take(&mut state.nudged) || !state.items.is_empty() {
+            return Waited::Items;
+        }
+        if state.ended() { Waited::Closed } else { Waited::Timeout }
     }
 
     /// Waits until something is there, then moves up to `max` items to the end of `out`.

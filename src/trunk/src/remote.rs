@@ -1,12 +1,15 @@
 //! A link between two processes: the messages of the seam over an ordered byte stream.
 //!
 //! ```text
-//!   shard ── RemoteLink ── writer ───► stream ───► reader ── pump ── Link of the backend
-//!                  └────── reader ◄─── stream ◄─────────────────┘
+//!   shard ── RemoteLink ─(writer)──► stream ───► reader ─(pump)── Link of the backend
+//!                  └────── reader ◄─── stream ◄────── pump ◄──────────────┘
 //! ```
 //!
-//! Two threads at either end. Each writes what has gathered with one call, says a heartbeat when it has nothing to say, and
-//! takes the other side for dead after a time of silence. Bounds and their answers are those of [`crate::local`]: the
+//! Two threads at either end. What goes up needs neither the edge's writer nor the core's pump as long as nothing stands in
+//! front of it: the shard writes to the socket itself, without waiting, and the core's reader hands it to the backend itself. The
+//! threads in brackets take over when the socket or the backend has no room, or when two come at once. Each write is of all
+//! that has gathered. A side says a heartbeat when it has nothing to say, and takes the other for dead after a time of
+//! silence. Bounds and their answers are those of [`crate::local`]: the
 //! shard gets back what has no room on the way up, publishes are dropped and `lost` is told on the way down. The edge's
 //! reader never waits for anybody, so a slow shard does not hold the backend up.
 //!
@@ -21,9 +24,9 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -103,6 +106,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct RemoteLink {
     up: Option<Sender<Up>>,
+    outlet: Arc<Mutex<Outlet>>,
     down: DownQueue,
     ended: Ended,
     books: Books,
@@ -132,8 +136,16 @@ impl RemoteLink {
         stream.prepare(timing.silence)?;
         let (sender, receiver) = bounded(UP_BOUND);
         let ended = Ended::default();
+        let mut output = Outlet { stream: stream.try_clone()?, out: BytesMut::new(), said: Instant::now() };
+        if !greeted {
+            output.out.extend_from_slice(&codec::preamble());
+            output.stream.write_all(&output.out)?;
+            output.out.clear();
+        }
+        let outlet = Arc::new(Mutex::new(output));
         let mut link = Self {
             up: Some(sender),
+            outlet: outlet.clone(),
             down: DownQueue::new(waker.clone()),
             ended: ended.clone(),
             books: Books::default(),
@@ -149,13 +161,14 @@ impl RemoteLink {
             waker.wake();
         })?;
         link.spawn(format!("{name}-up"), move || {
-            let mut output = stream;
-            if let Err(error) = write_ups(&mut output, &receiver, timing.heartbeat, greeted) {
+            let outcome = write_ups(&outlet, &receiver, timing.heartbeat);
+            let stream = &mut lock(&outlet).stream;
+            if let Err(error) = outcome {
                 log_end(Err(error));
                 // The reader notices too.
-                let _ = output.shutdown(Shutdown::Both);
+                let _ = stream.shutdown(Shutdown::Both);
             } else {
-                let _ = output.shutdown(Shutdown::Write);
+                let _ = stream.shutdown(Shutdown::Write);
             }
         })?;
         Ok(link)
@@ -184,7 +197,9 @@ impl Link for RemoteLink {
                 false => refused.push(up),
             }
         }
-        sender.push_batch(&mut self.batch);
+        if !self.batch.is_empty() && !write_past(&self.outlet, sender, &mut self.batch) {
+            sender.push_batch(&mut self.batch);
+        }
         let books = &mut self.books;
         ups.extend(self.batch.drain(..).map(|(up, _)| up).inspect(|up| books.take_back(up)));
         ups.append(&mut refused);
@@ -219,27 +234,72 @@ impl Drop for RemoteLink {
     }
 }
 
-fn write_ups(
-    output: &mut impl Write,
-    ups: &Receiver<Up>,
-    heartbeat: Duration,
-    greeted: bool,
-) -> io::Result<()> {
-    let mut out = BytesMut::new();
-    if !greeted {
-        out.extend_from_slice(&codec::preamble());
+/// The way up of a link: whoever holds it writes.
+#[derive(Debug)]
+struct Outlet {
+    stream: Stream,
+    /// Kept to save an allocation per call.
+    out: BytesMut,
+    /// When something was written last.
+    said: Instant,
+}
+
+fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
+    outlet.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a batch in the shard's own thread, which spares a wake-up of the writer, if nothing stands in front of it. What the
+/// socket has no room for, the writer writes. Returns whether the batch is taken.
+fn write_past(
+    outlet: &Mutex<Outlet>,
+    waiting: &Sender<Up>,
+    batch: &mut VecDeque<(Up, usize)>,
+) -> bool {
+    // Held by a writer that waits for the socket, perhaps.
+    let Ok(mut guard) = outlet.try_lock() else { return false };
+    let Outlet { stream, out, said } = &mut *guard;
+    // Nothing comes into the queue meanwhile: only this thread puts something in.
+    let bytes: usize = batch.iter().map(|(_, cost)| cost).sum();
+    if stream.has_left() || !waiting.is_empty() || bytes > CHUNK_BYTES {
+        return false;
     }
+    batch.drain(..).for_each(|(up, _)| codec::encode_up(&up, out));
+    let outcome = stream.write_now(out);
+    clear(out);
+    *said = Instant::now();
+    match outcome {
+        Ok(true) => {}
+        Ok(false) => waiting.nudge(),
+        // The reader notices, and the books answer.
+        Err(_) => stream.cut(),
+    }
+    true
+}
+
+fn write_ups(outlet: &Mutex<Outlet>, ups: &Receiver<Up>, heartbeat: Duration) -> io::Result<()> {
     let mut batch = Vec::new();
     loop {
-        output.write_all(&out)?;
-        clear(&mut out);
-        match ups.wait(&mut batch, BATCH_ITEMS, heartbeat) {
-            Waited::Items => batch.drain(..).for_each(|up| codec::encode_up(&up, &mut out)),
-            Waited::Timeout => codec::encode(&Message::Heartbeat, &mut out),
-            Waited::Closed => {
-                codec::encode(&Message::Finished, &mut out);
-                return output.write_all(&out);
+        let waited = ups.wait_ready(heartbeat);
+        let mut guard = lock(outlet);
+        let Outlet { stream, out, said } = &mut *guard;
+        stream.write_left()?;
+        match waited {
+            Waited::Items => {
+                // Taken while the outlet is held: nothing overtakes it.
+                ups.drain(&mut batch, BATCH_ITEMS);
+                batch.drain(..).for_each(|up| codec::encode_up(&up, out));
             }
+            Waited::Timeout if said.elapsed() >= heartbeat => codec::encode(&Message::Heartbeat, out),
+            Waited::Timeout => {}
+            Waited::Closed => codec::encode(&Message::Finished, out),
+        }
+        if !out.is_empty() {
+            stream.write_all(out)?;
+            clear(out);
+            *said = Instant::now();
+        }
+        if waited == Waited::Closed {
+            return Ok(());
         }
     }
 }

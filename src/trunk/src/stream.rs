@@ -1,15 +1,17 @@
 //! What a remote link runs on: a Unix socket, or TLS over TCP.
 //!
 //! A link reads in one thread and writes in another, so a TLS connection is shared between them behind a lock that is held for
-//! the cryptography of one batch and never while a socket blocks. Only the writer writes to the socket: what reading has
-//! to say (an answer to a key update, an alert) goes out with its next batch, a heartbeat's time later at most.
+//! the cryptography of one batch and never while a socket blocks. Only who writes touches the socket's way out: what reading
+//! has to say (an answer to a key update, an alert) goes out with the next batch, a heartbeat's time later at most.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use rustls::Connection;
 
 /// Sealed bytes read at once.
@@ -17,7 +19,11 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// An ordered byte stream to another process. Clones share it; one of them reads and one writes.
 #[derive(Debug)]
-pub struct Stream(Kind);
+pub struct Stream {
+    kind: Kind,
+    /// For the socket, of a [`Stream::write_now`] that it had no room for.
+    left: Vec<u8>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -84,16 +90,23 @@ impl Tls {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sealed.clear();
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Seals `bytes`, or their beginning, onto the end of `sealed`. Returns how many.
+    fn seal(&self, bytes: &[u8], sealed: &mut Vec<u8>) -> io::Result<usize> {
+        let mut connection = self.lock();
         let count = connection.writer().write(bytes)?;
         while connection.wants_write() {
-            connection.write_tls(&mut self.sealed)?;
+            connection.write_tls(sealed)?;
         }
-        drop(connection);
-        self.socket.write_all(&self.sealed)?;
         Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sealed = std::mem::take(&mut self.sealed);
+        sealed.clear();
+        let count = self.seal(bytes, &mut sealed)?;
+        let outcome = self.socket.write_all(&sealed);
+        self.sealed = sealed;
+        outcome.map(|()| count)
     }
 
     /// Says that nothing follows, so that the other side can tell an end from a cut.
@@ -121,13 +134,17 @@ fn drain(connection: &mut Connection, plain: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 impl Stream {
+    fn of(kind: Kind) -> Self {
+        Self { kind, left: Vec::new() }
+    }
+
     /// TLS whose handshake is over.
     pub(crate) fn tls(socket: TcpStream, connection: Connection) -> Self {
-        Self(Kind::Tls(Tls::new(socket, Arc::new(Mutex::new(connection)))))
+        Self::of(Kind::Tls(Tls::new(socket, Arc::new(Mutex::new(connection)))))
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(match &self.0 {
+        Ok(Self::of(match &self.kind {
             Kind::Unix(stream) => Kind::Unix(stream.try_clone()?),
             Kind::Tls(tls) => Kind::Tls(Tls::new(tls.socket.try_clone()?, tls.connection.clone())),
         }))
@@ -135,7 +152,7 @@ impl Stream {
 
     /// Neither reading nor writing waits longer than `silence` from now on.
     pub(crate) fn prepare(&self, silence: Duration) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             Kind::Unix(stream) => {
                 stream.set_nonblocking(false)?;
                 stream.set_read_timeout(Some(silence))?;
@@ -148,9 +165,57 @@ impl Stream {
         }
     }
 
+    /// Writes without waiting. What the socket has no room for is kept and goes out before anything else, with the next
+    /// [`Write::write`] or [`Self::write_left`]. Returns whether all is out.
+    pub(crate) fn write_now(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        let mut left = std::mem::take(&mut self.left);
+        match &self.kind {
+            Kind::Unix(_) => left.extend_from_slice(bytes),
+            Kind::Tls(tls) => {
+                while !bytes.is_empty() {
+                    let count = tls.seal(bytes, &mut left)?;
+                    bytes = &bytes[count..];
+                }
+            }
+        }
+        let mut sent = 0;
+        while sent < left.len() {
+            match rustix::net::send(self.socket(), &left[sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => sent += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        left.drain(..sent);
+        self.left = left;
+        Ok(self.left.is_empty())
+    }
+
+    /// Whether a [`Self::write_now`] has left something.
+    pub(crate) fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Writes what a [`Self::write_now`] has left, and waits for it.
+    pub(crate) fn write_left(&mut self) -> io::Result<()> {
+        let left = std::mem::take(&mut self.left);
+        match &mut self.kind {
+            Kind::Unix(stream) => stream.write_all(&left),
+            Kind::Tls(tls) => tls.socket.write_all(&left),
+        }
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Unix(stream) => stream.as_fd(),
+            Kind::Tls(tls) => tls.socket.as_fd(),
+        }
+    }
+
     /// Ends one direction or both. Only the thread that writes may end that direction alone.
     pub(crate) fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Unix(stream) => stream.shutdown(how),
             Kind::Tls(tls) => {
                 if how == Shutdown::Write {
@@ -163,7 +228,7 @@ impl Stream {
 
     /// Ends both directions at once, from any thread.
     pub(crate) fn cut(&self) {
-        let _ = match &self.0 {
+        let _ = match &self.kind {
             Kind::Unix(stream) => stream.shutdown(Shutdown::Both),
             Kind::Tls(tls) => tls.socket.shutdown(Shutdown::Both),
         };
@@ -172,13 +237,13 @@ impl Stream {
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self(Kind::Unix(stream))
+        Self::of(Kind::Unix(stream))
     }
 }
 
 impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Unix(stream) => stream.read(out),
             Kind::Tls(tls) => tls.read(out),
         }
@@ -187,7 +252,10 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        if self.has_left() {
+            self.write_left()?;
+        }
+        match &mut self.kind {
             Kind::Unix(stream) => stream.write(bytes),
             Kind::Tls(tls) => tls.write(bytes),
         }

@@ -65,29 +65,24 @@ pub(crate) fn serve_with(
     });
     let mut served =
         Served { mailbox: mailbox.clone(), stream: stream.try_clone()?, threads: Vec::with_capacity(2) };
-    let (mut input, reading) = (stream.try_clone()?, mailbox.clone());
+    let seat = Seat { link: Some(link), pending: Vec::new(), sessions: BTreeSet::new(), out: BytesMut::new() };
+    let seat = Arc::new(Mutex::new(seat));
+    let (mut input, reading, reader) = (stream.try_clone()?, mailbox.clone(), seat.clone());
     served.spawn(format!("{name}-up"), move || {
-        log_end(read_ups(&mut input, &reading, timing.silence, owner));
+        log_end(read_ups(&mut input, &reading, &reader, timing.silence, owner));
         reading.end();
     })?;
     served.spawn(format!("{name}-down"), move || {
         let mut output = stream;
         between_hosts.iter().for_each(|link| link.links.increment(1.0));
-        let mut pump = Pump {
-            link,
-            mailbox: &mailbox,
-            heartbeat: timing.heartbeat,
-            pending: Vec::new(),
-            sessions: BTreeSet::new(),
-        };
+        let pump = Pump { seat: &seat, mailbox: &mailbox, heartbeat: timing.heartbeat };
         let outcome = pump.run(&mut output, owner.is_some());
         // After its last word the edge may go without another; writing then fails, and nothing is lost.
         log_end(outcome.or_else(|error| if mailbox.lock().finished { Ok(()) } else { Err(error) }));
         // Wakes the reader, and tells the other side.
         let _ = output.shutdown(Shutdown::Both);
-        pump.close_sessions();
         // The backend's end of the link goes before anybody hears that it has gone.
-        drop(pump);
+        pump.close_sessions();
         between_hosts.iter().for_each(|link| link.links.decrement(1.0));
         mailbox.change(|state| state.closed = true);
     })?;
@@ -208,16 +203,129 @@ impl Mailbox {
     fn stop(&self, stop: Stop) {
         self.change(|state| state.stop = state.stop.max(stop));
     }
+
+    /// Hands what was read to the backend in the reader's own thread, which spares a wake-up of the pump, if nothing waits in
+    /// front of it. Returns whether it is taken.
+    fn hand_past(&self, seat: &Mutex<Seat>, ups: &mut Vec<Up>) -> bool {
+        // Held by a pump that takes what the backend says: not for long.
+        let mut seat = lock(seat);
+        if !seat.pending.is_empty() || seat.out.len() >= CHUNK_BYTES || !self.lock().ups.is_empty() {
+            return false;
+        }
+        seat.hand_on(ups);
+        // A backend that has an answer at once wakes nobody for it. The pump writes it; what there was no room for, it offers
+        // again.
+        if seat.take_downs() || !seat.out.is_empty() || !seat.pending.is_empty() {
+            self.wake();
+        }
+        true
+    }
+
+    /// Leaves it to the pump. A full mailbox stops the stream, and the edge then answers for itself.
+    fn push(&self, ups: &mut Vec<Up>, patience: Duration) {
+        let mut state = self.lock();
+        for up in ups.drain(..) {
+            let full = |state: &mut State| state.is_full() && state.stop == Stop::No;
+            while full(&mut state) {
+                self.changed.notify_all();
+                let waited = self.changed.wait_timeout_while(state, patience, full);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            state.bytes += up.cost();
+            state.ups.push(up);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for something to do. `blocked`: the backend has no room, so what came up is nothing to do.
+    fn wait(&self, patience: Duration, blocked: bool) {
+        let idle = |state: &mut State| {
+            let over = (state.ended || state.finished) && !state.handed_on;
+            !state.woken && state.stop == Stop::No && (blocked || (state.ups.is_empty() && !over))
+        };
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Hands on what waits. Returns whether the edge sends no more, and whether to stop.
+    fn take(&self, seat: &mut Seat) -> (bool, Stop) {
+        let mut state = self.lock();
+        state.woken = false;
+        let mut ups = Vec::new();
+        if seat.pending.is_empty() {
+            ups = std::mem::take(&mut state.ups);
+            state.bytes = 0;
+        }
+        let result = (state.ended || state.finished, state.stop);
+        let freed = !ups.is_empty();
+        drop(state);
+        if freed {
+            self.changed.notify_all();
+        }
+        seat.hand_on(&mut ups);
+        result
+    }
+}
+
+/// The backend's end of the link, with what belongs to it: held by the reader or the pump for one call.
+struct Seat {
+    /// `None`: the link is over, and what still comes up is nobody's.
+    link: Option<Box<dyn Link>>,
+    /// What the backend had no room for. It goes before everything else.
+    pending: Vec<Up>,
+    /// Opened or adopted over this link and not closed.
+    sessions: BTreeSet<SessionId>,
+    /// Encoded, for the stream: what the backend has answered while it was handed something.
+    out: BytesMut,
+}
+
+impl Seat {
+    /// Hands on what came up, in order, behind what was left; what there is no room for is left.
+    fn hand_on(&mut self, ups: &mut Vec<Up>) {
+        let Some(link) = &mut self.link else { return ups.clear() };
+        for up in ups.iter() {
+            match up {
+                Up::Open { session, .. } | Up::Adopt { session, .. } => self.sessions.insert(*session),
+                Up::Close { session } => self.sessions.remove(session),
+                Up::Frame { .. } | Up::Ack { .. } => true,
+            };
+        }
+        self.pending.append(ups);
+        link.send(&mut self.pending);
+    }
+
+    /// Takes what the backend says, up to about [`CHUNK_BYTES`] in all. Returns whether there is more.
+    fn take_downs(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        let mut downs: Vec<Down> = Vec::new();
+        loop {
+            let received = link.recv(&mut downs, DOWNS_PER_CALL);
+            downs.drain(..).for_each(|down| codec::encode_down(&down, &mut self.out));
+            if received.lost {
+                codec::encode(&Message::Lost, &mut self.out);
+            }
+            if !received.more || self.out.len() >= CHUNK_BYTES {
+                return received.more;
+            }
+        }
+    }
+}
+
+fn lock(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_ups(
     input: &mut impl Read,
     mailbox: &Mailbox,
+    seat: &Mutex<Seat>,
     patience: Duration,
     owner: Option<Owner>,
 ) -> io::Result<()> {
+    let mut ups = Vec::new();
     read_messages(input, owner.is_some(), |messages| {
-        let mut state = mailbox.lock();
+        let mut finished = false;
         for message in messages.drain(..) {
             match message {
                 Message::Up(up) if owner.is_some_and(|owner| up.session().owner() != owner) => {
@@ -226,57 +334,60 @@ fn read_ups(
                         up.session()
                     )));
                 }
-                Message::Up(up) => {
-                    // A full mailbox stops the stream, and the edge then answers for itself.
-                    let full = |state: &mut State| state.is_full() && state.stop == Stop::No;
-                    while full(&mut state) {
-                        mailbox.changed.notify_all();
-                        let waited = mailbox.changed.wait_timeout_while(state, patience, full);
-                        state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                    }
-                    state.bytes += up.cost();
-                    state.ups.push(up);
-                }
-                Message::Finished => state.finished = true,
+                Message::Up(up) => ups.push(up),
+                Message::Finished => finished = true,
                 Message::Heartbeat => {}
                 Message::Down(_) | Message::Lost => return Err(wrong_way()),
             }
         }
-        drop(state);
-        mailbox.changed.notify_all();
+        if !mailbox.hand_past(seat, &mut ups) {
+            mailbox.push(&mut ups, patience);
+        }
+        if finished {
+            mailbox.change(|state| state.finished = true);
+        }
         Ok(())
     })
 }
 
 /// Carries messages between the mailbox, the backend's link and the stream.
 struct Pump<'a> {
-    link: Box<dyn Link>,
+    seat: &'a Mutex<Seat>,
     mailbox: &'a Mailbox,
     heartbeat: Duration,
-    /// What the backend had no room for. No more is taken from the mailbox meanwhile.
-    pending: Vec<Up>,
-    /// Opened or adopted over this link and not closed.
-    sessions: BTreeSet<SessionId>,
 }
 
 impl Pump<'_> {
-    fn run(&mut self, output: &mut impl Write, greeted: bool) -> io::Result<()> {
+    fn run(&self, output: &mut impl Write, greeted: bool) -> io::Result<()> {
         if !greeted {
             output.write_all(&codec::preamble())?;
         }
         let mut out = BytesMut::new();
         let mut said = Instant::now();
+        let mut blocked = false;
         loop {
-            let (ended, stop) = self.wait(said);
-            self.link.send(&mut self.pending);
-            if self.pending.is_empty() && ended {
+            let patience = if blocked { UPS_RETRY } else { self.heartbeat.saturating_sub(said.elapsed()) };
+            self.mailbox.wait(patience, blocked);
+            let mut seat = lock(self.seat);
+            let (ended, stop) = self.mailbox.take(&mut seat);
+            blocked = !seat.pending.is_empty();
+            if !blocked && ended {
                 self.mailbox.change(|state| state.handed_on |= state.ups.is_empty());
             }
-            self.take_downs(&mut out, output)?;
-            if !out.is_empty() {
-                output.write_all(&out)?;
-                clear(&mut out);
-                said = Instant::now();
+            loop {
+                let more = seat.take_downs();
+                std::mem::swap(&mut out, &mut seat.out);
+                // The reader may have something for the backend meanwhile.
+                drop(seat);
+                if !out.is_empty() {
+                    output.write_all(&out)?;
+                    clear(&mut out);
+                    said = Instant::now();
+                }
+                if !more {
+                    break;
+                }
+                seat = lock(self.seat);
             }
             match stop {
                 // The backend has ended: what it said is out.
@@ -286,75 +397,30 @@ impl Pump<'_> {
             }
             if said.elapsed() >= self.heartbeat {
                 codec::encode(&Message::Heartbeat, &mut out);
-            }
-        }
-    }
-
-    /// Waits for something to do and takes what came up. Returns whether the edge sends no more, and whether to stop.
-    fn wait(&mut self, said: Instant) -> (bool, Stop) {
-        let patience = match self.pending.is_empty() {
-            true => self.heartbeat.saturating_sub(said.elapsed()),
-            false => UPS_RETRY,
-        };
-        let blocked = !self.pending.is_empty();
-        let idle = |state: &mut State| {
-            let over = (state.ended || state.finished) && !state.handed_on;
-            !state.woken && state.stop == Stop::No && (blocked || (state.ups.is_empty() && !over))
-        };
-        let state = self.mailbox.lock();
-        let waited = self.mailbox.changed.wait_timeout_while(state, patience, idle);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.woken = false;
-        if self.pending.is_empty() && !state.ups.is_empty() {
-            self.pending = std::mem::take(&mut state.ups);
-            state.bytes = 0;
-            for up in &self.pending {
-                match up {
-                    Up::Open { session, .. } | Up::Adopt { session, .. } => self.sessions.insert(*session),
-                    Up::Close { session } => self.sessions.remove(session),
-                    Up::Frame { .. } | Up::Ack { .. } => true,
-                };
-            }
-        }
-        let result = (state.ended || state.finished, state.stop);
-        drop(state);
-        self.mailbox.changed.notify_all();
-        result
-    }
-
-    fn take_downs(&mut self, out: &mut BytesMut, output: &mut impl Write) -> io::Result<()> {
-        let mut downs: Vec<Down> = Vec::new();
-        loop {
-            let received = self.link.recv(&mut downs, DOWNS_PER_CALL);
-            downs.drain(..).for_each(|down| codec::encode_down(&down, out));
-            if received.lost {
-                codec::encode(&Message::Lost, out);
-            }
-            if !received.more {
-                return Ok(());
-            }
-            if out.len() >= CHUNK_BYTES {
-                output.write_all(out)?;
-                clear(out);
+                output.write_all(&out)?;
+                clear(&mut out);
+                said = Instant::now();
             }
         }
     }
 
     /// The link is over: the backend need not keep its sessions. What it has still said to them is dropped.
-    fn close_sessions(&mut self) {
-        let mut closes: Vec<_> =
-            std::mem::take(&mut self.sessions).into_iter().map(|session| Up::Close { session }).collect();
-        self.pending.append(&mut closes);
+    fn close_sessions(&self) {
+        let mut seat = lock(self.seat);
+        let seat = &mut *seat;
+        let Some(mut link) = seat.link.take() else { return };
+        let closes = std::mem::take(&mut seat.sessions).into_iter().map(|session| Up::Close { session });
+        seat.pending.extend(closes);
         let deadline = Instant::now() + CLOSES_MAX;
         let mut downs = Vec::new();
         loop {
-            self.link.send(&mut self.pending);
-            while self.link.recv(&mut downs, DOWNS_PER_CALL).more {
+            link.send(&mut seat.pending);
+            while link.recv(&mut downs, DOWNS_PER_CALL).more {
                 downs.clear();
             }
             downs.clear();
             let state = self.mailbox.lock();
-            if self.pending.is_empty() || state.stop != Stop::No || Instant::now() >= deadline {
+            if seat.pending.is_empty() || state.stop != Stop::No || Instant::now() >= deadline {
                 return;
             }
             let never = |state: &mut State| state.stop == Stop::No;
