@@ -52,7 +52,8 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 /// A queue within `bound`.
 #[must_use]
 pub fn bounded<T>(bound: Bound) -> (Sender<T>, Receiver<T>) {
-    let state = State { items: VecDeque::new(), bytes: 0, senders: 1, closed: false, waiting: false, nudged: false };
+    let state =
+        State { items: VecDeque::new(), bytes: 0, senders: 1, closed: false, waiting: false, nudged: false };
     let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new(), bound });
     (Sender(shared.clone()), Receiver(shared))
 }

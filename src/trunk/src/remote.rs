@@ -250,11 +250,7 @@ fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
 
 /// Writes a batch in the shard's own thread, which spares a wake-up of the writer, if nothing stands in front of it. What the
 /// socket has no room for, the writer writes. Returns whether the batch is taken.
-fn write_past(
-    outlet: &Mutex<Outlet>,
-    waiting: &Sender<Up>,
-    batch: &mut VecDeque<(Up, usize)>,
-) -> bool {
+fn write_past(outlet: &Mutex<Outlet>, waiting: &Sender<Up>, batch: &mut VecDeque<(Up, usize)>) -> bool {
     // Held by a writer that waits for the socket, perhaps.
     let Ok(mut guard) = outlet.try_lock() else { return false };
     let Outlet { stream, out, said } = &mut *guard;

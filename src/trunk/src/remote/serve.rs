@@ -65,7 +65,8 @@ pub(crate) fn serve_with(
     });
     let mut served =
         Served { mailbox: mailbox.clone(), stream: stream.try_clone()?, threads: Vec::with_capacity(2) };
-    let seat = Seat { link: Some(link), pending: Vec::new(), sessions: BTreeSet::new(), out: BytesMut::new() };
+    let seat =
+        Seat { link: Some(link), pending: Vec::new(), sessions: BTreeSet::new(), out: BytesMut::new() };
     let seat = Arc::new(Mutex::new(seat));
     let (mut input, reading, reader) = (stream.try_clone()?, mailbox.clone(), seat.clone());
     served.spawn(format!("{name}-up"), move || {

@@ -206,6 +206,42 @@ fn a_backend_without_room_stops_the_stream_and_the_shard_gets_the_rest_back() {
     assert_eq!(ids, (0..sent).collect::<Vec<_>>(), "in order, none twice");
 }
 
+/// Whoever writes and whoever hands on, the shard or the writer, the reader or the pump: one order.
+#[test]
+fn nothing_overtakes_when_socket_and_backend_have_room_now_and_then() {
+    const COUNT: u64 = 30_000;
+    let script = Script::default();
+    let (mut link, _served, _bell) = pair(&script);
+    let (mut sent, mut dice) = (0u64, 0x9e37_79b9_7f4a_7c15_u64);
+    let mut roll = |below: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % below
+    };
+    while sent < COUNT {
+        if roll(20) == 0 {
+            let mut state = script.state();
+            state.full = !state.full;
+        }
+        let batch = sent..COUNT.min(sent + 1 + roll(40));
+        // Each of a session of its own: no credit ends it.
+        let mut ups: Vec<_> =
+            batch.map(|id| frame(id, Kind::SEND, id, usize::try_from(roll(6_000)).unwrap())).collect();
+        let offered = ups.len() as u64;
+        link.send(&mut ups);
+        sent += offered - ups.len() as u64;
+        if !ups.is_empty() {
+            script.state().full = false;
+            std::thread::yield_now();
+        }
+    }
+    script.state().full = false;
+    script.wait_for(|ups| ups.len() as u64 == COUNT);
+    let ids = script.state().ups.iter().map(|up| up.session().0).collect::<Vec<_>>();
+    assert_eq!(ids, (0..COUNT).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_shard_that_does_not_look_loses_publishes_and_is_told() {
     let script = Script::default();
