@@ -12,6 +12,7 @@ use crate::Error;
 use crate::emulator::{Emulator, LabCounts};
 use crate::ip::is_there;
 use crate::namespace::{Namespace, remove_stale};
+use crate::site::Site;
 
 /// Address of the server in its namespace. The same in every laboratory: they do not see each other.
 pub const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -22,10 +23,13 @@ pub const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// Tells laboratories of this process apart.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Two namespaces and a network between them. Gone when it is dropped, with everything that still runs in it.
+/// Two namespaces and a network between them, and as many more servers as are asked for ([`Lab::add_site`]). Gone when it is
+/// dropped, with everything that still runs in it.
 #[derive(Debug)]
 pub struct Lab {
-    // Dropped first, and the devices with it.
+    number: u32,
+    // Dropped first, and the devices with them.
+    sites: Vec<Site>,
     emulator: Emulator,
     server: Namespace,
     clients: Namespace,
@@ -56,17 +60,32 @@ impl Lab {
         }
         remove_stale()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let place = |side: &str, address: Ipv4Addr| {
-            let namespace = Namespace::create(&format!("{number}{side}"))?;
-            let device = tun(format!("np{}{side}{number}", std::process::id()))?;
-            let name = device.name().map_err(|source| Error::Tun { name: side.to_owned(), source })?;
-            namespace.adopt(&name, &format!("{address}/24"))?;
-            Ok::<_, Error>((namespace, device))
-        };
-        let (server, server_device) = place("s", SERVER_ADDRESS)?;
-        let (clients, clients_device) = place("c", CLIENT_ADDRESS)?;
+        let server = Namespace::create(&format!("{number}s"))?;
+        let clients = Namespace::create(&format!("{number}c"))?;
+        let server_device = place(&server, format!("s{number}"), SERVER_ADDRESS)?;
+        let clients_device = place(&clients, format!("c{number}"), CLIENT_ADDRESS)?;
         let emulator = Emulator::start(clients_device, server_device).map_err(Error::Emulator)?;
-        Ok(Self { emulator, server, clients })
+        Ok(Self { number, sites: Vec::new(), emulator, server, clients })
+    }
+
+    /// Another server, in a namespace of its own with a network of its own to the clients, and a good one to the first server and
+    /// to its other sites. Returns its number, which [`Self::site`] takes.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing of it is left then.
+    pub fn add_site(&mut self) -> Result<usize, Error> {
+        let site = Site::new(self.number, self.sites.len(), &self.server, &self.clients)?;
+        self.sites.push(site);
+        Ok(self.sites.len() - 1)
+    }
+
+    /// A site.
+    ///
+    /// # Panics
+    /// If there is none of this number.
+    #[must_use]
+    pub fn site(&self, number: usize) -> &Site {
+        &self.sites[number]
     }
 
     /// Another network from now on, at its time zero. What is on its way still arrives.
@@ -110,7 +129,11 @@ impl Lab {
     }
 }
 
-/// A device in this process's namespace, from which a laboratory moves it to its own.
-fn tun(name: String) -> Result<SyncDevice, Error> {
-    DeviceBuilder::new().name(name.clone()).build_sync().map_err(|source| Error::Tun { name, source })
+/// A device in a namespace. `label` tells those of this process apart.
+pub(crate) fn place(namespace: &Namespace, label: String, address: Ipv4Addr) -> Result<SyncDevice, Error> {
+    let name = format!("np{}{label}", std::process::id());
+    let failed = |source| Error::Tun { name: name.clone(), source };
+    let device = DeviceBuilder::new().name(name.clone()).build_sync().map_err(failed)?;
+    namespace.adopt(&device.name().map_err(failed)?, &format!("{address}/24"))?;
+    Ok(device)
 }

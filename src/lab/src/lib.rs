@@ -30,8 +30,10 @@ mod namespace;
 mod nat;
 mod node;
 mod packet;
+mod site;
 
 pub use emulator::LabCounts;
 pub use error::Error;
 pub use lab::{CLIENT_ADDRESS, Lab, SERVER_ADDRESS, missing};
 pub use node::{Node, Run};
+pub use site::Site;

@@ -30,6 +30,17 @@ impl Namespace {
         Ok(namespace)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Passes packets on between its devices.
+    pub(crate) fn forward(&self) -> Result<(), Error> {
+        let path = "/proc/sys/net/ipv4/ip_forward";
+        self.inside(|| std::fs::write(path, "1"))?
+            .map_err(|source| Error::Namespace { name: self.name.clone(), source })
+    }
+
     /// Takes a device of this process's namespace and gives it an address.
     pub(crate) fn adopt(&self, device: &str, address: &str) -> Result<(), Error> {
         ip(&format!("link set dev {device} netns {}", self.name))?;
@@ -57,7 +68,7 @@ impl Namespace {
         })
     }
 
-    fn ip(&self, words: &str) -> Result<(), Error> {
+    pub(crate) fn ip(&self, words: &str) -> Result<(), Error> {
         ip(&format!("-n {} {words}", self.name)).map(drop)
     }
 

@@ -180,3 +180,33 @@ fn nothing_is_left_behind() {
     drop(Lab::new().unwrap());
     assert!(!mine().iter().any(|left| left == "nplab-4194999-0s"));
 }
+
+/// Each site is as far away as it is told to be, and all reach each other.
+#[test]
+fn sites_have_networks_of_their_own_to_the_clients_and_a_good_one_to_each_other() {
+    let Some(mut lab) = lab("clean") else { return };
+    let sites = [lab.add_site().unwrap(), lab.add_site().unwrap()];
+    let sockets = sites.map(|site| {
+        let at = (lab.site(site).address(), 4433);
+        lab.site(site).inside(|| UdpSocket::bind(at).unwrap()).unwrap()
+    });
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    sockets.iter().for_each(|socket| socket.set_read_timeout(Some(STUCK)).unwrap());
+    lab.site(1).set("blackhole=all".parse().unwrap());
+    let client = lab.as_client(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    client.send_to(b"lost", addresses[1]).unwrap();
+    client.send_to(b"near", addresses[0]).unwrap();
+    assert_eq!(receive(&sockets[0]).0, "near");
+    // Past the clients' network, by the first server: a packet of the site, and one of the first server.
+    sockets[0].send_to(b"from a site", addresses[1]).unwrap();
+    let (text, from) = receive(&sockets[1]);
+    assert_eq!((text.as_str(), from.ip()), ("from a site", addresses[0].ip()));
+    let hub = lab.as_server(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    hub.send_to(b"from the hub", addresses[1]).unwrap();
+    let (text, from) = receive(&sockets[1]);
+    assert_eq!(text, "from the hub");
+    hub.set_read_timeout(Some(STUCK)).unwrap();
+    sockets[1].send_to(b"back", from).unwrap();
+    assert_eq!(receive(&hub).0, "back");
+    assert_eq!((lab.site(1).counts().up.closed, lab.site(0).counts().up.arrived), (1, 1));
+}
