@@ -25,13 +25,27 @@ const BODY_MAX: Duration = Duration::from_secs(5);
 /// Longest query that is read.
 const QUERY_BYTES_MAX: usize = 256;
 
+/// What handlers share, those of `dns::doh` too.
 #[derive(Clone)]
-struct Shared {
+pub(crate) struct Shared {
     service: Arc<Service>,
     started: Instant,
 }
 
 impl Shared {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { service, started: Instant::now() }
+    }
+
+    /// Whether a client may ask now; counted if not.
+    pub(crate) fn may_ask(&self, client: Option<IpAddr>) -> bool {
+        let may = self.service.may_ask(client, self.now());
+        if !may {
+            self.service.metrics.limited.increment(1);
+        }
+        may
+    }
+
     fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -39,7 +53,7 @@ impl Shared {
     }
 
     /// Whose request it is; counts what is odd about it.
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+    pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
         let settings = self.service.settings();
         let metrics = &self.service.metrics;
         let peer = peer.ip().to_canonical();
@@ -64,7 +78,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/locate", get(locate))
         .route("/v1/rtt", post(report))
         .route("/v1/map", get(map))
-        .with_state(Shared { service, started: Instant::now() })
+        .with_state(Shared::new(service))
 }
 
 #[derive(Debug, Default)]
@@ -235,13 +249,13 @@ async fn map(
     (headers, service.map().to_string()).into_response()
 }
 
-fn limited() -> Response {
+pub(crate) fn limited() -> Response {
     let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "too many requests from this network");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn refusal(status: StatusCode, why: &str) -> Response {
+pub(crate) fn refusal(status: StatusCode, why: &str) -> Response {
     json(status, &serde_json::json!({ "error": why }))
 }
 

@@ -5,6 +5,7 @@
 
 mod current;
 pub mod databases;
+pub mod dns;
 pub mod explain;
 pub mod forwarded;
 mod http;

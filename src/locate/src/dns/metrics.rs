@@ -1,0 +1,72 @@
+//! What the responder counts. A worker counts for itself and hands over once for each batch.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::respond::{Answered, Outcome};
+
+/// Handles, made once.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    answers: [Counter; Outcome::ALL.len()],
+    subnets: Counter,
+    ignored: Counter,
+    limited: [Counter; 2],
+    unsent: Counter,
+    pub(crate) connections: Gauge,
+    pub(crate) crowded: Counter,
+    pub(crate) accept_errors: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let limited = |how: &'static str| counter!("nearport_dns_limited_total", "how" => how);
+        Self {
+            answers: Outcome::ALL
+                .map(|outcome| counter!("nearport_dns_answers_total", "outcome" => outcome.name())),
+            subnets: counter!("nearport_dns_subnets_total"),
+            ignored: counter!("nearport_dns_ignored_total"),
+            limited: ["dropped", "truncated"].map(limited),
+            unsent: counter!("nearport_dns_send_errors_total"),
+            connections: gauge!("nearport_dns_tcp_connections"),
+            crowded: counter!("nearport_dns_tcp_refused_total"),
+            accept_errors: counter!("nearport_dns_tcp_accept_errors_total"),
+        }
+    }
+}
+
+/// What has happened since it was last handed over.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    answers: [u64; Outcome::ALL.len()],
+    subnets: u64,
+    ignored: u64,
+    pub(crate) dropped: u64,
+    pub(crate) truncated: u64,
+    pub(crate) unsent: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, answered: Option<&Answered>) {
+        match answered {
+            Some(answered) => {
+                self.answers[answered.outcome as usize] += 1;
+                self.subnets += u64::from(answered.subnet);
+            }
+            None => self.ignored += 1,
+        }
+    }
+
+    /// Hands over, and begins anew.
+    pub(crate) fn flush(&mut self, metrics: &Metrics) {
+        let single = [
+            (&metrics.subnets, self.subnets),
+            (&metrics.ignored, self.ignored),
+            (&metrics.limited[0], self.dropped),
+            (&metrics.limited[1], self.truncated),
+            (&metrics.unsent, self.unsent),
+        ];
+        let all = metrics.answers.iter().zip(self.answers).chain(single);
+        all.filter(|(_, count)| *count > 0).for_each(|(counter, count)| counter.increment(count));
+        *self = Self::default();
+    }
+}
