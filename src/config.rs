@@ -14,6 +14,7 @@ use nearport_edge::cid::SHARDS_MAX;
 use nearport_edge::shard::Admission;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
 use crate::{cidrs, duration, node_drain};
@@ -48,6 +49,8 @@ pub struct Config {
     pub api: Api,
     /// Addressing.
     pub locate: Locate,
+    /// The DNS responder.
+    pub dns: Dns,
     /// Leaving.
     pub drain: Drain,
     /// What is logged, and how.
@@ -259,6 +262,7 @@ impl Default for Config {
             trunk: Trunk::default(),
             api: Api::default(),
             locate: Locate::default(),
+            dns: Dns::default(),
             drain: Drain::default(),
             log: Log::default(),
         }
@@ -465,6 +469,7 @@ impl Config {
         }
         self.acme.check()?;
         self.locate.check()?;
+        self.dns.check()?;
         self.trunk.check()?;
         if self.edge.connections_max > nearport_trunk::CONNECTIONS_MAX as usize {
             let most = nearport_trunk::CONNECTIONS_MAX;

@@ -156,7 +156,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "api.listen",
-        doc: "address of the HTTP API: /v1/locate, /v1/rtt, /v1/map; port 0 takes any free one",
+        doc: "address of the HTTP API: /v1/locate, /v1/rtt, /v1/map, /dns-query; port 0 takes any free one",
     },
     Key {
         name: "api.tls",
@@ -187,6 +187,36 @@ pub const KEYS: &[Key] = &[
         doc: "key that signs the map for offline starts (Ed25519, PKCS#8), the same on every node that locates; unset: \
               map-key in the data directory, made at the first start. Its public half is in map-key.pub there",
     },
+    Key {
+        name: "dns.listen",
+        doc: "addresses of the DNS responder, UDP and TCP, [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]; write the addresses themselves where \
+              a host has several, so that answers leave from the one that was asked. Empty: none; /dns-query is on the API all the same",
+    },
+    Key { name: "dns.zone", doc: "the zone that is answered for, delegated to dns.ns; unset: no DNS at all" },
+    Key {
+        name: "dns.ns",
+        doc: "its name servers, [{ name = \"ns1\", addresses = [\"192.0.2.53\"] }, { name = \"ns.provider.example.\" }]; names are \
+              relative to the zone unless they end in a dot, and only those inside of it have addresses",
+    },
+    Key {
+        name: "dns.names",
+        doc: "names in the zone that lead to the best PoP, relative to it, @ is the zone itself; at most 16. Each PoP has its id as a name",
+    },
+    Key {
+        name: "dns.contact",
+        doc: "mailbox of who is responsible, as a name (admin.example.org. is admin@example.org); unset: hostmaster in the zone",
+    },
+    Key { name: "dns.ttl", doc: "how long resolvers keep what depends on who asks, 20s to 60s" },
+    Key { name: "dns.zone_ttl", doc: "how long they keep name servers and the SOA, 1m to 2d" },
+    Key {
+        name: "dns.threads",
+        doc: "threads with their own socket for each address, 1 to 32; unset: one per core",
+    },
+    Key {
+        name: "dns.rate",
+        doc: "answers over UDP that one network (/24, /48) gets in a second; of the rest every second one says to come over TCP, \
+              the others are dropped; loopback and 0: unlimited",
+    },
     Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
     Key {
         name: "drain.targets",
@@ -204,7 +234,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Edge, Locate, Tls, Trunk};
+    use crate::config::{Acme, Config, Dns, Edge, Locate, Tls, Trunk};
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -248,6 +278,12 @@ mod tests {
                 pops: Some("l".into()),
                 map_key: Some("m".into()),
                 ..Locate::default()
+            },
+            dns: Dns {
+                zone: Some("n".into()),
+                contact: Some("o".into()),
+                threads: NonZeroU16::new(2),
+                ..Dns::default()
             },
             ..Config::default()
         };

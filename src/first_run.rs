@@ -51,6 +51,9 @@ pub(crate) struct RunFile {
     /// Bound address of the HTTP API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<SocketAddr>,
+    /// Bound addresses of the DNS responder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dns: Vec<SocketAddr>,
 }
 
 /// Something in the data directory that is not as it should be.

@@ -319,6 +319,7 @@ impl Parts {
             locate.reload_with(&mut reloads, layout);
         }
         let api = locate.as_ref().map(Locate::addr);
+        let dns = locate.as_ref().map(Locate::dns_addrs).unwrap_or_default();
         let control = ControlServer::bind(&layout.0).map_err(Error::Control)?;
         layout.write_run_file(&RunFile {
             pid: std::process::id(),
@@ -326,6 +327,7 @@ impl Parts {
             trunk: None,
             ops: ops_addr,
             api,
+            dns,
         })?;
         if let Some(app) = app {
             layout.write_client_file(&ClientFile {

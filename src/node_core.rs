@@ -59,7 +59,14 @@ impl Core {
         });
         let (trunk, ops_addr) = (listener.local_addr(), ops.local_addr());
         let (pid, edge) = (std::process::id(), None);
-        layout.write_run_file(&RunFile { pid, edge, trunk: Some(trunk), ops: ops_addr, api: None })?;
+        layout.write_run_file(&RunFile {
+            pid,
+            edge,
+            trunk: Some(trunk),
+            ops: ops_addr,
+            api: None,
+            dns: Vec::new(),
+        })?;
         if let Some(app) = app {
             // Where edges are it does not know: client commands take --server and --ca beside it.
             let server = first_run::dialled(config.edge.listen).to_string();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nearport_api::{ApiServer, Check, Health, OpsServer, Recorder};
 use nearport_geo::{PopTable, World};
+use nearport_locate::dns::{BindError, SetupError, doh};
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
 use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::files;
 use crate::first_run::{DataError, Layout, dialled};
 use crate::node::{Error, Tls, bind_ops};
+use crate::node_dns::Dns;
 use crate::reload::Reloads;
 use crate::tls::{self, Resolver};
 
@@ -46,6 +48,12 @@ pub enum LocateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The zone.
+    #[error(transparent)]
+    Zone(#[from] SetupError),
+    /// An address of the DNS responder.
+    #[error("dns.listen: {0}")]
+    Dns(#[from] BindError),
 }
 
 /// The service and its listener.
@@ -56,6 +64,7 @@ pub(crate) struct Locate {
     server: Option<ApiServer>,
     listen: SocketAddr,
     tls: Option<ServerConfig>,
+    dns: Option<Dns>,
     poll: Duration,
 }
 
@@ -85,13 +94,19 @@ impl Locate {
             Err(error) => return Err(Error::Ops(error)),
         };
         let service = Arc::new(service(config, layout, edge)?);
+        let dns = Dns::open(&config.dns, service.clone(), late)?;
         let poll = config.locate.poll;
-        Ok(Self { service, server, listen, tls, poll })
+        Ok(Self { service, server, listen, tls, dns, poll })
     }
 
     /// The bound address, or the one that is waited for.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.server.as_ref().map_or(self.listen, ApiServer::local_addr)
+    }
+
+    /// The same for DNS.
+    pub(crate) fn dns_addrs(&self) -> Vec<SocketAddr> {
+        self.dns.as_ref().map(Dns::addrs).unwrap_or_default()
     }
 
     /// `http` or `https`.
@@ -120,7 +135,7 @@ impl Locate {
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, tls, poll } = self;
+        let Self { service, server, listen, tls, dns, poll } = self;
         let turning = service.clone();
         let turns = async move {
             let mut ticks = tokio::time::interval(poll);
@@ -143,6 +158,10 @@ impl Locate {
                 told = error;
             }
         };
+        let mut app = router(service);
+        if let Some(dns) = &dns {
+            app = app.merge(doh::router(dns.responder()));
+        }
         let serving = async move {
             let server = match server {
                 Some(server) => server,
@@ -152,9 +171,13 @@ impl Locate {
                 Some(tls) => server.with_tls(tls),
                 None => server,
             };
-            server.run(router(service)).await
+            server.run(app).await
         };
         tokio::select! {
+            Some(stopped) = async { Some(dns?.keep().await) } => match stopped {
+                Ok(never) => match never {},
+                Err(error) => Err(nearport_api::Error::Serve(error)),
+            },
             served = serving => match served {
                 Ok(()) => std::future::pending().await,
                 Err(error) => Err(error),
@@ -305,6 +328,12 @@ impl LocateNode {
     #[must_use]
     pub fn api_addr(&self) -> SocketAddr {
         self.locate.addr()
+    }
+
+    /// The bound addresses of the DNS responder.
+    #[must_use]
+    pub fn dns_addrs(&self) -> Vec<SocketAddr> {
+        self.locate.dns_addrs()
     }
 
     /// Where the API is, as clients write it.

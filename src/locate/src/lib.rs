@@ -1,7 +1,7 @@
 //! The addressing service: where an address is, which PoPs are good for it, and what clients measured.
 //!
 //! [`Databases`] says where an address is, [`voices::Voices`] what clients measured, and `nearport-geo`'s map who is sent where;
-//! [`Service`] is all of it together and [`router`] its HTTP shell.
+//! [`Service`] is all of it together, [`router`] its HTTP shell and [`dns`] the one for DNS.
 
 mod current;
 pub mod databases;

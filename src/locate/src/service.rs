@@ -283,6 +283,24 @@ impl Service {
         Steered { decision, scope, table: current.table.clone(), serial: current.serial }
     }
 
+    /// The same as [`Service::steer`] by what the caller holds, and in such a way that every address with the same first bits, as many as
+    /// are returned, is sent alike: those bits are the key.
+    pub(crate) fn steer_alike(&self, current: &Current, address: IpAddr) -> (Decision, u8) {
+        let place = current.set.look_up(address);
+        let client = client_of(Some(address), &place);
+        let scope = place.bits.max(current.map.scope(client.address));
+        let bits = match address {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        let width = if address.is_ipv4() { 32 } else { 128_u32 };
+        let kept = bits.checked_shr(width.saturating_sub(scope.into())).unwrap_or(0);
+        // Two halves, both of which count; the map mixes them.
+        let key = u64::try_from(kept >> 64).unwrap_or(0).rotate_left(32)
+            ^ u64::try_from(kept & u128::from(u64::MAX)).unwrap_or(0);
+        (self.decide(current, &client, key ^ u64::from(scope) << 56), scope)
+    }
+
     fn decide(&self, current: &Current, client: &Client, key: u64) -> Decision {
         if let Some(place) = current.map.wants(client) {
             self.wanted.note(place);

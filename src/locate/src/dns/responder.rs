@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use nearport_geo::PopTable;
+
 use super::metrics::Metrics;
 use super::respond::{Ranking, Steer};
 use super::setup::Setup;
 use super::zone::Zone;
-use crate::atlas::Atlas;
+use crate::current::Current;
 use crate::service::Service;
 
 /// What all shells share.
@@ -23,8 +25,7 @@ impl Responder {
     /// A responder for a zone, deciding as `service` does.
     #[must_use]
     pub fn new(setup: Setup, service: Arc<Service>) -> Self {
-        let atlas = service.atlas();
-        let zone = RwLock::new(compile(&setup, &atlas));
+        let zone = RwLock::new(compile(&setup, service.table()));
         Self { setup, service, zone, metrics: Metrics::new() }
     }
 
@@ -33,25 +34,24 @@ impl Responder {
         &self.service
     }
 
-    /// Zone and atlas that belong together, for a batch. Compiles the zone if the table has changed, which takes less than a
-    /// millisecond.
+    /// What a batch is answered with. Compiles the zone if the table has changed, which takes less than a millisecond.
     pub(crate) fn view(&self) -> View<'_> {
-        let atlas = self.service.atlas();
+        let current = self.service.current();
         let zone = self.zone.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if Arc::ptr_eq(zone.table(), atlas.table_arc()) {
-            return View { zone, atlas, service: &self.service };
+        if Arc::ptr_eq(zone.table(), &current.table) {
+            return View { zone, current, service: &self.service };
         }
-        let mut current = self.zone.write().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.zone.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been here.
-        if !Arc::ptr_eq(current.table(), atlas.table_arc()) {
-            *current = compile(&self.setup, &atlas);
+        if !Arc::ptr_eq(latest.table(), &current.table) {
+            *latest = compile(&self.setup, current.table.clone());
         }
-        View { zone: current.clone(), atlas, service: &self.service }
+        View { zone: latest.clone(), current, service: &self.service }
     }
 }
 
-fn compile(setup: &Setup, atlas: &Atlas) -> Arc<Zone> {
-    let zone = Zone::compile(setup, atlas.table_arc().clone());
+fn compile(setup: &Setup, table: Arc<PopTable>) -> Arc<Zone> {
+    let zone = Zone::compile(setup, table);
     for pop in zone.taken() {
         tracing::warn!(
             pop,
@@ -61,18 +61,17 @@ fn compile(setup: &Setup, atlas: &Atlas) -> Arc<Zone> {
     Arc::new(zone)
 }
 
-/// What a batch is answered with.
+/// A zone and what decides, of one moment: an index of a PoP means the same in both.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     pub(crate) zone: Arc<Zone>,
-    atlas: Arc<Atlas>,
+    current: Arc<Current>,
     service: &'a Service,
 }
 
 impl Steer for View<'_> {
     fn steer(&self, address: IpAddr) -> Ranking {
-        let place = self.service.databases().look_up(address);
-        let pops = self.atlas.answer(&place, 0).pops.into_iter().collect();
-        Ranking { pops, scope: place.bits }
+        let (decision, scope) = self.service.steer_alike(&self.current, address);
+        Ranking { pops: decision.ranked, scope }
     }
 }
