@@ -228,7 +228,8 @@ fn keep(shared: &Shared, shard: usize, waker: &Waker) {
 }
 
 /// A random time below the bound of this many failures in a row.
-fn back_off(failures: u32) -> Duration {
+#[must_use]
+pub fn back_off(failures: u32) -> Duration {
     let bound = BACK_OFF.0.saturating_mul(1 << failures.min(8)).min(BACK_OFF.1);
     // Keyed at random in each instance: even enough for spreading edges, and no generator to carry along.
     let dice = RandomState::new().hash_one(failures) >> 32;
@@ -236,10 +237,10 @@ fn back_off(failures: u32) -> Duration {
 }
 
 fn link(dial: &Dial, shard: usize, waker: &Waker) -> io::Result<RemoteLink> {
-    let mut socket = connect(&dial.core)?;
+    let mut socket = connect_to(&dial.core)?;
     socket.set_nodelay(true)?;
     let deadline = Instant::now() + HANDSHAKE_MAX;
-    let connection = tls::connect(&mut socket, &dial.tls, deadline)?;
+    let connection = tls::connect(&mut socket, &dial.tls, tls::CORE_NAME, deadline)?;
     let limits = socket.try_clone()?;
     let mut stream = Stream::tls(socket, connection);
     let hello = Hello {
@@ -262,9 +263,13 @@ fn link(dial: &Dial, shard: usize, waker: &Waker) -> io::Result<RemoteLink> {
     RemoteLink::start_with(stream, &format!("link-{shard}"), waker.clone(), dial.timing, true)
 }
 
-fn connect(core: &str) -> io::Result<TcpStream> {
+/// Connects to `HOST:PORT`, one address after the other. Blocks for some seconds at most, and for as long as the name takes.
+///
+/// # Errors
+/// Of the last address, or of the name.
+pub fn connect_to(host: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let addresses: Vec<SocketAddr> = core.to_socket_addrs()?.take(ADDRESSES_MAX).collect();
+    let addresses: Vec<SocketAddr> = host.to_socket_addrs()?.take(ADDRESSES_MAX).collect();
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_MAX) {
             Ok(socket) => return Ok(socket),

@@ -139,11 +139,16 @@ impl Stream {
     }
 
     /// TLS whose handshake is over.
-    pub(crate) fn tls(socket: TcpStream, connection: Connection) -> Self {
+    #[must_use]
+    pub fn tls(socket: TcpStream, connection: Connection) -> Self {
         Self::of(Kind::Tls(Tls::new(socket, Arc::new(Mutex::new(connection)))))
     }
 
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+    /// The same stream once more: one is for reading, the other for writing.
+    ///
+    /// # Errors
+    /// Of the operating system: no descriptor.
+    pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::of(match &self.kind {
             Kind::Unix(stream) => Kind::Unix(stream.try_clone()?),
             Kind::Tls(tls) => Kind::Tls(Tls::new(tls.socket.try_clone()?, tls.connection.clone())),
@@ -151,7 +156,10 @@ impl Stream {
     }
 
     /// Neither reading nor writing waits longer than `silence` from now on.
-    pub(crate) fn prepare(&self, silence: Duration) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub fn prepare(&self, silence: Duration) -> io::Result<()> {
         match &self.kind {
             Kind::Unix(stream) => {
                 stream.set_nonblocking(false)?;
@@ -214,7 +222,10 @@ impl Stream {
     }
 
     /// Ends one direction or both. Only the thread that writes may end that direction alone.
-    pub(crate) fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Of the operating system: it has ended already.
+    pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         match &mut self.kind {
             Kind::Unix(stream) => stream.shutdown(how),
             Kind::Tls(tls) => {
@@ -227,7 +238,7 @@ impl Stream {
     }
 
     /// Ends both directions at once, from any thread.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         let _ = match &self.kind {
             Kind::Unix(stream) => stream.shutdown(Shutdown::Both),
             Kind::Tls(tls) => tls.socket.shutdown(Shutdown::Both),

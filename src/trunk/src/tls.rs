@@ -2,7 +2,8 @@
 //!
 //! One private CA signs for one cluster. What a certificate is for stands in its names and its extended key usage: a core's is for
 //! [`CORE_NAME`] and serverAuth, an edge's for [`edge_name`] of its node and clientAuth. So an edge cannot pose as a core or
-//! as another edge, and a certificate of any other CA is nobody's.
+//! as another edge, and a certificate of any other CA is nobody's. The steering link between edges and locators (`nearport-steer`) uses the
+//! same CA and the same handshake with names and an application protocol of its own.
 
 use std::io;
 use std::net::TcpStream;
@@ -18,6 +19,9 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerCo
 
 /// The name in a core's certificate. Never looked up anywhere.
 pub const CORE_NAME: &str = "core.trunk.nearport.internal";
+
+/// The name in a locator's certificate.
+pub const LOCATE_NAME: &str = "locate.trunk.nearport.internal";
 
 /// The protocol on the link, for whoever looks at the handshake.
 const ALPN: &[u8] = b"np-trunk";
@@ -77,19 +81,26 @@ pub fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
         .is_ok_and(|parsed| rustls::client::verify_server_name(&parsed, &name).is_ok())
 }
 
-/// The edge's side of a handshake.
-pub(crate) fn connect(
+/// The edge's side of a handshake with whoever has a certificate for `name`. Blocks until `deadline` at most.
+///
+/// # Errors
+/// Of the socket, or why the other side is not who it should be.
+pub fn connect(
     socket: &mut TcpStream,
     config: &Arc<ClientConfig>,
+    name: &'static str,
     deadline: Instant,
 ) -> io::Result<Connection> {
-    let name = ServerName::try_from(CORE_NAME).map_err(io::Error::other)?;
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
     let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
     shake_hands(socket, connection.into(), deadline)
 }
 
-/// The core's side of a handshake.
-pub(crate) fn accept(
+/// The other side of a handshake. Blocks until `deadline` at most.
+///
+/// # Errors
+/// Of the socket, or why the edge is none of this cluster.
+pub fn accept(
     socket: &mut TcpStream,
     config: &Arc<ServerConfig>,
     deadline: Instant,
@@ -129,7 +140,10 @@ fn shake_hands(
 }
 
 /// What is left until `deadline`, for a socket's timeout, which must not be zero.
-pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
+///
+/// # Errors
+/// Nothing is left.
+pub fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     match left.is_zero() {
         true => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),

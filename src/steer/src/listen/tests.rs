@@ -1,0 +1,395 @@
+//! Both ends over real TLS on loopback, with certificates of a CA made here.
+
+use std::io::Write as _;
+
+use nearport_geo::PopSet;
+use nearport_trunk::tls::{CORE_NAME, LOCATE_NAME};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+
+use super::*;
+use crate::dial::{Dial, Dialers};
+use crate::order::tests::Word;
+use crate::post::{self, Post};
+use crate::tls;
+
+const STUCK: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(5);
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+struct Ca {
+    params: CertificateParams,
+    key: KeyPair,
+    roots: RootCertStore,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
+        Self { params, key, roots }
+    }
+
+    fn sign(&self, name: &str, usage: Usage) -> CertifiedKey {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![usage];
+        let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).unwrap();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider()).unwrap()
+    }
+
+    fn locator(&self, name: &str) -> Host {
+        let tls =
+            tls::listen_config(provider(), self.roots.clone(), self.sign(name, Usage::ServerAuth)).unwrap();
+        let said = Said::default();
+        let board = Board::new(table(), Vec::new(), Arc::new(Word(1)));
+        let locator = Locator::new(board, Box::new(said.clone()));
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::start(socket, tls, locator.clone(), SILENCE).unwrap();
+        Host { locator, listener, said }
+    }
+
+    /// An edge that shows a certificate for `name` and says that it is `node`.
+    fn edge(&self, to: &[&str], node: u16, pop: &str, name: &str) -> Edge {
+        let tls =
+            tls::dial_config(provider(), self.roots.clone(), self.sign(name, Usage::ClientAuth)).unwrap();
+        let post = Arc::new(Post::new(pop));
+        let told = Told::default();
+        let dial = Dial { tls, node, instance: u64::from(node), silence: SILENCE };
+        let to: Vec<_> = to.iter().map(|to| (*to).to_owned()).collect();
+        let dialers = Dialers::start(dial, &to, post.clone(), Arc::new(told.clone())).unwrap();
+        Edge { dialers, post, told }
+    }
+}
+
+fn table() -> Arc<PopTable> {
+    let pop = |id: &str| {
+        format!(
+            "[[pop]]\nid = \"{id}\"\nplace = \"{id}\"\ncountry = \"SG\"\ncontinent = \"AS\"\nlat = 1.0\nlon = 2.0\n\
+             endpoints = {{ quic = \"127.0.0.1:1\" }}\n"
+        )
+    };
+    Arc::new(PopTable::parse(&["a", "b", "c"].map(pop).concat()).unwrap())
+}
+
+/// What a sink heard.
+#[derive(Debug, Clone, Default)]
+struct Said(Arc<(Mutex<(PopSet, usize)>, Condvar)>);
+
+impl Sink for Said {
+    fn live(&self, live: Live, _: &Arc<PopTable>) {
+        self.0.0.lock().unwrap().0 = live.up;
+        self.0.1.notify_all();
+    }
+
+    fn orders(&self, orders: &[Sealed]) {
+        self.0.0.lock().unwrap().1 = orders.len();
+        self.0.1.notify_all();
+    }
+}
+
+impl Said {
+    fn until(&self, up: &[&str]) {
+        let up: PopSet = up.iter().map(|id| table().find(id).unwrap()).collect();
+        let said = self.0.0.lock().unwrap();
+        let (said, late) = self.0.1.wait_timeout_while(said, STUCK, |said| said.0 != up).unwrap();
+        assert!(!late.timed_out(), "{said:?}");
+    }
+}
+
+struct Host {
+    locator: Locator,
+    listener: Listener,
+    said: Said,
+}
+
+impl Host {
+    fn address(&self) -> String {
+        self.listener.local_addr().to_string()
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&[Row]) -> bool) {
+        let begun = Instant::now();
+        while !done(&self.locator.rows()) {
+            assert!(begun.elapsed() < STUCK, "no {what}: {:?}", self.locator.rows());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+type Heard = (Vec<Target>, Vec<Order>);
+
+#[derive(Debug, Clone, Default)]
+struct Told(Arc<(Mutex<Heard>, Condvar)>);
+
+impl post::Listener for Told {
+    fn table(&self, targets: Vec<Target>) {
+        self.0.0.lock().unwrap().0 = targets;
+        self.0.1.notify_all();
+    }
+
+    fn order(&self, order: &Order) {
+        self.0.0.lock().unwrap().1.push(order.clone());
+        self.0.1.notify_all();
+    }
+}
+
+impl Told {
+    fn until(&self, done: impl Fn(&[Target], &[Order]) -> bool) {
+        let told = self.0.0.lock().unwrap();
+        let (told, late) = self.0.1.wait_timeout_while(told, STUCK, |told| !done(&told.0, &told.1)).unwrap();
+        assert!(!late.timed_out(), "{told:?}");
+    }
+}
+
+struct Edge {
+    dialers: Dialers,
+    post: Arc<Post>,
+    told: Told,
+}
+
+impl Edge {
+    fn refused_for(&self, why: &str) {
+        let begun = Instant::now();
+        while !self.dialers.problems().values().any(|problem| problem.contains(why)) {
+            assert!(begun.elapsed() < STUCK, "{:?} has no {why:?}", self.dialers.problems());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        assert_eq!(self.dialers.linked(), 0);
+    }
+}
+
+#[test]
+fn an_order_at_one_locator_reaches_the_edges_and_through_them_the_other_locator() {
+    let ca = Ca::new();
+    let (one, other) = (ca.locator(LOCATE_NAME), ca.locator(LOCATE_NAME));
+    let (first, second) = (one.address(), other.address());
+    let a = ca.edge(&[&first, &second], 1, "a", &edge_name(1));
+    let b = ca.edge(&[&first], 2, "b", &edge_name(2));
+    a.told.until(|table, _| table.len() == 3);
+    b.told.until(|table, _| table.len() == 3);
+    a.post.report(Report { sessions: 12, capacity: Some(100), draining: false });
+    one.until("report", |rows| rows[0].sessions == Some(12) && rows[0].edges == 1 && rows[1].edges == 1);
+    other.until("report", |rows| rows[0].sessions == Some(12) && rows[1].edges == 0);
+
+    one.locator.wish("b", Wish::Drain { force: false }, "ann", 1).unwrap();
+    one.said.until(&["a", "c"]);
+    b.told.until(|_, orders| orders.iter().any(|order| order.drained));
+    other.said.until(&["a", "c"]);
+    assert_eq!(other.locator.order("b").map(|order| order.by), Some("ann".to_owned()));
+    a.told.until(|_, orders| orders.is_empty());
+
+    // Back, given at the other one; what the first kept is the same in the end.
+    other.locator.wish("b", Wish::Undrain, "bob", 1).unwrap();
+    one.said.until(&["a", "b", "c"]);
+    b.told.until(|_, orders| orders.len() == 2 && !orders[1].drained);
+    assert_eq!(one.said.0.0.lock().unwrap().1, 1, "orders to be kept");
+
+    // A locator that ends: its edges stay with the other one.
+    drop(other);
+    a.refused_none();
+    one.until("both", |rows| rows[0].edges == 1 && rows[1].edges == 1);
+    drop(a);
+    one.until("one gone", |rows| rows[0].edges == 0);
+}
+
+impl Edge {
+    fn refused_none(&self) {
+        let begun = Instant::now();
+        while self.dialers.linked() != 1 {
+            assert!(begun.elapsed() < STUCK, "{:?}", self.dialers.problems());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn votes_take_a_pop_out_and_a_drain_of_its_own_does_so_at_once() {
+    let ca = Ca::new();
+    let host = ca.locator(LOCATE_NAME);
+    let to = host.address();
+    let edges = [("a", 1), ("b", 2)].map(|(pop, node)| ca.edge(&[&to], node, pop, &edge_name(node)));
+    host.until("links", |rows| rows[0].edges == 1 && rows[1].edges == 1);
+    let check = |good: bool| {
+        for edge in &edges {
+            edge.post.saw("a", true);
+            edge.post.saw("b", true);
+            edge.post.saw("c", good);
+        }
+    };
+    check(true);
+    host.until("votes", |rows| rows[2].votes == 2);
+    (0..3).for_each(|_| check(false));
+    host.said.until(&["a", "b"]);
+    edges[0].post.report(Report { sessions: 0, capacity: None, draining: true });
+    host.said.until(&["b"]);
+}
+
+#[test]
+fn who_is_not_who_it_says_is_told_so() {
+    let ca = Ca::new();
+    let host = ca.locator(LOCATE_NAME);
+    let to = host.address();
+    ca.edge(&[&to], 3, "a", &edge_name(4)).refused_for("the certificate is not for node 3");
+    ca.edge(&[&to], 3, "z", &edge_name(3)).refused_for("there is no PoP `z`; there are a, b, c");
+    Ca::new().edge(&[&to], 3, "a", &edge_name(3)).refused_for("invalid peer certificate");
+    let core = ca.locator(CORE_NAME);
+    ca.edge(&[&core.address()], 3, "a", &edge_name(3)).refused_for("not valid for name");
+    // A core's port: the application protocol is another one.
+    let trunk = nearport_trunk::tls::core_config(
+        provider(),
+        ca.roots.clone(),
+        ca.sign(LOCATE_NAME, Usage::ServerAuth),
+    );
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let echo = Arc::new(nearport_trunk::echo::Echo::default());
+    let timing = nearport_trunk::remote::Timing::between_hosts(SILENCE);
+    let trunk = nearport_trunk::listen::Listener::start(socket, trunk.unwrap(), echo, timing).unwrap();
+    ca.edge(&[&trunk.local_addr().to_string()], 3, "a", &edge_name(3)).refused_for("NoApplicationProtocol");
+    assert_eq!(host.locator.edges(), 0);
+}
+
+#[test]
+fn two_edges_of_one_number_are_told_apart() {
+    let ca = Ca::new();
+    let host = ca.locator(LOCATE_NAME);
+    let to = host.address();
+    let first = ca.edge(&[&to], 3, "a", &edge_name(3));
+    host.until("link", |rows| rows[0].edges == 1);
+    let tls =
+        tls::dial_config(provider(), ca.roots.clone(), ca.sign(&edge_name(3), Usage::ClientAuth)).unwrap();
+    let dial = Dial { tls, node: 3, instance: 77, silence: SILENCE };
+    let post = Arc::new(Post::new("b"));
+    let dialers = Dialers::start(dial, &[to], post.clone(), Arc::new(Told::default())).unwrap();
+    let second = Edge { dialers, post, told: Told::default() };
+    second.refused_for("node 3 is linked already");
+    drop(first);
+    second.refused_none();
+    host.until("the other", |rows| rows[0].edges == 0 && rows[1].edges == 1);
+}
+
+/// A side by hand: hello, then whatever a test writes.
+fn by_hand(ca: &Ca, host: &Host, first: &[u8]) -> (Stream, TcpStream) {
+    let tls =
+        tls::dial_config(provider(), ca.roots.clone(), ca.sign(&edge_name(9), Usage::ClientAuth)).unwrap();
+    let mut socket = TcpStream::connect(host.listener.local_addr()).unwrap();
+    let connection =
+        nearport_trunk::tls::connect(&mut socket, &tls, LOCATE_NAME, Instant::now() + HANDSHAKE_MAX).unwrap();
+    let raw = socket.try_clone().unwrap();
+    let mut stream = Stream::tls(socket, connection);
+    stream.prepare(STUCK).unwrap();
+    stream.write_all(first).unwrap();
+    (stream, raw)
+}
+
+fn hello(versions: (u16, u16)) -> Vec<u8> {
+    let hello = Hello { versions, program: "9.9".to_owned(), node: 9, pop: "a".to_owned(), instance: 1 };
+    crate::message::encode(&Up::Hello(hello)).unwrap()
+}
+
+#[test]
+fn noise_other_versions_and_silence_end_at_their_bounds() {
+    let ca = Ca::new();
+    let host = ca.locator(LOCATE_NAME);
+    // Not even TLS.
+    for noise in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 600], &[0x16, 3, 1, 0xff, 0xff, 1]] {
+        let mut socket = TcpStream::connect(host.listener.local_addr()).unwrap();
+        socket.set_read_timeout(Some(STUCK)).unwrap();
+        socket.write_all(noise).unwrap();
+        let mut answer = Vec::new();
+        // An alert or nothing, then the end.
+        let _ = std::io::Read::read_to_end(&mut socket, &mut answer);
+        assert!(answer.len() < 64, "{answer:?}");
+    }
+    let (mut later, _) = by_hand(&ca, &host, &hello((2, 3)));
+    let said: Down = link::read(&mut later, STUCK).unwrap();
+    assert!(
+        matches!(&said, Down::Refused { reason } if reason.contains("speaks versions 2 to 3")),
+        "{said:?}"
+    );
+    assert!(link::read::<Down>(&mut later, STUCK).is_err());
+    // A report before the hello, frames that are too long, and what is no JSON.
+    let report = crate::message::encode(&Up::Report(Report::default())).unwrap();
+    for bad in [&report[..], &[0xff; 8], &[0, 0, 0, 3, b'{', b'{', b'{']] {
+        let (mut stream, _) = by_hand(&ca, &host, bad);
+        assert!(link::read::<Down>(&mut stream, STUCK).is_err(), "{bad:?}");
+    }
+    assert_eq!(host.locator.edges(), 0);
+    // A good beginning, then a second hello, or noise.
+    for bad in [&hello((1, 1))[..], &[0, 0, 0, 2, b'4', b'2']] {
+        let (mut stream, _) = by_hand(&ca, &host, &hello((1, 1)));
+        let said: Down = link::read(&mut stream, STUCK).unwrap();
+        assert_eq!(said, Down::Welcome { version: 1 });
+        stream.write_all(bad).unwrap();
+        while link::read::<Down>(&mut stream, STUCK).is_ok() {}
+        host.until("the end", |rows| rows[0].edges == 0);
+    }
+    // One that comes again while its former link still stands takes its place.
+    let (mut former, _) = by_hand(&ca, &host, &hello((1, 1)));
+    assert_eq!(link::read::<Down>(&mut former, STUCK).unwrap(), Down::Welcome { version: 1 });
+    let (mut next, _) = by_hand(&ca, &host, &hello((1, 1)));
+    assert_eq!(link::read::<Down>(&mut next, STUCK).unwrap(), Down::Welcome { version: 1 });
+    while link::read::<Down>(&mut former, STUCK).is_ok() {}
+    host.until("the new one", |rows| rows[0].edges == 1);
+    // An edge that says nothing is missed; the locator stays with its others.
+    let other = ca.edge(&[&host.address()], 2, "b", &edge_name(2));
+    host.until("silence", |rows| rows[0].edges == 0 && rows[1].edges == 1);
+    assert_eq!(other.dialers.linked(), 1);
+}
+
+#[test]
+fn a_locator_that_does_not_read_is_left_and_the_other_one_hears_everything() {
+    let ca = Ca::new();
+    let good = ca.locator(LOCATE_NAME);
+    // It welcomes and then neither reads nor speaks.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = deaf.local_addr().unwrap().to_string();
+    let config =
+        tls::listen_config(provider(), ca.roots.clone(), ca.sign(LOCATE_NAME, Usage::ServerAuth)).unwrap();
+    let (sender, came) = std::sync::mpsc::sync_channel(8);
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for socket in deaf.incoming().map_while(Result::ok) {
+            let mut socket = socket;
+            let connection = accept(&mut socket, &config, Instant::now() + HANDSHAKE_MAX).unwrap();
+            let mut stream = Stream::tls(socket, connection);
+            stream.prepare(STUCK).unwrap();
+            let Ok(Up::Hello(_)) = link::read::<Up>(&mut stream, STUCK) else { return };
+            link::write(&mut stream, &Down::Welcome { version: 1 }).unwrap();
+            held.push(stream);
+            if sender.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let edge = ca.edge(&[&at, &good.address()], 1, "a", &edge_name(1));
+    let b = ca.edge(&[&good.address()], 2, "b", &edge_name(2));
+    came.recv_timeout(STUCK).unwrap();
+    good.until("links", |rows| rows[0].edges == 1 && rows[1].edges == 1);
+    // Meanwhile everything goes its way with the other one.
+    for sessions in 1..=3 {
+        edge.post.report(Report { sessions, capacity: None, draining: false });
+        good.until("report", |rows| rows[0].sessions == Some(sessions));
+    }
+    for edge in [&edge, &b] {
+        edge.post.saw("b", true);
+        edge.post.saw("a", true);
+        (0..3).for_each(|_| edge.post.saw("c", false));
+    }
+    good.said.until(&["a", "b"]);
+    // The deaf one is given up after the silence, and dialled again.
+    came.recv_timeout(STUCK).unwrap();
+}
