@@ -12,6 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
 use crate::link::Link;
+use crate::locate::Locator;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Sighting};
 use crate::race::{Action, Event, Race};
@@ -32,6 +33,8 @@ pub(crate) struct Attempt {
     transports: Vec<Transport>,
     /// Edges that come next if this one fails.
     rest: VecDeque<Edge>,
+    /// Learns which of them fail, and knows the order of the rest.
+    locator: Option<Locator>,
     pace: Pace,
     heat: Heat,
 }
@@ -97,10 +100,11 @@ impl Attempt {
         transports: Vec<Transport>,
         edge: Edge,
         rest: VecDeque<Edge>,
+        locator: Option<Locator>,
         pace: Pace,
     ) -> Self {
         let heat = Heat::new(&network, &transports, edge, !rest.is_empty(), pace);
-        Self { network, transports, rest, pace, heat }
+        Self { network, transports, rest, locator, pace, heat }
     }
 
     /// The edge that is being tried, seen from here.
@@ -119,6 +123,10 @@ impl Attempt {
             let Step::Lose(closing) = step else { return step };
             // What an edge says about the credentials the next one says as well.
             let final_word = matches!(closing.code.returns(), Return::No | Return::AfterChange);
+            if let Some(locator) = self.locator.as_ref().filter(|_| !final_word) {
+                locator.failed(&self.heat.edge);
+                locator.sort(self.rest.make_contiguous());
+            }
             match self.rest.pop_front().filter(|_| !final_word) {
                 Some(edge) => {
                     debug!(edge = %self.heat.edge.address, reason = closing.reason, "on to the next edge");
@@ -145,7 +153,8 @@ impl Heat {
     fn new(network: &Network, transports: &[Transport], edge: Edge, has_next: bool, pace: Pace) -> Self {
         let (place, now) = (network.place(edge.address), Instant::now());
         let memory = network.memory();
-        let mut plan = memory.plan(&place, transports, now);
+        let transports: Vec<_> = transports.iter().copied().filter(|way| edge.offers(*way)).collect();
+        let mut plan = memory.plan(&place, &transports, now);
         let rtt = pace.rtt.or_else(|| memory.rtt(&place));
         drop(memory);
         plan.quiet = pace.quiet.unwrap_or(plan.quiet);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     /// What the driver waits for: deadline, and whether it reads.
     pub(crate) armed: Option<Instant>,
     pub(crate) reading: bool,
+    /// Where the last session was opened.
+    pub(crate) edge: Option<SocketAddr>,
     /// There is a connection, or an attempt.
     pub(crate) linked: bool,
     /// No handle is left.
@@ -114,7 +117,8 @@ impl Client {
     #[must_use]
     pub fn connect(network: &Network, config: Config) -> Self {
         let seed = config.seed.unwrap_or_else(random_seed);
-        let edge = Edge { address: config.server, name: Arc::from(config.server_name.as_str()) };
+        let edge = Edge::new(config.server, config.server_name.as_str());
+        let locator = config.locate.clone();
         let transports = config.transports();
         let span = debug_span!("client", user = config.user, device = config.device);
         let inner = Inner {
@@ -123,13 +127,14 @@ impl Client {
             requests: BTreeMap::new(),
             armed: None,
             reading: false,
+            edge: None,
             linked: true,
             orphaned: false,
             told: (State::Connecting, true),
         };
         let shared =
             Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new(), changed: Notify::new() });
-        let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, transports);
+        let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, locator, transports);
         tokio::spawn(driver.run().instrument(span));
         Self { handle: Arc::new(Handle { shared, network: network.clone() }) }
     }
@@ -161,6 +166,12 @@ impl Client {
     #[must_use]
     pub fn state(&self) -> State {
         self.shared().lock().core.state()
+    }
+
+    /// Address of the edge where the last session was opened; `None` before the first one.
+    #[must_use]
+    pub fn edge(&self) -> Option<SocketAddr> {
+        self.shared().lock().edge
     }
 
     /// Position up to which the user's log was received; `None` before the first login. The application has seen
@@ -421,12 +432,16 @@ fn stopped(inner: &Inner) -> (CloseCode, String) {
 
 /// Message ids must differ between clients, so the seed comes from the operating system.
 fn random_seed() -> u64 {
-    let mut seed = [0; 8];
-    aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut seed)
-        .expect("the operating system gives random bytes, or nothing could be encrypted either");
-    u64::from_ne_bytes(seed)
+    random()
+        .map(u64::from_ne_bytes)
+        .expect("the operating system gives random bytes, or nothing could be encrypted either")
+}
+
+/// Random octets of the operating system.
+pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut octets = [0; N];
+    aws_lc_rs::default_provider().secure_random.fill(&mut octets).ok()?;
+    Some(octets)
 }
 
 #[cfg(test)]

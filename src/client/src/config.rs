@@ -9,6 +9,7 @@ use bytes::Bytes;
 pub use nearport_wire::body::Platform;
 
 use crate::core::CoreConfig;
+use crate::locate::Locator;
 use crate::transport::Transport;
 
 /// The cursor that stands behind everything: the client gets what comes after its first login, and no old message.
@@ -133,11 +134,13 @@ const TRANSPORTS: [Transport; 3] = [Transport::Quic, Transport::Tls, Transport::
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    /// Address of the edge, for UDP and TCP alike.
+    /// Address of the edge, for UDP and TCP alike. Not looked at with [`Self::locate`].
     pub server: SocketAddr,
-    /// Name in the edge's certificate: a host name or an IP address.
+    /// Name in the edge's certificate: a host name or an IP address. Not looked at with [`Self::locate`].
     pub server_name: String,
-    /// What may carry the session, best first; all use the same address and port. Empty: the default, which is
+    /// Finds the edge, instead of `server`: the nearest of several.
+    pub locate: Option<Locator>,
+    /// What may carry the session, best first. Empty: the default, which is
     /// QUIC, TLS, WebSocket.
     pub transports: Vec<Transport>,
     /// App (`sdkappid`).
@@ -183,6 +186,7 @@ impl Config {
         Self {
             server,
             server_name: server_name.into(),
+            locate: None,
             transports: TRANSPORTS.to_vec(),
             app,
             user: user.into(),
@@ -197,6 +201,13 @@ impl Config {
             limits: Limits::default(),
             seed: None,
         }
+    }
+
+    /// As [`Self::new`], with the edge that `locator` finds.
+    #[must_use]
+    pub fn located(locator: &Locator, app: u32, user: impl Into<String>, usersig: impl Into<String>) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self { locate: Some(locator.clone()), ..Self::new(nowhere, "", app, user, usersig) }
     }
 
     /// What may carry the session, each once, best first.
@@ -236,6 +247,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("server", &self.server)
             .field("server_name", &self.server_name)
+            .field("locate", &self.locate)
             .field("transports", &self.transports)
             .field("app", &self.app)
             .field("user", &self.user)

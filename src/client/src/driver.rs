@@ -18,6 +18,7 @@ use crate::attempt::{Attempt, Pace, Quic, Step, probe};
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
 use crate::link::{CHUNKS, Link, Progress, Unwritten};
+use crate::locate::{LocateError, Locator};
 use crate::loss::Loss;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Whereabouts};
@@ -35,6 +36,12 @@ pub(crate) struct Driver {
     network: Network,
     whereabouts: watch::Receiver<Whereabouts>,
     edge: Edge,
+    /// Finds edges instead of that one.
+    locator: Option<Locator>,
+    /// It is under way: an attempt follows.
+    finding: Option<Task<Result<Vec<Edge>, LocateError>>>,
+    /// Where the last session was opened.
+    visited: Option<Edge>,
     transports: Vec<Transport>,
     /// Where the link leads, and seen from where.
     at: (Edge, Place),
@@ -68,6 +75,7 @@ struct Turn {
 /// What woke the task.
 enum Input {
     Nothing,
+    Found(Result<Vec<Edge>, LocateError>),
     Attempt(Step),
     Link(Progress),
     Left,
@@ -76,7 +84,13 @@ enum Input {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, network: Network, edge: Edge, transports: Vec<Transport>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        network: Network,
+        edge: Edge,
+        locator: Option<Locator>,
+        transports: Vec<Transport>,
+    ) -> Self {
         Self {
             shared,
             whereabouts: network.whereabouts(),
@@ -84,6 +98,9 @@ impl Driver {
             transports: network.usable(&transports),
             network,
             edge,
+            locator,
+            finding: None,
+            visited: None,
             attempt: None,
             preparing: None,
             link: None,
@@ -107,6 +124,9 @@ impl Driver {
                     TransportAction::Connect => self.begin_attempt(),
                     TransportAction::Disconnect(code) => self.hang_up(code),
                     TransportAction::Prepare => {
+                        if let Some(locator) = &self.locator {
+                            locator.left(&self.at.0);
+                        }
                         self.begin_attempt();
                         self.preparing = Some(None);
                     }
@@ -125,26 +145,46 @@ impl Driver {
         }
     }
 
-    /// To where the last server sent us, then to the one of the configuration.
+    /// To where the last server sent us, then to the one of the configuration, or to those that are found.
     fn begin_attempt(&mut self) {
-        let (referrals, crowded) = {
-            let inner = self.shared.lock();
-            (inner.core.referrals().to_vec(), inner.core.returns_with_crowd())
-        };
-        let edges = referrals.into_iter().map(|referral| Edge {
-            address: referral.address,
-            name: referral.name.map_or_else(|| Arc::clone(&self.edge.name), Arc::from),
+        (self.attempt, self.finding, self.preparing) = (None, None, None);
+        let referrals = self.shared.lock().core.referrals().to_vec();
+        let in_use = if self.locator.is_some() { &self.at.0.name } else { &self.edge.name };
+        let edges = referrals.into_iter().map(|referral| {
+            Edge::new(referral.address, referral.name.map_or_else(|| Arc::clone(in_use), Arc::from))
         });
-        let mut edges: VecDeque<Edge> = edges.chain([self.edge.clone()]).collect();
+        let mut edges: VecDeque<Edge> = edges.collect();
+        let Some(locator) = &self.locator else {
+            edges.push_back(self.edge.clone());
+            return self.attempt_at(edges);
+        };
+        match locator.ready(&self.network, self.visited.as_ref()) {
+            Some(mut known) => {
+                known.retain(|one| edges.iter().all(|other| other.address != one.address));
+                edges.extend(known);
+            }
+            None if edges.is_empty() => {
+                let finding = locator.clone().find(self.network.clone(), self.visited.clone());
+                self.finding = Some(Box::pin(finding));
+                return;
+            }
+            None => {}
+        }
+        self.attempt_at(edges);
+    }
+
+    /// `edges` come in this order.
+    fn attempt_at(&mut self, mut edges: VecDeque<Edge>) {
+        let crowded = self.shared.lock().core.returns_with_crowd();
         let first = edges.pop_front().unwrap_or_else(|| self.edge.clone());
         let pace = match std::mem::take(&mut self.quic_died) {
             true => Pace { quiet: Some(QUIET_AFTER_DEATH), ..Pace::default() },
             false if crowded => Pace::CROWD,
             false => Pace::default(),
         };
-        let (network, transports) = (self.network.clone(), self.transports.clone());
-        self.preparing = None;
-        self.attempt = Some(Attempt::new(network, transports, first, edges, pace));
+        let (network, transports, locator) =
+            (self.network.clone(), self.transports.clone(), self.locator.clone());
+        self.attempt = Some(Attempt::new(network, transports, first, edges, locator, pace));
     }
 
     /// Lets the core do what is due and collects what it wants.
@@ -202,6 +242,7 @@ impl Driver {
             () = self.shared.wake.notified() => Input::Nothing,
             Ok(()) = self.whereabouts.changed() => Input::Moved,
             input = progress => input,
+            found = done(&mut self.finding) => Input::Found(found),
             input = attempt => input,
             () = done(&mut self.leaving) => Input::Left,
             works = done(&mut self.probe) => Input::Probed(works),
@@ -247,12 +288,20 @@ impl Driver {
                 self.take_up(link);
                 self.feed(|inner, now| inner.core.handle_connected(now, path));
             }
+            Input::Found(found) => {
+                self.finding = None;
+                match found {
+                    Ok(edges) => self.attempt_at(edges.into()),
+                    Err(error) => self.give_up(Closing::new(CloseCode::UNAVAILABLE, error.to_string())),
+                }
+            }
             Input::Attempt(Step::Lose(closing)) => {
                 self.attempt = None;
-                match self.preparing.take() {
-                    Some(_) => self.feed(|inner, now| inner.core.handle_prepare_failed(now)),
-                    None => self.lose(closing),
+                let nobody = matches!(closing.code, CloseCode::LOST | CloseCode::UNAVAILABLE);
+                if let Some(locator) = self.locator.as_ref().filter(|_| nobody) {
+                    locator.exhausted(&self.network);
                 }
+                self.give_up(closing);
             }
             Input::Probed(works) => {
                 self.probe = None;
@@ -264,6 +313,14 @@ impl Driver {
                 }
             }
             Input::Moved => self.handle_moved(),
+        }
+    }
+
+    /// The attempt is over, and nobody was reached.
+    fn give_up(&mut self, closing: Closing) {
+        match self.preparing.take() {
+            Some(_) => self.feed(|inner, now| inner.core.handle_prepare_failed(now)),
+            None => self.lose(closing),
         }
     }
 
@@ -287,7 +344,7 @@ impl Driver {
         match self.preparing.take().flatten() {
             Some(link) => self.take_up(link),
             // It was there when the core decided, and nobody takes it away in between.
-            None => self.attempt = None,
+            None => (self.attempt, self.finding) = (None, None),
         }
     }
 
@@ -298,7 +355,7 @@ impl Driver {
         self.note_path();
         self.link = None;
         if self.preparing.take().is_some() {
-            self.attempt = None;
+            (self.attempt, self.finding) = (None, None);
         }
         if let Some(attempt) = &mut self.attempt {
             return attempt.lost(closing);
@@ -314,6 +371,11 @@ impl Driver {
         }
         let (Some(attempt), Some(link)) = (self.attempt.take(), &self.link) else { return };
         let now = Instant::now();
+        self.shared.lock().edge = Some(self.at.0.address);
+        if let Some(locator) = &self.locator {
+            locator.landed(&self.network, &self.at.0);
+            self.visited = Some(self.at.0.clone());
+        }
         let transport = link.path().transport;
         let mut memory = self.network.memory();
         memory.won(&self.at.1, transport, now);
@@ -403,7 +465,8 @@ impl Driver {
     fn feed(&self, input: impl FnOnce(&mut Inner, Instant)) {
         let mut inner = self.shared.lock();
         input(&mut inner, Instant::now());
-        inner.linked = self.link.is_some() || self.attempt.is_some() || self.leaving.is_some();
+        inner.linked =
+            self.link.is_some() || self.attempt.is_some() || self.finding.is_some() || self.leaving.is_some();
         self.settle(inner);
     }
 
@@ -419,7 +482,13 @@ impl Driver {
 
     /// Closes the connection, or gives up the attempt.
     fn hang_up(&mut self, code: CloseCode) {
-        (self.attempt, self.preparing) = (None, None);
+        if let (Some(locator), Some(attempt), None, CloseCode::LOST) =
+            (&self.locator, &self.attempt, &self.preparing, code)
+        {
+            // Its time is over: the next attempt begins with another.
+            locator.failed(attempt.edge());
+        }
+        (self.attempt, self.finding, self.preparing) = (None, None, None);
         self.note_path();
         // The session found out by itself, by an answer that did not come.
         if code == CloseCode::LOST && self.is_quic() {

@@ -46,6 +46,29 @@
 //! When the device changes its network, say so ([`Client::network_changed`]): sessions over QUIC go on from the new
 //! address, others come back at once.
 
+//!
+//! # Several PoPs
+//!
+//! A [`Locator`] finds the nearest of several edges and remembers it: [`Config::located`]. It asks the addressing service by HTTPS, then
+//! DNS, then a signed map that it has kept, then a list; the PoPs that are named race once in each network.
+//!
+//! ```no_run
+//! # use nearport_client::{Client, Config, LocateConfig, Locator, Network, NetworkConfig};
+//! # async fn example(network: Network) -> Result<(), Box<dyn std::error::Error>> {
+//! let locator = Locator::new(LocateConfig {
+//!     https: vec!["192.0.2.7:443/locate.chat.example".parse()?],
+//!     names: vec!["np.chat.example".into()],
+//!     zone: Some("chat.example".into()),
+//!     map_keys: vec![LocateConfig::map_key("4f…")?],
+//!     list: vec!["198.51.100.1:4433/fra.chat.example".parse()?],
+//!     dir: Some("/var/lib/app/nearport".into()),
+//!     ..LocateConfig::default()
+//! })?;
+//! let alice = Client::connect(&network, Config::located(&locator, 1400000000, "alice", "eJw…"));
+//! # Ok(())
+//! # }
+//! ```
+
 mod attempt;
 mod client;
 mod config;
@@ -56,6 +79,7 @@ mod event;
 #[cfg(test)]
 mod house;
 mod link;
+mod locate;
 mod loss;
 mod memory;
 mod network;
@@ -73,6 +97,9 @@ pub use core::State;
 pub use error::{ConnectError, NetworkError, PostError, QueueFull, RequestError, SendError};
 pub use event::{
     Content, Event, Failure, HistoryPage, HistoryRange, Message, MsgId, RequestId, Sent, Target, text, user,
+};
+pub use locate::{
+    Contestant, LocateConfig, LocateError, Locator, Server, Source, StepFailure, Survey, SurveyStep,
 };
 pub use nearport_wire::close::CloseCode;
 pub use nearport_wire::{Kind, Lane};

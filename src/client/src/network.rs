@@ -19,7 +19,7 @@ mod tls;
 mod tuning;
 mod udp;
 
-pub(crate) use dial::Edge;
+pub(crate) use dial::{Edge, Way};
 pub use proxy::{BadProxy, Proxy};
 use tls::TlsConfigs;
 pub use tuning::Tuning;
@@ -174,6 +174,32 @@ impl Network {
             Err(_) => "".into(),
         });
         Place { network, edge }
+    }
+
+    /// What the present network is called, as seen on the way to the first of `addresses` that there is a way to. Without any:
+    /// to the internet, by an address that nobody has (RFC 5737), for nothing is sent.
+    pub(crate) fn fingerprint(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> Arc<str> {
+        if let Some(name) = self.shared.whereabouts.borrow().name.clone() {
+            return name;
+        }
+        let nobody = SocketAddr::from(([192, 0, 2, 1], 443));
+        let local = addresses.into_iter().chain([nobody]).find_map(|address| udp::local_ip(address).ok());
+        local.map_or_else(|| "".into(), |ip| ip.to_string().into())
+    }
+
+    /// Whether there is a way to an address at all. Sends nothing.
+    pub(crate) fn has_way_to(address: SocketAddr) -> bool {
+        udp::local_ip(address).is_ok()
+    }
+
+    /// Whether a proxy stands between this process and the internet.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.shared.proxy.is_some()
+    }
+
+    /// TLS for DNS over HTTPS.
+    pub(crate) fn dns_tls(&self) -> rustls::ClientConfig {
+        self.shared.tls.dns.clone()
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {

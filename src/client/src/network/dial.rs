@@ -1,5 +1,6 @@
 //! One attempt to bring a transport up: from an address to a [`Link`] that a hello can go on.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,15 +36,48 @@ const UPGRADE_BYTES_MAX: usize = 8 * 1024;
 /// Longest message of a WebSocket server: its largest frame and room for others around it.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// An edge: every transport uses the same address and port.
+/// An edge. Every transport uses the same address and port, unless `ways` says otherwise.
 #[derive(Debug, Clone)]
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     /// Name in its certificate.
     pub(crate) name: Arc<str>,
+    /// Of its URL, where that is not [`PATH`].
+    pub(crate) path: Option<Arc<str>>,
+    /// Its transports, where they differ; one that is missing is not offered.
+    pub(crate) ways: Option<Arc<BTreeMap<Transport, Way>>>,
+}
+
+/// How one transport of an edge is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) port: u16,
+    pub(crate) name: Arc<str>,
+    pub(crate) path: Option<Arc<str>>,
 }
 
 impl Edge {
+    /// An edge with all transports at one address.
+    pub(crate) fn new(address: SocketAddr, name: impl Into<Arc<str>>) -> Self {
+        Self { address, name: name.into(), path: None, ways: None }
+    }
+
+    /// Where it is for `transport`; `None` if it does not offer it.
+    pub(crate) fn at(&self, transport: Transport) -> Option<Self> {
+        let Some(ways) = &self.ways else { return Some(self.clone()) };
+        let way = ways.get(&transport)?;
+        let address = SocketAddr::new(self.address.ip(), way.port);
+        Some(Self { address, name: Arc::clone(&way.name), path: way.path.clone(), ways: None })
+    }
+
+    pub(crate) fn offers(&self, transport: Transport) -> bool {
+        self.ways.as_ref().is_none_or(|ways| ways.contains_key(&transport))
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or(PATH)
+    }
+
     /// The name that its address can be looked up by, if it has one.
     pub(super) fn host_name(&self) -> Option<&str> {
         self.name.parse::<IpAddr>().is_err().then_some(&*self.name)
@@ -67,6 +101,9 @@ impl Network {
         transport: Transport,
         rtt: Option<Duration>,
     ) -> Result<Link, Closing> {
+        let Some(edge) = edge.at(transport) else {
+            return Err(unavailable(format!("{} does not offer {transport}", edge.name)));
+        };
         match transport {
             Transport::Quic => self.dial_quic(&edge, rtt).await,
             Transport::Tls => {
@@ -89,7 +126,7 @@ impl Network {
 
     async fn dial_webtransport(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
         let connection = self.begin_quic(edge, true, rtt)?.await.map_err(closing_of)?;
-        let url = format!("https://{}{PATH}", edge.authority());
+        let url = format!("https://{}{}", edge.authority(), edge.path());
         Ok(Link::Quic(QuicLink::open_web(connection, &url, self.shared.tuning.datagrams).await?))
     }
 
@@ -111,7 +148,7 @@ impl Network {
         if tls.get_ref().1.alpn_protocol().is_some_and(|alpn| alpn != ALPN_HTTP) {
             return Err(unavailable("the server does not speak http/1.1 over tls"));
         }
-        let uri = format!("wss://{}{PATH}", edge.authority());
+        let uri = format!("wss://{}{}", edge.authority(), edge.path());
         let refused = |error: &dyn std::fmt::Display| unavailable(format!("websocket: {error}"));
         let builder = ClientBuilder::new()
             .uri(&uri)
@@ -126,6 +163,15 @@ impl Network {
             return Err(unavailable("websocket: the server does not speak np.1"));
         }
         Ok(Link::WebSocket(Box::new(WebSocketLink::new(socket))))
+    }
+
+    /// HTTP/1.1 by TLS with a server that is no edge, through the proxy if there is one.
+    pub(crate) async fn dial_https(
+        &self,
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<TlsStream<TcpStream>, Closing> {
+        self.dial_tls(&Edge::new(address, name), &self.shared.tls.https).await
     }
 
     async fn dial_tls(

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
 fn edge() -> Edge {
-    Edge { address: (Ipv4Addr::LOCALHOST, 4433).into(), name: "edge.example".into() }
+    Edge::new((Ipv4Addr::LOCALHOST, 4433).into(), "edge.example")
 }
 
 /// What a proxy expects to read, and what it says then.

@@ -17,6 +17,9 @@ use crate::error::NetworkError;
 /// ALPN of HTTP/1.1, which carries the WebSocket.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
+/// ALPN of HTTP/2, which carries DNS.
+const ALPN_H2: &[u8] = b"h2";
+
 /// ALPN of HTTP/3, which carries WebTransport.
 const ALPN_H3: &[u8] = b"h3";
 
@@ -54,6 +57,8 @@ pub(crate) struct TlsConfigs {
     pub(crate) frames: Arc<ClientConfig>,
     /// TLS over TCP, ALPN `http/1.1`.
     pub(crate) https: Arc<ClientConfig>,
+    /// TLS over TCP, ALPN `h2`, for DNS over HTTPS.
+    pub(crate) dns: ClientConfig,
 }
 
 impl fmt::Debug for TlsConfigs {
@@ -91,6 +96,7 @@ impl TlsConfigs {
             h3: Arc::new(for_quic(with_alpn(ALPN_H3))?),
             frames: Arc::new(with_alpn(ALPN)),
             https: Arc::new(with_alpn(ALPN_HTTP)),
+            dns: with_alpn(ALPN_H2),
         })
     }
 }
