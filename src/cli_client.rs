@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use nearport_client::{
-    BadProxy, Client, Config, Network, NetworkConfig, Platform, Proxy, Transport, UnknownTransport,
+    BadProxy, Client, Config, Locator, Network, NetworkConfig, Platform, Proxy, Transport, UnknownTransport,
 };
 use rustls::RootCertStore;
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::cli_app;
+use crate::cli_client_locate::FAREWELL;
 use crate::first_run::{ClientFile, Layout};
 use crate::tls;
 
@@ -76,6 +77,8 @@ fn parse_transports(text: &str) -> Result<Transports, UnknownTransport> {
 pub(crate) struct Access {
     pub(crate) addr: SocketAddr,
     pub(crate) name: String,
+    /// Finds the edge; address and name are not looked at then.
+    pub(crate) locator: Option<Locator>,
     /// Whom to trust.
     pub(crate) network: NetworkConfig,
     pub(crate) app: u32,
@@ -92,11 +95,23 @@ impl AccessArgs {
         let missing = |flag| Failure::usage(cli_app::no_client_file(&layout, flag));
 
         let network = trust(self.ca.as_deref(), file.as_ref(), self.server.is_none(), tls::system_roots);
-        let server = self.server.or_else(|| file.as_ref().map(|file| file.server.clone()));
-        let server = server.ok_or_else(|| missing("--server, --app and --usersig"))?;
+        let locate = file.as_ref().and_then(|file| file.locate.as_ref()).filter(|_| self.server.is_none());
+        let in_file = || file.as_ref().map(|file| file.server.clone()).filter(|server| !server.is_empty());
+        let server = self.server.or_else(in_file);
         let app = self.app.or_else(|| file.as_ref().map(|file| file.app)).ok_or_else(|| missing("--app"))?;
-        let (network, (addr, name)) = (network?, look_up(&server)?);
-        Ok(Access { addr, name, network, app, key: self.key, layout })
+        let (addr, name, locator) = match locate {
+            Some(locate) => {
+                let at = layout.client_file();
+                let locator = locate.locator(&layout.0).with_context(|| at.display().to_string())?;
+                (SocketAddr::from(([0, 0, 0, 0], 0)), "the nearest of several".to_owned(), Some(locator))
+            }
+            None => {
+                let server = server.ok_or_else(|| missing("--server, --app and --usersig"))?;
+                let (addr, name) = look_up(&server)?;
+                (addr, name, None)
+            }
+        };
+        Ok(Access { addr, name, locator, network: network?, app, key: self.key, layout })
     }
 }
 
@@ -152,6 +167,7 @@ impl LoginArgs {
             None => cli_app::sign(access.app, &access.key()?, &self.user, USERSIG_LIFE)?,
         };
         let mut config = Config::new(access.addr, access.name.clone(), access.app, self.user, usersig);
+        config.locate.clone_from(&access.locator);
         config.device = device.to_owned();
         config.platform = Platform::Linux;
         config.transports = self.transport.0;
@@ -173,8 +189,19 @@ impl LoginArgs {
         let network = Network::new(NetworkConfig { proxy, ..access.network })?;
         let client = Client::connect(&network, config);
         let logged_in = client.ready(LOGIN_TIMEOUT).await;
-        logged_in.with_context(|| format!("cannot log in at {} ({})", access.name, access.addr))?;
+        logged_in.with_context(|| match access.locator {
+            Some(_) => format!("cannot log in at {}", access.name),
+            None => format!("cannot log in at {} ({})", access.name, access.addr),
+        })?;
         Ok(client)
+    }
+}
+
+/// Says good-bye, and lets what goes on beside the session end.
+pub(crate) async fn farewell(client: &Client) {
+    client.close().await;
+    if let Some(locator) = client.locator() {
+        locator.settled(FAREWELL).await;
     }
 }
 
@@ -266,7 +293,7 @@ mod tests {
         let system =
             || Ok(NetworkConfig::from_ca_pem(&std::fs::read(file("system")).unwrap()).unwrap().roots);
         let none = || Err("this system trusts no CA".to_owned());
-        let client = |ca| ClientFile { server: "localhost:1".into(), ca, app: 1, key: None };
+        let client = |ca| ClientFile { server: "localhost:1".into(), ca, app: 1, key: None, locate: None };
         let (named, nameless) = (client(Some(own.clone())), client(None));
         let count = |network: Result<NetworkConfig, Failure>| network.map(|network| network.roots.len());
         for own_server in [true, false] {

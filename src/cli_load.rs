@@ -121,6 +121,10 @@ impl Load {
         let access = self.access.clone().resolve()?;
         let options = self.options(&access);
         options.check().map_err(Failure::usage)?;
+        if access.locator.is_some() && (options.impair.is_some() || self.scenario == Scenario::Roam) {
+            let why = "a bad network is played in front of one server: name it with --server";
+            return Err(Failure::usage(why));
+        }
         let credentials = credentials(access)?;
         raise_descriptor_limit();
         let to_stdout = self.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
@@ -191,6 +195,7 @@ fn credentials(access: Access) -> Result<Credentials, Failure> {
     Ok(Credentials {
         server: access.addr,
         server_name: access.name,
+        locate: access.locator,
         network: access.network,
         app,
         usersig: Box::new(move |user| cli_app::sign_now(app, &key, user, USERSIG_LIFE)),

@@ -10,12 +10,14 @@ use nearport_geo::{Continent, World};
 use serde::Serialize;
 
 use crate::cli::Failure;
+use crate::cli_client_locate::LocateClient;
 
 /// Which PoP is best for whom.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Locate {
     /// Judge how PoPs are chosen by measured round trips.
     Eval(Eval),
+    Client(LocateClient),
 }
 
 /// Judge how PoPs are chosen by measured round trips.
@@ -61,6 +63,7 @@ impl Locate {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Eval(eval) => eval.run(),
+            Self::Client(client) => client.run(),
         }
     }
 }

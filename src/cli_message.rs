@@ -10,7 +10,7 @@ use nearport_wire::body::element::Element;
 use serde_json::{Value, json};
 
 use crate::cli::{Failure, runtime};
-use crate::cli_client::LoginArgs;
+use crate::cli_client::{LoginArgs, farewell};
 use crate::duration;
 
 /// Send one message; prints JSON once it is on the server's disk.
@@ -52,7 +52,7 @@ impl Send {
             };
             let sent = sent?;
             print_line(&json!({ "msg_key": sent.msg_key, "seq": sent.seq, "time": sent.time_ms }))?;
-            client.close().await;
+            farewell(&client).await;
             Ok(())
         })
     }
@@ -86,7 +86,7 @@ impl Recv {
             let shown = self.receive(&client, &me).await;
             // Also after a failure: what was printed must not come again.
             client.flush().await.context("what was shown could not be noted: it will come again")?;
-            client.close().await;
+            farewell(&client).await;
             let shown = shown?;
             if let Some(count) = self.count.filter(|count| shown < *count) {
                 let waited = duration::format(self.timeout);

@@ -11,6 +11,7 @@ use nearport_chat::directory::{App, Directory, DirectoryError};
 use nearport_chat::key::AppId;
 use serde::{Deserialize, Serialize};
 
+use crate::cli_client_locate::LocateFile;
 use crate::files::{self, FileError};
 use crate::secret::{SECRET_BYTES, SecretFile};
 
@@ -23,7 +24,8 @@ pub(crate) const FIRST_USERS: [&str; 3] = ["administrator", "alice", "bob"];
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientFile {
-    /// Host and port of the edge.
+    /// Host and port of the edge; may be left out where `locate` finds one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) server: String,
     /// PEM file of the CA to trust.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,9 @@ pub(crate) struct ClientFile {
     /// Its secret, to sign UserSigs with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// Where to ask for the nearest of several edges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) locate: Option<LocateFile>,
 }
 
 /// Where a running server is: `run.toml`. It stays when the server ends; `LOCK` says whether it runs.
@@ -157,7 +162,10 @@ impl Layout {
         Ok(next)
     }
 
+    /// Writes it anew; `locate` is the user's and stays.
     pub(crate) fn write_client_file(&self, file: &ClientFile) -> Result<(), DataError> {
+        let before = self.read_client_file().ok().flatten().and_then(|before| before.locate);
+        let file = &ClientFile { locate: file.locate.clone().or(before), ..file.clone() };
         write_toml(
             &self.client_file(),
             file,
@@ -267,8 +275,20 @@ mod tests {
         assert_eq!(layout.next_generation(&[2, 11, 4]).unwrap(), 5, "3 and 4 are taken, modulo 8");
 
         assert_eq!(layout.read_client_file().unwrap(), None);
-        let file = ClientFile { server: "127.0.0.1:1".into(), ca: None, app: 7, key: Some("k".into()) };
+        let mut file = ClientFile {
+            server: "127.0.0.1:1".into(),
+            ca: None,
+            app: 7,
+            key: Some("k".into()),
+            locate: None,
+        };
         layout.write_client_file(&file).unwrap();
+        assert_eq!(layout.read_client_file().unwrap(), Some(file.clone()));
+        // What a user adds stays over the next start.
+        let locate = Some(LocateFile { names: vec!["np.example".into()], ..LocateFile::default() });
+        layout.write_client_file(&ClientFile { locate: locate.clone(), ..file.clone() }).unwrap();
+        layout.write_client_file(&file).unwrap();
+        file.locate = locate;
         assert_eq!(layout.read_client_file().unwrap(), Some(file));
 
         let directory = MemoryDirectory::new();

@@ -19,6 +19,7 @@ pub mod cli;
 mod cli_app;
 mod cli_chat;
 mod cli_client;
+mod cli_client_locate;
 mod cli_config;
 mod cli_doctor;
 mod cli_drain;

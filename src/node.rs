@@ -335,6 +335,7 @@ impl Parts {
                 ca: certificates.ca(),
                 app: app.id.0,
                 key: app.secret,
+                locate: None,
             })?;
         }
         let (steered, backend) = (estate.edge.is_steered(), estate.backend.kind());

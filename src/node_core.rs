@@ -70,7 +70,8 @@ impl Core {
         if let Some(app) = app {
             // Where edges are it does not know: client commands take --server and --ca beside it.
             let server = first_run::dialled(config.edge.listen).to_string();
-            layout.write_client_file(&ClientFile { server, ca: None, app: app.id.0, key: app.secret })?;
+            let (app, key) = (app.id.0, app.secret);
+            layout.write_client_file(&ClientFile { server, ca: None, app, key, locate: None })?;
         }
         tracing::info!(%trunk, ops = %ops_addr, "core listens");
         Ok(Self { ops, listener, backend, health, reloads: Arc::new(reloads) })

@@ -18,6 +18,7 @@ use crate::core::{Answer, Core, Reply, State};
 use crate::driver::Driver;
 use crate::error::{ConnectError, PostError, RequestError, SendError};
 use crate::event::{Content, Event, Failure, HistoryPage, HistoryRange, MsgId, RequestId, Sent, Target};
+use crate::locate::Locator;
 use crate::network::{Edge, Network};
 
 /// One device of one user. Clones are handles of the same client; with the last one it says good-bye.
@@ -38,6 +39,7 @@ impl fmt::Debug for Client {
 struct Handle {
     shared: Arc<Shared>,
     network: Network,
+    locator: Option<Locator>,
 }
 
 /// What handles and the driver share. Commands run the core under the lock and wake the driver, so a client needs
@@ -134,9 +136,9 @@ impl Client {
         };
         let shared =
             Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new(), changed: Notify::new() });
-        let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, locator, transports);
+        let driver = Driver::new(Arc::clone(&shared), network.clone(), edge, locator.clone(), transports);
         tokio::spawn(driver.run().instrument(span));
-        Self { handle: Arc::new(Handle { shared, network: network.clone() }) }
+        Self { handle: Arc::new(Handle { shared, network: network.clone(), locator }) }
     }
 
     /// Waits until the client is logged in.
@@ -166,6 +168,12 @@ impl Client {
     #[must_use]
     pub fn state(&self) -> State {
         self.shared().lock().core.state()
+    }
+
+    /// What finds this client's edge ([`Config::locate`](crate::Config::locate)).
+    #[must_use]
+    pub fn locator(&self) -> Option<&Locator> {
+        self.handle.locator.as_ref()
     }
 
     /// Address of the edge where the last session was opened; `None` before the first one.

@@ -291,6 +291,7 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
     let usersig = (credentials.usersig)(&user);
     let mut config =
         Config::new(common.server, credentials.server_name.clone(), credentials.app, user, usersig);
+    config.locate.clone_from(&credentials.locate);
     config.transports.clone_from(&common.transports);
     config.device = "load".into();
     config.client = concat!("nearport-load/", env!("CARGO_PKG_VERSION")).into();

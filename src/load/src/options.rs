@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nearport_client::{NetworkConfig, Tuning};
+use nearport_client::{Locator, NetworkConfig, Tuning};
 use nearport_impair::Spec;
 use serde::Serialize;
 
@@ -153,6 +153,8 @@ pub struct Credentials {
     pub server: SocketAddr,
     /// Name in its certificate.
     pub server_name: String,
+    /// Finds an edge instead, for each client.
+    pub locate: Option<Locator>,
     /// Whom to trust. The number of sockets, resumption and the proxy are the load tool's.
     pub network: NetworkConfig,
     /// App (`sdkappid`).

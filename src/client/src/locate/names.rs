@@ -133,7 +133,7 @@ async fn look_up_one(resolver: &TokioResolver, config: &LocateConfig, name: &str
         0 => String::new(),
         count => format!("; {count} targets beyond {zone} are not believed"),
     };
-    let error = udp.err().or(v4.err()).map(|error| error.to_string()).unwrap_or_default();
+    let error = udp.err().or_else(|| v4.err()).map(|error| error.to_string()).unwrap_or_default();
     Answer::of_records(candidates, ttl_s, &format!("no records{strange}: {error}"))
 }
 

@@ -29,6 +29,7 @@ fn report(options: &Options, conduct: Conduct) -> Result<Report, Error> {
     let credentials = Credentials {
         server: server.address,
         server_name: "localhost".into(),
+        locate: None,
         network: NetworkConfig::from_ca_pem(&server.ca_pem).expect("the server made it"),
         app: 1_400_000_000,
         usersig: Box::new(|user| format!("sig of {user}")),
