@@ -236,6 +236,8 @@ impl View {
             Event::Read { user, peer, seq } if Some(&user) == self.peer.as_ref() && peer == self.me => {
                 self.read_up_to(seq);
             }
+            Event::Away => self.trouble = "the service is away, messages wait".to_owned(),
+            Event::Back => self.trouble.clear(),
             Event::GoAway { .. } => self.trouble = "the server restarts".to_owned(),
             Event::Disconnected { reason, retry_in, .. } => {
                 let wait = duration::format(retry_in.max(Duration::from_millis(1)));

@@ -1,52 +1,63 @@
 //! The SDK against the real server, over every transport.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nearport_client::{
     Client, Config, Event, HistoryRange, Message, Network, NetworkConfig, Transport, text, user,
 };
 
-use crate::node::{Node, STUCK};
+use crate::node::{Node, STUCK, nearport};
 
-/// How to reach a node.
+/// How to reach a node or an edge.
 pub(crate) struct Access {
+    dir: PathBuf,
     config: Config,
     network: Network,
 }
 
 impl Access {
-    /// As the client commands do: from the `client.toml` of the node's data directory.
+    /// Of a node in `dir`.
     pub(crate) fn of(node: &Node, dir: &Path) -> Self {
+        Self::new(node.edge, dir)
+    }
+
+    /// As the client commands do: from the `client.toml` of the data directory in `dir`.
+    pub(crate) fn new(edge: SocketAddr, dir: &Path) -> Self {
         let file: toml::Table =
             std::fs::read_to_string(dir.join("data/client.toml")).unwrap().parse().unwrap();
         let app = u32::try_from(file["app"].as_integer().unwrap()).unwrap();
         let ca = std::fs::read(dir.join(file["ca"].as_str().unwrap())).unwrap();
-        let config = Config::new(node.edge, "localhost", app, "", "");
+        let config = Config::new(edge, "localhost", app, "", "");
         let network = Network::new(NetworkConfig::from_ca_pem(&ca).unwrap()).unwrap();
-        Self { config, network }
+        Self { dir: dir.to_owned(), config, network }
     }
 
     /// The same, by way of another address.
-    pub(crate) fn at(&self, server: std::net::SocketAddr) -> Self {
-        Self { config: Config { server, ..self.config.clone() }, network: self.network.clone() }
+    pub(crate) fn at(&self, server: SocketAddr) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            config: Config { server, ..self.config.clone() },
+            network: self.network.clone(),
+        }
     }
 
-    fn config(&self, node: &Node, name: &str, transports: &[Transport]) -> Config {
-        let signed = node.nearport(&["usersig", "--user", name]);
+    fn config(&self, name: &str, transports: &[Transport]) -> Config {
+        let signed = nearport(&self.dir, &["usersig", "--user", name]);
         let usersig = String::from_utf8(signed.stdout).unwrap().trim().to_owned();
         let transports = transports.to_vec();
         Config { user: name.into(), usersig, transports, ..self.config.clone() }
     }
 
-    pub(crate) async fn login(&self, node: &Node, name: &str, transports: &[Transport]) -> Client {
-        let client = Client::connect(&self.network, self.config(node, name, transports));
+    pub(crate) async fn login(&self, name: &str, transports: &[Transport]) -> Client {
+        let client = Client::connect(&self.network, self.config(name, transports));
         client.ready(STUCK).await.unwrap();
         client
     }
 }
 
-async fn next(client: &Client) -> Event {
+pub(crate) async fn next(client: &Client) -> Event {
     tokio::time::timeout(STUCK, client.next_event()).await.expect("an event").expect("not stopped")
 }
 
@@ -72,8 +83,8 @@ async fn every_transport_does_everything() {
     let node = Node::start(dir.path(), &["--set", "edge.shards=2"]);
     let access = Access::of(&node, dir.path());
     for transport in Transport::ALL {
-        let alice = access.login(&node, "alice", &[transport]).await;
-        let bob = access.login(&node, "bob", &[transport]).await;
+        let alice = access.login("alice", &[transport]).await;
+        let bob = access.login("bob", &[transport]).await;
         assert_eq!((connected(&alice).await, connected(&bob).await), (transport, transport));
         // Larger than what one write or one window takes, so that it is cut somewhere.
         let long = "x".repeat(10_000);
@@ -102,8 +113,8 @@ async fn a_session_comes_back_by_its_token_over_another_transport_and_after_a_ki
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &[]);
     let access = Access::of(&node, dir.path());
-    let alice = access.login(&node, "alice", &[Transport::Tls]).await;
-    let bob = access.login(&node, "bob", &[]).await;
+    let alice = access.login("alice", &[Transport::Tls]).await;
+    let bob = access.login("bob", &[]).await;
     assert_eq!(connected(&bob).await, Transport::Quic);
     bob.send(user("alice"), text("1")).await.unwrap();
     assert_eq!(message(&alice).await.text(), "1");
@@ -114,7 +125,7 @@ async fn a_session_comes_back_by_its_token_over_another_transport_and_after_a_ki
 
     // Another process, without a UserSig, over another transport: it goes on behind what was shown.
     let transports = vec![Transport::WebSocket];
-    let config = Config { usersig: String::new(), transports, ..access.config(&node, "alice", &[]) };
+    let config = Config { usersig: String::new(), transports, ..access.config("alice", &[]) };
     let alice = Client::connect(&access.network, Config { resume: Some(kept), ..config });
     assert_eq!(message(&alice).await.text(), "2");
 
@@ -138,7 +149,7 @@ async fn a_forged_token_falls_back_to_the_usersig() {
     let access = Access::of(&node, dir.path());
     let good_until = std::time::SystemTime::now() + Duration::from_secs(60);
     let forged = nearport_client::ResumeState { token: vec![7; 90], good_until, cursor: 0 };
-    let config = access.config(&node, "alice", &[]);
+    let config = access.config("alice", &[]);
     let alice = Client::connect(&access.network, Config { resume: Some(forged), ..config });
     assert_eq!(connected(&alice).await, Transport::Quic);
     alice.send(user("bob"), text("hi")).await.unwrap();

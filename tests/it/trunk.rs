@@ -10,10 +10,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nearport_client::{Event, text, user};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::node::{PROGRAM, STUCK, nearport, output, start_load, wait};
+use crate::sdk::{self, Access};
 
 /// A process of a cluster in a directory of its own. Killed when it is dropped.
 struct Process {
@@ -240,6 +242,28 @@ fn clients_of_two_edges_chat_through_one_core() {
     let mut text = String::new();
     bob.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert!(text.contains("live") && !text.contains("over two edges"), "{text}");
+}
+
+/// Both ways of the promise: clients are kept and told, and catch up.
+#[tokio::test]
+async fn clients_of_an_edge_hear_that_their_core_is_away_and_back() {
+    let (cluster, core) = Cluster::new(&[1]);
+    let edge = cluster.edge(1);
+    let access = Access::new(edge.address("edge"), &edge.dir);
+    let alice = access.login("alice", &[]).await;
+    core.kill();
+    while sdk::next(&alice).await != Event::Away {}
+    let id = alice.post(user("alice"), text("to myself, later")).unwrap();
+    let core = cluster.core();
+    while sdk::next(&alice).await != Event::Back {}
+    loop {
+        match sdk::next(&alice).await {
+            Event::Sent { id: sent, .. } if sent == id => break,
+            Event::Disconnected { reason, .. } => panic!("it was to be kept: {reason}"),
+            _ => {}
+        }
+    }
+    assert_eq!(core.metric(STORED), 1);
 }
 
 /// Each third time by SIGTERM, under load at one edge, with pauses until work goes on.

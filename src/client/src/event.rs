@@ -108,6 +108,10 @@ pub enum Event {
         /// How long from now.
         slot: Duration,
     },
+    /// The session stands, but what is behind the server is away: messages wait, requests fail with 60018.
+    Away,
+    /// It is back. Also said by the next [`Self::Connected`].
+    Back,
     /// The connection is gone, or an attempt failed. The client comes back by itself.
     Disconnected {
         /// Why.

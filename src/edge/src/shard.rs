@@ -415,6 +415,7 @@ impl Shard {
     fn write(&mut self, index: u32, now: Instant) {
         let squeezed = self.is_squeezed();
         self.tell_return_window(index);
+        self.tell_away(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
         let queued = self.transmits.len();

@@ -89,6 +89,8 @@ pub enum Event {
     },
     /// What [`Welcome::return_window_ms`] said is now this; zero: nothing.
     ReturnWindow(Duration),
+    /// The backend is away: requests will be refused until it is back (`false`).
+    Away(bool),
     /// The session ended. Nothing follows.
     Closed {
         /// Why.
@@ -405,6 +407,7 @@ impl Client {
             (State::Live, Kind::RETURN_WINDOW) => {
                 self.events.push_back(Event::ReturnWindow(Duration::from_millis(id)));
             }
+            (State::Live, Kind::AWAY) => self.events.push_back(Event::Away(id != 0)),
             (State::Live, kind) if kind.is_push() => {} // from a younger server: a hint that we do not know
             (_, kind) => {
                 let reason = format!("frame kind {:#04x} out of turn", kind.0);

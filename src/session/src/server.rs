@@ -321,6 +321,15 @@ impl Server {
         told
     }
 
+    /// Says that the backend is away, or back. Returns whether it did: not to a client that cannot be reading.
+    pub fn tell_away(&mut self, away: bool, limits: &ServerLimits) -> bool {
+        let told = self.state == State::Live && self.queued_bytes() < limits.push_bytes_max;
+        if told {
+            self.write(Lane::Control, Kind::AWAY, away.into(), &[]);
+        }
+        told
+    }
+
     /// Ends the session: the last frame is CLOSE. Nothing is written after it.
     pub fn close(&mut self, closing: &Closing, retry_after: Duration) {
         if self.state == State::Closed {

@@ -98,8 +98,9 @@ fn a_window_for_coming_back_is_said_to_those_who_read() {
     assert_eq!(server.poll_output().take(), [told]);
     server.reply(Lane::Chat, Kind::REPLY, 1, &[0; 100]);
     assert!(!server.tell_return_window(4_000, &limits()), "it has not read the reply");
+    assert!(!server.tell_away(true, &limits()));
     let mut opening = Server::new(&limits(), Instant::now());
-    assert!(!opening.tell_return_window(3_000, &limits()));
+    assert!(!opening.tell_return_window(3_000, &limits()) && !opening.tell_away(true, &limits()));
 }
 
 #[test]

@@ -75,6 +75,8 @@ impl Kind {
     pub const FOLDED: Self = Self(0x14);
     /// Server: `id` milliseconds are the new `Welcome.return_window_ms`. Empty body.
     pub const RETURN_WINDOW: Self = Self(0x15);
+    /// Server: `id` 1: the backend is away and requests will be refused; 0: it is back. Empty body.
+    pub const AWAY: Self = Self(0x16);
     /// Request: body `Send`, reply `Sent`.
     pub const SEND: Self = Self(0x20);
     /// Request: body `Sync`, reply `SyncPage`.

@@ -39,8 +39,8 @@ impl Arena {
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(dir.path(), args);
         let access = Access::of(&node, dir.path());
-        let alice = access.login(&node, "alice", &[transport]).await;
-        let bob = access.login(&node, "bob", &[transport]).await;
+        let alice = access.login("alice", &[transport]).await;
+        let bob = access.login("bob", &[transport]).await;
         let (said, latencies) = (0, Vec::new());
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

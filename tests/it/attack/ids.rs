@@ -55,7 +55,7 @@ async fn a_forged_connection_id_reaches_nobody_and_is_never_answered() {
     let mut arena = Arena::start(&["--set", "edge.shards=2"]).await;
     let server = arena.node.edge;
     let tap = Tap::on(server).await;
-    let dave = arena.access.at(tap.address).login(&arena.node, "dave", &[Transport::Quic]).await;
+    let dave = arena.access.at(tap.address).login("dave", &[Transport::Quic]).await;
     dave.send(user("alice"), text("over the tap")).await.unwrap();
     let genuine = tap.last.borrow().clone();
     let id = genuine[ID].to_vec();

@@ -69,7 +69,7 @@ async fn a_flood_of_forged_initials_meets_a_budget_and_then_retry() {
             (sent, back)
         }
     });
-    let carol = arena.access.login(&arena.node, "carol", &[Transport::Quic]).await;
+    let carol = arena.access.login("carol", &[Transport::Quic]).await;
     for _ in 0..50 {
         arena.talk().await;
     }

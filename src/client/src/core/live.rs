@@ -42,6 +42,8 @@ impl Core {
                 session::Event::GoAway { reason, slot, targets } => {
                     self.go_away(now, reason, slot, targets);
                 }
+                session::Event::Away(true) => self.inbox.tell(Event::Away),
+                session::Event::Away(false) => self.inbox.tell(Event::Back),
                 session::Event::ReturnWindow(window) => self.set_return_window(window),
                 session::Event::Closed { closing, retry_after } => {
                     self.disconnect = Some(closing.code);

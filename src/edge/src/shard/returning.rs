@@ -15,6 +15,8 @@ pub(super) struct Told {
     window_ms: u32,
     /// The shard's tick at which it was last compared with what it should be.
     tick: u8,
+    /// That the backend is away.
+    pub(super) away: bool,
 }
 
 impl Told {

@@ -180,6 +180,22 @@ impl Shard {
         }
     }
 
+    /// Whether the backend has been gone for so long that requests are refused.
+    fn is_away(&self) -> bool {
+        matches!(self.backing, Backing::Parked { away: true, .. })
+    }
+
+    /// Tells a session that does not know whether the backend is away. One that joins or reads late hears it with its next output.
+    pub(super) fn tell_away(&mut self, index: u32) {
+        let away = self.is_away();
+        if let Some(conn) = self.conns.get_mut(index)
+            && conn.told.away != away
+            && conn.session.tell_away(away, &self.config.session)
+        {
+            conn.told.away = away;
+        }
+    }
+
     /// The link is over: what came last has been taken.
     pub(super) fn link_ended(&mut self) {
         if !matches!(self.backing, Backing::Parked { .. }) {
@@ -195,7 +211,7 @@ impl Shard {
 
     /// Puts aside what clients sent meanwhile.
     pub(super) fn park_ups(&mut self) {
-        if matches!(self.backing, Backing::Parked { away: true, .. }) {
+        if self.is_away() {
             let ups = std::mem::take(&mut self.ups);
             return self.answer_away(ups);
         }
@@ -273,6 +289,9 @@ impl Shard {
                 let Parked { ups, .. } = std::mem::take(&mut self.parked);
                 tracing::warn!(shard = self.config.index, waiting = ups.len(), "the backend is away");
                 self.answer_away(ups);
+                for index in self.conns.indices() {
+                    self.touch(index);
+                }
             }
             Backing::Parked { until, .. } => {
                 *until = now + self.config.backend_away_max;

@@ -235,6 +235,18 @@ fn a_server_that_is_lost_within_its_window_is_come_back_to_within_it() {
 }
 
 #[test]
+fn the_application_hears_that_the_backend_is_away_and_back() {
+    let mut world = World::new(config());
+    world.connect();
+    world.events();
+    for (away, event) in [(true, Event::Away), (false, Event::Back)] {
+        world.peer.as_mut().unwrap().server.tell_away(away, &ServerLimits::default());
+        world.down();
+        assert_eq!(world.events(), [event]);
+    }
+}
+
+#[test]
 fn a_window_that_is_told_later_counts_instead() {
     let longest = |window_ms| {
         longest_wait(|world| {

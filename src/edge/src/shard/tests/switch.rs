@@ -207,16 +207,18 @@ fn while_the_core_is_away_clients_are_kept_and_answered() {
     world.send(1, request(2));
     assert_eq!(world.take(1), [], "they wait for the next link");
     world.pass(Duration::from_secs(2));
-    assert_eq!(world.take(1), [Kind::ERROR, Kind::ERROR], "patience has an end");
+    assert_eq!(world.take(1), [Kind::ERROR, Kind::ERROR, Kind::AWAY], "patience has an end");
     world.send(1, request(3));
-    assert_eq!(world.take(1), [Kind::ERROR], "and then there is none");
+    assert_eq!(world.take(1), [Kind::ERROR], "and then there is none, which is said once");
     world.hello(2, Bytes::new());
     world.run();
     assert_eq!(world.close_code(2), Some(CloseCode::UNAVAILABLE));
 
     world.switch();
     assert_eq!(world.adopt(), sessions, "who could not log in is not announced");
-    assert_eq!(world.take(1), [Kind::BEHIND]);
+    let frames = std::mem::take(&mut world.peers.get_mut(&1).unwrap().frames);
+    let told: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.id)).collect();
+    assert_eq!(told, [(Kind::AWAY, 0), (Kind::BEHIND, 0)]);
     world.send(1, request(3));
     let state = world.script.state();
     assert!(
