@@ -21,6 +21,9 @@ pub(crate) struct Locate {
     /// The client's address; without it, a client of which nothing is known.
     #[arg(long, value_name = "ADDR")]
     ip: Option<IpAddr>,
+    /// The App whose client it is, for policies that hold for one App.
+    #[arg(long, value_name = "SDKAPPID")]
+    app: Option<u32>,
     #[command(subcommand)]
     other: Option<cli_locate::Locate>,
 }
@@ -36,7 +39,7 @@ impl Locate {
             Some(table) => table,
             None => PopTable::parse(POPS)?,
         };
-        let sentences = consider(&databases, node_locate::world()?, table, self.ip);
+        let sentences = consider(&databases, node_locate::world()?, table, self.ip, self.app);
         match self.ip {
             Some(ip) => println!("{ip}"),
             None => println!("a client of which nothing is known (--ip ADDR asks for one)"),

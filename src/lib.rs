@@ -52,6 +52,7 @@ mod node_predecessor;
 mod node_retired;
 mod node_run;
 mod node_take;
+mod node_voices;
 mod reload;
 mod secret;
 mod terminal;

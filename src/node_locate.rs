@@ -18,11 +18,18 @@ use crate::files;
 use crate::first_run::{DataError, Layout, dialled};
 use crate::node::{Error, Tls, bind_ops};
 use crate::node_dns::Dns;
+use crate::node_voices::KeptVoices;
 use crate::reload::Reloads;
 use crate::tls::{self, Resolver};
 
 /// Where the country database that ships is looked for when `locate.databases` is not set.
 pub(crate) const SHIPPED: &str = "geo/country.mmdb";
+
+/// Where what clients measured is kept, in the data directory.
+const VOICES: &str = "voices";
+
+/// How often it is written: what a crash costs of what was learnt.
+const VOICES_EVERY: Duration = Duration::from_mins(5);
 
 /// How often a listener is tried that another process still has.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -66,6 +73,7 @@ pub(crate) struct Locate {
     tls: Option<ServerConfig>,
     dns: Option<Dns>,
     poll: Duration,
+    voices: KeptVoices,
 }
 
 impl Locate {
@@ -96,7 +104,8 @@ impl Locate {
         let service = Arc::new(service(config, layout, edge)?);
         let dns = Dns::open(&config.dns, service.clone(), late)?;
         let poll = config.locate.poll;
-        Ok(Self { service, server, listen, tls, dns, poll })
+        let voices = KeptVoices::open(service.clone(), layout.0.join(VOICES), now());
+        Ok(Self { service, server, listen, tls, dns, poll, voices })
     }
 
     /// The bound address, or the one that is waited for.
@@ -131,13 +140,16 @@ impl Locate {
         });
     }
 
-    /// Serves, and compiles the map every `locate.poll`, for as long as the future is polled.
+    /// Serves, and compiles the map every `locate.poll`, for as long as the future is polled. What clients measured is written
+    /// from time to time and at the end.
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, tls, dns, poll } = self;
-        let turning = service.clone();
+        let Self { service, server, listen, tls, dns, poll, voices } = self;
+        let voices = Arc::new(voices);
+        let turning = voices.clone();
         let turns = async move {
+            let mut saved = Instant::now();
             let mut ticks = tokio::time::interval(poll);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             // The first one is at once, and the map is new.
@@ -145,8 +157,19 @@ impl Locate {
             let mut told = None;
             loop {
                 ticks.tick().await;
-                let service = turning.clone();
-                let outcome = tokio::task::spawn_blocking(move || service.turn(now(), false)).await;
+                let voices = turning.clone();
+                let save = saved.elapsed() >= VOICES_EVERY;
+                if save {
+                    saved = Instant::now();
+                }
+                let turn = move || {
+                    let outcome = voices.service().turn(now(), false);
+                    if save {
+                        voices.save();
+                    }
+                    outcome
+                };
+                let outcome = tokio::task::spawn_blocking(turn).await;
                 let error = match outcome {
                     Ok(outcome) => outcome.err(),
                     Err(panic) => Some(panic.to_string()),

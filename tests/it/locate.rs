@@ -210,6 +210,65 @@ fn a_service_alone_reads_its_files_again_and_leaves_when_told() {
     assert!(locator.child.wait().unwrap().success());
 }
 
+/// The same with a body.
+fn tell(addr: SocketAddr, path: &str, headers: &str, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    write!(stream, "{head}{headers}\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_clients_measured_survives_a_restart_and_a_damaged_file_starts_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "--set".to_owned(),
+        format!("locate.pops={}", shipped("pops.toml").display()),
+        "--set".to_owned(),
+        format!("locate.databases=['{}']", shipped("country.mmdb").display()),
+        "--set".to_owned(),
+        "locate.forwarders=['127.0.0.0/8']".to_owned(),
+    ];
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let from = |network: &str| format!("x-forwarded-for: {network}\r\n");
+    // Whether Singapore is sent to Singapore, and the token.
+    let home = |locator: &Locator, network: &str| {
+        let answer = ask(locator.addr, "/v1/locate", &from(network)).1;
+        (pops(&answer).contains(&"sg-singapore"), answer["token"].as_str().unwrap().to_owned())
+    };
+    let networks = ["202.156.1.1", "202.166.1.1", "118.189.1.1"];
+    let mut locator = Locator::start(dir.path(), &args);
+    for network in networks {
+        let (at_home, token) = home(&locator, network);
+        assert!(at_home);
+        let rtt = r#"[{"pop": "sg-singapore", "ms": 240}, {"pop": "jp-tokyo", "ms": 70}]"#;
+        let body = format!(r#"{{"token": "{token}", "rtt": {rtt}}}"#);
+        assert_eq!(tell(locator.addr, "/v1/rtt", &from(network), &body), 204);
+    }
+    locator.signal(Signal::TERM);
+    assert!(locator.child.wait().unwrap().success());
+    let kept = dir.path().join("data/voices");
+    let octets = fs::read(&kept).unwrap();
+    assert!(octets.starts_with(b"nearport voices 1\n"));
+
+    let mut locator = Locator::start(dir.path(), &args);
+    assert!(!home(&locator, "165.21.1.1").0, "known from the start");
+    locator.signal(Signal::TERM);
+    assert!(locator.child.wait().unwrap().success());
+
+    let mut damaged = fs::read(&kept).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&kept, damaged).unwrap();
+    let locator = Locator::start(dir.path(), &args);
+    assert!(home(&locator, "165.21.1.1").0, "nothing is known, and it serves");
+}
+
 #[test]
 fn what_cannot_be_used_is_said_at_the_start() {
     let dir = tempfile::tempdir().unwrap();

@@ -22,5 +22,7 @@ pub mod world;
 pub use csv::CsvError;
 pub use dice::Dice;
 pub use place::{Continent, Coordinates, Country, Degree};
-pub use table::{Capability, Endpoints, POPS_MAX, Pop, PopIndex, PopSet, PopTable, TableError};
+pub use table::{
+    Capability, Endpoints, POLICIES_MAX, POPS_MAX, Policy, Pop, PopIndex, PopSet, PopTable, TableError,
+};
 pub use world::World;

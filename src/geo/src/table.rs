@@ -17,6 +17,14 @@
 //! region = "sg"                # where data of a pinned tenant may be: default none, no pin leads here
 //! addresses = ["192.0.2.1", "2001:db8::1"]      # for A and AAAA answers
 //! endpoints = { quic = "sg.pop.example:4433" }
+//!
+//! [[policy]]                   # who may be sent where; all that hold for a client hold together
+//! name = "eu-data"             # for explanations
+//! app = 1400000001             # clients of this App; default: of all
+//! countries = ["DE", "FR"]     # clients in these; default: everywhere
+//! region = "eu"                # only to PoPs of this region
+//! allow = ["de-frankfurt"]     # only to these
+//! deny = ["ru-moscow"]         # to none of these
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,6 +34,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::place::{Continent, Coordinates, Country};
+
+mod policy;
+
+pub use policy::{POLICIES_MAX, Policy};
+use policy::{Policies, RawPolicy};
 
 /// PoPs in one table at most: a set of them is one 64-bit word.
 pub const POPS_MAX: usize = 64;
@@ -238,10 +251,11 @@ pub struct TableError {
     pub message: String,
 }
 
-/// All PoPs, in the order of their ids' appearance. Between 1 and [`POPS_MAX`].
+/// All PoPs, in the order of their ids' appearance. Between 1 and [`POPS_MAX`]. And who may be sent where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PopTable {
     pops: Vec<Pop>,
+    policies: Policies,
 }
 
 #[derive(Deserialize)]
@@ -249,6 +263,8 @@ pub struct PopTable {
 struct RawTable {
     #[serde(default)]
     pop: Vec<Spanned<RawPop>>,
+    #[serde(default)]
+    policy: Vec<Spanned<RawPolicy>>,
 }
 
 #[derive(Deserialize)]
@@ -301,7 +317,29 @@ impl PopTable {
             }
             pops.push(pop);
         }
-        Ok(Self { pops })
+        let mut table = Self { pops, policies: Policies::default() };
+        let policies = Policies::read(raw.policy, &table);
+        table.policies = policies.map_err(|(at, message)| refuse(at, message))?;
+        Ok(table)
+    }
+
+    /// The PoPs that clients of an App in a country may be sent to. At least one of them has endpoints, if any PoP has. Does
+    /// not allocate.
+    #[must_use]
+    pub fn allowed(&self, app: Option<u32>, country: Option<Country>) -> PopSet {
+        self.policies.allowed(self.all(), app, country)
+    }
+
+    /// The policies that hold for clients of an App in a country.
+    pub fn policies(&self, app: Option<u32>, country: Option<Country>) -> impl Iterator<Item = &Policy> {
+        self.policies.that_hold(app, country)
+    }
+
+    /// PoPs that are in answers: those with an endpoint, or all when no PoP has one.
+    #[must_use]
+    pub fn listed(&self) -> PopSet {
+        let listed = self.select(|pop| pop.endpoints.by_name().next().is_some());
+        if listed.is_empty() { self.all() } else { listed }
     }
 
     /// The PoPs; a [`PopIndex`] is a place in this list.

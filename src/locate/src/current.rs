@@ -4,13 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearport_geo::map::{Client, Decision, Explanation, Live, Map, Place as Spot, Sources};
+use nearport_geo::map::{
+    Client, Decision, Explanation, Live, Map, NetworkSite, Place as Spot, PrefixSite, Sources,
+};
 use nearport_geo::model::{Measured, Model, Site, Tuning};
+use nearport_geo::prefixes::Prefix;
 use nearport_geo::{Coordinates, Degree, Pop, PopIndex, PopTable, World, signed};
 
 use crate::databases::Set;
 use crate::mmdb::Place;
-use crate::voices::{Cell, Said};
+use crate::voices::{Cell, Everything, OfNetwork, OfPrefix, Said};
 
 /// PoPs that a client is asked to probe at once.
 pub const PROBES: usize = 2;
@@ -36,8 +39,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) set: Set,
     pub(crate) table: Arc<PopTable>,
     pub(crate) world: Arc<World>,
-    /// What places measured, on the clock of `now`.
-    pub(crate) said: &'a [(Cell, Vec<Said>)],
+    /// What was measured, on the clock of `now`.
+    pub(crate) said: &'a Everything,
     /// Degrees that were asked for.
     pub(crate) wanted: Vec<Spot>,
     pub(crate) previous: Option<&'a Current>,
@@ -48,8 +51,9 @@ pub(crate) struct Ingredients<'a> {
 impl Ingredients<'_> {
     /// Nothing measured, nothing asked for, nothing before.
     pub(crate) fn new(set: Set, table: Arc<PopTable>, world: Arc<World>) -> Self {
+        static NOTHING: Everything = Everything::NOTHING;
         let (now, serial) = (Duration::ZERO, 0);
-        Self { set, table, world, said: &[], wanted: Vec::new(), previous: None, now, serial }
+        Self { set, table, world, said: &NOTHING, wanted: Vec::new(), previous: None, now, serial }
     }
 }
 
@@ -59,18 +63,22 @@ impl Current {
         let Ingredients { set, table, world, said, wanted, previous, now, serial } = from;
         let at: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
         let sites: Vec<_> =
-            said.iter().filter_map(|(cell, said)| site(&world, *cell, said, at.len())).collect();
+            said.cells.iter().filter_map(|(cell, said)| site(&world, *cell, said, at.len())).collect();
         let model = Model::fit(&at, &sites, Tuning::default(), now);
         // Those that measured, then those that were asked for.
-        let mut positions: Vec<Spot> = said.iter().map(|(cell, _)| spot(*cell)).collect();
+        let mut positions: Vec<Spot> = said.cells.iter().map(|(cell, _)| spot(*cell)).collect();
         positions.retain(|spot| spot.degree.is_some());
         positions.extend(wanted);
         let mut seen = std::collections::HashSet::new();
         positions.retain(|spot| seen.insert(*spot));
         positions.truncate(POSITIONS_MAX);
         let same = previous.filter(|previous| previous.table == table);
+        let networks: Vec<NetworkSite> = said.networks.iter().map(network).collect();
+        let prefixes: Vec<PrefixSite> = said.prefixes.iter().filter_map(prefix).collect();
         let map = Map::compile(&Sources {
             positions: &positions,
+            networks: &networks,
+            prefixes: &prefixes,
             previous: same.map(|previous| &*previous.map),
             ..Sources::new(&table, &world, &model)
         });
@@ -115,9 +123,16 @@ impl Current {
 
     /// What a client may measure in the background: up, not in its answer, and little known. `turn` is any number that changes from
     /// time to time and from network to network: it decides which are its own.
-    pub(crate) fn probes(&self, client: &Client, decision: &Decision, turn: u64) -> Vec<PopIndex> {
-        let up = self.live.up.and(self.map.pops());
-        let up = if up.is_empty() { self.map.pops() } else { up };
+    pub(crate) fn probes(
+        &self,
+        client: &Client,
+        app: Option<u32>,
+        decision: &Decision,
+        turn: u64,
+    ) -> Vec<PopIndex> {
+        let usable = self.map.pops().and(self.table.allowed(app, client.country));
+        let up = self.live.up.and(usable);
+        let up = if up.is_empty() { usable } else { up };
         let rest = up.without(decision.ranked.set());
         let pool = self.map.pool(self.map.cell(client));
         let rest: Vec<_> = pool.iter().filter(|pop| rest.has(*pop)).collect();
@@ -125,10 +140,18 @@ impl Current {
         rest.iter().cycle().skip(start).take(PROBES.min(rest.len())).copied().collect()
     }
 
-    /// Why a client with this key is answered as it is.
+    /// Where a client with this key, of this App, is sent. Does not allocate.
     #[must_use]
-    pub fn explain(&self, client: &Client, key: u64) -> Explanation {
-        self.map.explain((&self.table, &self.world), client, key, &self.live, self.table.all())
+    pub fn decide(&self, client: &Client, key: u64, app: Option<u32>) -> Decision {
+        let allowed = self.table.allowed(app, client.country);
+        self.map.decide(self.map.cell(client), key, &self.live, allowed)
+    }
+
+    /// Why it is answered as it is.
+    #[must_use]
+    pub fn explain(&self, client: &Client, key: u64, app: Option<u32>) -> Explanation {
+        let allowed = self.table.allowed(app, client.country);
+        self.map.explain((&self.table, &self.world), client, key, &self.live, allowed)
     }
 
     /// The shortest round trip that light allows between a client and a PoP, in milliseconds.
@@ -164,6 +187,29 @@ pub(crate) fn cell_of(place: &Place) -> Option<Cell> {
 fn spot(cell: Cell) -> Spot {
     let country = std::str::from_utf8(&cell.country).ok().and_then(|code| code.parse().ok());
     Spot { country, degree: cell.degree.and_then(|(lat, lon)| Degree::new(lat, lon)) }
+}
+
+/// What an operator's clients in one place measured, as the map reads it.
+fn network(of: &OfNetwork) -> NetworkSite {
+    let measured = of.said.iter().filter_map(|said| {
+        let clients = u16::try_from(said.voices).unwrap_or(u16::MAX);
+        Some((PopIndex::new(said.pop.into())?, said.rtt_ms, clients.into()))
+    });
+    NetworkSite { asn: of.asn, place: spot(of.cell), measured: measured.collect() }
+}
+
+/// The same for one network. Its own word is one client's, however often it was said: it speaks for itself alone.
+fn prefix(of: &OfPrefix) -> Option<PrefixSite> {
+    let spot = spot(of.cell);
+    let client = Client {
+        asn: of.asn,
+        at: spot.degree.map(Degree::centre),
+        country: spot.country,
+        ..Client::new(of.network.address())
+    };
+    let measured = of.said.iter().filter_map(|(pop, ms)| Some((PopIndex::new((*pop).into())?, *ms, 1.0)));
+    let prefix = Prefix::new(of.network.address(), of.network.bits())?;
+    Some(PrefixSite { prefix, client, measured: measured.collect() })
 }
 
 /// What a cell says, as the model reads it. `None` for a country that is not in the world's files.

@@ -13,7 +13,13 @@ use crate::service::{Located, key_of};
 
 /// The same as [`explain`] for who has no service: by files alone, without what running services have measured.
 #[must_use]
-pub fn consider(databases: &Databases, world: World, table: PopTable, ip: Option<IpAddr>) -> Vec<String> {
+pub fn consider(
+    databases: &Databases,
+    world: World,
+    table: PopTable,
+    ip: Option<IpAddr>,
+    app: Option<u32>,
+) -> Vec<String> {
     let set = databases.set();
     let place = ip.map(|ip| set.look_up(ip)).unwrap_or_default();
     let mut from = Ingredients::new(set, Arc::new(table), Arc::new(world));
@@ -21,9 +27,10 @@ pub fn consider(databases: &Databases, world: World, table: PopTable, ip: Option
     let current = Current::build(from);
     let client = client_of(ip, &place);
     let key = ip.map_or(0, |ip| key_of(Network::of(ip)));
-    let decision = current.map.decide(current.map.cell(&client), key, &current.live, current.table.all());
-    let probe = current.probes(&client, &decision, key);
-    let located = Located { place, client, key, decision, probe, current: Arc::new(current), token: None };
+    let decision = current.decide(&client, key, app);
+    let probe = current.probes(&client, app, &decision, key);
+    let located =
+        Located { place, client, key, app, decision, probe, current: Arc::new(current), token: None };
     explain(&located, &databases.states())
 }
 
@@ -49,8 +56,10 @@ pub fn explain(located: &Located, files: &[State]) -> Vec<String> {
             why.push(format!("{} is not in use as it lies there: {error}", file.path.display()));
         }
     }
-    let explained = current.explain(&located.client, located.key);
+    let explained = current.explain(&located.client, located.key, located.app);
     why.push(format!("decided by {}: {}", explained.level.name(), explained.cell));
+    let policies = table.policies(located.app, located.client.country);
+    why.extend(policies.map(|policy| format!("policy {} leaves {} PoPs", policy.name, policy.pops.len())));
     why.extend(
         match explained.decision.why {
             Why::Best => None,

@@ -85,6 +85,7 @@ pub fn router(service: Arc<Service>) -> Router {
 struct Query {
     explain: bool,
     ip: Option<IpAddr>,
+    app: Option<u32>,
 }
 
 /// The parameters that there are; others are ignored, so that old servers answer new clients.
@@ -102,6 +103,7 @@ fn query(text: Option<&str>) -> Result<Query, &'static str> {
                 let value = value.replace("%3A", ":").replace("%3a", ":");
                 query.ip = Some(value.parse().map_err(|_| "ip is no address")?);
             }
+            ("app", value) => query.app = Some(value.parse().map_err(|_| "app is no number of an App")?),
             _ => {}
         }
     }
@@ -154,7 +156,7 @@ async fn locate(
     if query.ip.is_some() && !forwarder {
         return refusal(StatusCode::FORBIDDEN, "ip is for the forwarders in locate.forwarders");
     }
-    let located = service.locate(query.ip.or_else(|| from.ip()), query.ip.is_none(), now);
+    let located = service.locate(query.ip.or_else(|| from.ip()), query.ip.is_none(), query.app, now);
     service.metrics.answered(located.decision.level);
     if located.decision.why == Why::Static {
         service.metrics.fail_static.increment(1);
@@ -277,7 +279,8 @@ mod tests {
         assert_eq!((parsed.explain, parsed.ip), (true, Some("2001:db8::1".parse().unwrap())));
         assert!(query(Some("explain")).unwrap().explain);
         assert!(!query(Some("explain=0")).unwrap().explain && !query(None).unwrap().explain);
-        assert!(query(Some("ip=1.2.3")).is_err());
+        assert_eq!(query(Some("app=1400000001")).unwrap().app, Some(1_400_000_001));
+        assert!(query(Some("ip=1.2.3")).is_err() && query(Some("app=-1")).is_err());
         assert!(query(Some(&"a".repeat(QUERY_BYTES_MAX + 1))).is_err());
     }
 

@@ -26,7 +26,7 @@ use crate::mmdb::Place;
 use crate::network::Network;
 use crate::signer::Signer;
 use crate::token::{Refusal, TokenKeys};
-use crate::voices::{Heard, POPS_MAX, RTT_MAX_MS, Voices};
+use crate::voices::{Damaged, Heard, POPS_MAX, RTT_MAX_MS, Voices};
 use crate::wanted::Wanted;
 
 /// How long a signed map is good.
@@ -83,6 +83,8 @@ pub struct Located {
     pub client: Client,
     /// What orders equals for it.
     pub key: u64,
+    /// The App whose client it says it is.
+    pub app: Option<u32>,
     /// Where it is sent.
     pub decision: Decision,
     /// What it is asked to measure in the background: up, and not in the answer.
@@ -278,7 +280,7 @@ impl Service {
         let current = self.current();
         let place = current.set.look_up(address);
         let client = client_of(Some(address), &place);
-        let decision = self.decide(&current, &client, key);
+        let decision = self.decide(&current, &client, key, None);
         let scope = place.bits.max(current.map.scope(client.address));
         Steered { decision, scope, table: current.table.clone(), serial: current.serial }
     }
@@ -298,33 +300,32 @@ impl Service {
         // Two halves, both of which count; the map mixes them.
         let key = u64::try_from(kept >> 64).unwrap_or(0).rotate_left(32)
             ^ u64::try_from(kept & u128::from(u64::MAX)).unwrap_or(0);
-        (self.decide(current, &client, key ^ u64::from(scope) << 56), scope)
+        (self.decide(current, &client, key ^ u64::from(scope) << 56, None), scope)
     }
 
-    fn decide(&self, current: &Current, client: &Client, key: u64) -> Decision {
+    fn decide(&self, current: &Current, client: &Client, key: u64, app: Option<u32>) -> Decision {
         if let Some(place) = current.map.wants(client) {
             self.wanted.note(place);
         }
-        let cell = current.map.cell(client);
-        let decision = current.map.decide(cell, key, &current.live, current.table.all());
+        let decision = current.decide(client, key, app);
         if let Some(first) = decision.ranked.first() {
             self.sent[first.get()].fetch_add(1, Ordering::Relaxed);
         }
         decision
     }
 
-    /// Where a client is sent. With `own` the address is the client's own, and it gets a token to report with.
+    /// Where a client of an App is sent. With `own` the address is the client's own, and it gets a token to report with.
     #[must_use]
-    pub fn locate(&self, client: Option<IpAddr>, own: bool, now: Now) -> Located {
+    pub fn locate(&self, client: Option<IpAddr>, own: bool, app: Option<u32>, now: Now) -> Located {
         let current = self.current();
         let place = client.map(|ip| current.set.look_up(ip)).unwrap_or_default();
         let key = key_of(account(client));
         let known = client_of(client, &place);
-        let decision = self.decide(&current, &known, key);
-        let probe = self.probes(&current, &known, &decision, key, now);
+        let decision = self.decide(&current, &known, key, app);
+        let probe = self.probes(&current, &known, app, &decision, key, now);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let token = client.filter(|_| own).and_then(|ip| keys.issue(Network::of(ip), now.unix_s));
-        Located { place, client: known, key, decision, probe, current, token }
+        Located { place, client: known, key, app, decision, probe, current, token }
     }
 
     /// Others in each network and in each TTL; none where the cell has been asked enough.
@@ -332,12 +333,13 @@ impl Service {
         &self,
         current: &Current,
         client: &Client,
+        app: Option<u32>,
         decision: &Decision,
         key: u64,
         now: Now,
     ) -> Vec<PopIndex> {
         let turn = key.wrapping_add(now.unix_s / self.settings.ttl.as_secs().max(1));
-        let probes = current.probes(client, decision, turn);
+        let probes = current.probes(client, app, decision, turn);
         if probes.is_empty() || lock(&self.probed).take(current.map.cell_number(client), now.ms) {
             return probes;
         }
@@ -385,10 +387,32 @@ impl Service {
             heard.push((u8::try_from(pop.get()).unwrap_or(u8::MAX), rtt_ms));
         }
         let cell = cell_of(&place).ok_or(Unheard::Nowhere)?;
-        match lock(&self.voices).hear(cell, network, &heard, now.unix_s) {
+        match lock(&self.voices).hear(cell, network, place.asn, &heard, now.unix_s) {
             Heard::Taken => Ok(()),
             Heard::Full => Err(Unheard::Full),
         }
+    }
+
+    /// What clients measured, to be kept over a restart: see [`Service::recall`].
+    #[must_use]
+    pub fn voices(&self) -> Vec<u8> {
+        // Ids, since places in the table may change meanwhile.
+        let table = self.table();
+        let ids: Vec<&str> = table.pops().iter().map(|pop| pop.id.as_str()).collect();
+        lock(&self.voices).encode(&ids)
+    }
+
+    /// Takes what [`Service::voices`] gave, also if other PoPs are in the table now. What is older than a day is forgotten with
+    /// the next turn. Returns how many networks have a voice.
+    ///
+    /// # Errors
+    /// The octets are damaged: nothing of them is taken.
+    pub fn recall(&self, kept: &[u8]) -> Result<usize, Damaged> {
+        let table = self.table();
+        let voices = Voices::decode(kept, |id| u8::try_from(table.find(id)?.get()).ok())?;
+        let count = voices.len().1;
+        *lock(&self.voices) = voices;
+        Ok(count)
     }
 
     /// The slow loop's step: looks at the files, then compiles the next map and signs it. Blocks for some milliseconds, and
@@ -407,6 +431,12 @@ impl Service {
         };
         let (said, size) = {
             let mut voices = lock(&self.voices);
+            if table != before.table {
+                voices.renumber(|pop| {
+                    let id = &before.table.get(PopIndex::new(pop.into())?)?.id;
+                    u8::try_from(table.find(id)?.get()).ok()
+                });
+            }
             (voices.said(now.unix_s), voices.len())
         };
         let wanted = self.wanted.all();
@@ -421,7 +451,7 @@ impl Service {
             serial: (now.unix_s * 1_000).max(before.serial + 1),
             ..Ingredients::new(self.databases.set(), table, before.world.clone())
         });
-        self.metrics.built(&next, said.len(), size);
+        self.metrics.built(&next, said.cells.len(), size);
         let map = signed(&next, &self.signer, now);
         {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -442,8 +472,7 @@ impl Service {
             return Ok(current.clone());
         }
         tracing::info!(pops = table.len(), "the table of PoPs has changed");
-        // What was measured is by place in the table, and so is what was sent.
-        *lock(&self.voices) = Voices::default();
+        // What was sent is by place in the old one.
         self.take_sent().for_each(drop);
         Ok(Arc::new(table))
     }

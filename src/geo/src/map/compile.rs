@@ -89,8 +89,7 @@ impl Map {
     #[must_use]
     pub fn compile(sources: &Sources<'_>) -> Self {
         let (table, world) = (sources.table, sources.world);
-        let listed = table.select(|pop| pop.endpoints.by_name().next().is_some());
-        let pops = if listed.is_empty() { table.all() } else { listed };
+        let pops = table.listed();
         let mut domain_of = BTreeMap::new();
         let domains = table.pops().iter().map(|pop| {
             let next = u16::try_from(domain_of.len()).unwrap_or(0);

@@ -281,3 +281,42 @@ async fn a_bad_table_of_pops_keeps_the_old_one() {
     let endpoints = json!({"quic": "sg.example:4433", "websocket": "wss://sg.example/np"});
     assert_eq!(br["candidates"][0]["endpoints"], endpoints);
 }
+
+#[tokio::test]
+async fn a_policy_keeps_an_app_where_it_may_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pops.toml");
+    let text = POPS.replace("id = \"sg-singapore\"\n", "id = \"sg-singapore\"\nregion = \"sg\"\n");
+    let policies = "\n[[policy]]\nname = \"pinned\"\napp = 7\nregion = \"sg\"\n\n[[policy]]\nname = \"not-there\"\n\
+        countries = [\"BR\"]\ndeny = [\"br-saopaulo\"]\n";
+    std::fs::write(&path, text + policies).unwrap();
+    let world = start(true, Some(path)).await;
+    world.turn();
+    let pinned = world.locate("/v1/locate?app=7&explain=1", BR).await;
+    assert_eq!(pops(&pinned["candidates"]), ["sg-singapore"]);
+    assert_eq!(pops(&pinned["probe"]), Vec::<&str>::new());
+    let why = pinned["explain"].to_string();
+    assert!(why.contains("policy pinned leaves 1 PoPs") && why.contains("left out by policy: "), "{why}");
+    let other = world.locate("/v1/locate?app=8", BR).await;
+    assert!(!pops(&other["candidates"]).contains(&"br-saopaulo"));
+    let elsewhere = world.locate("/v1/locate", SG[0]).await;
+    assert_eq!(pops(&elsewhere["candidates"]).len(), 3);
+    assert_eq!(world.ask("GET", "/v1/locate?app=x", &[], "").await.0, 400);
+    // Also in the map for who cannot ask, as far as it holds for all Apps.
+    let map = Map::verify(world.service.map().as_bytes(), &[world.service.map_key()]).unwrap();
+    assert!(map.candidates(Some("BR")).all(|pop| pop.id != "br-saopaulo"));
+}
+
+#[tokio::test]
+async fn a_cell_is_asked_for_probes_no_more_than_it_needs() {
+    let world = start(true, None).await;
+    let mut probed = 0;
+    for number in 0..200 {
+        // Of one country, each from a network of its own.
+        let answer = world.locate("/v1/locate", &format!("202.156.{number}.1")).await;
+        assert_eq!(answer["country"], "SG");
+        probed += usize::from(!pops(&answer["probe"]).is_empty());
+    }
+    assert!((60..150).contains(&probed), "{probed}");
+    assert_eq!(pops(&world.locate("/v1/locate", BR).await["probe"]).len(), 2, "another cell's are its own");
+}
