@@ -87,10 +87,15 @@ pub(crate) struct Access {
 }
 
 impl AccessArgs {
+    /// The data directory.
+    pub(crate) fn layout(&self) -> Result<Layout, Failure> {
+        let settings = SettingsArgs { data: self.data.clone(), ..SettingsArgs::default() };
+        Ok(Layout(settings.load()?.config.data))
+    }
+
     /// Reads `client.toml` and the CAs, and looks the server up.
     pub(crate) fn resolve(self) -> Result<Access, Failure> {
-        let settings = SettingsArgs { data: self.data.clone(), ..SettingsArgs::default() };
-        let layout = Layout(settings.load()?.config.data);
+        let layout = self.layout()?;
         let file = layout.read_client_file()?;
         let missing = |flag| Failure::usage(cli_app::no_client_file(&layout, flag));
 

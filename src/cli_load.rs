@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use nearport_client::NetworkConfig;
 use nearport_load::{
     Credentials, Error, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport, Tuned,
 };
@@ -40,7 +41,7 @@ Words may stand for one direction: up.loss=2% (client to server), down.rate=1mbi
 /// Exit code 0 only if nothing was lost, duplicated, reordered or failed.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// connect, idle, echo, chat, weak, roam or storm.
+    /// connect, idle, echo, chat, weak, roam, storm or locate.
     scenario: Scenario,
     #[command(flatten)]
     access: AccessArgs,
@@ -96,6 +97,13 @@ pub(crate) struct Load {
     /// The server's address for operations, whose counters are reported (roam) [default: the local server's].
     #[arg(long, value_name = "IP:PORT")]
     ops: Option<SocketAddr>,
+    /// Address of the addressing service, HTTP without TLS; this machine must be in its locate.forwarders (locate) [default: the
+    /// local server's].
+    #[arg(long, value_name = "IP:PORT")]
+    api: Option<SocketAddr>,
+    /// Networks that ask (locate).
+    #[arg(long)]
+    networks: Option<u32>,
     /// UDP sockets that the clients share.
     #[arg(long)]
     sockets: Option<usize>,
@@ -118,14 +126,20 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let access = self.access.clone().resolve()?;
-        let options = self.options(&access);
+        let (options, credentials) = match self.scenario {
+            Scenario::Locate => self.questions()?,
+            _ => {
+                let access = self.access.clone().resolve()?;
+                let options = self.options(Some(&access));
+                options.check().map_err(Failure::usage)?;
+                if access.locator.is_some() && (options.impair.is_some() || self.scenario == Scenario::Roam) {
+                    let why = "a bad network is played in front of one server: name it with --server";
+                    return Err(Failure::usage(why));
+                }
+                (options, credentials(access)?)
+            }
+        };
         options.check().map_err(Failure::usage)?;
-        if access.locator.is_some() && (options.impair.is_some() || self.scenario == Scenario::Roam) {
-            let why = "a bad network is played in front of one server: name it with --server";
-            return Err(Failure::usage(why));
-        }
-        let credentials = credentials(access)?;
         raise_descriptor_limit();
         let to_stdout = self.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let progress = if to_stdout { Progress::hidden() } else { Progress::terminal() };
@@ -151,7 +165,27 @@ impl Load {
         if report.is_clean() { Ok(()) } else { Err(anyhow::anyhow!("the run was not clean").into()) }
     }
 
-    fn options(&self, access: &Access) -> Options {
+    /// Who asks where to go needs no App and no key.
+    fn questions(&self) -> Result<(Options, Credentials), Failure> {
+        let local = match self.api {
+            Some(_) => None,
+            None => self.access.layout()?.read_run_file().ok().flatten(),
+        };
+        let mut options = self.options(None);
+        options.api = self.api.or_else(|| local.as_ref().and_then(|run| run.api));
+        let server = options.api.ok_or_else(|| {
+            Failure::usage(anyhow::anyhow!(
+                "no server runs here: give --api IP:PORT of the addressing service"
+            ))
+        })?;
+        options.server_pid = options.server_pid.or_else(|| local.map(|run| run.pid));
+        let network = NetworkConfig::new(rustls::RootCertStore::empty());
+        let usersig = Box::new(|_: &str| String::new());
+        let server_name = String::new();
+        Ok((options, Credentials { server, server_name, locate: None, network, app: 0, usersig }))
+    }
+
+    fn options(&self, access: Option<&Access>) -> Options {
         let mut options = Options::new(self.scenario);
         options.transport = self.transport;
         if let Some(connections) = self.connections {
@@ -174,7 +208,8 @@ impl Load {
         options.sockets = self.sockets.unwrap_or(options.sockets);
         options.logins_max = self.logins.unwrap_or(options.logins_max);
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);
-        let local = local_server(access);
+        options.networks = self.networks.unwrap_or(options.networks);
+        let local = access.and_then(local_server);
         options.server_pid = self.server_pid.or_else(|| local.as_ref().map(|run| run.pid));
         options.ops = self.ops.or_else(|| local.map(|run| run.ops));
         options.commit = option_env!("NEARPORT_COMMIT").map(str::to_owned);

@@ -64,6 +64,44 @@ fn a_storm_brings_everybody_back() {
 }
 
 #[test]
+fn questions_of_many_networks_are_answered_and_counted_by_pop() {
+    let dir = tempfile::tempdir().unwrap();
+    let geo = Path::new(env!("CARGO_MANIFEST_DIR")).join("geo");
+    let pops = format!("locate.pops={}", geo.join("pops.toml").display());
+    let databases = format!("locate.databases=['{}']", geo.join("country.mmdb").display());
+    let forwarders = "locate.forwarders=['127.0.0.0/8']";
+    let _node = Node::start(dir.path(), &["--set", &pops, "--set", &databases, "--set", forwarders]);
+    let args = ["locate", "--rate", "200", "--duration", "3s", "--connections", "8", "--networks", "500"];
+    let report = load(dir.path(), &args);
+    assert_eq!(
+        (&report["sent"], &report["acked"], &report["errors"]),
+        (&600.into(), &600.into(), &0.into()),
+        "{report}"
+    );
+    assert!(report["latency_ms"]["p99"].is_number() && report["server"]["cpu_s"].is_number(), "{report}");
+    let located = &report["locate"];
+    let answers = located["answers"].as_object().unwrap();
+    let total: u64 = answers.values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!((&located["networks"], total), (&500.into(), 600), "{report}");
+    // All over the world, so to many places.
+    assert!(answers.len() > 8, "{report}");
+}
+
+#[test]
+fn questions_without_a_service_end_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    let run = output(command.current_dir(dir.path()).args(["load", "locate"]));
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("--api IP:PORT"));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(PROGRAM);
+    let run = output(command.current_dir(dir.path()).args(["load", "locate", "--api", &closed.to_string()]));
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && said.contains("no answer to GET /v1/locate"), "{said}");
+}
+
+#[test]
 fn a_run_on_a_bad_network_makes_a_page() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), &["--set", "edge.shards=2"]);

@@ -51,6 +51,12 @@ pub enum Error {
         /// What the server answered to an echo request.
         answer: String,
     },
+    /// The scenario `locate` against something that does not answer as the addressing service does.
+    #[error("no answer to GET /v1/locate: {answer}")]
+    NoLocate {
+        /// What came instead.
+        answer: String,
+    },
     /// Ended by the user before there was anything to report.
     #[error("interrupted before all clients were logged in")]
     Interrupted,

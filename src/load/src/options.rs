@@ -32,6 +32,8 @@ pub enum Scenario {
     Roam,
     /// `chat` while the server dies and comes back. Measures how long it takes until every client is back.
     Storm,
+    /// Questions of many networks to the addressing service over HTTP. Measures answers.
+    Locate,
 }
 
 /// How the clients connect.
@@ -141,6 +143,11 @@ pub struct Options {
     pub notice: Option<Duration>,
     /// Address of the server's HTTP endpoint for operations: counters of the edge go into the report (`roam`).
     pub ops: Option<SocketAddr>,
+    /// Address of the addressing service (`locate`), HTTP without TLS: a service or its proxy on this machine or next to it. This
+    /// machine must be one of its forwarders. `None`: the server's address.
+    pub api: Option<SocketAddr>,
+    /// Networks that ask (`locate`), 1 to 1,000,000. Default 10,000: of each the service answers 50 in a second.
+    pub networks: u32,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
     pub seed: u64,
     /// What the program was built from, for the report.
@@ -172,6 +179,9 @@ const REBIND_PERIOD_MIN: Duration = Duration::from_millis(200);
 /// More than this is likely a typing mistake, and a process would run out of memory (about 40 KB each).
 const CONNECTIONS_MAX: u32 = 200_000;
 
+/// Beyond this networks would meet in one /24.
+const NETWORKS_MAX: u32 = 1_000_000;
+
 impl Options {
     /// Defaults for a scenario.
     #[must_use]
@@ -200,11 +210,15 @@ impl Options {
             restart_cmd: None,
             notice: None,
             ops: None,
+            api: None,
+            networks: 10_000,
             seed: 1,
             commit: None,
         };
         match scenario {
-            Scenario::Connect | Scenario::Idle | Scenario::Echo | Scenario::Chat => defaults,
+            Scenario::Connect | Scenario::Idle | Scenario::Echo | Scenario::Chat | Scenario::Locate => {
+                defaults
+            }
             // Two messages a second from each: what is measured is the network, not a queue.
             Scenario::Weak => Self { connections: 40, rate: 80, logins_max: 8, sockets: 40, ..defaults },
             Scenario::Roam => Self { connections: 1_000, sockets: 1_000, ..defaults },
@@ -227,7 +241,7 @@ impl Options {
     /// [`Error::Options`] with the first that does not.
     pub fn check(&self) -> Result<(), Error> {
         let scenario = self.scenario;
-        let sends = scenario == Scenario::Echo || scenario.is_chat();
+        let sends = matches!(scenario, Scenario::Echo | Scenario::Locate) || scenario.is_chat();
         let only_for =
             |option: &str, of: Scenario| format!("{option} belongs to scenario {of}, not {scenario}");
         let wrong = if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
@@ -242,6 +256,12 @@ impl Options {
             format!("message_bytes must be at most {MESSAGE_BYTES_MAX}, not {}", self.message_bytes)
         } else if self.logins_max == 0 || self.sockets == 0 {
             "logins_max and sockets must be at least 1".into()
+        } else if scenario != Scenario::Locate && self.api.is_some() {
+            only_for("api", Scenario::Locate)
+        } else if scenario == Scenario::Locate && self.impair.is_some() {
+            "impair works on UDP, and scenario locate asks over TCP".into()
+        } else if !(1..=NETWORKS_MAX).contains(&self.networks) {
+            format!("networks must be 1 to {NETWORKS_MAX}, not {}", self.networks)
         } else if self.impair.is_some() && !self.transport.is_udp() {
             format!(
                 "impair works on UDP: a relay can lose no packets of {}, because TCP sends them again below it. Packets of TCP are \
@@ -312,8 +332,16 @@ impl fmt::Debug for Credentials {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 7] =
-        [Self::Connect, Self::Idle, Self::Echo, Self::Chat, Self::Weak, Self::Roam, Self::Storm];
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Idle,
+        Self::Echo,
+        Self::Chat,
+        Self::Weak,
+        Self::Roam,
+        Self::Storm,
+        Self::Locate,
+    ];
 
     /// As on the command line and in the report.
     #[must_use]
@@ -326,6 +354,7 @@ impl Scenario {
             Self::Weak => "weak",
             Self::Roam => "roam",
             Self::Storm => "storm",
+            Self::Locate => "locate",
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a run found, as JSON and as a table.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::latency::Quantiles;
@@ -85,6 +87,8 @@ pub struct Report {
     pub roam: Option<Roam>,
     /// What `storm` found.
     pub storm: Option<Storm>,
+    /// What `locate` found.
+    pub locate: Option<Located>,
     /// The window in slots.
     pub timeline: Vec<Slot>,
     /// Points of the distribution of `latency_ms`, for the page: share of messages, and milliseconds.
@@ -103,6 +107,15 @@ pub struct Roam {
     pub survived: u64,
     /// Datagrams that the server's shards gave to each other in user space meanwhile; `None` if it was not asked.
     pub handed_over: Option<u64>,
+}
+
+/// Where clients were sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Located {
+    /// Networks that asked.
+    pub networks: u32,
+    /// Answers that named a PoP first, by its name.
+    pub answers: BTreeMap<String, u64>,
 }
 
 /// How clients came back after the server had died.
@@ -231,6 +244,7 @@ impl Report {
             relay: None,
             roam: None,
             storm: None,
+            locate: None,
             timeline: Vec::new(),
             latency_curve: Vec::new(),
         }

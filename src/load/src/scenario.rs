@@ -18,6 +18,7 @@ use crate::stop::Stop;
 mod books;
 mod chat;
 mod echo;
+mod locate;
 mod roam;
 mod silent;
 mod storm;
@@ -54,6 +55,7 @@ pub(crate) async fn run(
     let report = match options.scenario {
         Scenario::Connect | Scenario::Idle => silent::run(&mut run).await,
         Scenario::Echo => echo::run(&mut run).await,
+        Scenario::Locate => locate::run(&mut run).await,
         Scenario::Chat | Scenario::Weak | Scenario::Roam | Scenario::Storm => chat::run(&mut run).await,
     };
     let mut report = report?;
@@ -93,13 +95,17 @@ impl<'a> Run<'a> {
 
     /// The report of an open loop, without what the scenario itself counts.
     fn report(&self, logins: &Logins, window: &Window) -> Report {
+        Report { connect: logins.connect(), ..self.report_without_logins(window) }
+    }
+
+    /// The same for who has nobody log in.
+    fn report_without_logins(&self, window: &Window) -> Report {
         let seconds = window.length.as_secs_f64();
         let per_s = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
         Report {
             duration_s: rounded(seconds),
             offered_per_s: per_s(window.offered),
             achieved_per_s: per_s(window.done),
-            connect: logins.connect(),
             server: self.server(window),
             message_bytes: Some(self.options.text_bytes()),
             warmup_s: rounded(self.options.warmup.as_secs_f64()),

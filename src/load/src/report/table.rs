@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::latency::Quantiles;
 use crate::options::Transport;
 use crate::relay::RelayCounts;
-use crate::report::{Report, Roam, Storm};
+use crate::report::{Located, Report, Roam, Storm};
 
 /// Lines of a name and what there is to say; lines with nothing to say are left out.
 pub(super) fn render(report: &Report) -> String {
@@ -25,6 +25,7 @@ pub(super) fn render(report: &Report) -> String {
         ("relay", report.relay.as_ref().map(relay)),
         ("roam", report.roam.as_ref().map(|roam| self::roam(report, roam))),
         ("storm", report.storm.as_ref().map(storm)),
+        ("answers", report.locate.as_ref().map(answers)),
         ("server", server(report)),
     ];
     let mut out = String::new();
@@ -37,10 +38,11 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 pub(super) fn run(report: &Report) -> String {
+    let transport = report.transport.to_string();
     let mut text = format!(
         "{} over {}, {} connections, {:.1} s",
         report.scenario,
-        report.transport,
+        if report.locate.is_some() { "http" } else { &transport },
         grouped(report.connections.into()),
         report.duration_s
     );
@@ -52,6 +54,22 @@ pub(super) fn run(report: &Report) -> String {
     }
     if report.interrupted {
         text.push_str(", interrupted");
+    }
+    text
+}
+
+/// The PoPs that were named most.
+fn answers(located: &Located) -> String {
+    const SHOWN: usize = 8;
+    let mut by_count: Vec<_> = located.answers.iter().collect();
+    by_count.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let total: u64 = by_count.iter().map(|(_, count)| **count).sum();
+    let share = |count: u64| 100.0 * count as f64 / total.max(1) as f64;
+    let shown = by_count.iter().take(SHOWN).map(|(pop, count)| format!("{pop} {:.1} %", share(**count)));
+    let mut text =
+        format!("{} networks: {}", grouped(located.networks.into()), shown.collect::<Vec<_>>().join("   "));
+    if by_count.len() > SHOWN {
+        let _ = write!(text, "   and {} more", by_count.len() - SHOWN);
     }
     text
 }
