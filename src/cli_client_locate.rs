@@ -105,7 +105,9 @@ impl LocateClient {
             let ms = step.took.as_millis();
             match &step.outcome {
                 Ok(pops) => println!("ok    {}{server}: {} ({ms} ms)", step.source, pops.join(", ")),
-                Err(reason) => println!("fail  {}{server}: {reason} ({ms} ms)", step.source),
+                // The reason begins with the server.
+                Err(reason) if step.server.is_some() => println!("fail  {} {reason} ({ms} ms)", step.source),
+                Err(reason) => println!("fail  {}: {reason} ({ms} ms)", step.source),
             }
         }
         for contestant in &survey.race {

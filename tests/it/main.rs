@@ -6,6 +6,8 @@ mod acme;
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod bootstrap;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod cli;

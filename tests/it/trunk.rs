@@ -18,13 +18,13 @@ use crate::node::{PROGRAM, STUCK, nearport, output, start_load, wait};
 use crate::sdk::{self, Access};
 
 /// A process of a cluster in a directory of its own. Killed when it is dropped.
-struct Process {
-    child: Child,
-    dir: PathBuf,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) dir: PathBuf,
 }
 
 impl Process {
-    fn start(dir: &Path, args: &[&str], greeting: &'static str) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str], greeting: &'static str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let log = fs::File::options().create(true).append(true).open(dir.join("serve.log")).unwrap();
         let mut command = Command::new(PROGRAM);
@@ -43,7 +43,7 @@ impl Process {
         process
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("serve.log")).unwrap_or_default()
     }
 
@@ -55,7 +55,7 @@ impl Process {
         }
     }
 
-    fn address(&self, key: &str) -> SocketAddr {
+    pub(crate) fn address(&self, key: &str) -> SocketAddr {
         let table: toml::Table = fs::read_to_string(self.dir.join("data/run.toml")).unwrap().parse().unwrap();
         table[key].as_str().unwrap().parse().unwrap()
     }
@@ -70,13 +70,13 @@ impl Process {
         (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").1;
         let lines = metrics.lines().filter(|line| line.starts_with(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    fn wait_for_metric(&self, name: &str, at_least: u64) {
+    pub(crate) fn wait_for_metric(&self, name: &str, at_least: u64) {
         let begun = Instant::now();
         while self.metric(name) < at_least {
             assert!(begun.elapsed() < STUCK, "{name} stays at {}", self.metric(name));
@@ -84,7 +84,7 @@ impl Process {
         }
     }
 
-    fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         let begun = Instant::now();
         while self.get("/readyz").0 != 200 {
             assert!(begun.elapsed() < STUCK, "{:?}\n{}", self.get("/readyz"), self.log());
@@ -96,7 +96,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         wait(&mut self.child);
     }
@@ -110,16 +110,16 @@ impl Drop for Process {
 }
 
 /// What one core and its edges share.
-struct Cluster {
-    dir: tempfile::TempDir,
-    core: SocketAddr,
+pub(crate) struct Cluster {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) core: SocketAddr,
 }
 
 const STORED: &str = "nearport_chat_sends_total{outcome=\"stored\"";
 
 impl Cluster {
     /// Certificates, a secret, and a core that runs.
-    fn new(edges: &[u16]) -> (Self, Process) {
+    pub(crate) fn new(edges: &[u16]) -> (Self, Process) {
         let dir = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
             let made = nearport(dir.path(), args);
@@ -159,7 +159,7 @@ impl Cluster {
     }
 
     /// Starts an edge that dials `core`, and writes `client.toml` for its clients.
-    fn edge_at(&self, node: u16, core: SocketAddr, more: &[&str]) -> Process {
+    pub(crate) fn edge_at(&self, node: u16, core: SocketAddr, more: &[&str]) -> Process {
         let dir = self.dir.path().join(format!("edge-{node}"));
         fs::create_dir_all(dir.join("data")).unwrap();
         fs::copy(self.dir.path().join("shared/secret"), dir.join("data/secret")).unwrap();
@@ -200,7 +200,7 @@ fn receive(edge: &Process, user: &str, count: usize) -> Vec<String> {
         .collect()
 }
 
-fn books(load: Child) -> Value {
+pub(crate) fn books(load: Child) -> Value {
     let output = load.wait_with_output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));

@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     /// What the driver waits for: deadline, and whether it reads.
     pub(crate) armed: Option<Instant>,
     pub(crate) reading: bool,
-    /// Where the last session was opened.
+    /// Where the last connection leads that a session was opened on, or is being opened.
     pub(crate) edge: Option<SocketAddr>,
     /// There is a connection, or an attempt.
     pub(crate) linked: bool,
@@ -176,7 +176,8 @@ impl Client {
         self.handle.locator.as_ref()
     }
 
-    /// Address of the edge where the last session was opened; `None` before the first one.
+    /// Address of the edge where the session is, or is being opened; of the last one while there is none, and `None` before the
+    /// first connection.
     #[must_use]
     pub fn edge(&self) -> Option<SocketAddr> {
         self.shared().lock().edge

@@ -329,6 +329,7 @@ impl Driver {
         if let Some(attempt) = &self.attempt {
             self.at = (attempt.edge().clone(), attempt.place().clone());
         }
+        self.shared.lock().edge = Some(self.at.0.address);
         if let Some(dropped) = self.link.replace(link) {
             dropped.abandon(CloseCode::LOST);
         }
@@ -371,7 +372,6 @@ impl Driver {
         }
         let (Some(attempt), Some(link)) = (self.attempt.take(), &self.link) else { return };
         let now = Instant::now();
-        self.shared.lock().edge = Some(self.at.0.address);
         if let Some(locator) = &self.locator {
             locator.landed(&self.network, &self.at.0);
             self.visited = Some(self.at.0.clone());

@@ -20,7 +20,7 @@ pub struct SurveyStep {
     pub server: Option<Server>,
     /// How long that took.
     pub took: Duration,
-    /// PoPs, best first, or what went wrong.
+    /// PoPs, best first, or which server it was and what went wrong.
     pub outcome: Result<Vec<String>, String>,
 }
 
