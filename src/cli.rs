@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate_ip, cli_message, cli_secret,
-    cli_serve, cli_trunk,
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate_ip, cli_message, cli_pop,
+    cli_secret, cli_serve, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -51,6 +51,9 @@ enum Command {
     Config(cli_config::Config),
     /// Send the clients of the running node away, each in its turn; it stays up and takes no new ones.
     Drain(cli_drain::Drain),
+    /// PoPs of the network: who is up, how full, and what is ordered.
+    #[command(subcommand)]
+    Pop(cli_pop::Pop),
     /// Look for what will keep a node from running well here.
     Doctor(cli_doctor::Doctor),
     /// Put load on a server and measure it.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Recv(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Drain(command) => command.run(),
+        Command::Pop(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Locate(command) => command.run(),

@@ -111,6 +111,9 @@ fn locate(config: &Config, recorder: Recorder) -> Result<(), Failure> {
         let mut text = format!(
             "nearport {version} locates on {api}\nhealth and metrics: http://{ops}/readyz http://{ops}/metrics\n"
         );
+        if let Some(at) = node.steer_addr() {
+            let _ = writeln!(text, "edges report to {at}");
+        }
         for at in node.dns_addrs() {
             let _ = writeln!(text, "answers for the zone {} on {at} (DNS)", config.dns.zone.as_deref().unwrap_or_default());
         }

@@ -1,4 +1,4 @@
-//! `nearport trunk`: the certificates of the links between edges and their core.
+//! `nearport trunk`: the certificates of the links between edges, their core and those that locate.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::trunk_certs::{Holder, make, make_ca};
 pub(crate) enum Trunk {
     /// Make the cluster's private CA; its key stays here and goes to no node.
     Ca(Dir),
-    /// Make or renew the certificate of a core or of an edge, and print where it is.
+    /// Make or renew the certificate of a core, of an edge or of a process that locates, and print where it is.
     Cert(Cert),
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Cert {
     /// What it is for.
     #[arg(value_enum)]
     role: Role,
-    /// The edge's number, as in its edge.node.
+    /// The edge's number, as in its edge.node. With `locate`: the process is that edge too (role all).
     #[arg(long, required_if_eq("role", "edge"))]
     node: Option<u16>,
     /// How many days it is good.
@@ -43,6 +43,7 @@ pub(crate) struct Cert {
 enum Role {
     Core,
     Edge,
+    Locate,
 }
 
 impl Trunk {
@@ -54,6 +55,7 @@ impl Trunk {
                 let holder = match role {
                     Role::Core => Holder::Core,
                     Role::Edge => Holder::Edge(node.unwrap_or_default()),
+                    Role::Locate => Holder::Locate(node),
                 };
                 let life = Duration::from_hours(24 * u64::from(days));
                 let (cert, key) = make(&dir, holder, life, now)?;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
+pub use crate::config_steer::Steer;
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
@@ -49,6 +50,8 @@ pub struct Config {
     pub api: Api,
     /// Addressing.
     pub locate: Locate,
+    /// The link between edges and processes that locate.
+    pub steer: Steer,
     /// The DNS responder.
     pub dns: Dns,
     /// Leaving.
@@ -262,6 +265,7 @@ impl Default for Config {
             trunk: Trunk::default(),
             api: Api::default(),
             locate: Locate::default(),
+            steer: Steer::default(),
             dns: Dns::default(),
             drain: Drain::default(),
             log: Log::default(),
@@ -469,6 +473,7 @@ impl Config {
         }
         self.acme.check()?;
         self.locate.check()?;
+        self.steer.check()?;
         self.dns.check()?;
         self.trunk.check()?;
         if self.edge.connections_max > nearport_trunk::CONNECTIONS_MAX as usize {

@@ -217,6 +217,23 @@ pub const KEYS: &[Key] = &[
         doc: "answers over UDP that one network (/24, /48) gets in a second; of the rest every second one says to come over TCP, \
               the others are dropped; loopback and 0: unlimited",
     },
+    Key {
+        name: "steer.listen",
+        doc: "TCP address where a process that locates takes the links of edges, which say how they are and check each other; \
+              unset: nobody is checked. Needs trunk.ca, and trunk.cert of `nearport trunk cert locate`",
+    },
+    Key {
+        name: "steer.pop",
+        doc: "id of the PoP that this edge belongs to, as in locate.pops of its locators; several edges may be of one PoP",
+    },
+    Key {
+        name: "steer.capacity",
+        doc: "sessions that this edge is good for; unset: its PoP takes as many as locate.pops says",
+    },
+    Key {
+        name: "steer.locators",
+        doc: "[\"HOST:PORT\"] of all processes that locate, their steer.listen; at most 8. Needs trunk.ca, and trunk.cert of this edge",
+    },
     Key { name: "drain.within", doc: "longest wait for clients to leave before they are closed" },
     Key {
         name: "drain.targets",
@@ -234,7 +251,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Dns, Edge, Locate, Tls, Trunk};
+    use crate::config::{Acme, Config, Dns, Edge, Locate, Steer, Tls, Trunk};
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -278,6 +295,12 @@ mod tests {
                 pops: Some("l".into()),
                 map_key: Some("m".into()),
                 ..Locate::default()
+            },
+            steer: Steer {
+                listen: Some(([127, 0, 0, 1], 1).into()),
+                pop: Some("n".into()),
+                capacity: Some(1),
+                ..Steer::default()
             },
             dns: Dns {
                 zone: Some("n".into()),

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nearport_steer::{Row, Wish};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -52,6 +53,10 @@ pub(crate) enum What {
     Drain(DrainOrder),
     /// Take clients again.
     Undrain,
+    /// Show the PoPs; see `cli_pop`.
+    Pops,
+    /// Have something of a PoP.
+    Pop(PopOrder),
 }
 
 impl Ask {
@@ -102,8 +107,19 @@ pub(crate) struct DrainOrder {
     pub(crate) exit: bool,
 }
 
-/// What a node answers.
+/// What an operator wants of a PoP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PopOrder {
+    /// Its id.
+    pub(crate) pop: String,
+    /// What.
+    pub(crate) wish: Wish,
+    /// Who wants it, for people.
+    pub(crate) by: String,
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// No, and why. Nothing has changed.
@@ -120,6 +136,13 @@ pub(crate) enum Answer {
     Done {
         /// Sessions that are left.
         sessions: u64,
+    },
+    /// The PoPs.
+    Pops {
+        /// In the order of their table.
+        rows: Vec<Row>,
+        /// Edges that are linked to this process.
+        edges: usize,
     },
     /// A process may take over. With it come the descriptors: UDP sockets and TCP listeners in shard order, then the
     /// listener of the operations server.

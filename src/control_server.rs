@@ -21,6 +21,9 @@ use crate::files::{self, FileError};
 /// Name of the socket in the data directory.
 pub(crate) const SOCKET_FILE: &str = "control.sock";
 
+/// The same of a process that only locates: it may share the directory with a node.
+pub(crate) const LOCATE_SOCKET_FILE: &str = "locate.sock";
+
 /// Clients that are asking at once, and questions that wait for the node. More are refused.
 const CLIENTS_MAX: usize = 8;
 
@@ -53,9 +56,14 @@ pub(crate) struct ControlServer {
 impl ControlServer {
     /// Listens in `data`. A socket of that name is replaced at once: whoever holds the store's lock is the one to ask.
     pub(crate) fn bind(data: &Path) -> Result<Self, FileError> {
-        let path = data.join(SOCKET_FILE);
+        Self::bind_as(data, SOCKET_FILE)
+    }
+
+    /// The same under another name.
+    pub(crate) fn bind_as(data: &Path, name: &str) -> Result<Self, FileError> {
+        let path = data.join(name);
         let at = FileError::at(&path);
-        let temporary = data.join(format!(".{SOCKET_FILE}.{}.tmp", std::process::id()));
+        let temporary = data.join(format!(".{name}.{}.tmp", std::process::id()));
         let _ = fs::remove_file(&temporary);
         let listener = with_short_path(&temporary, |short| UnixListener::bind(short)).map_err(&at)?;
         // Nobody finds it under its name before its mode is right.
@@ -106,7 +114,12 @@ impl Drop for ControlServer {
 
 /// Connects to the node that runs in `data` and asks.
 pub(crate) fn ask(data: &Path, what: &What) -> Result<Channel, ControlError> {
-    let path = data.join(SOCKET_FILE);
+    ask_at(data, SOCKET_FILE, what)
+}
+
+/// The same of a socket of another name.
+pub(crate) fn ask_at(data: &Path, name: &str, what: &What) -> Result<Channel, ControlError> {
+    let path = data.join(name);
     let stream = with_short_path(&path, |short| UnixStream::connect(short));
     let channel = Channel::new(stream.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {

@@ -22,7 +22,8 @@ use crate::node_backend::Slot;
 use crate::node_give::Estate;
 use crate::node_locate::{Locate, LocateError};
 use crate::node_predecessor::Predecessor;
-use crate::node_run::{Ended, Running};
+use crate::node_run::{Ended, Orders, Running};
+use crate::node_steer::Steered;
 use crate::node_take::{Inheritance, Taken, announce};
 use crate::reload::Reloads;
 use crate::tls::{self, Certificates, Resolver, TlsError};
@@ -67,8 +68,8 @@ pub enum Error {
     /// The ledger or the directory, or the backend on top of them.
     #[error(transparent)]
     Chat(#[from] nearport_chat::Error),
-    /// A setting without which a role cannot work.
-    #[error("{0} is not set: --role {1} needs it")]
+    /// A setting without which another, or a role, cannot work.
+    #[error("{0} is not set: {1} needs it")]
     Missing(&'static str, &'static str),
     /// The link between edge and core.
     #[error("trunk: {0}")]
@@ -76,6 +77,9 @@ pub enum Error {
     /// The addressing service.
     #[error(transparent)]
     Locate(#[from] LocateError),
+    /// The steering link.
+    #[error("{0}")]
+    Steer(String),
     /// The gateway.
     #[error("edge: {0}")]
     Edge(nearport_edge::Error),
@@ -108,6 +112,7 @@ pub struct Node {
     certificates: Arc<Certificates>,
     acme: Option<Acme>,
     locate: Option<Locate>,
+    steered: Option<Arc<Steered>>,
     health: Arc<Health>,
     client_file: PathBuf,
     first_start: bool,
@@ -236,15 +241,20 @@ impl Node {
     /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked,
     /// [`Error::Orphaned`], or why a hand-over that failed could not be taken back.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, control, estate, predecessors, certificates, acme, locate, health, .. } = self;
+        let Self { ops, control, estate, predecessors, certificates, acme, locate, steered, health, .. } =
+            self;
         tokio::pin!(leave);
         let gate = acme.as_ref().map(Acme::gate).unwrap_or_default();
-        let running = Running::new(ops, control, estate, predecessors, health, gate);
+        let orders = Orders::new(steered.as_ref(), locate.as_ref().map(Locate::steering));
+        let running = Running::new(ops, control, estate, predecessors, health, gate, orders);
         let ended = tokio::select! {
             ended = running.run(&mut leave) => ended?,
             never = certificates.keep() => match never {},
             Some(never) = async { Some(acme?.keep().await) } => match never {},
             Some(stopped) = async { Some(locate?.keep().await) } => match stopped.map_err(Error::Ops)? {},
+            Some(stopped) = async { Some(steered?.keep().await) } => {
+                match stopped.map_err(|error| Error::Steer(error.to_string()))? {}
+            }
         };
         // Certificates are the other process's business by then.
         match ended {
@@ -307,7 +317,7 @@ impl Tls {
 impl Parts {
     /// Tells where the node is: files for clients and operators, the control socket.
     fn announce(self, layout: &Layout, first_start: bool) -> Result<Node, Error> {
-        let Self { mut estate, predecessors, health, ops, app, tls, locate } = self;
+        let Self { mut estate, predecessors, health, ops, app, tls, mut locate } = self;
         let (bound, ops_addr) = (estate.edge.local_addr(), ops.local_addr());
         estate.ops = ops_addr;
         let mut reloads = Reloads::default();
@@ -316,7 +326,12 @@ impl Parts {
         let Tls { certificates, acme } = tls;
         estate.backend.dial(&estate.config, estate.generation, &estate.edge, &mut reloads)?;
         if let Some(locate) = &locate {
-            locate.reload_with(&mut reloads, layout);
+            locate.reload_with(&mut reloads, layout, &estate.config);
+        }
+        let steering = locate.as_ref().map(Locate::steering);
+        let steered = Steered::open(&estate.config, &estate.edge, steering, &mut reloads)?;
+        if let (Some(locate), Some(own)) = (&mut locate, &steered) {
+            locate.join(own.clone());
         }
         let api = locate.as_ref().map(Locate::addr);
         let dns = locate.as_ref().map(Locate::dns_addrs).unwrap_or_default();
@@ -338,9 +353,9 @@ impl Parts {
                 locate: None,
             })?;
         }
-        let (steered, backend) = (estate.edge.is_steered(), estate.backend.kind());
+        let (by_kernel, backend) = (estate.edge.is_steered(), estate.backend.kind());
         let generation = estate.generation;
-        tracing::info!(edge = %bound, ops = %ops_addr, ?api, ?backend, steered, generation, "listening");
+        tracing::info!(edge = %bound, ops = %ops_addr, ?api, ?backend, steered = by_kernel, generation, "listening");
         Ok(Node {
             ops,
             control,
@@ -349,6 +364,7 @@ impl Parts {
             certificates,
             acme,
             locate,
+            steered,
             health,
             client_file: layout.client_file(),
             first_start,
@@ -371,7 +387,7 @@ pub(crate) async fn bind_ops(
 /// An edge gets what it needs from others: the cluster's secret is not made here, for it must be the same on all edges.
 fn can_be_an_edge(config: &Config, layout: &Layout) -> Result<(), Error> {
     if config.trunk.core.is_none() {
-        return Err(Error::Missing("trunk.core", "edge"));
+        return Err(Error::Missing("trunk.core", "--role edge"));
     }
     trunk_tls::edge(config)?;
     if !layout.secret_file().exists() {

@@ -116,7 +116,7 @@ impl Slot {
         if self.kind != BackendKind::Core {
             return Ok(());
         }
-        let core = config.trunk.core.clone().ok_or(Error::Missing("trunk.core", "edge"))?;
+        let core = config.trunk.core.clone().ok_or(Error::Missing("trunk.core", "--role edge"))?;
         let tls = trunk_tls::edge(config)?;
         let dial = Dial {
             core,

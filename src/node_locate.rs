@@ -14,10 +14,13 @@ use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
+use crate::control::What;
+use crate::control_server::{ControlServer, LOCATE_SOCKET_FILE, Request, refuse};
 use crate::files;
 use crate::first_run::{DataError, Layout, dialled};
 use crate::node::{Error, Tls, bind_ops};
 use crate::node_dns::Dns;
+use crate::node_steer::{self, Steered, Steering};
 use crate::node_voices::KeptVoices;
 use crate::reload::Reloads;
 use crate::tls::{self, Resolver};
@@ -72,6 +75,7 @@ pub(crate) struct Locate {
     listen: SocketAddr,
     tls: Option<ServerConfig>,
     dns: Option<Dns>,
+    steering: Steering,
     poll: Duration,
     voices: KeptVoices,
 }
@@ -103,9 +107,20 @@ impl Locate {
         };
         let service = Arc::new(service(config, layout, edge)?);
         let dns = Dns::open(&config.dns, service.clone(), late)?;
+        let steering = Steering::open(config, layout, &service, signer(config, layout)?, late)?;
         let poll = config.locate.poll;
         let voices = KeptVoices::open(service.clone(), layout.0.join(VOICES), now());
-        Ok(Self { service, server, listen, tls, dns, poll, voices })
+        Ok(Self { service, server, listen, tls, dns, steering, poll, voices })
+    }
+
+    /// What is known of the network.
+    pub(crate) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
+    /// The edge of this process is steered by this service, too.
+    pub(crate) fn join(&mut self, own: Arc<Steered>) {
+        self.steering.join(own);
     }
 
     /// The bound address, or the one that is waited for.
@@ -124,7 +139,8 @@ impl Locate {
     }
 
     /// What SIGHUP makes it read again. Holds nothing alive.
-    pub(crate) fn reload_with(&self, reloads: &mut Reloads, layout: &Layout) {
+    pub(crate) fn reload_with(&self, reloads: &mut Reloads, layout: &Layout, config: &Config) {
+        self.steering.reload_with(reloads, config);
         let (service, layout) = (Arc::downgrade(&self.service), layout.clone());
         reloads.add("locate", move || {
             let service = service.upgrade().ok_or("the addressing service has stopped")?;
@@ -145,7 +161,8 @@ impl Locate {
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, tls, dns, poll, voices } = self;
+        let Self { service, server, listen, tls, dns, steering, poll, voices } = self;
+        let steering = steering.keep(service.clone());
         let voices = Arc::new(voices);
         let turning = voices.clone();
         let turns = async move {
@@ -205,6 +222,7 @@ impl Locate {
                 Ok(()) => std::future::pending().await,
                 Err(error) => Err(error),
             },
+            stopped = steering => stopped.map_err(nearport_api::Error::Serve),
             never = turns => match never {},
         }
     }
@@ -264,7 +282,7 @@ fn service(config: &Config, layout: &Layout, edge: Option<SocketAddr>) -> Result
         (Some(table), _) => table,
         (None, Some(edge)) => alone(edge)?,
         (None, None) => {
-            return Err(Error::Missing("locate.pops", "locate"));
+            return Err(Error::Missing("locate.pops", "--role locate"));
         }
     };
     let forwarders = config.locate.forwarders.clone();
@@ -311,6 +329,7 @@ fn now() -> Now {
 #[derive(Debug)]
 pub struct LocateNode {
     ops: OpsServer,
+    control: ControlServer,
     locate: Locate,
     /// Of the API, if it speaks TLS.
     tls: Option<Tls>,
@@ -340,17 +359,24 @@ impl LocateNode {
         if let Some(tls) = &tls {
             tls.reload_with(&mut reloads);
         }
-        locate.reload_with(&mut reloads, &layout);
+        locate.reload_with(&mut reloads, &layout, config);
+        let control = ControlServer::bind_as(&layout.0, LOCATE_SOCKET_FILE).map_err(Error::Control)?;
         let (api, ops_addr) = (locate.addr(), ops.local_addr());
         let pops = locate.service.table().len();
         tracing::info!(%api, ops = %ops_addr, pops, ms = begun.elapsed().as_millis(), "locating");
-        Ok(Self { ops, locate, tls, health, reloads: Arc::new(reloads) })
+        Ok(Self { ops, control, locate, tls, health, reloads: Arc::new(reloads) })
     }
 
     /// The bound address of the API.
     #[must_use]
     pub fn api_addr(&self) -> SocketAddr {
         self.locate.addr()
+    }
+
+    /// The bound address where edges report, if they do.
+    #[must_use]
+    pub fn steer_addr(&self) -> Option<SocketAddr> {
+        self.locate.steering.addr()
     }
 
     /// The bound addresses of the DNS responder.
@@ -387,8 +413,22 @@ impl LocateNode {
     /// # Errors
     /// [`Error::Ops`] if a server stopped by itself.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, locate, tls, health, .. } = self;
+        let Self { ops, mut control, locate, tls, health, .. } = self;
+        let locator = locate.steering.locator().clone();
+        let asked = async move {
+            loop {
+                let Request { what, channel, .. } = control.next().await;
+                match what {
+                    What::Pops => node_steer::answer(Some(&locator), None, &channel),
+                    What::Pop(order) => node_steer::answer(Some(&locator), Some(order), &channel),
+                    What::TakeOver(_) | What::Drain(_) | What::Undrain => {
+                        refuse(&channel, "this process only locates: it has no clients and no store");
+                    }
+                }
+            }
+        };
         tokio::select! {
+            never = asked => never,
             served = ops.run() => served.map_err(Error::Ops),
             Some(never) = async { Some(tls?.keep().await) } => match never {},
             served = locate.keep() => match served.map_err(Error::Ops)? {},

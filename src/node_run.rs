@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearport_api::{Health, OpsServer};
+use nearport_steer::Order;
+use nearport_steer::listen::Locator;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::acme;
@@ -17,6 +20,7 @@ use crate::node_drain::{self, Plan, drain};
 use crate::node_give::{Estate, Given};
 use crate::node_predecessor::Predecessor;
 use crate::node_retired::Retired;
+use crate::node_steer::{self, Steered, Steering};
 
 /// How often predecessors are looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +33,38 @@ struct Drain {
     ended: bool,
     /// The process ends when the drain has.
     exit: bool,
+    /// The whole PoP is drained: it ends when that does.
+    ordered: bool,
+}
+
+/// What is ordered from outside of the process, and who can say something of the network.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    steered: Option<Arc<Steered>>,
+    changes: Option<watch::Receiver<Option<Order>>>,
+    locator: Option<Locator>,
+}
+
+impl Orders {
+    pub(crate) fn new(steered: Option<&Arc<Steered>>, steering: Option<&Steering>) -> Self {
+        Self {
+            steered: steered.cloned(),
+            changes: steered.map(|steered| steered.orders()),
+            locator: steering.map(|steering| steering.locator().clone()),
+        }
+    }
+
+    /// The next order for this edge's PoP. Cancel safe.
+    async fn next(&mut self) -> Order {
+        if let Some(changes) = &mut self.changes {
+            while changes.changed().await.is_ok() {
+                if let Some(order) = changes.borrow_and_update().clone() {
+                    return order;
+                }
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 impl Drain {
@@ -51,6 +87,7 @@ pub(crate) struct Running {
     /// Closed while the node leaves.
     orders: acme::Gate,
     drain: Option<Drain>,
+    orders_from: Orders,
     /// A process that has an offer and thinks about it.
     offer: Option<JoinHandle<Option<Channel>>>,
 }
@@ -78,9 +115,10 @@ impl Running {
         predecessors: Vec<Predecessor>,
         health: Arc<Health>,
         orders: acme::Gate,
+        orders_from: Orders,
     ) -> Self {
         let ops = Arc::new(ops);
-        Self { ops, control, estate, predecessors, health, orders, drain: None, offer: None }
+        Self { ops, control, estate, predecessors, health, orders, drain: None, orders_from, offer: None }
     }
 
     pub(crate) async fn run(
@@ -124,7 +162,7 @@ impl Running {
 
     /// Serves `/readyz` and the control socket until something else has to be done.
     async fn serve(&mut self, leave: &mut (impl Future<Output = ()> + Unpin)) -> Turn {
-        let Self { ops, control, estate, predecessors, health, orders, drain, offer } = self;
+        let Self { ops, control, estate, predecessors, health, orders, drain, orders_from, offer } = self;
         let server = ops.clone();
         let mut serving: Serving = Box::pin(async move { server.run().await });
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -171,10 +209,27 @@ impl Running {
                         }
                     }
                     What::Undrain => {
-                        undrain(estate, health, drain, &channel);
+                        undrain(estate, health, drain, Some(&channel));
                         orders.open();
                     }
+                    What::Pops => node_steer::answer(orders_from.locator.as_ref(), None, &channel),
+                    What::Pop(order) => node_steer::answer(orders_from.locator.as_ref(), Some(order), &channel),
                 },
+                order = orders_from.next() => {
+                    let ordered = drain.as_ref().is_some_and(|drain| drain.ordered);
+                    if order.drained && drain.is_none() {
+                        let mut plan = plan(estate, None);
+                        if let Some(steered) = orders_from.steered.as_ref().filter(|_| plan.targets.is_empty()) {
+                            plan.targets = steered.elsewhere();
+                        }
+                        tracing::info!(by = order.by, targets = ?plan.targets, "the PoP is drained");
+                        *drain = Some(spawn_drain(estate, health, plan, None, false, true));
+                        orders.close();
+                    } else if !order.drained && ordered {
+                        undrain(estate, health, drain, None);
+                        orders.open();
+                    }
+                }
                 _ = looks.tick(), if !predecessors.is_empty() => predecessors.retain(|predecessor| {
                     let gone = predecessor.is_gone();
                     if gone {
@@ -262,16 +317,32 @@ fn begin_drain(
     if let Err(reason) = node_drain::targets(&order.targets) {
         return refuse(&channel, &reason);
     }
-    let (plan, undone) = (plan(estate, Some(&order)), Arc::new(AtomicBool::new(false)));
-    let running = self::drain(estate.edge.clone(), health.clone(), plan, Some(channel), undone.clone());
-    *drain = Some(Drain { task: tokio::spawn(running), undone, ended: false, exit: order.exit });
+    let plan = plan(estate, Some(&order));
+    *drain = Some(spawn_drain(estate, health, plan, Some(channel), order.exit, false));
 }
 
-fn undrain(estate: &Estate, health: &Health, drain: &mut Option<Drain>, channel: &Channel) {
-    let Some(undone) = drain.take() else { return refuse(channel, "the node does not drain") };
+fn spawn_drain(
+    estate: &Estate,
+    health: &Arc<Health>,
+    plan: Plan,
+    channel: Option<Channel>,
+    exit: bool,
+    ordered: bool,
+) -> Drain {
+    let undone = Arc::new(AtomicBool::new(false));
+    let running = self::drain(estate.edge.clone(), health.clone(), plan, channel, undone.clone());
+    Drain { task: tokio::spawn(running), undone, ended: false, exit, ordered }
+}
+
+fn undrain(estate: &Estate, health: &Health, drain: &mut Option<Drain>, channel: Option<&Channel>) {
+    let Some(undone) = drain.take() else {
+        return channel.into_iter().for_each(|channel| refuse(channel, "the node does not drain"));
+    };
     undone.undo();
     estate.edge.stay();
     health.restore();
     tracing::info!("the drain is undone");
-    let _ = channel.send(&Answer::Done { sessions: estate.edge.sessions() }, &[]);
+    if let Some(channel) = channel {
+        let _ = channel.send(&Answer::Done { sessions: estate.edge.sessions() }, &[]);
+    }
 }

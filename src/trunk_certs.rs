@@ -1,4 +1,4 @@
-//! The private CA of a cluster's trunk, and the certificates that it signs for cores and edges.
+//! The private CA of a cluster's trunk, and the certificates that it signs for cores, edges and processes that locate.
 //!
 //! Whoever reads `ca-key.pem` can be the core to every edge and an edge to every core: it stays where certificates are made, and
 //! goes to no node. A certificate says what it is for, see `nearport_trunk::tls`.
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nearport_trunk::tls::{CORE_NAME, edge_name};
+use nearport_trunk::tls::{CORE_NAME, LOCATE_NAME, edge_name};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -25,6 +25,8 @@ pub(crate) enum Holder {
     Core,
     /// The edge of this node.
     Edge(u16),
+    /// A process that locates; with a node, one that is its edge too.
+    Locate(Option<u16>),
 }
 
 impl Holder {
@@ -33,6 +35,8 @@ impl Holder {
         match self {
             Self::Core => "core".to_owned(),
             Self::Edge(node) => format!("edge-{node}"),
+            Self::Locate(None) => "locate".to_owned(),
+            Self::Locate(Some(node)) => format!("locate-{node}"),
         }
     }
 }
@@ -63,14 +67,17 @@ pub(crate) fn make(
     let signer = KeyPair::from_pem(&text).map_err(|error| pem_error(&ca_key, error))?;
     let issuer = Issuer::new(ca_params(now), signer);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let (name, usage) = match holder {
-        Holder::Core => (CORE_NAME.to_owned(), ExtendedKeyUsagePurpose::ServerAuth),
-        Holder::Edge(node) => (edge_name(node), ExtendedKeyUsagePurpose::ClientAuth),
+    let (server, client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+    let (names, usages) = match holder {
+        Holder::Core => (vec![CORE_NAME.to_owned()], vec![server]),
+        Holder::Edge(node) => (vec![edge_name(node)], vec![client]),
+        Holder::Locate(None) => (vec![LOCATE_NAME.to_owned()], vec![server]),
+        Holder::Locate(Some(node)) => (vec![LOCATE_NAME.to_owned(), edge_name(node)], vec![server, client]),
     };
-    let mut params = CertificateParams::new(vec![name])?;
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, format!("Nearport trunk {}", holder.stem()));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![usage];
+    params.extended_key_usages = usages;
     params.use_authority_key_identifier_extension = true;
     set_life(&mut params, now, life);
     let certificate = params.signed_by(&key, &issuer)?;
@@ -120,5 +127,12 @@ mod tests {
         let said = trunk_tls::edge(&config).unwrap_err().to_string();
         assert!(said.contains("edge-3.pem: is not for edge-4") && said.contains("edge --node 4"), "{said}");
         assert!(trunk_tls::core(&config).unwrap_err().to_string().contains("`nearport trunk cert core`"));
+        let said = trunk_tls::locate(&config).unwrap_err().to_string();
+        assert!(said.contains("`nearport trunk cert locate`"), "{said}");
+        // One that is both.
+        let (cert, key) = make(dir.path(), Holder::Locate(Some(4)), YEAR, now).unwrap();
+        (config.trunk.cert, config.trunk.key) = (Some(cert), Some(key));
+        trunk_tls::locate(&config).unwrap();
+        trunk_tls::steered(&config).unwrap();
     }
 }

@@ -53,6 +53,8 @@ mod sdk;
 #[cfg(test)]
 mod sslyze;
 #[cfg(test)]
+mod steer;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod trunk;

@@ -21,6 +21,8 @@ use crate::sdk::{self, Access};
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) dir: PathBuf,
+    /// What it printed up to the line that was waited for.
+    greeting: String,
 }
 
 impl Process {
@@ -36,18 +38,26 @@ impl Process {
         std::thread::spawn(move || {
             let mut text = String::new();
             while !text.contains(greeting) && stdout.read_line(&mut text).unwrap_or(0) > 0 {}
-            let _ = sender.send(text.contains(greeting));
+            let _ = sender.send(text);
         });
-        let process = Self { child, dir: dir.to_owned() };
-        assert_eq!(greeted.recv_timeout(STUCK), Ok(true), "no greeting\n{}", process.log());
+        let text = greeted.recv_timeout(STUCK).unwrap_or_default();
+        let process = Self { child, dir: dir.to_owned(), greeting: text };
+        assert!(process.greeting.contains(greeting), "no greeting\n{}", process.log());
         process
+    }
+
+    /// The address that its greeting shows behind `text`.
+    pub(crate) fn greeted(&self, text: &str) -> SocketAddr {
+        let (_, behind) = self.greeting.split_once(text).unwrap();
+        let end = |at: char| at.is_whitespace() || at == '/';
+        behind.split(end).next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("serve.log")).unwrap_or_default()
     }
 
-    fn wait_for_log(&self, text: &str, times: usize) {
+    pub(crate) fn wait_for_log(&self, text: &str, times: usize) {
         let begun = Instant::now();
         while self.log().matches(text).count() < times {
             assert!(begun.elapsed() < STUCK, "no {text:?} in\n{}", self.log());
@@ -60,8 +70,13 @@ impl Process {
         table[key].as_str().unwrap().parse().unwrap()
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address("ops")).unwrap();
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.get_at(self.address("ops"), path)
+    }
+
+    /// The same of another of its addresses.
+    pub(crate) fn get_at(&self, address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(STUCK)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -92,7 +107,7 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -137,7 +152,7 @@ impl Cluster {
         (cluster, core)
     }
 
-    fn certificates(&self, stem: &str) -> Vec<String> {
+    pub(crate) fn certificates(&self, stem: &str) -> Vec<String> {
         let at = |name: String| self.dir.path().join("certs/trunk").join(name).display().to_string();
         [
             format!("trunk.ca={}", at("ca.pem".to_owned())),
@@ -150,7 +165,7 @@ impl Cluster {
     }
 
     /// Starts the core, again on the same port.
-    fn core(&self) -> Process {
+    pub(crate) fn core(&self) -> Process {
         let listen = format!("trunk.listen={}", self.core);
         let certificates = self.certificates("core");
         let mut args = vec!["--role", "core", "--set", &listen];
@@ -178,14 +193,14 @@ impl Cluster {
         edge
     }
 
-    fn edge(&self, node: u16) -> Process {
+    pub(crate) fn edge(&self, node: u16) -> Process {
         let edge = self.edge_at(node, self.core, &[]);
         edge.wait_until_ready();
         edge
     }
 }
 
-fn send(edge: &Process, from: &str, to: &str, text: &str) {
+pub(crate) fn send(edge: &Process, from: &str, to: &str, text: &str) {
     let sent = nearport(&edge.dir, &["send", "--user", from, "--to", to, text]);
     assert!(sent.status.success(), "{}\n{}", String::from_utf8_lossy(&sent.stderr), edge.log());
 }

@@ -1,7 +1,7 @@
 //! The key that signs maps.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use nearport_geo::signed::{Map, key_id};
 
 /// An Ed25519 key.
@@ -31,6 +31,18 @@ impl Signer {
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
         self.0.public_key().as_ref().try_into().unwrap_or([0; 32])
+    }
+
+    /// Seals any other text. What is signed for clients begins differently, so that neither can be taken for the other.
+    #[must_use]
+    pub fn seal(&self, text: &[u8]) -> Vec<u8> {
+        self.0.sign(text).as_ref().to_vec()
+    }
+
+    /// Whether this key sealed it.
+    #[must_use]
+    pub fn is_sealed(&self, text: &[u8], seal: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0.public_key().as_ref()).verify(text, seal).is_ok()
     }
 
     pub(crate) fn sign(&self, map: &Map) -> String {

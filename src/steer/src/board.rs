@@ -56,7 +56,7 @@ pub struct Board {
 }
 
 /// What an operator wants.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
     /// Nobody is to be sent there, and its clients are to leave. Also of the last PoP that is up, if the second says so.

@@ -52,6 +52,8 @@ pub enum Action {
 pub struct Outcome {
     /// Of which PoP.
     pub pop: String,
+    /// At which of its addresses.
+    pub at: SocketAddr,
     /// How long the answer took; `None`: it did not come.
     pub rtt: Option<Duration>,
 }
@@ -110,8 +112,11 @@ impl Checker {
     pub fn poll(&mut self, now: Duration, mut random: impl FnMut() -> [u8; 16], actions: &mut Vec<Action>) {
         let Self { watched, tickets, outcomes } = self;
         for watched in watched.values_mut() {
-            if watched.waiting && watched.last.is_some_and(|check| now >= check.since + ANSWER_MAX) {
-                outcomes.push(watched.over(None));
+            if let Some(check) = watched.last
+                && watched.waiting
+                && now >= check.since + ANSWER_MAX
+            {
+                outcomes.push(watched.over(check, None));
                 watched.at = (watched.at + 1) % watched.place.addresses.len().max(1);
                 watched.due = now;
             }
@@ -140,25 +145,32 @@ impl Checker {
         let ours = |check: &Check| {
             check.probe == Some(answered) && same(check.to, from) && now < check.since + ANSWER_MAX
         };
-        if let Some(watched) =
-            self.watched.values_mut().find(|watched| watched.last.as_ref().is_some_and(ours))
-        {
-            watched.heard = true;
-            // A connection may have been faster.
-            if watched.waiting {
-                self.outcomes.push(watched.over(Some(now)));
-            }
+        let Some((watched, check)) = self.of(ours) else { return };
+        watched.heard = true;
+        // A connection may have been faster.
+        if watched.waiting {
+            let outcome = watched.over(check, Some(now));
+            self.outcomes.push(outcome);
         }
     }
 
     /// A connection is there, or is not.
     pub fn connected(&mut self, ticket: u64, worked: bool, now: Duration) {
         let ours = |check: &Check| check.ticket == Some(ticket) && now < check.since + ANSWER_MAX;
-        let watched = self.watched.values_mut().find(|watched| watched.last.as_ref().is_some_and(ours));
+        let Some((watched, check)) = self.of(ours) else { return };
         // One that failed leaves the check to its probe, or to its time.
-        if let Some(watched) = watched.filter(|watched| watched.waiting && worked) {
-            self.outcomes.push(watched.over(Some(now)));
+        if watched.waiting && worked {
+            let outcome = watched.over(check, Some(now));
+            self.outcomes.push(outcome);
         }
+    }
+
+    /// The PoP whose last check is `ours`.
+    fn of(&mut self, ours: impl Fn(&Check) -> bool) -> Option<(&mut Watched, Check)> {
+        self.watched.values_mut().find_map(|watched| {
+            let check = watched.last.filter(|check| ours(check))?;
+            Some((watched, check))
+        })
     }
 
     /// What has come of checks since the last call.
@@ -179,10 +191,10 @@ impl Checker {
 
 impl Watched {
     /// The end of the check under way: an answer at this time, or none.
-    fn over(&mut self, answered: Option<Duration>) -> Outcome {
+    fn over(&mut self, check: Check, answered: Option<Duration>) -> Outcome {
         self.waiting = false;
-        let since = self.last.map_or(Duration::ZERO, |check| check.since);
-        Outcome { pop: self.place.pop.clone(), rtt: answered.map(|at| at.saturating_sub(since)) }
+        let rtt = answered.map(|at| at.saturating_sub(check.since));
+        Outcome { pop: self.place.pop.clone(), at: check.to, rtt }
     }
 }
 

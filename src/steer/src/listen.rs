@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -173,24 +173,23 @@ impl Locator {
         self.0.state().board.targets()
     }
 
-    /// Links the edge of the same process: it reports with [`Self::local_report`] and has no vote, for the locator's own checker has.
+    /// How the edge of the same process is, and the orders that it was told by other locators. It has no vote, for the locator's own
+    /// checker has. Returns all orders.
     ///
     /// # Errors
     /// See [`Board::join`].
-    pub fn local(&self, hello: &Hello) -> Result<u64, String> {
+    pub fn local_report(
+        &self,
+        hello: &Hello,
+        report: Report,
+        orders: Vec<Sealed>,
+    ) -> Result<Vec<Sealed>, String> {
         let mut state = self.0.state();
         let (link, _) = state.board.join(hello)?;
-        self.0.changed(&mut state);
-        Ok(link)
-    }
-
-    /// How that edge is, and what it was told by other locators. Returns all orders.
-    pub fn local_report(&self, link: u64, report: Report, orders: Vec<Sealed>) -> Vec<Sealed> {
-        let mut state = self.0.state();
         state.board.report(link, report, self.0.now());
         self.0.merge(&mut state, orders);
         self.0.changed(&mut state);
-        state.board.orders()
+        Ok(state.board.orders())
     }
 
     /// The order for a PoP.
@@ -258,7 +257,9 @@ struct Accepting {
     locator: Locator,
     tls: Mutex<Arc<ServerConfig>>,
     silence: Duration,
-    handshakes: AtomicUsize,
+    /// By number: sockets that are not linked yet, to be cut at the end.
+    handshakes: Mutex<BTreeMap<u64, TcpStream>>,
+    came: AtomicU64,
     stopped: Mutex<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -279,7 +280,8 @@ impl Listener {
             locator,
             tls: Mutex::new(tls),
             silence,
-            handshakes: AtomicUsize::new(0),
+            handshakes: Mutex::default(),
+            came: AtomicU64::new(0),
             stopped: Mutex::new(false),
             threads: Mutex::default(),
         });
@@ -306,6 +308,10 @@ impl Accepting {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn handshakes(&self) -> MutexGuard<'_, BTreeMap<u64, TcpStream>> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -327,7 +333,9 @@ impl Drop for Listener {
         let shared = &self.accepting.locator.0;
         shared.state().streams.values().for_each(Stream::cut);
         shared.news.notify_all();
-        // Handshakes under way end by their own deadline.
+        for socket in self.accepting.handshakes().values() {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
         for thread in std::mem::take(&mut *self.accepting.threads()) {
             let _ = thread.join();
         }
@@ -359,15 +367,22 @@ fn accept_all(socket: &TcpListener, accepting: &Arc<Accepting>) {
 /// A handshake may take its time, and so has a thread of its own, which the link keeps.
 fn begin(socket: TcpStream, peer: SocketAddr, accepting: &Arc<Accepting>) {
     let refused = &accepting.locator.0.metrics.refused;
-    if accepting.handshakes.fetch_add(1, Ordering::AcqRel) >= HANDSHAKES_MAX {
-        accepting.handshakes.fetch_sub(1, Ordering::AcqRel);
-        refused.increment(1);
-        return tracing::warn!(%peer, "steer: too many handshakes at once");
+    let number = accepting.came.fetch_add(1, Ordering::Relaxed);
+    {
+        let mut handshakes = accepting.handshakes();
+        if handshakes.len() >= HANDSHAKES_MAX {
+            refused.increment(1);
+            return tracing::warn!(%peer, "steer: too many handshakes at once");
+        }
+        match socket.try_clone() {
+            Ok(socket) => handshakes.insert(number, socket),
+            Err(error) => return tracing::warn!(%error, "steer: no descriptor for a link"),
+        };
     }
     let own = accepting.clone();
     let run = move || {
         let taken = take(socket, &own);
-        own.handshakes.fetch_sub(1, Ordering::AcqRel);
+        own.handshakes().remove(&number);
         match taken {
             Ok((stream, link, node)) => serve(stream, link, node, peer, &own),
             Err(error) => {
@@ -384,7 +399,7 @@ fn begin(socket: TcpStream, peer: SocketAddr, accepting: &Arc<Accepting>) {
             threads.push(thread);
         }
         Err(error) => {
-            accepting.handshakes.fetch_sub(1, Ordering::AcqRel);
+            accepting.handshakes().remove(&number);
             tracing::warn!(%error, "steer: no thread for a link");
         }
     }
