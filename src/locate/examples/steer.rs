@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nearport_geo::map::Client;
 use nearport_geo::{Dice, PopTable, World};
 use nearport_locate::forwarded::Header;
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys};
@@ -44,6 +45,16 @@ fn main() {
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
     let service =
         Service::new(settings, databases, world, table, TokenKeys::new(&[(1, [7; 32])]), signer, now);
+    let current = service.current();
+    let clients: Vec<Client> = addresses
+        .iter()
+        .map(|address| {
+            let place = set.look_up(*address);
+            let country = place.country_str().and_then(|code| code.parse().ok());
+            Client { country, ..Client::new(*address) }
+        })
+        .collect();
+    measure("decisions", |n| current.decide(&clients[n % ASKED], n as u64, None).ranked.len());
     let steer = |n: usize| service.steer(addresses[n % ASKED], n as u64).decision.ranked.len();
     measure("steer: look-up and decision", steer);
 

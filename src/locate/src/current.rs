@@ -173,8 +173,7 @@ pub(crate) fn client_of(address: Option<IpAddr>, place: &Place) -> Client {
         asn: place.asn,
         at: place.position.and_then(|(lat, lon)| Coordinates::new(lat, lon)),
         country: place.country_str().and_then(|code| code.parse().ok()),
-        // Of who is in no country no database says where.
-        continent: None,
+        continent: place.continent,
     }
 }
 

@@ -42,6 +42,7 @@ pub fn explain(located: &Located, files: &[State]) -> Vec<String> {
     let mut why = Vec::new();
     let mut known = Vec::new();
     known.extend(place.country_str().map(|country| format!("country {country}")));
+    known.extend(place.continent.map(|continent| format!("continent {continent}")));
     known.extend(place.position.map(|(lat, lon)| format!("position {lat:.2}, {lon:.2}")));
     known.extend(place.asn.map(|asn| format!("AS{asn}")));
     why.push(match known.is_empty() {

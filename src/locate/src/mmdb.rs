@@ -3,7 +3,7 @@
 //! Two layouts are in use, and a file is of one of them throughout:
 //!
 //! ```text
-//! nested (MaxMind)    {"country": {"iso_code": "SG"}, "location": {"latitude": 1.3, …}, "city": {"names": {"en": …}}}
+//! nested (MaxMind)    {"country": {"iso_code": "SG"}, "continent": {"code": "AS"}, "location": {"latitude": 1.3, …}, "city": {"names": {"en": …}}}
 //! flat (others)       {"country_code": "SG", "latitude": 1.3, "longitude": 103.8, "city": "Singapore"}
 //! both, for networks  {"autonomous_system_number": 7473}
 //! ```
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+use nearport_geo::Continent;
 use serde::Deserialize;
 
 /// Longest file that is read. City files of whole continents have 130 MB.
@@ -57,6 +58,8 @@ enum Layout {
 pub struct Place {
     /// ISO 3166-1 alpha-2, capitals.
     pub country: Option<[u8; 2]>,
+    /// The continent, as [`nearport_geo::Continent`] codes it: of networks that are somewhere in Europe, for example.
+    pub continent: Option<Continent>,
     /// Latitude and longitude in degrees, both in range.
     pub position: Option<(f64, f64)>,
     /// The number of its autonomous system.
@@ -75,6 +78,7 @@ impl Place {
     /// Takes from `other` what is not known yet.
     pub(crate) fn fill_from(&mut self, other: Self) {
         self.country = self.country.or(other.country);
+        self.continent = self.continent.or(other.continent);
         self.position = self.position.or(other.position);
         self.asn = self.asn.or(other.asn);
         // Both were asked, so both decided, also the one that knew nothing.
@@ -218,6 +222,8 @@ struct Nested<'a> {
     country: Option<Iso<'a>>,
     #[serde(borrow)]
     registered_country: Option<Iso<'a>>,
+    #[serde(borrow)]
+    continent: Option<Coded<'a>>,
     location: Option<Location>,
     autonomous_system_number: Option<u32>,
     traits: Option<Traits>,
@@ -227,6 +233,12 @@ struct Nested<'a> {
 struct Iso<'a> {
     #[serde(borrow)]
     iso_code: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Coded<'a> {
+    #[serde(borrow)]
+    code: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +256,8 @@ struct Traits {
 struct Flat<'a> {
     #[serde(borrow)]
     country_code: Option<&'a str>,
+    #[serde(borrow)]
+    continent_code: Option<&'a str>,
     latitude: Option<f64>,
     longitude: Option<f64>,
     autonomous_system_number: Option<u32>,
@@ -274,6 +288,7 @@ impl From<Nested<'_>> for Place {
         let at = record.location.as_ref();
         Self {
             country: code(record.country).or_else(|| code(record.registered_country)),
+            continent: record.continent.and_then(|continent| continent.code?.parse().ok()),
             position: position(at.and_then(|at| at.latitude), at.and_then(|at| at.longitude)),
             asn: record
                 .autonomous_system_number
@@ -289,6 +304,7 @@ impl From<Flat<'_>> for Place {
         let text = |asn: &str| asn.strip_prefix("AS").unwrap_or(asn).parse().ok();
         Self {
             country: record.country_code.and_then(country),
+            continent: record.continent_code.and_then(|code| code.parse().ok()),
             position: position(record.latitude, record.longitude),
             asn: record
                 .autonomous_system_number
@@ -330,6 +346,17 @@ mod tests {
             assert_eq!(position(Some(latitude), Some(longitude)), None, "{latitude} {longitude}");
         }
         assert_eq!(position(Some(1.0), None), None);
+    }
+
+    #[test]
+    fn a_continent_is_known_where_the_country_is_not() {
+        let nested: Nested<'_> = serde_json::from_str(r#"{"continent": {"code": "EU"}}"#).unwrap();
+        let flat: Flat<'_> = serde_json::from_str(r#"{"country_code": "", "continent_code": "AS"}"#).unwrap();
+        let (nested, flat) = (Place::from(nested), Place::from(flat));
+        assert_eq!((nested.country, nested.continent), (None, Some(Continent::Europe)));
+        assert_eq!((flat.country, flat.continent), (None, Some(Continent::Asia)));
+        let unknown: Nested<'_> = serde_json::from_str(r#"{"continent": {"code": "XX"}}"#).unwrap();
+        assert_eq!(Place::from(unknown).continent, None);
     }
 
     #[test]

@@ -194,6 +194,24 @@ async fn reports_count_when_three_networks_agree() {
 }
 
 #[tokio::test]
+async fn a_network_that_insists_speaks_for_itself_and_for_nobody_else() {
+    let world = start(true, None).await;
+    let neighbour = world.locate("/v1/locate", SG[1]).await;
+    for round in 0..3 {
+        let before = world.locate("/v1/locate?explain=1", SG[0]).await;
+        assert!(before["explain"].to_string().contains("decided by country: country SG"), "round {round}");
+        let rtt = json!([{"pop": "sg-singapore", "ms": 600.0}, {"pop": "jp-tokyo", "ms": 60.0}]);
+        assert_eq!(world.report(SG[0], &json!({"token": before["token"], "rtt": rtt})).await, 204);
+        world.turn();
+    }
+    let own = world.locate("/v1/locate?explain=1", SG[0]).await;
+    assert!(own["explain"].to_string().contains("decided by prefix: prefix 202.156.1.0/24"), "{own}");
+    assert!(!pops(&own["candidates"]).contains(&"sg-singapore"), "{own}");
+    let after = world.locate("/v1/locate", SG[1]).await;
+    assert_eq!(after["candidates"], neighbour["candidates"]);
+}
+
+#[tokio::test]
 async fn reports_that_lie_or_make_no_sense_are_refused() {
     let world = start(true, None).await;
     let token = world.locate("/v1/locate", SG[0]).await["token"].clone();
