@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::node::{Node, nearport, serve};
 
-fn shipped(file: &str) -> PathBuf {
+pub(crate) fn shipped(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("geo").join(file)
 }
 

@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod dns;
+#[cfg(test)]
 mod edge;
 #[cfg(test)]
 mod edge_handover;

@@ -44,14 +44,16 @@ lon = -74.0
 endpoints = { quic = "203.0.113.1:4433", tls = "[2001:db8::3]:4433" }
 "#;
 
-/// Sends 10/8 to Singapore, 2000::/8 to New York, the rest to Frankfurt; who is best comes first.
+/// Sends 10/8 to Singapore, 2000::/8 and some of 100/8 to New York, the rest to Frankfurt; who is best comes first.
 struct Map;
 
 impl Steer for Map {
     fn steer(&self, address: IpAddr) -> Ranking {
         let (order, scope) = match address {
             IpAddr::V4(ip) if ip.octets()[0] == 10 => ([0, 1, 2], 8),
-            IpAddr::V4(ip) if ip.octets()[0] == 100 => ([2, 1, 0], 30),
+            // The last octet decides too.
+            IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[3] == 0 => ([2, 1, 0], 30),
+            IpAddr::V4(ip) if ip.octets()[0] == 100 => ([0, 1, 2], 30),
             IpAddr::V6(ip) if ip.octets()[0] == 0x20 => ([2, 0, 1], 8),
             IpAddr::V6(_) => ([1, 0, 2], 64),
             IpAddr::V4(_) => ([1, 0, 2], 8),

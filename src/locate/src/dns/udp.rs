@@ -88,8 +88,12 @@ impl Worker {
         let (mut count, mut seen) = (0, 0);
         for message in batch {
             seen += 1;
-            let (Some(address), Some(packet)) = (message.address, message.iovs().next()) else { continue };
-            let Some(source) = ip_of(&address) else { continue };
+            let Some((address, source)) =
+                message.address.and_then(|address| Some((address, ip_of(&address)?)))
+            else {
+                continue;
+            };
+            let packet = message.iovs().next().unwrap_or_default();
             let transport = match source.is_loopback() || self.limiter.take(Network::of(source), now_ms) {
                 true => Transport::Udp,
                 false => {
@@ -111,6 +115,8 @@ impl Worker {
             }
         }
         self.max = if seen >= BATCH_QUIET { BATCH } else { BATCH_QUIET };
+        // Who has an answer finds it counted.
+        tally.flush(&responder.metrics);
         self.send(&to[..count], &lengths[..count], tally);
         Ok(())
     }
