@@ -395,8 +395,11 @@ async fn where_udp_is_blocked_tcp_decides() {
     let locator = pops.locator(quic, [full.local_addr().unwrap(), pops.b.address("edge")], &[]);
     let config = LocateConfig { https: vec![https(&locator)], ..LocateConfig::default() };
     let network = pops.network();
-    let (alice, _) = pops.client(&network, config, "alice");
+    let (alice, found) = pops.client(&network, config, "alice");
     assert_eq!(landed(&alice).await, quic[1]);
+    let race = found.survey(&network).await.race;
+    let answered: Vec<_> = race.iter().map(|one| (one.pop.as_str(), one.rtt.is_some())).collect();
+    assert_eq!(answered, [("b", true), ("a", false)]);
     let over = loop {
         if let Some(Event::Connected { transport, .. }) = alice.next_event().await {
             break transport;
