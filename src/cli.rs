@@ -124,6 +124,11 @@ impl Failure {
     pub(crate) fn config(message: impl std::fmt::Display) -> Self {
         Self { code: 78, error: anyhow::anyhow!("{message}") }
     }
+
+    /// The reason with its causes, for a command that goes on.
+    pub(crate) fn reason(&self) -> String {
+        format!("{:#}", self.error)
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -87,6 +87,11 @@ pub(crate) struct Access {
 }
 
 impl AccessArgs {
+    /// Those of the client.toml in a data directory.
+    pub(crate) fn of(layout: &Layout) -> Self {
+        Self { data: Some(layout.0.clone()), ..Self::default() }
+    }
+
     /// The data directory.
     pub(crate) fn layout(&self) -> Result<Layout, Failure> {
         let settings = SettingsArgs { data: self.data.clone(), ..SettingsArgs::default() };

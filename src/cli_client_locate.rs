@@ -5,11 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use nearport_client::{LocateConfig, LocateError, Locator, Network, Server};
+use nearport_client::{LocateConfig, LocateError, Locator, Network, Server, Survey};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Failure, runtime};
-use crate::cli_client::AccessArgs;
+use crate::cli_client::{Access, AccessArgs};
 
 /// How long a command that is about to end waits for its report and for the signed map.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
@@ -91,15 +91,7 @@ pub(crate) struct LocateClient {
 
 impl LocateClient {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let access = self.access.resolve()?;
-        let Some(locator) = access.locator else {
-            let file = access.layout.client_file();
-            return Err(Failure::usage(format!("there is no [locate] in {}", file.display())));
-        };
-        let survey = runtime()?.block_on(async {
-            let network = Network::new(access.network)?;
-            Ok::<_, Failure>(locator.survey(&network).await)
-        })?;
+        let survey = survey(self.access.resolve()?)?;
         for step in &survey.steps {
             let server = step.server.as_ref().map(|server| format!(" {server}")).unwrap_or_default();
             let ms = step.took.as_millis();
@@ -119,6 +111,18 @@ impl LocateClient {
         survey.verdict()?;
         Ok(())
     }
+}
+
+/// Asks every server of every step.
+pub(crate) fn survey(access: Access) -> Result<Survey, Failure> {
+    let Some(locator) = access.locator else {
+        let file = access.layout.client_file();
+        return Err(Failure::usage(format!("there is no [locate] in {}", file.display())));
+    };
+    runtime()?.block_on(async {
+        let network = Network::new(access.network)?;
+        Ok(locator.survey(&network).await)
+    })
 }
 
 #[cfg(test)]

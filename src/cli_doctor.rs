@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use nearport_chat::directory::Directory as _;
+use nearport_client::SurveyStep;
 use nearport_edge::Edge;
 use nearport_store::{LockError, SqliteDirectory, StoreLock};
 use nearport_trunk::echo::Echo;
@@ -18,6 +19,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::acme;
 use crate::cli::{Failure, SettingsArgs};
+use crate::cli_client::AccessArgs;
+use crate::cli_client_locate;
 use crate::config::Config;
 use crate::first_run::{Layout, RunFile};
 use crate::tls;
@@ -70,7 +73,7 @@ impl Doctor {
         let config = self.settings.load()?.config;
         let layout = Layout(config.data.clone());
         let server = running(&layout);
-        let findings = [
+        let mut findings = vec![
             data_directory(&layout),
             disk(&layout),
             store(&layout, server.as_ref()),
@@ -84,6 +87,7 @@ impl Doctor {
             steering(),
             descriptors(),
         ];
+        findings.extend(way_to_a_pop(&layout));
         let mut failed = 0;
         for finding in &findings {
             println!("{finding}");
@@ -230,6 +234,27 @@ fn port(
             Fail(format!("{name} {addr}: {error}; set {name}.listen to an address of this machine"))
         }
     }
+}
+
+/// What client commands here would find, if client.toml has them look for a PoP: each step of the chain, as `locate client` shows
+/// them.
+fn way_to_a_pop(layout: &Layout) -> Vec<Finding> {
+    if !layout.read_client_file().is_ok_and(|file| file.is_some_and(|file| file.locate.is_some())) {
+        return Vec::new();
+    }
+    let survey = match AccessArgs::of(layout).resolve().and_then(cli_client_locate::survey) {
+        Ok(survey) => survey,
+        Err(failure) => return vec![Fail(format!("[locate] of client.toml: {}", failure.reason()))],
+    };
+    let told = |step: &SurveyStep| match &step.outcome {
+        Ok(pops) => Good(format!("pops by {}: {}", step.source, pops.join(", "))),
+        Err(reason) => Warn(format!("no pops by {}: {reason}", step.source)),
+    };
+    let mut findings: Vec<_> = survey.steps.iter().map(told).collect();
+    if survey.verdict().is_err() {
+        findings.push(Fail("no step leads to a pop: see [locate] of client.toml".to_owned()));
+    }
+    findings
 }
 
 fn udp_free(addr: SocketAddr) -> io::Result<()> {

@@ -54,9 +54,14 @@ impl Pops {
     /// An addressing service whose PoPs have these QUIC and TLS endpoints.
     fn locator(&self, quic: [SocketAddr; 2], tls: [SocketAddr; 2], more: &[&str]) -> Process {
         let mut pops = String::new();
-        for (id, quic, tls) in [("a", quic[0], tls[0]), ("b", quic[1], tls[1])] {
+        // Of a client of which nothing is known Asia is nearer than the far end of New Zealand.
+        let places = [("a", "SG", "AS", 1.3, 103.8), ("b", "NZ", "OC", -46.4, 168.4)];
+        for ((id, country, continent, lat, lon), (quic, tls)) in
+            places.into_iter().zip(quic.into_iter().zip(tls))
+        {
             pops += &format!(
-                "[[pop]]\nid = \"{id}\"\nplace = \"{id}\"\ncountry = \"SG\"\ncontinent = \"AS\"\nlat = 1.3\nlon = 103.8\n\
+                "[[pop]]\nid = \"{id}\"\nplace = \"{id}\"\ncountry = \"{country}\"\ncontinent = \"{continent}\"\n\
+                 lat = {lat:?}\nlon = {lon:?}\n\
                  addresses = [\"127.0.0.1\"]\nendpoints = {{ quic = \"{quic}\", tls = \"{tls}\" }}\n"
             );
         }
@@ -223,6 +228,8 @@ async fn the_nearest_is_found_remembered_and_found_again_without_the_service() {
     let map = fs::read_to_string(kept.join("map.json")).unwrap();
     let places = fs::read_to_string(kept.join("places.json")).unwrap();
     assert!(places.contains("\"winner\":\"b\""), "{places}");
+    let first = found.survey(&network).await.steps.remove(0).outcome;
+    assert_eq!(first, Ok(vec!["a".to_owned(), "b".to_owned()]), "by rank the other one is first");
     // Both round trips were reported, once.
     assert_eq!(reports(&locator), 1);
 
@@ -376,6 +383,11 @@ async fn a_step_that_fails_is_passed_and_dns_over_https_ranks_pops() {
         &format!("ok    doh {here}: "),
         "race  b.pop.test (127.0.0.1:",
     ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let examined = nearport(&dir, &["doctor"]);
+    let said = String::from_utf8(examined.stdout).unwrap();
+    for part in [&format!("warn  no pops by https: {wrong}: tls: "), "ok    pops by doh: "] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
