@@ -244,7 +244,9 @@ impl Locator {
             (Source::List, _) => Answer::of_list(&config.list),
             (Source::Https | Source::Doh, None) => Err("no server".to_owned()),
         }?;
-        reachable(answer).await
+        // What there is no way to by itself there may be one to through the proxy.
+        let proxy = network.has_proxy();
+        reachable(answer, |address| proxy || Network::has_way_to(address)).await
     }
 
     /// The session was opened at `edge`.
@@ -289,11 +291,17 @@ impl Locator {
     }
 }
 
-/// An answer whose PoPs have addresses that there is a way to. Names are resolved by the system, all at once.
+/// An answer whose PoPs have addresses that there is a way to, as `has_way` knows. Where none of those that came with it is,
+/// names are resolved by the system, all at once: behind a NAT64 it knows others.
 ///
 /// # Errors
 /// None has.
-async fn reachable(mut answer: Answer) -> Result<Answer, String> {
+async fn reachable(mut answer: Answer, has_way: impl Fn(SocketAddr) -> bool) -> Result<Answer, String> {
+    let keep = |candidate: &mut Candidate| {
+        let port = candidate.endpoints.values().next().map_or(0, |at| at.port);
+        candidate.addresses.retain(|ip| has_way(SocketAddr::new(*ip, port)));
+    };
+    answer.candidates.iter_mut().chain(&mut answer.probe).for_each(keep);
     let mut lookups = JoinSet::new();
     for (at, candidate) in answer.candidates.iter().chain(&answer.probe).enumerate() {
         if let Some((host, port)) = candidate.unresolved() {
@@ -309,14 +317,13 @@ async fn reachable(mut answer: Answer) -> Result<Answer, String> {
         let Ok((at, found)) = looked_up else { continue };
         let candidate = answer.candidates.iter_mut().chain(&mut answer.probe).nth(at);
         match (candidate, found) {
-            (Some(candidate), Ok(found)) => candidate.addresses = found,
+            (Some(candidate), Ok(found)) => {
+                candidate.addresses = found;
+                keep(candidate);
+            }
             (Some(candidate), Err(error)) => failure = Some(format!("{}: {error}", candidate.pop)),
             (None, _) => {}
         }
-    }
-    for candidate in answer.candidates.iter_mut().chain(&mut answer.probe) {
-        let port = candidate.endpoints.values().next().map_or(0, |at| at.port);
-        candidate.addresses.retain(|ip| Network::has_way_to(SocketAddr::new(*ip, port)));
     }
     answer.candidates.retain(|candidate| !candidate.edges().is_empty());
     if answer.candidates.is_empty() {
@@ -348,4 +355,39 @@ async fn first(asking: &mut Vec<(Try, Asking)>) -> (Try, Result<Answer, String>)
     .await;
     drop(asking.swap_remove(at));
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(pops: &[(&str, &[&str])]) -> Answer {
+        let candidate = |(host, addresses): &(&str, &[&str])| {
+            let mut candidate = Candidate::at(host, SocketAddr::from(([192, 0, 2, 1], 4433)));
+            candidate.pop = (*host).to_owned();
+            candidate.addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            candidate
+        };
+        Answer { candidates: pops.iter().map(candidate).collect(), ttl_s: 60, ..Answer::default() }
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_where_no_address_helps() {
+        let v6_only = |address: SocketAddr| address.is_ipv6() || address.ip().is_loopback();
+        let pops: &[(&str, &[&str])] = &[
+            ("kept.invalid", &["192.0.2.1", "2001:db8::1"]),
+            ("localhost", &["192.0.2.1"]),
+            ("nobody.invalid", &[]),
+            ("gone.invalid", &["192.0.2.1"]),
+        ];
+        let answer = reachable(self::answer(pops), v6_only).await.unwrap();
+        let left: Vec<_> = answer.candidates.iter().map(|one| one.pop.as_str()).collect();
+        assert_eq!(left, ["kept.invalid", "localhost"]);
+        assert_eq!(answer.candidates[0].addresses, ["2001:db8::1".parse::<std::net::IpAddr>().unwrap()]);
+        assert!(answer.candidates[1].addresses.iter().all(std::net::IpAddr::is_loopback));
+        let reason = reachable(self::answer(&pops[2..]), v6_only).await.unwrap_err();
+        assert!(reason.contains(".invalid: "), "{reason}");
+        let reason = reachable(self::answer(&[("192.0.2.1", &[])]), |_| true).await;
+        assert!(reason.is_ok(), "an address needs none");
+    }
 }
