@@ -93,9 +93,14 @@ impl Prefixes {
             close(&mut ranges, top, open.last());
         }
         let (starts, values): (Vec<u128>, Vec<Option<u32>>) = ranges.into_iter().unzip();
+        // Both go upwards, so one pass over the ranges does for all.
         let index = |from: u128, shift: u32| -> Vec<u32> {
+            let mut at = 0;
             let first = |n: u32| {
-                let at = starts.partition_point(|start| *start <= from + (u128::from(n) << shift)) - 1;
+                let edge = from + (u128::from(n) << shift);
+                while starts.get(at + 1).is_some_and(|next| *next <= edge) {
+                    at += 1;
+                }
                 u32::try_from(at).unwrap_or(0)
             };
             (0..=0xffff_u32).map(first).collect()
