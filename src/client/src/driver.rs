@@ -18,7 +18,7 @@ use crate::attempt::{Attempt, Pace, Quic, Step, probe};
 use crate::client::{Inner, Shared};
 use crate::core::{State, TransportAction};
 use crate::link::{CHUNKS, Link, Progress, Unwritten};
-use crate::locate::{LocateError, Locator};
+use crate::locate::{LocateError, Locator, referred};
 use crate::loss::Loss;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Whereabouts};
@@ -153,16 +153,13 @@ impl Driver {
         let edges = referrals.into_iter().map(|referral| {
             Edge::new(referral.address, referral.name.map_or_else(|| Arc::clone(in_use), Arc::from))
         });
-        let mut edges: VecDeque<Edge> = edges.collect();
+        let mut edges: Vec<Edge> = edges.collect();
         let Some(locator) = &self.locator else {
-            edges.push_back(self.edge.clone());
-            return self.attempt_at(edges);
+            edges.push(self.edge.clone());
+            return self.attempt_at(edges.into());
         };
         match locator.ready(&self.network, self.visited.as_ref()) {
-            Some(mut known) => {
-                known.retain(|one| edges.iter().all(|other| other.address != one.address));
-                edges.extend(known);
-            }
+            Some(known) => edges = referred(edges, known),
             None if edges.is_empty() => {
                 let finding = locator.clone().find(self.network.clone(), self.visited.clone());
                 self.finding = Some(Box::pin(finding));
@@ -170,7 +167,7 @@ impl Driver {
             }
             None => {}
         }
-        self.attempt_at(edges);
+        self.attempt_at(edges.into());
     }
 
     /// `edges` come in this order.

@@ -28,6 +28,7 @@ mod probing;
 mod store;
 mod survey;
 
+pub(crate) use book::referred;
 pub use chain::{Source, StepFailure};
 pub use config::{LocateConfig, Server};
 pub use locator::Locator;

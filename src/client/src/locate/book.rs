@@ -252,6 +252,20 @@ impl Book {
     }
 }
 
+/// Where a client that leaves goes: to the edges that its server names, then to the others that it knows. Of those named the ones that it
+/// knows are taken in its own order, for it has measured them from where it is; the server has not. `known` comes in that order.
+pub(crate) fn referred(named: Vec<Edge>, known: Vec<Edge>) -> Vec<Edge> {
+    let is_in = |edges: &[Edge], edge: &Edge| edges.iter().any(|other| other.address == edge.address);
+    let (mut own, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|edge| is_in(&named, edge));
+    own.reverse();
+    let known: Vec<_> = own.iter().map(|edge| edge.address).collect();
+    let named = named.into_iter().map(|edge| match known.contains(&edge.address) {
+        true => own.pop().unwrap_or(edge),
+        false => edge,
+    });
+    named.collect::<Vec<_>>().into_iter().chain(others).collect()
+}
+
 impl Entry {
     /// Whether its TTL runs. A clock that went back says no.
     fn is_fresh(&self, unix_s: u64) -> bool {

@@ -86,6 +86,19 @@ fn a_pop_that_asks_to_leave_is_passed_for_a_while_and_stays_the_winner() {
 }
 
 #[test]
+fn of_the_pops_that_a_server_names_the_nearest_comes_first() {
+    let named = |hosts: &[u8]| hosts.iter().map(|host| Edge::new(address(*host), "pop.example")).collect();
+    let known = |hosts: &[u8]| hosts.iter().map(|host| edge(*host)).collect();
+    let go = |there: &[u8], here: &[u8]| referred(named(there), known(here));
+    assert_eq!(hosts(&go(&[3, 2], &[2, 3, 1])), [2, 3, 1]);
+    assert_eq!(hosts(&go(&[9, 3, 8, 2], &[1, 2, 3])), [9, 2, 8, 3, 1], "strangers keep their places");
+    assert_eq!(hosts(&go(&[2, 2], &[2, 1])), [2, 2, 1], "named twice");
+    assert_eq!(hosts(&go(&[], &[2, 1])), [2, 1]);
+    assert_eq!(hosts(&go(&[7], &[])), [7]);
+    assert!(go(&[2], &[2])[0].ways.is_some(), "what is known of its transports is not forgotten");
+}
+
+#[test]
 fn a_pop_that_cannot_be_reached_loses_its_place_to_the_next_race() {
     let (mut book, now) = (Book::default(), Instant::now());
     book.answered(HOME, answer(&[1, 2], 600), 1_000, now);
