@@ -1,8 +1,8 @@
 //! The steering of a whole network: real processes that locate, edges of three PoPs, a core, and operators.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::node::{Node, PROGRAM, STUCK, nearport, wait};
+use crate::node::{Node, PROGRAM, STUCK, nearport, serve, wait};
 use crate::trunk::{Cluster, Process, send};
 
 /// A core, a process that locates and edges of PoPs.
@@ -161,7 +161,9 @@ fn a_killed_pop_leaves_the_answers_and_a_drained_one_with_its_clients() {
 
     // A process dies: out, by what the others see, and not at the first failure.
     network.edges.pop().unwrap().kill();
+    let killed = Instant::now();
     network.until_named(&["p1", "p2"]);
+    println!("a killed PoP is out of the answers after {} ms", killed.elapsed().as_millis());
     let lost = "nearport_steer_checks_total{pop=\"p3\",outcome=\"lost\"}";
     assert!(network.metric(lost) >= 3, "{}", network.metric(lost));
     let rows = network.rows();
@@ -276,6 +278,41 @@ fn a_single_node_is_a_pop_of_its_own() {
     until(503);
     assert!(pop(&["pop", "undrain", "here"]).0);
     until(200);
+}
+
+#[test]
+fn orders_and_the_address_for_edges_go_over_with_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["trunk", "ca"][..], &["trunk", "cert", "locate", "--node", "0"]] {
+        assert!(nearport(dir.path(), args).status.success());
+    }
+    // A port that was free a moment ago: both processes have to ask for the same one.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("steer.listen={free}");
+    let mut args = vec!["--set", "steer.pop=here", "--set", &listen];
+    for set in [
+        "trunk.ca=certs/trunk/ca.pem",
+        "trunk.cert=certs/trunk/locate-0.pem",
+        "trunk.key=certs/trunk/locate-0-key.pem",
+    ] {
+        args.extend(["--set", set]);
+    }
+    let old = Node::start(dir.path(), &args);
+    assert!(TcpStream::connect(free).is_ok());
+    assert!(old.nearport(&["pop", "weight", "here", "0.5"]).status.success());
+    args.push("--take-over");
+    let mut new = serve(dir.path(), &args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut greeting = String::new();
+    BufReader::new(new.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+    assert!(greeting.contains("listens on"), "{greeting}");
+    assert!(old.wait().success(), "nobody is connected, so it ends at once");
+    let listed = nearport(dir.path(), &["pop", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&listed["edges"], &listed["pops"][0]["weight"]), (&1.into(), &0.5.into()), "{listed}");
+    // Bound by then, or within a tick: who connects too early is refused and comes again.
+    assert!((0..100_000).any(|_| TcpStream::connect(free).is_ok()));
+    new.kill().unwrap();
+    new.wait().unwrap();
 }
 
 #[test]

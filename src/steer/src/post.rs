@@ -190,6 +190,7 @@ mod tests {
     use crate::order::tests::{Word, order};
 
     const NOW: Duration = Duration::ZERO;
+    const STUCK: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_link_says_each_vote_once_and_one_that_falls_behind_misses_the_oldest() {
@@ -218,12 +219,12 @@ mod tests {
         let mut mark = post.begin();
         assert_eq!(post.wait(&mut mark, NOW).unwrap().orders, []);
         assert_eq!(post.merge(vec![one.clone(), other.clone()]), Some(one.order.clone()));
-        assert_eq!(post.wait(&mut mark, Duration::MAX).unwrap().orders, [one.clone(), other.clone()]);
+        assert_eq!(post.wait(&mut mark, STUCK).unwrap().orders, [one.clone(), other.clone()]);
         assert_eq!(post.merge(vec![one.clone()]), None, "known");
         assert_eq!(post.merge(vec![Sealed::new(order("a", false, 1), &Word(1))]), None, "older");
         assert_eq!(post.wait(&mut mark, NOW).unwrap().orders, []);
         // A link that comes later hears them all.
-        assert_eq!(post.wait(&mut post.begin(), Duration::MAX).unwrap().orders, [one, other]);
+        assert_eq!(post.wait(&mut post.begin(), STUCK).unwrap().orders, [one, other]);
     }
 
     #[test]
@@ -231,12 +232,12 @@ mod tests {
         let post = Post::new("a");
         let mut mark = post.begin();
         post.saw("b", false);
-        assert_eq!(post.wait(&mut mark, Duration::MAX).unwrap().votes.len(), 1);
+        assert_eq!(post.wait(&mut mark, STUCK).unwrap().votes.len(), 1);
         post.report(Report { draining: true, sessions: 3, capacity: None });
-        assert!(post.wait(&mut mark, Duration::MAX).unwrap().report.draining);
+        assert!(post.wait(&mut mark, STUCK).unwrap().report.draining);
         assert!(post.pause(NOW));
         post.stop();
-        assert!(!post.pause(Duration::MAX));
-        assert_eq!(post.wait(&mut mark, Duration::MAX), None);
+        assert!(!post.pause(STUCK));
+        assert_eq!(post.wait(&mut mark, STUCK), None);
     }
 }
