@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ struct Entry {
     /// The PoP that was nearest.
     #[serde(default)]
     winner: Option<String>,
+    /// Its address at which a session was opened: of two families one may lead nowhere.
+    #[serde(default)]
+    winner_ip: Option<IpAddr>,
     /// PoPs in the order in which they answered the last race.
     #[serde(default)]
     order: Vec<String>,
@@ -152,6 +155,7 @@ impl Book {
         let mut candidates: Vec<_> = entry.answer.candidates.iter().collect();
         candidates.sort_by_key(|candidate| place(candidate));
         let mut edges: Vec<_> = candidates.into_iter().flat_map(Candidate::edges).collect();
+        edges.sort_by_key(|edge| entry.winner_ip != Some(edge.address.ip()));
         edges.sort_by_key(|edge| first.is_none_or(|first| first.address != edge.address));
         self.sort(&mut edges);
         edges
@@ -172,12 +176,14 @@ impl Book {
         let before = self.entries.remove(network).filter(|before| !before.exhausted);
         let names = |pop: &String| answer.candidates.iter().any(|candidate| candidate.pop == *pop);
         let winner = before.as_ref().and_then(|before| before.winner.clone()).filter(names);
+        let winner_ip = before.as_ref().and_then(|before| before.winner_ip).filter(|_| winner.is_some());
         let order = before.map(|before| before.order.into_iter().filter(names).collect()).unwrap_or_default();
         self.make_room(NETWORKS_MAX - 1);
         let entry = Entry {
             answer,
             got_s: unix_s,
             winner,
+            winner_ip,
             order,
             used: self.clock,
             exhausted: false,
@@ -191,7 +197,7 @@ impl Book {
     pub(crate) fn raced(&mut self, network: &str, order: Vec<String>, decides: bool) {
         let Some(entry) = self.entries.get_mut(network) else { return };
         if decides {
-            entry.winner = order.first().cloned();
+            (entry.winner, entry.winner_ip) = (order.first().cloned(), None);
         }
         entry.order = order;
         self.changed = true;
@@ -209,13 +215,18 @@ impl Book {
             edges.any(|edge| self.avoided.get(&edge.address).is_some_and(|avoided| avoided.failed))
         };
         let winner = match &entry.winner {
-            None => Some(pop),
+            None => Some(pop.clone()),
             // The next visit looks anew.
             Some(winner) if *winner != pop && failed(winner) => None,
             Some(winner) => Some(winner.clone()),
         };
-        if winner != entry.winner {
-            entry.winner = winner;
+        let ip = match &winner {
+            Some(winner) if *winner == pop => Some(edge.address.ip()),
+            Some(_) => entry.winner_ip,
+            None => None,
+        };
+        if (&winner, ip) != (&entry.winner, entry.winner_ip) {
+            (entry.winner, entry.winner_ip) = (winner, ip);
             self.changed = true;
         }
     }

@@ -86,6 +86,30 @@ fn a_pop_that_asks_to_leave_is_passed_for_a_while_and_stays_the_winner() {
 }
 
 #[test]
+fn of_two_families_the_one_that_has_worked_comes_first() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    let mut both = answer(&[1, 2], 600);
+    both.candidates[0].addresses.push("2001:db8::1".parse().unwrap());
+    book.answered(HOME, both.clone(), 1_000, now);
+    book.raced(HOME, pops(&[1, 2]), true);
+    let first = |book: &mut Book| match book.outlook(HOME, None, 1_000, now) {
+        Outlook::Straight { edges, .. } => edges[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(first(&mut book).address.is_ipv4());
+    let v6 = both.candidates[0].edges().remove(1);
+    book.landed(HOME, &v6);
+    assert_eq!(first(&mut book).address, v6.address);
+    let mut read = Book::read(book.write().unwrap().as_bytes());
+    assert_eq!(first(&mut read).address, v6.address);
+    // A session somewhere else says nothing about it, and another race begins anew.
+    book.landed(HOME, &edge(2));
+    assert_eq!(first(&mut book).address, v6.address);
+    book.raced(HOME, pops(&[1, 2]), true);
+    assert!(first(&mut book).address.is_ipv4());
+}
+
+#[test]
 fn of_the_pops_that_a_server_names_the_nearest_comes_first() {
     let named = |hosts: &[u8]| hosts.iter().map(|host| Edge::new(address(*host), "pop.example")).collect();
     let known = |hosts: &[u8]| hosts.iter().map(|host| edge(*host)).collect();
