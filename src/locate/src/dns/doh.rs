@@ -13,8 +13,7 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::metrics::Tally;
-use super::respond::{STREAM_BYTES_MAX, Transport, respond};
+use super::respond::{STREAM_BYTES_MAX, Transport};
 use super::responder::Responder;
 use crate::http::{Shared, limited, refusal};
 
@@ -79,14 +78,7 @@ fn answer(
     // Who hides counts as nobody: no address of the forwarder's stands in for his.
     let source = client.ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let mut out = vec![0; STREAM_BYTES_MAX];
-    let mut tally = Tally::default();
-    let answered = {
-        let view = responder.view();
-        respond(query, source, Transport::Stream, &view.zone, &view, &mut out)
-    };
-    tally.count(answered.as_ref());
-    tally.flush(&responder.metrics);
-    let Some(answered) = answered else {
+    let Some(answered) = responder.answer(query, source, Transport::Stream, &mut out) else {
         return refusal(StatusCode::BAD_REQUEST, "that is no DNS query");
     };
     out.truncate(answered.bytes);

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use nearport_geo::PopTable;
 
-use super::metrics::Metrics;
-use super::respond::{Ranking, Steer};
+use super::metrics::{Metrics, Tally};
+use super::respond::{Answered, Ranking, Steer, Transport, respond};
 use super::setup::Setup;
 use super::zone::Zone;
 use crate::current::Current;
@@ -32,6 +32,22 @@ impl Responder {
     /// The service that decides.
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// Answers one packet, see [`respond`], and counts it. Does not allocate unless the table of PoPs has changed.
+    pub fn answer(
+        &self,
+        packet: &[u8],
+        source: IpAddr,
+        transport: Transport,
+        out: &mut [u8],
+    ) -> Option<Answered> {
+        let view = self.view();
+        let answered = respond(packet, source, transport, &view.zone, &view, out);
+        let mut tally = Tally::default();
+        tally.count(answered.as_ref());
+        tally.flush(&self.metrics);
+        answered
     }
 
     /// What a batch is answered with. Compiles the zone if the table has changed, which takes less than a millisecond.

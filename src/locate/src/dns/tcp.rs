@@ -12,8 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::metrics::Tally;
-use super::respond::{STREAM_BYTES_MAX, Transport, respond};
+use super::respond::{STREAM_BYTES_MAX, Transport};
 use super::responder::Responder;
 use crate::network::Network;
 
@@ -82,7 +81,6 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = BufReader::with_capacity(QUERY_BYTES_MAX, stream);
     let (mut query, mut out) = (Vec::new(), vec![0; 2 + STREAM_BYTES_MAX]);
-    let mut tally = Tally::default();
     for _ in 0..QUERIES_MAX {
         let crowded = places.available_permits() < CONNECTIONS_MAX / 2;
         let patience = if crowded { IDLE_CROWDED_MAX } else { IDLE_MAX };
@@ -95,12 +93,7 @@ async fn connection(
             stream.read_exact(&mut query).await
         });
         read.await??;
-        let answered = {
-            let view = responder.view();
-            respond(&query, ip, Transport::Stream, &view.zone, &view, &mut out[2..])
-        };
-        tally.count(answered.as_ref());
-        tally.flush(&responder.metrics);
+        let answered = responder.answer(&query, ip, Transport::Stream, &mut out[2..]);
         // Who sends what is no query has nothing to ask.
         let Some(answered) = answered else { return Ok(()) };
         let length = u16::try_from(answered.bytes).unwrap_or(u16::MAX);

@@ -29,8 +29,7 @@ const SLIP: u64 = 2;
 /// One thread's part.
 pub(crate) struct Worker {
     socket: UdpSocket,
-    limiter: Limiter,
-    limited: u64,
+    gate: Gate,
     started: Instant,
     received: Vec<u8>,
     answers: Vec<u8>,
@@ -46,8 +45,7 @@ impl Worker {
     pub(crate) fn new(socket: UdpSocket, rate: u16) -> Self {
         Self {
             socket,
-            limiter: Limiter::new(rate, rate),
-            limited: 0,
+            gate: Gate::new(rate),
             started: Instant::now(),
             received: vec![0; BATCH * QUERY_BYTES_MAX],
             answers: vec![0; BATCH * UDP_BYTES_MAX],
@@ -94,18 +92,7 @@ impl Worker {
                 continue;
             };
             let packet = message.iovs().next().unwrap_or_default();
-            let transport = match source.is_loopback() || self.limiter.take(Network::of(source), now_ms) {
-                true => Transport::Udp,
-                false => {
-                    self.limited += 1;
-                    if !self.limited.is_multiple_of(SLIP) {
-                        tally.dropped += 1;
-                        continue;
-                    }
-                    tally.truncated += 1;
-                    Transport::UdpLimited
-                }
-            };
+            let Some(transport) = self.gate.admit(source, now_ms, tally) else { continue };
             let out = &mut self.answers[count * UDP_BYTES_MAX..(count + 1) * UDP_BYTES_MAX];
             let answered = respond(packet, source, transport, &view.zone, &view, out);
             tally.count(answered.as_ref());
@@ -153,4 +140,55 @@ fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
         return Some(v4.ip().into());
     }
     Some(IpAddr::V6(address.as_sockaddr_in6()?.ip()).to_canonical())
+}
+
+/// Who is answered how.
+struct Gate {
+    limiter: Limiter,
+    limited: u64,
+}
+
+impl Gate {
+    fn new(rate: u16) -> Self {
+        Self { limiter: Limiter::new(rate, rate), limited: 0 }
+    }
+
+    /// `None`: not at all.
+    fn admit(&mut self, source: IpAddr, now_ms: u64, tally: &mut Tally) -> Option<Transport> {
+        if source.is_loopback() || self.limiter.take(Network::of(source), now_ms) {
+            return Some(Transport::Udp);
+        }
+        self.limited += 1;
+        if self.limited.is_multiple_of(SLIP) {
+            tally.truncated += 1;
+            return Some(Transport::UdpLimited);
+        }
+        tally.dropped += 1;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_over_the_rate_hears_every_second_time_to_come_over_tcp() {
+        let (mut gate, mut tally) = (Gate::new(10), Tally::default());
+        let victim: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut said = |source, now_ms| {
+            let all = (0..30).map(|_| gate.admit(source, now_ms, &mut tally));
+            let all: Vec<_> = all.collect();
+            let count = |one| all.iter().filter(|said| **said == one).count();
+            (count(Some(Transport::Udp)), count(Some(Transport::UdpLimited)), count(None))
+        };
+        assert_eq!(said(victim, 0), (10, 10, 10));
+        assert_eq!(said("192.0.2.200".parse().unwrap(), 0), (0, 15, 15), "the same network");
+        assert_eq!(said("198.51.100.1".parse().unwrap(), 0), (10, 10, 10), "another one has its own");
+        assert_eq!(said("::1".parse().unwrap(), 0), (30, 0, 0));
+        assert_eq!(said(victim, 1_000), (10, 10, 10), "a second later");
+        assert_eq!((tally.dropped, tally.truncated), (45, 45));
+        let mut open = Gate::new(0);
+        assert!((0..1_000).all(|_| open.admit(victim, 0, &mut tally) == Some(Transport::Udp)));
+    }
 }
