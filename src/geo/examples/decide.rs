@@ -1,26 +1,34 @@
 //! How fast the map answers and is compiled: prints figures, asserts none.
 //!
-//! `cargo run --release -p nearport-geo --example decide`
+//! `cargo run --release -p nearport-geo --example decide [PLACES [POSITIONS]]`: places that measured (100), degrees with a cell (0)
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use nearport_geo::map::{Client, Live, Map, PrefixSite, Sources};
+use nearport_geo::map::{Client, Live, Map, Place, PrefixSite, Sources};
 use nearport_geo::model::{Measured, Model, Site, Tuning};
 use nearport_geo::prefixes::Prefix;
-use nearport_geo::{Country, Dice, PopIndex, PopTable, World};
+use nearport_geo::{Country, Degree, Dice, PopIndex, PopTable, World};
 
 const PREFIXES: usize = 100_000;
 const DECISIONS: usize = 2_000_000;
-const SITES: usize = 100;
 
 fn main() {
     let table = PopTable::parse(include_str!("../../../geo/pops.toml")).expect("the shipped table");
     let world = World::shipped().expect("the shipped world");
     let mut dice = Dice::new(1);
+    let mut numbers = std::env::args().skip(1).filter_map(|number| number.parse().ok());
+    let (many, degrees) = (numbers.next().unwrap_or(100), numbers.next().unwrap_or(0));
     let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
     let countries: Vec<Country> = world.lands().iter().map(|land| land.country).collect();
-    let sites: Vec<Site> = (0..SITES).map(|_| site(&world, &table, &mut dice)).collect();
+    let sites: Vec<Site> = (0..many).map(|_| site(&world, &table, &mut dice)).collect();
+    let positions: Vec<Place> = (0..degrees)
+        .map(|_| {
+            let land = &world.lands()[dice.below(world.lands().len())];
+            let at = land.cities[dice.below(land.cities.len())].at;
+            Place { country: Some(land.country), degree: Some(Degree::of(at)) }
+        })
+        .collect();
     let mut addresses = Vec::with_capacity(PREFIXES);
     let measured: Vec<PrefixSite> = (0..PREFIXES)
         .map(|_| {
@@ -42,13 +50,17 @@ fn main() {
         let started = Instant::now();
         let model = Model::fit(&places, &sites, Tuning::default(), Duration::ZERO);
         let fitted = started.elapsed();
-        map = Some(Map::compile(&Sources { prefixes: &measured, ..Sources::new(&table, &world, &model) }));
+        map = Some(Map::compile(&Sources {
+            prefixes: &measured,
+            positions: &positions,
+            ..Sources::new(&table, &world, &model)
+        }));
         rebuilds.push((started.elapsed(), fitted));
     }
     rebuilds.sort_unstable();
     let (whole, fit) = rebuilds[rebuilds.len() / 2];
     println!(
-        "rebuild: {:.1} ms (of it the model {:.1} ms), {} PoPs, {} countries, {SITES} places, {PREFIXES} prefixes",
+        "rebuild: {:.1} ms (of it the model {:.1} ms), {} PoPs, {} countries, {many} places, {degrees} positions, {PREFIXES} prefixes",
         whole.as_secs_f64() * 1e3,
         fit.as_secs_f64() * 1e3,
         table.len(),
