@@ -356,23 +356,7 @@ impl Steered {
             .filter(|order| order.drained || order.weight == 0)
             .map(|order| order.pop)
             .collect();
-        let mut near: Vec<_> = self
-            .told
-            .near()
-            .iter()
-            .filter(|(pop, _)| **pop != self.hello.pop && !closed.contains(pop))
-            .map(|(pop, (at, rtt))| (*rtt, *at, pop.clone()))
-            .collect();
-        near.sort();
-        let targets = self.told.targets.borrow();
-        let name = |pop: &str| {
-            let target = targets.iter().find(|target| target.pop == pop)?;
-            prober::split(&target.endpoint).map(|(host, _)| host.to_owned())
-        };
-        near.into_iter()
-            .filter_map(|(_, at, pop)| Some(Endpoint { address: at.to_string(), server_name: name(&pop)? }))
-            .take(ELSEWHERE)
-            .collect()
+        elsewhere(&self.hello.pop, &self.told.near(), &self.told.targets.borrow(), &closed)
     }
 
     fn report(&self) -> Report {
@@ -436,6 +420,36 @@ impl Steered {
     }
 }
 
+/// By distance from here, which for its clients is a good guess. If nobody answers the checks, they are to blame rather than all of the others:
+/// then those whose addresses the table has, in its order.
+fn elsewhere(
+    own: &str,
+    near: &BTreeMap<String, (SocketAddr, Duration)>,
+    targets: &[Target],
+    closed: &[String],
+) -> Vec<Endpoint> {
+    let open = |pop: &str| pop != own && !closed.iter().any(|closed| closed == pop);
+    let mut found: Vec<(Duration, SocketAddr, &str)> = Vec::new();
+    for Target { pop, endpoint, addresses, .. } in targets.iter().filter(|target| open(&target.pop)) {
+        let Some((host, port)) = prober::split(endpoint) else { continue };
+        let known = host.parse().ok().or_else(|| addresses.first().copied());
+        match near.get(pop) {
+            Some((at, rtt)) => found.push((*rtt, *at, host)),
+            None => found.extend(known.map(|ip| (Duration::MAX, SocketAddr::new(ip, port), host))),
+        }
+    }
+    if found.iter().any(|(rtt, ..)| *rtt < Duration::MAX) {
+        found.retain(|(rtt, ..)| *rtt < Duration::MAX);
+    }
+    // Stable: those at no known distance stay in the table's order.
+    found.sort_by_key(|(rtt, ..)| *rtt);
+    found
+        .into_iter()
+        .map(|(_, at, host)| Endpoint { address: at.to_string(), server_name: host.to_owned() })
+        .take(ELSEWHERE)
+        .collect()
+}
+
 /// Answers `nearport pop`.
 pub(crate) fn answer(locator: Option<&Locator>, order: Option<PopOrder>, channel: &Channel) {
     let Some(locator) = locator else {
@@ -448,4 +462,47 @@ pub(crate) fn answer(locator: Option<&Locator>, order: Option<PopOrder>, channel
         tracing::info!(pop, ?wish, by, "ordered");
     }
     let _ = channel.send(&Answer::Pops { rows: locator.rows(), edges: locator.edges() }, &[]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_for_the_nearest_that_answer_and_are_open() {
+        let target = |pop: &str, endpoint: &str, addresses: &[&str]| Target {
+            pop: pop.to_owned(),
+            endpoint: endpoint.to_owned(),
+            udp: true,
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+        };
+        let targets = [
+            target("own", "192.0.2.9:1", &[]),
+            target("far", "far.example:4433", &["192.0.2.1", "192.0.2.2"]),
+            target("shut", "192.0.2.3:4433", &[]),
+            target("near", "192.0.2.4:4433", &[]),
+            target("dead", "192.0.2.5:4433", &[]),
+            target("unresolved", "name.example:4433", &[]),
+        ];
+        let closed = ["shut".to_owned()];
+        let seen =
+            |pop: &str, at: &str, ms| (pop.to_owned(), (at.parse().unwrap(), Duration::from_millis(ms)));
+        let near = BTreeMap::from([
+            seen("own", "192.0.2.9:1", 0),
+            seen("far", "192.0.2.2:4433", 90),
+            seen("near", "192.0.2.4:4433", 9),
+            seen("shut", "192.0.2.3:4433", 1),
+            seen("gone", "192.0.2.6:4433", 1),
+        ]);
+        let shown = |near: &BTreeMap<_, _>| -> Vec<String> {
+            let found = elsewhere("own", near, &targets, &closed);
+            found.into_iter().map(|place| format!("{}/{}", place.address, place.server_name)).collect()
+        };
+        assert_eq!(shown(&near), ["192.0.2.4:4433/192.0.2.4", "192.0.2.2:4433/far.example"]);
+        // Nobody answers: the table's word, as far as it goes.
+        assert_eq!(
+            shown(&BTreeMap::new()),
+            ["192.0.2.1:4433/far.example", "192.0.2.4:4433/192.0.2.4", "192.0.2.5:4433/192.0.2.5"]
+        );
+    }
 }
