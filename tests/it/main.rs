@@ -39,6 +39,8 @@ mod node;
 #[cfg(test)]
 mod pebble;
 #[cfg(test)]
+mod pops;
+#[cfg(test)]
 mod pty;
 #[cfg(test)]
 mod python;

@@ -27,11 +27,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(dir: &Path, args: &[&str], greeting: &'static str) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--set", "ops.listen=127.0.0.1:0"]).args(args);
+        Self::run(command, dir, greeting)
+    }
+
+    /// Runs what becomes `nearport serve` in `dir`, until it says `greeting`.
+    pub(crate) fn run(mut command: Command, dir: &Path, greeting: &'static str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let log = fs::File::options().create(true).append(true).open(dir.join("serve.log")).unwrap();
-        let mut command = Command::new(PROGRAM);
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        command.args(["serve", "--set", "ops.listen=127.0.0.1:0"]).args(args);
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, greeted) = sync_channel(1);
