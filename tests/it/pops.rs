@@ -11,9 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nearport_lab::{Lab, SERVER_ADDRESS, missing};
-use rustix::process::Signal;
-
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::node::{PROGRAM, STUCK, nearport, output};
 use crate::trunk::{Process, books};
@@ -232,7 +231,7 @@ fn clients_find_the_nearest_pop_follow_a_drain_and_need_no_locator_to_come_back(
     let Some(net) = Net::new() else { return };
     let client = net.client("client");
     let load = net
-        .by(&client, &["load", "chat", "--rate", "60", "--duration", "25s", "--json", "-"])
+        .by(&client, &["load", "chat", "--rate", "60", "--duration", "120s", "--json", "-"])
         .args(["--connections", &CLIENTS.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -241,6 +240,8 @@ fn clients_find_the_nearest_pop_follow_a_drain_and_need_no_locator_to_come_back(
     net.until("all are at the nearest", |net| net.sessions() == [0, CLIENTS, 0]);
     run(&net.locator.dir, &["pop", "drain", "near"]);
     net.until("all are at the second", |net| net.sessions() == [0, 0, CLIENTS]);
+    // Has seen enough: it takes what is under way, and reports.
+    kill_process(Pid::from_child(&load), Signal::INT).unwrap();
     let report = books(load);
     assert_eq!(report["sent"], report["acked"], "{report}");
     assert_eq!(report["sent"], report["delivered"], "{report}");
