@@ -104,10 +104,11 @@ impl Contest {
         next.map(|after| self.begun + after)
     }
 
-    /// Who has answered, nearest first: in the order of the answers, those to be avoided behind the others.
+    /// Who has answered, nearest first, those to be avoided behind the others. By round trips and not by arrival: an answer to a
+    /// repeated probe comes late from however near.
     pub(crate) fn order(&self) -> Vec<usize> {
         let mut order = self.order.clone();
-        order.sort_by_key(|at| self.runners[*at].avoided);
+        order.sort_by_key(|at| (self.runners[*at].avoided, self.runners[*at].rtt));
         order
     }
 

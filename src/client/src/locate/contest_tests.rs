@@ -27,6 +27,17 @@ fn all_are_asked_at_once_and_the_first_to_answer_wins() {
 }
 
 #[test]
+fn reserves_stand_by_round_trips_not_by_when_an_answer_came() {
+    let begun = Instant::now();
+    let mut contest = Contest::new(&[false; 3], begun);
+    contest.answered(begun + 10 * MS, 0, 10 * MS, true);
+    contest.answered(begun + 120 * MS, 1, 120 * MS, true);
+    // To the second probe, since the first was lost.
+    contest.answered(begun + 300 * MS, 2, 50 * MS, true);
+    assert_eq!(contest.order(), [0, 2, 1]);
+}
+
+#[test]
 fn where_nobody_answers_on_udp_tcp_decides() {
     let begun = Instant::now();
     let mut contest = Contest::new(&[false; 2], begun);
