@@ -24,7 +24,8 @@ fn choices_are_judged_and_a_bad_file_is_named_with_its_line_and_column() {
     fs::write(dir.path().join("rtt.csv"), &rows).unwrap();
     fs::write(dir.path().join("bad.csv"), format!("{rows}X,VN,95,106,Far,SG,1.3,103.8,30\n")).unwrap();
     let run = |file: &str| {
-        let args = ["locate", "eval", "--train", file, "--cross-validate", "2", "--json", "-"];
+        let args =
+            ["locate", "eval", "--train", file, "--cross-validate", "2", "--cuttings", "3", "--json", "-"];
         output(Command::new(env!("CARGO_BIN_EXE_nearport")).args(args).current_dir(dir.path()))
     };
     let judged = run("rtt.csv");
@@ -35,6 +36,10 @@ fn choices_are_judged_and_a_bad_file_is_named_with_its_line_and_column() {
     assert!(of("nearest")["mean_ms"].as_f64().unwrap() > 100.0);
     assert!(of("learned_top1")["mean_ms"].as_f64().unwrap() < 1.0);
     assert_eq!(of("top3")["continents"]["AS"]["clients"], 20);
+
+    let over = report["cross_validation"]["over_cuttings"].as_array().unwrap();
+    assert_eq!((over.len(), over[0]["policy"].as_str()), (policies.len(), Some("nearest")));
+    assert_eq!(over[2]["better_than_top3"], 0.0, "two PoPs are all in any set of three");
 
     let refused = run("bad.csv");
     let said = String::from_utf8(refused.stderr).unwrap();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use nearport_geo::map::{Client, Live, Map, Place, PrefixSite, Sources};
-use nearport_geo::model::{Measured, Model, Site, Tuning};
+use nearport_geo::model::{Measured, Model, Site, Target, Tuning};
 use nearport_geo::prefixes::Prefix;
 use nearport_geo::{Country, Degree, Dice, PopIndex, PopTable, World};
 
@@ -19,7 +19,7 @@ fn main() {
     let mut dice = Dice::new(1);
     let mut numbers = std::env::args().skip(1).filter_map(|number| number.parse().ok());
     let (many, degrees) = (numbers.next().unwrap_or(100), numbers.next().unwrap_or(0));
-    let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+    let places: Vec<_> = table.pops().iter().map(Target::from).collect();
     let countries: Vec<Country> = world.lands().iter().map(|land| land.country).collect();
     let sites: Vec<Site> = (0..many).map(|_| site(&world, &table, &mut dice)).collect();
     let positions: Vec<Place> = (0..degrees)

@@ -60,9 +60,19 @@ impl FromIterator<PopIndex> for Ranked {
     }
 }
 
+/// What a client can feel: 5 ms more than the best, or less, matter more than what comes on top.
+const FELT_MS: f32 = 5.0;
+
+/// How many times more. Without it, the mean is bought with a few milliseconds of many.
+const FELT_TIMES: f32 = 6.0;
+
+/// How often a PoP is all that is left of its set: what chooses between those that add nothing otherwise.
+const ALONE: f32 = 0.02;
+
 /// Chooses up to `size` PoPs out of `allowed` whose best will be good in most of what may happen: each next one is
-/// that which lowers the expected best round trip (plus `bias_ms` by PoP) the most. The last place of a set that is
-/// still in one failure domain goes to the best of another, if there is one; `domains` numbers them by PoP.
+/// that which lowers the expected excess of the best round trip (plus `bias_ms` by PoP) over that of all allowed the
+/// most, the first 5 ms counted six times. The last place of a set that is still in one failure domain goes to the best
+/// of another, if there is one; `domains` numbers them by PoP.
 #[must_use]
 pub fn choose(
     scenarios: &[Scenario],
@@ -73,6 +83,12 @@ pub fn choose(
 ) -> Ranked {
     let mut chosen = Ranked::default();
     let mut best = vec![f32::INFINITY; scenarios.len()];
+    let floor = |scenario: &Scenario| {
+        let costs = scenario.rtt_ms.iter().zip(bias_ms).map(|(rtt, bias)| rtt + bias).enumerate();
+        let allowed = costs.filter(|(pop, _)| PopIndex::new(*pop).is_some_and(|pop| allowed.has(pop)));
+        allowed.map(|(_, cost)| cost).fold(f32::INFINITY, f32::min)
+    };
+    let floors: Vec<f32> = scenarios.iter().map(floor).collect();
     let mut left = allowed;
     let domain = |pop: PopIndex| domains.get(pop.get()).copied().unwrap_or(0);
     let mut expected = vec![0.0_f32; bias_ms.len()];
@@ -88,9 +104,12 @@ pub fn choose(
             }
         }
         expected.fill(0.0);
-        for (scenario, best) in scenarios.iter().zip(&best) {
+        for ((scenario, best), floor) in scenarios.iter().zip(&best).zip(&floors) {
             for ((sum, rtt), bias) in expected.iter_mut().zip(&scenario.rtt_ms).zip(bias_ms) {
-                *sum += scenario.weight * best.min(rtt + bias);
+                let cost = rtt + bias;
+                let excess = best.min(cost) - floor;
+                let felt = excess + (FELT_TIMES - 1.0) * excess.min(FELT_MS);
+                *sum += scenario.weight * (felt + ALONE * cost);
             }
         }
         let cost = |pop: &PopIndex| expected.get(pop.get()).copied().unwrap_or(f32::INFINITY);
@@ -141,5 +160,20 @@ mod tests {
         allowed.remove(PopIndex::new(0).unwrap());
         assert_eq!(pops(choose(&here, allowed, 2, &[0.0; 3], &[0, 1, 2])), [1, 2]);
         assert!(choose(&here, PopSet::NONE, 3, &[0.0; 3], &[0, 1, 2]).is_empty());
+    }
+
+    #[test]
+    fn a_few_milliseconds_for_many_are_worse_than_many_for_few() {
+        // The first has the lesser mean in both.
+        let few = [scenario(0.9, &[14.0, 10.0]), scenario(0.1, &[14.0, 70.0])];
+        assert_eq!(pops(choose(&few, PopSet::first(2), 1, &[0.0; 2], &[0, 1])), [1]);
+        let more = [scenario(0.6, &[14.0, 10.0]), scenario(0.4, &[14.0, 70.0])];
+        assert_eq!(pops(choose(&more, PopSet::first(2), 1, &[0.0; 2], &[0, 1])), [0]);
+    }
+
+    #[test]
+    fn who_adds_nothing_is_chosen_for_when_it_is_all_that_is_left() {
+        let here = [scenario(1.0, &[200.0, 10.0, 90.0, 20.0])];
+        assert_eq!(pops(choose(&here, PopSet::first(4), 3, &[0.0; 4], &[0, 1, 2, 3])), [1, 3, 2]);
     }
 }

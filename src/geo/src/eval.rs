@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::choose::{Ranked, choose};
 use crate::dice::Dice;
-use crate::model::{Measured, Model, Origin, Scenario, Site, Tuning};
+use crate::model::{Measured, Model, Origin, Scenario, Site, Target, Tuning};
 use crate::place::{Continent, Coordinates, Country};
 use crate::table::{PopIndex, PopSet};
 use crate::world::World;
@@ -23,13 +23,16 @@ mod rows;
 mod score;
 
 pub use rows::{Client, Data, DataPop};
-pub use score::{Figures, Paired};
+pub use score::{Figures, Paired, Spread};
 
 /// Clients closer than this stay in one fold, so that no one is learned from its neighbour in the next street.
 const NEIGHBOURS_KM: f64 = 50.0;
 
 /// PoPs that a client is asked to ping besides those it races.
 const PROBES: usize = 2;
+
+/// Of how many that come next after the raced, as in the map.
+const POOL: usize = 6;
 
 /// How a client is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,6 +114,43 @@ impl Report {
     pub fn policy(&self, policy: Policy) -> Option<&PolicyReport> {
         self.policies.iter().find(|report| report.policy == policy)
     }
+}
+
+/// One policy over several ways of cutting the same clients: one way may be lucky.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicySpread {
+    /// Which.
+    pub policy: Policy,
+    /// Of [`Figures::mean_ms`].
+    pub mean_ms: Spread,
+    /// Of [`Figures::within_5ms`].
+    pub within_5ms: Spread,
+    /// Share of the ways with a lower mean excess than [`Policy::Top3`].
+    pub better_than_top3: f64,
+    /// Share of the ways with a mean excess of at most 1.5 ms and at least 95 % of the clients within 5 ms.
+    pub good: f64,
+}
+
+/// All policies over several reports of the same clients.
+#[must_use]
+pub fn spread(reports: &[Report]) -> Vec<PolicySpread> {
+    let policy = |policy: Policy| {
+        let of: Vec<&PolicyReport> = reports.iter().filter_map(|report| report.policy(policy)).collect();
+        let each = |figure: &dyn Fn(&PolicyReport) -> f64| -> Vec<f64> {
+            of.iter().map(|report| figure(report)).collect()
+        };
+        let share = |holds: &dyn Fn(&PolicyReport) -> bool| {
+            Spread::of(&each(&|report| f64::from(u8::from(holds(report))))).mean
+        };
+        PolicySpread {
+            policy,
+            mean_ms: Spread::of(&each(&|report| report.overall.mean_ms)),
+            within_5ms: Spread::of(&each(&|report| report.overall.within_5ms)),
+            better_than_top3: share(&|report| report.against_top3.mean_ms < 0.0),
+            good: share(&|report| report.overall.mean_ms <= 1.5 && report.overall.within_5ms >= 0.95),
+        }
+    };
+    Policy::ALL.map(policy).to_vec()
 }
 
 /// What an evaluation needs besides clients.
@@ -220,6 +260,7 @@ fn site(client: &Client, revealed: impl Fn(usize) -> bool) -> Site {
 struct Field<'a> {
     setting: Setting<'a>,
     at: Vec<Coordinates>,
+    targets: Vec<Target>,
     domains: Vec<u16>,
     no_bias: Vec<f32>,
 }
@@ -228,6 +269,7 @@ impl<'a> Field<'a> {
     fn new(setting: Setting<'a>) -> Self {
         Self {
             at: setting.pops.iter().map(|pop| pop.at).collect(),
+            targets: setting.pops.iter().map(|pop| Target { at: pop.at, country: pop.country }).collect(),
             domains: (0..setting.pops.len()).filter_map(|pop| u16::try_from(pop).ok()).collect(),
             no_bias: vec![0.0; setting.pops.len()],
             setting,
@@ -235,7 +277,7 @@ impl<'a> Field<'a> {
     }
 
     fn fit(&self, sites: &[Site]) -> Model {
-        Model::fit(&self.at, sites, self.setting.tuning, Duration::ZERO)
+        Model::fit(&self.targets, sites, self.setting.tuning, Duration::ZERO)
     }
 
     fn nearest(&self, at: Coordinates, count: usize) -> Ranked {
@@ -266,17 +308,31 @@ impl<'a> Field<'a> {
     }
 
     /// What a service sees of clients that come one after another: each races the three that the model so far names,
-    /// and pings the two that would come next.
+    /// and pings two of the six that would come next, in turn. The map asks in the same way.
     fn feedback(&self, clients: &[Client]) -> Vec<Site> {
         let mut order: Vec<&Client> = clients.iter().collect();
         Dice::new(1).shuffle(&mut order);
         let mut sites: Vec<Site> = Vec::new();
         for client in order {
             let model = self.fit(&sites);
-            let asked = self.set(&self.city(&model, client), 3 + PROBES).set();
+            let asked = self.asked(&model, client, sites.len());
             sites.push(site(client, |pop| PopIndex::new(pop).is_some_and(|pop| asked.has(pop))));
         }
         sites
+    }
+
+    fn asked(&self, model: &Model, client: &Client, turn: usize) -> PopSet {
+        let from = origin(client.country, client.continent, client.at);
+        let raced = self.set(&self.city(model, client), 3).set();
+        let (predicted, known) = (model.predict(&from), model.evidence(&from));
+        let mut next: Vec<PopIndex> = PopSet::first(self.at.len()).without(raced).iter().collect();
+        next.sort_by(|a, b| predicted[a.get()].total_cmp(&predicted[b.get()]));
+        next.truncate(POOL);
+        next.sort_by(|a, b| known[a.get()].total_cmp(&known[b.get()]));
+        let start = turn % next.len().max(1);
+        let probed: PopSet = next.iter().copied().cycle().skip(start).take(PROBES.min(next.len())).collect();
+        let both = raced.iter().chain(probed.iter());
+        both.collect()
     }
 }
 

@@ -5,15 +5,23 @@
 //! that is looked for from near to far: measured places around (weighted by distance), the country, the continent,
 //! the PoP. Every level is drawn to its parent with n/(n+k), so that little evidence changes little.
 //!
+//! Two things bound what may be carried over. A client and a PoP of one country are joined at home: such pairs are
+//! alike (12 ms under the line, whatever foreigners see of the PoP), and teach nothing about pairs across a border. And
+//! what was seen over a much longer or shorter way says little: an African client's way to Frankfurt is not a German's.
+//!
 //! The same weights make [`Model::scenarios`]: not the mean residual but the whole rows of residuals of the places
 //! that it came from. Residuals of PoPs go together (who reaches Singapore badly reaches Jakarta badly), and a set of
-//! candidates is chosen for what may happen, not for the mean: see [`crate::choose`].
+//! candidates is chosen for what may happen, not for the mean: see [`crate::choose`]. What a place did not measure is
+//! filled in with what is expected, off by as much as what it did measure was. Every scenario is then doubted: any
+//! PoP may turn out to be joined to this client straight, or by a detour, without anybody's having seen it.
+//!
+//! `docs/decisions/` has the figures for each of these, and what was tried besides.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::place::{Continent, Coordinates, Country};
+use crate::table::Pop;
 
 mod line;
 
@@ -22,7 +30,29 @@ pub use line::Line;
 /// Kilometres that light in fibre goes and comes back in a millisecond: no round trip is shorter.
 const KM_PER_MS_MAX: f64 = 100.0;
 
-/// How a [`Model`] learns. Round numbers from the middle of a plateau, chosen by cross-validation over a dozen ways of
+/// A measurement over a way this many times longer or shorter ([`NEAR_KM`] added to both) says nothing.
+const UNLIKE_TIMES: f64 = 8.0;
+
+/// Below some such distance ways differ in everything but length.
+const NEAR_KM: f64 = 200.0;
+
+/// The round trip over a straight route: what three of four pairs within a country stay below, and two of three over
+/// more than 8,000 km.
+const STRAIGHT: Line = Line { base_ms: 4.0, ms_per_km: 0.0215 };
+
+/// What a detour adds: the way from Africa, South Asia and the Middle East to a neighbour by way of Europe.
+const DETOUR_MS: f64 = 100.0;
+
+/// Ways in which each scenario is doubted; of each PoP, in …
+const DOUBTS: usize = 16;
+
+/// … this many it has a straight route, …
+const STRAIGHT_IN: usize = 3;
+
+/// … and in this many a detour.
+const DETOUR_IN: usize = 1;
+
+/// How a [`Model`] learns. Round numbers from the middle of a plateau, chosen by cross-validation over many ways of
 /// halving 105 client cities: twice or half of any of them changes the figures less than another halving does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
@@ -33,9 +63,6 @@ pub struct Tuning {
     /// The same for scenarios, by level: near places, country, continent, all. A continent is a poor likeness, and
     /// leaves more to the world and to the mean.
     pub shrink_levels: [f64; 4],
-    /// How far off, in milliseconds, a prediction may be for a PoP that nobody on the continent has measured; less
-    /// with the root of their number. It makes a set hedge, and asks for measurements where there are none.
-    pub doubt_ms: f64,
     /// The time in which a measurement loses half of its weight.
     pub half_life: Duration,
 }
@@ -43,10 +70,9 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            kernel_km: 250.0,
+            kernel_km: 400.0,
             shrink: 4.0,
             shrink_levels: [4.0, 4.0, 16.0, 4.0],
-            doubt_ms: 20.0,
             half_life: Duration::from_hours(24),
         }
     }
@@ -55,23 +81,29 @@ impl Default for Tuning {
 /// The weight of a scenario that is too small to be doubted in every way where many cities stand for one cell.
 const UNLIKELY: f64 = 0.01;
 
-/// Ways in which each scenario is doubted.
-const DOUBTS: usize = 16;
-
-/// Quantiles of a Laplace distribution of deviation 1, for each PoP in an order of its own: the same for every call,
-/// without correlation between PoPs, and with a mean of 0 for each.
-fn doubts(pops: usize) -> Vec<[f64; DOUBTS]> {
-    let mut quantiles = [0.0; DOUBTS];
-    for (index, quantile) in (0_u8..).zip(&mut quantiles) {
-        let from_median = (f64::from(index) + 0.5) / 16.0 - 0.5;
-        *quantile = -from_median.signum() * (1.0 - 2.0 * from_median.abs()).ln() / std::f64::consts::SQRT_2;
-    }
+/// By PoP, the order in which its doubts come: the same for every call, and one PoP's tells nothing of another's.
+fn doubts(pops: usize) -> Vec<[usize; DOUBTS]> {
     let shuffled = (77_u64..).take(pops).map(|seed| {
-        let mut order = quantiles;
+        let mut order = std::array::from_fn(|index| index);
         Dice::new(seed).shuffle(&mut order);
         order
     });
     shuffled.collect()
+}
+
+/// A PoP as far as the model needs it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target {
+    /// Where it is.
+    pub at: Coordinates,
+    /// The country it stands in.
+    pub country: Country,
+}
+
+impl From<&Pop> for Target {
+    fn from(pop: &Pop) -> Self {
+        Self { at: pop.at, country: pop.country }
+    }
 }
 
 /// What is known of one PoP at one [`Site`].
@@ -141,12 +173,24 @@ struct Fitted {
     country: Country,
     continent: Continent,
     at: Coordinates,
-    /// By PoP; what was not measured is what the levels above say.
-    residual: Vec<f64>,
-    /// By PoP: evidence, 0 for what was not measured, at most 1 a client and PoP.
-    evidence: Vec<f64>,
-    /// Mean of `evidence` over the PoPs that were measured.
+    /// By PoP.
+    seen: Vec<Seen>,
+    /// Mean evidence over the PoPs that were measured.
     weight: f64,
+    /// By how much what was measured differs from what the region says, in the order of PoPs.
+    surprises: Vec<f64>,
+}
+
+/// What a site knows of a PoP.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    residual: f64,
+    /// 0 for what was not measured, at most 1 a client.
+    evidence: f64,
+    /// See [`range`].
+    range: f64,
+    /// Whether both are in one country.
+    home: bool,
 }
 
 /// A fitted model; see the module.
@@ -154,73 +198,89 @@ struct Fitted {
 pub struct Model {
     tuning: Tuning,
     line: Line,
-    pops: Vec<Coordinates>,
-    doubts: Vec<[f64; DOUBTS]>,
+    pops: Vec<Target>,
+    doubts: Vec<[usize; DOUBTS]>,
     sites: Vec<Fitted>,
-    by_pop: Vec<Mean>,
-    by_continent: BTreeMap<Continent, Vec<Mean>>,
-    by_country: BTreeMap<Country, Vec<Mean>>,
+    /// The residual of pairs within a country.
+    home: f64,
+}
+
+/// The model as seen from one origin; by PoP unless it says otherwise.
+struct View {
+    km: Vec<f64>,
+    home: Vec<bool>,
+    /// By site, 1 for one in the same place.
+    near: Vec<f64>,
+    /// By site and PoP, from 0 to 1: see [`alike`].
+    alike: Vec<f64>,
+    /// The residual of the country, drawn to its continent's, drawn to the PoP's, drawn to none.
+    regional: Vec<f64>,
+    /// The residual of the places around, drawn to that.
+    predicted: Vec<f64>,
+}
+
+/// A distance as one compares them: by how many times they differ.
+fn range(km: f64) -> f64 {
+    (km + NEAR_KM).ln()
+}
+
+/// How much a measurement over one range says about another, from 1 for the same to 0.
+fn alike(a: f64, b: f64) -> f64 {
+    let apart = (a - b) / UNLIKE_TIMES.ln();
+    (1.0 - apart * apart).max(0.0)
 }
 
 impl Model {
     /// Learns from sites; from none, the model is the line of the research (15 ms + 17 ms per 1000 km) alone.
     #[must_use]
-    pub fn fit(pops: &[Coordinates], sites: &[Site], tuning: Tuning, now: Duration) -> Self {
+    pub fn fit(pops: &[Target], sites: &[Site], tuning: Tuning, now: Duration) -> Self {
         let mut points = Vec::new();
         for site in sites {
             for (pop, measured) in pops.iter().zip(&site.measured) {
                 if let Some(measured) = measured {
-                    points.push((site.at.km_to(*pop), measured.rtt_ms));
+                    points.push((site.at.km_to(pop.at), measured.rtt_ms));
                 }
             }
         }
         let line = Line::fit(&points);
-        let nothing = || vec![Mean::default(); pops.len()];
+        let mut fitted = Vec::with_capacity(sites.len());
+        let mut at_home = Mean::default();
+        for site in sites {
+            let mut seen = vec![Seen::default(); pops.len()];
+            for ((seen, pop), measured) in seen.iter_mut().zip(pops).zip(&site.measured) {
+                let km = site.at.km_to(pop.at);
+                seen.range = range(km);
+                seen.home = pop.country == site.country;
+                if let Some(measured) = measured {
+                    seen.evidence = decayed(measured, tuning.half_life, now).min(1.0);
+                    seen.residual = measured.rtt_ms - line.at(km);
+                    if seen.home {
+                        at_home.add(seen.evidence, seen.residual);
+                    }
+                }
+            }
+            let mut weight = Mean::default();
+            seen.iter().filter(|seen| seen.evidence > 0.0).for_each(|seen| weight.add(1.0, seen.evidence));
+            if weight.weight > 0.0 {
+                let weight = weight.sum / weight.weight;
+                let Site { country, continent, at, .. } = *site;
+                fitted.push(Fitted { country, continent, at, seen, weight, surprises: Vec::new() });
+            }
+        }
         let mut model = Self {
             tuning,
             line,
             pops: pops.to_vec(),
             doubts: doubts(pops.len()),
-            sites: Vec::with_capacity(sites.len()),
-            by_pop: nothing(),
-            by_continent: BTreeMap::new(),
-            by_country: BTreeMap::new(),
+            sites: fitted,
+            home: at_home.shrunk(0.0, tuning.shrink),
         };
-        for site in sites {
-            let mut fitted = Fitted {
-                country: site.country,
-                continent: site.continent,
-                at: site.at,
-                residual: vec![0.0; pops.len()],
-                evidence: vec![0.0; pops.len()],
-                weight: 0.0,
-            };
-            let continent = model.by_continent.entry(site.continent).or_insert_with(nothing);
-            let country = model.by_country.entry(site.country).or_insert_with(nothing);
-            for (index, measured) in site.measured.iter().take(pops.len()).enumerate() {
-                let Some(measured) = measured else { continue };
-                let evidence = decayed(measured, tuning.half_life, now).min(1.0);
-                let residual = measured.rtt_ms - line.at(site.at.km_to(pops[index]));
-                fitted.residual[index] = residual;
-                fitted.evidence[index] = evidence;
-                for level in [&mut model.by_pop, &mut *continent, &mut *country] {
-                    level[index].add(evidence, residual);
-                }
-            }
-            let known = fitted.evidence.iter().filter(|evidence| **evidence > 0.0);
-            let (sum, count) = known.fold((0.0, 0.0), |(sum, count), evidence| (sum + evidence, count + 1.0));
-            if count > 0.0 {
-                fitted.weight = sum / count;
-                model.sites.push(fitted);
-            }
-        }
         for index in 0..model.sites.len() {
-            let (country, continent) = (model.sites[index].country, model.sites[index].continent);
-            for pop in 0..pops.len() {
-                if model.sites[index].evidence[pop] == 0.0 {
-                    model.sites[index].residual[pop] = model.regional(Some(country), Some(continent), pop);
-                }
-            }
+            let Fitted { country, continent, at, .. } = model.sites[index];
+            let view = model.view(&Origin { country: Some(country), continent: Some(continent), at });
+            let seen = model.sites[index].seen.iter().zip(&view.regional);
+            let known = seen.filter(|(seen, _)| seen.evidence > 0.0);
+            model.sites[index].surprises = known.map(|(seen, regional)| seen.residual - regional).collect();
         }
         model
     }
@@ -231,21 +291,52 @@ impl Model {
         self.line
     }
 
+    fn view(&self, origin: &Origin) -> View {
+        let km: Vec<f64> = self.pops.iter().map(|pop| pop.at.km_to(origin.at)).collect();
+        let ranges: Vec<f64> = km.iter().map(|km| range(*km)).collect();
+        let home: Vec<bool> = self.pops.iter().map(|pop| origin.country == Some(pop.country)).collect();
+        let near = self.near(origin);
+        let count = self.pops.len();
+        let mut alikes = Vec::with_capacity(count * self.sites.len());
+        let mut levels = vec![[Mean::default(); 4]; count];
+        for (site, near) in self.sites.iter().zip(&near) {
+            let (same, close) =
+                (origin.country == Some(site.country), origin.continent == Some(site.continent));
+            for (pop, seen) in site.seen.iter().enumerate() {
+                let like = alike(seen.range, ranges[pop]);
+                alikes.push(like);
+                let [all, continent, country, around] = &mut levels[pop];
+                if same {
+                    country.add(seen.evidence, seen.residual);
+                }
+                if seen.home == home[pop] {
+                    around.add(near * seen.evidence, seen.residual);
+                }
+                if !seen.home {
+                    all.add(like * seen.evidence, seen.residual);
+                    if close {
+                        continent.add(like * seen.evidence, seen.residual);
+                    }
+                }
+            }
+        }
+        let shrink = self.tuning.shrink;
+        let regional = levels.iter().zip(&home).map(|([all, continent, country, _], home)| {
+            let abroad = continent.shrunk(all.shrunk(0.0, shrink), shrink);
+            country.shrunk(if *home { self.home } else { abroad }, shrink)
+        });
+        let regional: Vec<f64> = regional.collect();
+        let predicted =
+            levels.iter().zip(&regional).map(|(level, regional)| level[3].shrunk(*regional, shrink));
+        let predicted = predicted.collect();
+        View { km, home, near, alike: alikes, regional, predicted }
+    }
+
     /// Predicted round trips by PoP, in milliseconds.
     #[must_use]
     pub fn predict(&self, origin: &Origin) -> Vec<f64> {
-        let near = self.near(origin);
-        let mut predicted = Vec::with_capacity(self.pops.len());
-        for (pop, at) in self.pops.iter().enumerate() {
-            let mut mean = Mean::default();
-            for (site, weight) in self.sites.iter().zip(&near) {
-                mean.add(weight * site.evidence[pop], site.residual[pop]);
-            }
-            let parent = self.regional(origin.country, origin.continent, pop);
-            let residual = mean.shrunk(parent, self.tuning.shrink);
-            predicted.push(self.rtt(origin.at.km_to(*at), residual));
-        }
-        predicted
+        let view = self.view(origin);
+        view.km.iter().zip(&view.predicted).map(|(km, residual)| self.rtt(*km, *residual)).collect()
     }
 
     /// How many clients' worth of evidence stands behind each prediction: near places and the country together.
@@ -255,8 +346,8 @@ impl Model {
         let mut evidence = vec![0.0; self.pops.len()];
         for (site, weight) in self.sites.iter().zip(&near) {
             let same = f64::from(u8::from(origin.country == Some(site.country)));
-            for (sum, evidence) in evidence.iter_mut().zip(&site.evidence) {
-                *sum += evidence * weight.max(same);
+            for (sum, seen) in evidence.iter_mut().zip(&site.seen) {
+                *sum += seen.evidence * weight.max(same);
             }
         }
         evidence
@@ -264,39 +355,58 @@ impl Model {
 
     /// What may happen to a client, the weights adding up to `share`; appended to `scenarios`.
     pub fn scenarios(&self, origin: &Origin, share: f64, scenarios: &mut Vec<Scenario>) {
-        let weights = self.mixture(origin);
-        let base: Vec<f64> = self.pops.iter().map(|pop| origin.at.km_to(*pop)).collect();
-        let total: f64 = weights.iter().sum();
-        let doubt = |pop: usize| {
-            let level = origin.continent.and_then(|continent| self.by_continent.get(&continent));
-            self.tuning.doubt_ms / (1.0 + level.map_or(0.0, |level| level[pop].weight)).sqrt()
-        };
-        let doubt: Vec<f64> = (0..self.pops.len()).map(doubt).collect();
-        let mut push = |weight: f64, residual: &dyn Fn(usize) -> f64| {
-            let rtts: Vec<f64> =
-                base.iter().enumerate().map(|(pop, km)| self.rtt(*km, residual(pop))).collect();
-            // What is unlikely stands with one doubt, in turn, for all of them: others like it have the other ones.
-            let (ways, weight) = if share < 1.0 && weight < UNLIKELY {
-                let way = scenarios.len() % DOUBTS;
-                (way..way + 1, weight * share)
-            } else {
-                (0..DOUBTS, weight * share / 16.0)
-            };
-            for way in ways {
-                let rtt = |pop: usize| rtts[pop] + self.doubts[pop][way] * doubt[pop];
-                let floor = |pop: usize| base[pop] / KM_PER_MS_MAX;
-                let rtt_ms = (0..base.len()).map(|pop| narrow(rtt(pop).max(floor(pop)))).collect();
-                scenarios.push(Scenario { weight: narrow(weight), rtt_ms });
-            }
-        };
-        for (site, weight) in self.sites.iter().zip(&weights) {
+        let view = self.view(origin);
+        let (weights, local) = self.mixture(origin, &view.near);
+        let mut residuals = vec![0.0; self.pops.len()];
+        for (index, (weight, local)) in weights.iter().zip(&local).enumerate() {
             // What is less likely than this changes no choice and costs time.
             if *weight > 1e-4 {
-                push(*weight, &|pop| site.residual[pop]);
+                self.row(index, &view, local / weight, &mut residuals);
+                self.doubt(&view, &residuals, *weight, share, scenarios);
             }
         }
-        if 1.0 - total > 1e-4 {
-            push(1.0 - total, &|pop| self.regional(origin.country, origin.continent, pop));
+        let left = 1.0 - weights.iter().sum::<f64>();
+        if left > 1e-4 {
+            self.doubt(&view, &view.predicted, left, share, scenarios);
+        }
+    }
+
+    /// The residuals of an origin that is like a site, which it is for being near to `local`, from 0 to 1.
+    fn row(&self, index: usize, view: &View, local: f64, residuals: &mut [f64]) {
+        let site = &self.sites[index];
+        for (pop, (residual, seen)) in residuals.iter_mut().zip(&site.seen).enumerate() {
+            let expected = view.predicted[pop];
+            *residual = if seen.evidence == 0.0 {
+                expected + site.surprises[(index + 5 * pop) % site.surprises.len()]
+            } else if seen.home == view.home[pop] {
+                let like = local + (1.0 - local) * view.alike[index * self.pops.len() + pop];
+                like * seen.residual + (1.0 - like) * expected
+            } else {
+                expected
+            };
+        }
+    }
+
+    /// A scenario in all the ways in which it may be wrong.
+    fn doubt(&self, view: &View, residuals: &[f64], weight: f64, share: f64, scenarios: &mut Vec<Scenario>) {
+        // What is unlikely stands with one doubt, in turn, for all of them: others like it have the other ones.
+        let (ways, weight) = if share < 1.0 && weight < UNLIKELY {
+            let way = scenarios.len() % DOUBTS;
+            (way..way + 1, weight * share)
+        } else {
+            (0..DOUBTS, weight * share / 16.0)
+        };
+        let rtts: Vec<f64> =
+            view.km.iter().zip(residuals).map(|(km, residual)| self.rtt(*km, *residual)).collect();
+        for way in ways {
+            let doubted = rtts.iter().zip(&view.km).zip(&self.doubts).map(|((rtt, km), doubts)| {
+                narrow(match doubts[way] {
+                    turn if turn < STRAIGHT_IN => rtt.min(STRAIGHT.at(*km)),
+                    turn if turn < STRAIGHT_IN + DETOUR_IN => rtt + DETOUR_MS,
+                    _ => *rtt,
+                })
+            });
+            scenarios.push(Scenario { weight: narrow(weight), rtt_ms: doubted.collect() });
         }
     }
 
@@ -306,40 +416,31 @@ impl Model {
         self.sites.iter().map(weigh).collect()
     }
 
-    /// How likely an origin is to be like each site; less than 1 in all.
-    fn mixture(&self, origin: &Origin) -> Vec<f64> {
+    /// How likely an origin is to be like each site, less than 1 in all; and how much of that is nearness.
+    fn mixture(&self, origin: &Origin, near: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let levels: [Vec<f64>; 4] = [
-            self.near(origin),
+            near.to_vec(),
             self.level(|site| origin.country == Some(site.country)),
             self.level(|site| origin.continent == Some(site.continent)),
             self.level(|_| true),
         ];
         let mut left = 1.0;
         let mut mixture = vec![0.0; self.sites.len()];
-        for (level, k) in levels.into_iter().zip(self.tuning.shrink_levels) {
+        let mut local = Vec::new();
+        for (index, (level, k)) in levels.into_iter().zip(self.tuning.shrink_levels).enumerate() {
             let weight: f64 = level.iter().sum();
             let each = left / (weight + k);
             mixture.iter_mut().zip(&level).for_each(|(sum, weight)| *sum += weight * each);
             left *= k / (weight + k);
+            if index == 1 {
+                local = mixture.clone();
+            }
         }
-        mixture
+        (mixture, local)
     }
 
     fn level(&self, like: impl Fn(&Fitted) -> bool) -> Vec<f64> {
         self.sites.iter().map(|site| if like(site) { site.weight } else { 0.0 }).collect()
-    }
-
-    /// The residual of a country, drawn to its continent's, drawn to the PoP's, drawn to none.
-    fn regional(&self, country: Option<Country>, continent: Option<Continent>, pop: usize) -> f64 {
-        let shrink = self.tuning.shrink;
-        let mut residual = self.by_pop[pop].shrunk(0.0, shrink);
-        if let Some(level) = continent.and_then(|continent| self.by_continent.get(&continent)) {
-            residual = level[pop].shrunk(residual, shrink);
-        }
-        if let Some(level) = country.and_then(|country| self.by_country.get(&country)) {
-            residual = level[pop].shrunk(residual, shrink);
-        }
-        residual
     }
 
     fn rtt(&self, km: f64, residual: f64) -> f64 {
@@ -364,67 +465,4 @@ fn narrow(value: f64) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(lat: f64, lon: f64) -> Coordinates {
-        Coordinates::new(lat, lon).unwrap()
-    }
-
-    fn site(country: &str, place: Coordinates, rtts: &[f64]) -> Site {
-        let measured =
-            rtts.iter().map(|rtt_ms| Some(Measured { rtt_ms: *rtt_ms, clients: 1.0, at: Duration::ZERO }));
-        Site {
-            country: country.parse().unwrap(),
-            continent: Continent::Asia,
-            at: place,
-            measured: measured.collect(),
-        }
-    }
-
-    fn origin(country: &str, place: Coordinates) -> Origin {
-        Origin { country: Some(country.parse().unwrap()), continent: Some(Continent::Asia), at: place }
-    }
-
-    #[test]
-    fn a_detour_is_learned_near_it_and_forgotten_with_time() {
-        let pops = [at(10.0, 106.0), at(22.0, 114.0)];
-        let hanoi = at(21.0, 105.8);
-        // Nearer and far slower: the second PoP.
-        let sites: Vec<Site> = (0..8).map(|_| site("VN", hanoi, &[25.0, 280.0])).collect();
-        let model = |now| Model::fit(&pops, &sites, Tuning::default(), now);
-        let fresh = model(Duration::ZERO).predict(&origin("VN", hanoi));
-        assert!(fresh[0] + 100.0 < fresh[1], "{fresh:?}");
-        let elsewhere =
-            model(Duration::ZERO).predict(&Origin { country: None, continent: None, at: at(50.0, 8.0) });
-        assert!(elsewhere[1] - elsewhere[0] < fresh[1] - fresh[0], "{elsewhere:?}");
-        let old = model(Duration::from_hours(24 * 12)).predict(&origin("VN", hanoi));
-        assert!(old[1] < old[0] + 10.0, "{old:?}");
-    }
-
-    #[test]
-    fn scenarios_weigh_their_share_and_no_round_trip_beats_light() {
-        let pops = [at(10.0, 106.0), at(22.0, 114.0)];
-        let sites = [site("VN", at(21.0, 105.8), &[25.0, 280.0]), site("TH", at(13.7, 100.5), &[1.0, 40.0])];
-        let model = Model::fit(&pops, &sites, Tuning::default(), Duration::ZERO);
-        let from = origin("VN", at(-30.0, -60.0));
-        let mut scenarios = Vec::new();
-        model.scenarios(&from, 0.25, &mut scenarios);
-        let total: f32 = scenarios.iter().map(|scenario| scenario.weight).sum();
-        assert!((total - 0.25).abs() < 1e-3, "{total}");
-        for scenario in &scenarios {
-            for (rtt, pop) in scenario.rtt_ms.iter().zip(pops) {
-                assert!(f64::from(*rtt) >= from.at.km_to(pop) / KM_PER_MS_MAX - 0.01);
-            }
-        }
-    }
-
-    #[test]
-    fn without_evidence_the_line_decides() {
-        let pops = [at(10.0, 106.0), at(22.0, 114.0)];
-        let model = Model::fit(&pops, &[], Tuning::default(), Duration::ZERO);
-        let predicted = model.predict(&origin("VN", at(21.0, 105.8)));
-        assert!(predicted[1] < predicted[0]);
-        assert_eq!(model.evidence(&origin("VN", at(21.0, 105.8))), [0.0, 0.0]);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::time::Duration;
 
 use nearport_geo::map::{Client, Live, Map, Sources};
-use nearport_geo::model::{Model, Tuning};
+use nearport_geo::model::{Model, Target, Tuning};
 use nearport_geo::{PopTable, World};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -14,7 +14,7 @@ static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[test]
 fn a_decision_does_not_allocate() {
     let table = PopTable::parse(include_str!("../../../geo/pops.toml")).unwrap();
-    let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+    let places: Vec<_> = table.pops().iter().map(Target::from).collect();
     let model = Model::fit(&places, &[], Tuning::default(), Duration::ZERO);
     let world = World::shipped().unwrap();
     let map = Map::compile(&Sources::new(&table, &world, &model));

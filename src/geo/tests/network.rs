@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nearport_geo::map::{Client, Live, Map, Sources, Why};
-use nearport_geo::model::{Model, Tuning};
+use nearport_geo::model::{Model, Target, Tuning};
 use nearport_geo::network::{Network, Order, Report};
 use nearport_geo::{Coordinates, Dice, PopIndex, PopSet, PopTable, World};
 
@@ -39,7 +39,7 @@ pub(crate) fn earth() -> &'static Earth {
     EARTH.get_or_init(|| {
         let table = PopTable::parse(include_str!("../../../geo/pops.toml")).unwrap();
         let world = World::shipped().unwrap();
-        let places: Vec<Coordinates> = table.pops().iter().map(|pop| pop.at).collect();
+        let places: Vec<_> = table.pops().iter().map(Target::from).collect();
         let model = Model::fit(&places, &[], Tuning::default(), Duration::ZERO);
         let map = Map::compile(&Sources::new(&table, &world, &model));
         assert_eq!(table.len(), POPS);

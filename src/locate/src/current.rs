@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearport_geo::map::{
     Client, Decision, Explanation, Live, Map, NetworkSite, Place as Spot, PrefixSite, Sources,
 };
-use nearport_geo::model::{Measured, Model, Site, Tuning};
+use nearport_geo::model::{Measured, Model, Site, Target, Tuning};
 use nearport_geo::prefixes::Prefix;
 use nearport_geo::{Coordinates, Degree, Pop, PopIndex, PopTable, World, signed};
 
@@ -61,7 +61,7 @@ impl Current {
     /// Compiles the map. Takes some hundred milliseconds where many have measured.
     pub(crate) fn build(from: Ingredients<'_>) -> Self {
         let Ingredients { set, table, world, said, wanted, previous, now, serial } = from;
-        let at: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+        let at: Vec<_> = table.pops().iter().map(Target::from).collect();
         let sites: Vec<_> =
             said.cells.iter().filter_map(|(cell, said)| site(&world, *cell, said, at.len())).collect();
         let model = Model::fit(&at, &sites, Tuning::default(), now);

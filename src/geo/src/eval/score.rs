@@ -51,6 +51,25 @@ pub struct Paired {
     pub better: f64,
 }
 
+/// How much a figure depends on the way in which the clients were cut into parts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// Mean over the ways.
+    pub mean: f64,
+    /// Standard deviation over the ways.
+    pub deviation: f64,
+}
+
+impl Spread {
+    /// Of one figure by way; 0 of none.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Self {
+        let mean = mean(values.iter().copied());
+        let variance = self::mean(values.iter().map(|value| (value - mean).powi(2)));
+        Self { mean, deviation: variance.sqrt() }
+    }
+}
+
 pub(super) fn figures(outcomes: &[Outcome]) -> Figures {
     let mut excess: Vec<f64> = outcomes.iter().map(|outcome| outcome.excess).collect();
     excess.sort_by(f64::total_cmp);

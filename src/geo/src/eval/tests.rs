@@ -62,3 +62,41 @@ fn folds_are_even_and_neighbours_stay_together() {
         assert!((9..=11).contains(&folds.iter().filter(|fold| **fold == 0).count()));
     }
 }
+
+#[test]
+fn realistic_feedback_is_five_of_a_clients_own_measurements_and_no_more() {
+    let mut rows = HEAD.to_owned();
+    for n in 0..12 {
+        for pop in 0..9 {
+            let rtt = 10 + (n * 7 + pop * 13) % 40;
+            rows.push_str(&format!("C{n},VN,{},106,P{pop},SG,{},103.8,{rtt}\n", 9 + n, 1 + pop));
+        }
+    }
+    let mut data = Data::default();
+    let world = World::shipped().unwrap();
+    let clients = data.read(&rows, &world).unwrap();
+    let field = Field::new(Setting { pops: &data.pops, world: &world, tuning: Tuning::default() });
+    let sites = field.feedback(&clients);
+    assert_eq!(sites.len(), clients.len());
+    for site in &sites {
+        let of = clients.iter().find(|client| client.at == site.at).unwrap();
+        let revealed = site.measured.iter().zip(&of.rtt_ms);
+        let known: Vec<_> =
+            revealed.filter_map(|(seen, truth)| Some((seen.as_ref()?.rtt_ms, *truth))).collect();
+        assert_eq!(known.len(), 5);
+        assert!(known.iter().all(|(seen, truth)| Some(*seen) == *truth));
+    }
+}
+
+#[test]
+fn a_spread_is_over_the_ways_of_cutting() {
+    let (data, clients) = detour();
+    let world = World::shipped().unwrap();
+    let setting = Setting { pops: &data.pops, world: &world, tuning: Tuning::default() };
+    let reports: Vec<_> = (1..4).map(|seed| cross_validate(setting, &clients, 2, seed)).collect();
+    let spread = spread(&reports);
+    assert_eq!(spread.len(), Policy::ALL.len());
+    assert!(spread[0].mean_ms.mean > 100.0 && spread[0].good == 0.0, "{:?}", spread[0]);
+    assert!((spread[1].good - 1.0).abs() < 1e-9 && spread[1].mean_ms.deviation == 0.0, "{:?}", spread[1]);
+    assert!((Spread::of(&[1.0, 3.0]).deviation - 1.0).abs() < 1e-9);
+}

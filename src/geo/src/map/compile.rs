@@ -212,13 +212,14 @@ impl Compiler<'_> {
                 *mean += scenario.weight / whole.max(f32::MIN_POSITIVE) * rtt;
             }
         }
-        let mut ranked = choose(&scenarios, self.map.pops, size.into(), &self.bias, &self.domains);
-        let chosen = ranked;
+        let chosen = choose(&scenarios, self.map.pops, size.into(), &self.bias, &self.domains).set();
         let order = self.order(&means);
-        order.iter().filter(|pop| !chosen.set().has(*pop)).for_each(|pop| ranked.push(pop));
+        // Who takes only one takes the best of the set by itself.
+        let first = order.iter().filter(|pop| chosen.has(*pop));
+        let ranked = first.chain(order.iter().filter(|pop| !chosen.has(*pop))).collect();
         // Of those that come next, the ones of which least is known.
         let evidence = origins.first().map(|(origin, _)| model.evidence(origin)).unwrap_or_default();
-        let mut pool: Vec<PopIndex> = order.iter().filter(|pop| !chosen.set().has(*pop)).take(POOL).collect();
+        let mut pool: Vec<PopIndex> = order.iter().filter(|pop| !chosen.has(*pop)).take(POOL).collect();
         let known = |pop: &PopIndex| evidence.get(pop.get()).copied().unwrap_or(0.0);
         pool.sort_by(|a, b| known(a).total_cmp(&known(b)));
         self.map.pools.push(pool.into_iter().collect());
@@ -249,7 +250,7 @@ impl Compiler<'_> {
     /// A cell, with regard to where its clients are sent now.
     fn cell(&self, level: Level, size: u8, ranked: Ranked, means: &[f32; POPS_MAX], client: &Client) -> Cell {
         let cost = |pop: PopIndex| means[pop.get()] + self.bias[pop.get()];
-        let best = ranked.iter().map(cost).fold(f32::INFINITY, f32::min);
+        let best = ranked.iter().take(size.into()).map(cost).fold(f32::INFINITY, f32::min);
         let before = self.sources.previous.map(|map| map.cell(client));
         // Not so much worse than the best that anybody is to be moved for it.
         let good = |pop: &PopIndex| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Measured, Model, Site, Tuning};
+use crate::model::{Measured, Model, Site, Target, Tuning};
 use crate::{PopTable, World};
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ fn shipped() -> &'static (PopTable, Map) {
     static MAP: OnceLock<(PopTable, Map)> = OnceLock::new();
     MAP.get_or_init(|| {
         let table = PopTable::parse(TABLE).unwrap();
-        let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+        let places: Vec<_> = table.pops().iter().map(Target::from).collect();
         let model = Model::fit(&places, &[], Tuning::default(), Duration::ZERO);
         let lagos = table.find("ng-lagos").unwrap();
         let site = PrefixSite {
@@ -126,7 +126,7 @@ fn measurements() -> impl Strategy<Value = Vec<(usize, usize, f64)>> {
 
 fn next_map(measured: &[(usize, usize, f64)], previous: Option<&Map>) -> Map {
     let (table, world) = small();
-    let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+    let places: Vec<_> = table.pops().iter().map(Target::from).collect();
     let sites = measured.iter().map(|(land, pop, rtt_ms)| {
         let land = &world.lands()[*land];
         let mut measured = vec![None; table.len()];
@@ -138,10 +138,10 @@ fn next_map(measured: &[(usize, usize, f64)], previous: Option<&Map>) -> Map {
     Map::compile(&Sources { previous, ..Sources::new(table, world, &model) })
 }
 
-/// By PoP: what a cell expects and the bias.
+/// By PoP of a cell's set: what the cell expects and the bias.
 fn costs(cell: &Cell) -> Vec<f32> {
     let mut costs = vec![f32::INFINITY; small().0.len()];
-    for (pop, rtt) in cell.ranked.iter().zip(cell.rtt_ms) {
+    for (pop, rtt) in cell.ranked.iter().take(cell.size.into()).zip(cell.rtt_ms) {
         costs[pop.get()] = rtt + small().0.get(pop).unwrap().bias_ms;
     }
     costs
@@ -193,7 +193,7 @@ proptest! {
 #[test]
 fn narrower_cells_decide_before_wider_ones_and_each_is_drawn_to_the_next() {
     let (table, world) = small();
-    let places: Vec<_> = table.pops().iter().map(|pop| pop.at).collect();
+    let places: Vec<_> = table.pops().iter().map(Target::from).collect();
     let model = Model::fit(&places, &[], Tuning::default(), Duration::ZERO);
     let at = Coordinates::new(0.5, 0.5);
     let here = Client { at, asn: Some(7), ..client("192.0.2.9", "AA") };
