@@ -83,10 +83,15 @@ pub fn choose(
 ) -> Ranked {
     let mut chosen = Ranked::default();
     let mut best = vec![f32::INFINITY; scenarios.len()];
+    let barred = |pop: usize| PopIndex::new(pop).is_none_or(|pop| !allowed.has(pop));
+    let least: Vec<f32> = bias_ms
+        .iter()
+        .enumerate()
+        .map(|(pop, bias)| if barred(pop) { f32::INFINITY } else { *bias })
+        .collect();
     let floor = |scenario: &Scenario| {
-        let costs = scenario.rtt_ms.iter().zip(bias_ms).map(|(rtt, bias)| rtt + bias).enumerate();
-        let allowed = costs.filter(|(pop, _)| PopIndex::new(*pop).is_some_and(|pop| allowed.has(pop)));
-        allowed.map(|(_, cost)| cost).fold(f32::INFINITY, f32::min)
+        let costs = scenario.rtt_ms.iter().zip(&least).map(|(rtt, bias)| rtt + bias);
+        costs.fold(f32::INFINITY, |least, cost| if cost < least { cost } else { least })
     };
     let floors: Vec<f32> = scenarios.iter().map(floor).collect();
     let mut left = allowed;
@@ -107,8 +112,9 @@ pub fn choose(
         for ((scenario, best), floor) in scenarios.iter().zip(&best).zip(&floors) {
             for ((sum, rtt), bias) in expected.iter_mut().zip(&scenario.rtt_ms).zip(bias_ms) {
                 let cost = rtt + bias;
-                let excess = best.min(cost) - floor;
-                let felt = excess + (FELT_TIMES - 1.0) * excess.min(FELT_MS);
+                // Not `min`, which takes its time for what is no number.
+                let excess = if cost < *best { cost } else { *best } - floor;
+                let felt = excess + (FELT_TIMES - 1.0) * if excess < FELT_MS { excess } else { FELT_MS };
                 *sum += scenario.weight * (felt + ALONE * cost);
             }
         }

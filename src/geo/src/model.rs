@@ -41,7 +41,7 @@ const NEAR_KM: f64 = 200.0;
 const STRAIGHT: Line = Line { base_ms: 4.0, ms_per_km: 0.0215 };
 
 /// What a detour adds: the way from Africa, South Asia and the Middle East to a neighbour by way of Europe.
-const DETOUR_MS: f64 = 100.0;
+const DETOUR_MS: f32 = 100.0;
 
 /// Ways in which each scenario is doubted; of each PoP, in …
 const DOUBTS: usize = 16;
@@ -81,14 +81,28 @@ impl Default for Tuning {
 /// The weight of a scenario that is too small to be doubted in every way where many cities stand for one cell.
 const UNLIKELY: f64 = 0.01;
 
-/// By PoP, the order in which its doubts come: the same for every call, and one PoP's tells nothing of another's.
-fn doubts(pops: usize) -> Vec<[usize; DOUBTS]> {
-    let shuffled = (77_u64..).take(pops).map(|seed| {
-        let mut order = std::array::from_fn(|index| index);
+/// How a PoP is doubted.
+#[derive(Debug, Clone, Copy)]
+enum Doubt {
+    Straight,
+    Detour,
+}
+
+/// By way, which PoPs are doubted how: the same for every call, and one PoP's doubt tells nothing of another's.
+fn doubts(pops: usize) -> Vec<Vec<(Doubt, usize)>> {
+    let mut ways = vec![Vec::new(); DOUBTS];
+    for (pop, seed) in (77_u64..).take(pops).enumerate() {
+        let mut order: [usize; DOUBTS] = std::array::from_fn(|turn| turn);
         Dice::new(seed).shuffle(&mut order);
-        order
-    });
-    shuffled.collect()
+        for (way, turn) in ways.iter_mut().zip(order) {
+            match turn {
+                turn if turn < STRAIGHT_IN => way.push((Doubt::Straight, pop)),
+                turn if turn < STRAIGHT_IN + DETOUR_IN => way.push((Doubt::Detour, pop)),
+                _ => {}
+            }
+        }
+    }
+    ways
 }
 
 /// A PoP as far as the model needs it.
@@ -199,7 +213,8 @@ pub struct Model {
     tuning: Tuning,
     line: Line,
     pops: Vec<Target>,
-    doubts: Vec<[usize; DOUBTS]>,
+    /// By way: which PoPs are doubted.
+    doubts: Vec<Vec<(Doubt, usize)>>,
     sites: Vec<Fitted>,
     /// The residual of pairs within a country.
     home: f64,
@@ -396,17 +411,18 @@ impl Model {
         } else {
             (0..DOUBTS, weight * share / 16.0)
         };
-        let rtts: Vec<f64> =
-            view.km.iter().zip(residuals).map(|(km, residual)| self.rtt(*km, *residual)).collect();
+        let rtts: Vec<f32> =
+            view.km.iter().zip(residuals).map(|(km, residual)| narrow(self.rtt(*km, *residual))).collect();
+        let weight = narrow(weight);
         for way in ways {
-            let doubted = rtts.iter().zip(&view.km).zip(&self.doubts).map(|((rtt, km), doubts)| {
-                narrow(match doubts[way] {
-                    turn if turn < STRAIGHT_IN => rtt.min(STRAIGHT.at(*km)),
-                    turn if turn < STRAIGHT_IN + DETOUR_IN => rtt + DETOUR_MS,
-                    _ => *rtt,
-                })
-            });
-            scenarios.push(Scenario { weight: narrow(weight), rtt_ms: doubted.collect() });
+            let mut rtt_ms = rtts.clone();
+            for (doubt, pop) in &self.doubts[way] {
+                match doubt {
+                    Doubt::Straight => rtt_ms[*pop] = rtt_ms[*pop].min(narrow(STRAIGHT.at(view.km[*pop]))),
+                    Doubt::Detour => rtt_ms[*pop] += DETOUR_MS,
+                }
+            }
+            scenarios.push(Scenario { weight, rtt_ms });
         }
     }
 
