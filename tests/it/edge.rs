@@ -54,13 +54,13 @@ async fn without_the_kernels_steering_shards_hand_datagrams_over() {
 #[tokio::test]
 async fn what_a_handshake_costs_is_measured_where_it_is_made() {
     let server = Server::start(1, ServerLimits::default(), &Echo::default());
-    let guess = Gate::new(Admission::default(), Instant::now()).handshake_cost().as_micros();
+    let guess = Gate::new(Admission::default(), Instant::now()).handshake_cost().as_nanos();
     let endpoint = server.client();
     for n in 0..40 {
         server.login(&endpoint, &format!("user{n}")).await;
     }
-    let cost = u128::from(server.edge.stop()[0].handshake_cost_us);
-    assert!(cost != guess && cost >= 20, "{guess} {cost}");
+    let cost = u128::from(server.edge.stop()[0].handshake_cost_ns);
+    assert!(cost != guess && cost >= 20_000, "{guess} {cost}");
 }
 
 #[tokio::test]

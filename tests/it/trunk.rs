@@ -432,6 +432,7 @@ fn a_core_that_stops_reading_is_given_up_and_its_clients_are_kept() {
     // The whole process stands still, as one that swaps or that a debugger holds: its sockets stay open.
     core.signal(Signal::STOP);
     edge.wait_for_log("the other side has gone silent", 1);
+    edge.wait_for_log("the link to the core has ended", 1);
     assert_eq!(edge.get("/readyz").0, 503);
     core.signal(Signal::CONT);
     edge.wait_until_ready();

@@ -326,7 +326,7 @@ impl Shard {
             draining: self.is_draining(),
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
-            handshake_cost_us: u64::try_from(self.gate.handshake_cost().as_micros()).unwrap_or(u64::MAX),
+            handshake_cost_ns: u64::try_from(self.gate.handshake_cost().as_nanos()).unwrap_or(u64::MAX),
             return_window_ms: u64::from(millis(self.gate.return_window(self.stats.sessions + 1, None))),
             ..self.stats
         }

@@ -95,8 +95,8 @@ pub struct Stats {
     pub connections_webtransport: u64,
     /// Handshakes in progress.
     pub handshakes: u64,
-    /// CPU time of a handshake, in microseconds, as measured of late.
-    pub handshake_cost_us: u64,
+    /// CPU time of a handshake, in nanoseconds, as measured of late.
+    pub handshake_cost_ns: u64,
     /// In what time clients that log in now are to come back if the shard is lost, in milliseconds; 0: they are told none.
     pub return_window_ms: u64,
     /// Live sessions.
@@ -187,7 +187,7 @@ impl Exporter {
                 "connections" connections, "connections_tls" connections_tls,
                 "connections_websocket" connections_websocket,
                 "connections_webtransport" connections_webtransport, "handshakes" handshakes, "sessions" sessions, "topics" topics,
-                "output_bytes" output_bytes, "handshake_cost_microseconds" handshake_cost_us,
+                "output_bytes" output_bytes, "handshake_cost_nanoseconds" handshake_cost_ns,
                 "return_window_milliseconds" return_window_ms,
             ),
         }
