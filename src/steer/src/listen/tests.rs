@@ -4,53 +4,22 @@ use std::io::Write as _;
 
 use nearport_geo::PopSet;
 use nearport_trunk::tls::{CORE_NAME, LOCATE_NAME};
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::CertifiedKey;
+use rcgen::ExtendedKeyUsagePurpose as Usage;
 
 use super::*;
 use crate::dial::{Dial, Dialers};
 use crate::order::tests::Word;
 use crate::post::{self, Post};
 use crate::tls;
+use ca::{Ca, provider};
+
+#[path = "../../../trunk/src/listen/tests/ca.rs"]
+mod ca;
 
 const STUCK: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(5);
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-struct Ca {
-    params: CertificateParams,
-    key: KeyPair,
-    roots: RootCertStore,
-}
-
 impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
-        Self { params, key, roots }
-    }
-
-    fn sign(&self, name: &str, usage: Usage) -> CertifiedKey {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![usage];
-        let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).unwrap();
-        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider()).unwrap()
-    }
-
     fn locator(&self, name: &str) -> Host {
         let tls =
             tls::listen_config(provider(), self.roots.clone(), self.sign(name, Usage::ServerAuth)).unwrap();

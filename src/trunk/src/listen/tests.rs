@@ -3,46 +3,19 @@
 use std::sync::Condvar;
 
 use nearport_wire::{Kind, Lane};
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::CertifiedKey;
+use rcgen::ExtendedKeyUsagePurpose;
 
 use super::*;
 use crate::dial::{Attach, Dial, Dialers};
 use crate::echo::Echo;
 use crate::{Down, Link, Received, SessionId, Up, Waker};
+use ca::{Ca, provider};
+
+mod ca;
 
 const STUCK: Duration = Duration::from_secs(60);
 
-struct Ca {
-    params: CertificateParams,
-    key: KeyPair,
-    roots: RootCertStore,
-}
-
 impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
-        Self { params, key, roots }
-    }
-
-    fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> CertifiedKey {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![usage];
-        let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).unwrap();
-        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider()).unwrap()
-    }
-
     fn core(&self) -> Listener {
         let own = self.sign(tls::CORE_NAME, ExtendedKeyUsagePurpose::ServerAuth);
         let config = tls::core_config(provider(), self.roots.clone(), own).unwrap();
@@ -64,10 +37,6 @@ impl Ca {
         let dialers = Dialers::start(dial, vec![waker], attach).unwrap();
         Edge { dialers, inner }
     }
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn timing() -> Timing {
@@ -172,8 +141,8 @@ fn an_edge_is_what_its_certificate_says_and_speaks_for_its_own_sessions_only() {
     // A core's certificate may not dial, whatever name it has.
     ca.edge(at, 3, &tls::edge_name(3), ExtendedKeyUsagePurpose::ServerAuth).refused_for("alert");
     // A CA of one's own, with the right name in it.
-    let other = Ca::new();
-    let foreign = Ca { roots: ca.roots.clone(), ..other };
+    let mut foreign = Ca::new();
+    foreign.roots = ca.roots.clone();
     foreign.edge(at, 3, &tls::edge_name(3), client()).refused_for("alert");
 
     let edge = ca.edge(at, 3, &tls::edge_name(3), client());
