@@ -314,20 +314,21 @@ impl Server {
     /// Says a window for coming back that is another than that of the welcome. Returns whether it did: not to a client
     /// that cannot be reading.
     pub fn tell_return_window(&mut self, window_ms: u32, limits: &ServerLimits) -> bool {
-        let told = self.state == State::Live && self.queued_bytes() < limits.push_bytes_max;
-        if told {
-            self.write(Lane::Control, Kind::RETURN_WINDOW, window_ms.into(), &[]);
-        }
-        told
+        self.hint(Kind::RETURN_WINDOW, window_ms.into(), limits)
     }
 
     /// Says that the backend is away, or back. Returns whether it did: not to a client that cannot be reading.
     pub fn tell_away(&mut self, away: bool, limits: &ServerLimits) -> bool {
-        let told = self.state == State::Live && self.queued_bytes() < limits.push_bytes_max;
-        if told {
-            self.write(Lane::Control, Kind::AWAY, away.into(), &[]);
+        self.hint(Kind::AWAY, away.into(), limits)
+    }
+
+    /// Writes a frame without a body, unless the client cannot be reading. Returns whether it did.
+    fn hint(&mut self, kind: Kind, id: u64, limits: &ServerLimits) -> bool {
+        let reads = self.state == State::Live && self.queued_bytes() < limits.push_bytes_max;
+        if reads {
+            self.write(Lane::Control, kind, id, &[]);
         }
-        told
+        reads
     }
 
     /// Ends the session: the last frame is CLOSE. Nothing is written after it.

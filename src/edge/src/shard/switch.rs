@@ -160,8 +160,10 @@ impl Shard {
             Down::Reply { session, kind: Kind::ERROR, .. } => Some(*session),
             _ => None,
         });
-        self.interrupted.sessions.extend(refused);
-        if !self.interrupted.sessions.is_empty() && self.interrupted.until.is_none() {
+        let refused: Vec<_> = refused.collect();
+        // Those of an earlier link wait on with them: longer does no harm.
+        if !refused.is_empty() {
+            self.interrupted.sessions.extend(refused);
             self.interrupted.until = Some(self.now + RETRY_AFTER);
         }
     }

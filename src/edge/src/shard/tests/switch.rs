@@ -228,24 +228,42 @@ fn while_the_core_is_away_clients_are_kept_and_answered() {
     );
 }
 
+/// The link ends with the refusal of a request as its last word.
+fn break_link(world: &mut World, session: SessionId, id: u64) {
+    let mut state = world.script.state();
+    let (lane, kind, body) = (Lane::Chat, Kind::ERROR, Bytes::new());
+    state.downs.push(Down::Reply { session, lane, kind, id, body });
+    state.ended = true;
+}
+
+#[test]
+fn who_is_refused_by_a_second_link_is_held_back_as_long_as_who_was_by_the_first() {
+    let mut world = World::known(ServerLimits::default());
+    (1..=2).for_each(|port| world.login(port));
+    let sessions = world.script.sessions();
+    for (port, session) in (1..).zip(sessions) {
+        world.send(port, request(1));
+        break_link(&mut world, session, 1);
+        world.run();
+        world.switch();
+        world.adopt();
+        world.pass(RETRY_AFTER * 2 / 3);
+        world.take(port);
+    }
+    world.send(2, request(2));
+    assert_eq!(world.take(2), [Kind::ERROR]);
+    world.pass(RETRY_AFTER);
+    world.send(2, request(3));
+    assert_eq!(world.take(2), []);
+}
+
 #[test]
 fn what_stands_behind_a_request_that_a_broken_link_refused_does_not_overtake_it() {
     let mut world = World::known(ServerLimits::default());
     (1..=2).for_each(|port| world.login(port));
     let sessions = world.script.sessions();
     world.send(1, request(1));
-    {
-        let mut state = world.script.state();
-        let refused = |id| Down::Reply {
-            session: sessions[0],
-            lane: Lane::Chat,
-            kind: Kind::ERROR,
-            id,
-            body: Bytes::new(),
-        };
-        state.downs.push(refused(1));
-        state.ended = true;
-    }
+    break_link(&mut world, sessions[0], 1);
     // Sent before the client has heard.
     world.send(1, request(2));
     world.send(2, request(1));
