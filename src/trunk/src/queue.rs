@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bounds of a queue. A push that would pass either is refused.
@@ -37,7 +37,7 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // The state is valid after every statement, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,35 +143,34 @@ impl<T> Receiver<T> {
 
     /// Waits until something is there, or a nudge, and leaves it there.
     pub(crate) fn wait_ready(&self, timeout: Duration) -> Waited {
-        let mut state = self.0.lock();
-        if state.items.is_empty() && !state.ended() && !state.nudged {
-            state.waiting = true;
-            let idle = |state: &mut State<T>| state.items.is_empty() && !state.ended() && !state.nudged;
-            let waited = self.0.filled.wait_timeout_while(state, timeout, idle);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting = false;
+        let mut state = self.ready(timeout);
+        match std::mem::take(&mut state.nudged) || !state.items.is_empty() {
+            true => Waited::Items,
+            false if state.ended() => Waited::Closed,
+            false => Waited::Timeout,
         }
-        if std::mem::take(&mut state.nudged) || !state.items.is_empty() {
-            return Waited::Items;
-        }
-        if state.ended() { Waited::Closed } else { Waited::Timeout }
     }
 
     /// Waits until something is there, then moves up to `max` items to the end of `out`.
     pub fn wait(&self, out: &mut Vec<T>, max: usize, timeout: Duration) -> Waited {
-        let mut state = self.0.lock();
-        if state.items.is_empty() && !state.ended() {
-            state.waiting = true;
-            let empty = |state: &mut State<T>| state.items.is_empty() && !state.ended();
-            let waited = self.0.filled.wait_timeout_while(state, timeout, empty);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting = false;
-        }
+        let mut state = self.ready(timeout);
         match take(&mut state, out, max) {
             0 if state.ended() => Waited::Closed,
             0 => Waited::Timeout,
             _ => Waited::Items,
         }
+    }
+
+    fn ready(&self, timeout: Duration) -> MutexGuard<'_, State<T>> {
+        let idle = |state: &mut State<T>| state.items.is_empty() && !state.ended() && !state.nudged;
+        let mut state = self.0.lock();
+        if idle(&mut state) {
+            state.waiting = true;
+            let waited = self.0.filled.wait_timeout_while(state, timeout, idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting = false;
+        }
+        state
     }
 }
 
