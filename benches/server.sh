@@ -23,22 +23,29 @@ leave() {
 }
 trap leave EXIT
 
-# start [ARGUMENT…]: `serve` with these arguments; returns when it is ready. Sets $pid.
-start() {
-  : >greeting
-  "$program" serve "$@" >greeting 2>>serve.log &
+# start_in DIRECTORY PROGRAM [ARGUMENT…]: `serve` there with these arguments; returns when it is ready. Sets $pid.
+start_in() {
+  local where=$1 what=$2
+  shift 2
+  mkdir -p "$where"
+  : >"$where/greeting"
+  (cd "$where" && exec "$what" serve "$@" >greeting 2>>serve.log) &
   pid=$!
   pids+=("$pid")
   disown "$pid" # a server that is killed on purpose is no news
   for _ in $(seq 600); do
-    grep -q "Server, CA, app and key" greeting && return
+    # The last lines of a node, of a core and of an edge.
+    grep -qE "Server, CA, app and key|waits for edges on|of the core at" "$where/greeting" && return
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.1
   done
   echo "the server did not get ready:" >&2
-  tail -n 5 serve.log >&2
+  tail -n 5 "$where/serve.log" >&2
   exit 1
 }
+
+# start [ARGUMENT…]: the same in the script's own directory, with $program.
+start() { start_in . "$program" "$@"; }
 
 # stop: ends the server that start has started.
 stop() {

@@ -7,24 +7,6 @@
 rounds=${1:-5} rate=${2:-2000} clients=${3:-200} seconds=${4:-15}
 source "$(dirname "${BASH_SOURCE[0]}")/server.sh"
 
-# in DIRECTORY PROGRAM ARGUMENT…: `serve` there. Sets $pid.
-in_directory() {
-  local where=$1 what=$2
-  shift 2
-  mkdir -p "$where"
-  (cd "$where" && exec "$what" serve "$@" --set ops.listen=127.0.0.1:0 >greeting 2>serve.log) &
-  pid=$!
-  pids+=("$pid")
-  disown "$pid"
-  for _ in $(seq 600); do
-    grep -qE "Server, CA, app and key|waits for edges on|of the core at" "$where/greeting" 2>/dev/null && return
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  tail -n 5 "$where/serve.log" >&2
-  exit 1
-}
-
 key() { sed -n "s/^$2 = \"\(.*\)\"/\1/p" "$1/data/run.toml"; }
 
 # pair NAME PROGRAM: a core and an edge. Sets ${NAME}_pids.
@@ -34,12 +16,12 @@ pair() {
   (cd "$name-certs" && "$what" trunk ca && "$what" trunk cert core && "$what" trunk cert edge --node 1 &&
     "$what" secret rotate --data shared) >/dev/null
   local certs=$dir/$name-certs/certs/trunk
-  in_directory "$name-core" "$what" --role core --set trunk.listen=127.0.0.1:0 \
+  start_in "$name-core" "$what" --role core --set ops.listen=127.0.0.1:0 --set trunk.listen=127.0.0.1:0 \
     --set trunk.ca="$certs/ca.pem" --set trunk.cert="$certs/core.pem" --set trunk.key="$certs/core-key.pem"
   local core=$pid
   mkdir -p "$name-edge/data"
   cp "$name-certs/shared/secret" "$name-edge/data/secret"
-  in_directory "$name-edge" "$what" --role edge --set edge.listen=127.0.0.1:0 --set edge.node=1 \
+  start_in "$name-edge" "$what" --role edge --set ops.listen=127.0.0.1:0 --set edge.listen=127.0.0.1:0 --set edge.node=1 \
     --set trunk.core="$(key "$name-core" trunk)" \
     --set trunk.ca="$certs/ca.pem" --set trunk.cert="$certs/edge-1.pem" --set trunk.key="$certs/edge-1-key.pem"
   printf -v "${name}_pids" '%s %s' "$core" "$pid"
@@ -64,7 +46,7 @@ measure() {
   echo "$name $(tail -n 1 "$name.us") us of CPU per message, $messages messages"
 }
 
-in_directory one "$program" --set edge.listen=127.0.0.1:0 --set api.listen=127.0.0.1:0
+start_in one "$program" $free
 one_pids=$pid
 pair two "$program"
 names="two"
