@@ -101,7 +101,7 @@ impl House {
         Network::new(self.network_config()).unwrap()
     }
 
-    fn tls(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
+    pub(crate) fn tls(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
         let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()

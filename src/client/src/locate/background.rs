@@ -88,27 +88,39 @@ impl Locator {
     async fn after(self, network: Network, found: Found, probing: Option<Probing>) {
         self.keep();
         let Found { answer, server, .. } = found;
-        // Soon, for a program that ends soon.
-        if let Some(server) = &server {
-            self.fetch_map(&network, server).await;
-        }
-        let name = self.network_name(&network);
+        let fetched = async {
+            if let Some(server) = &server {
+                self.fetch_map(&network, server).await;
+            }
+        };
+        // Beside each other: answers to probes are stamped when they are read, so a contest that waited for a map would measure that.
+        tokio::join!(fetched, self.measure(&network, &answer, server.as_ref(), probing));
+    }
+
+    /// Lets a race end, for the order of the reserves, and reports it with what the answer wants measured beside.
+    async fn measure(
+        &self,
+        network: &Network,
+        answer: &Answer,
+        server: Option<&Server>,
+        probing: Option<Probing>,
+    ) {
         let mut measured = Vec::new();
         if let Some(probing) = probing {
-            measured = finish(probing, &answer).await;
+            measured = finish(probing, answer).await;
             let order: Vec<_> = measured.iter().map(|one| one.pop.clone()).collect();
             if !order.is_empty() {
-                self.book().raced(&name, order, false);
+                self.book().raced(&self.network_name(network), order, false);
                 self.keep();
             }
         }
-        let token = answer.token.clone().filter(|_| self.shared.config.report);
+        let token = answer.token.as_deref().filter(|_| self.shared.config.report);
         if let (Some(server), Some(token), false) = (server, token, network.has_proxy()) {
             let edges: Vec<Edge> = answer.probe.iter().flat_map(Candidate::edges).collect();
             if !edges.is_empty() {
-                measured.extend(finish(Probing::new(edges, |_| false), &answer).await);
+                measured.extend(finish(Probing::new(edges, |_| false), answer).await);
             }
-            report(&network, &server, &token, measured).await;
+            report(network, server, token, measured).await;
         }
     }
 
@@ -193,3 +205,7 @@ async fn report(network: &Network, server: &Server, token: &str, mut rtt: Vec<Me
         Err(_) => debug!("round trips not taken in time"),
     }
 }
+
+#[cfg(test)]
+#[path = "background_tests.rs"]
+mod tests;

@@ -65,10 +65,10 @@ async fn exchange(
     });
     tokio::select! {
         done = &mut exchange => done,
-        // The server may close behind its answer, which is then still to be read.
-        ended = connection => match ended {
-            Ok(()) => exchange.await,
-            Err(error) => Err(told(&error)),
+        // The server may close behind its answer, which is then still to be read; some do without a word of TLS's.
+        ended = connection => match (exchange.await, ended) {
+            (Err(_), Err(error)) => Err(told(&error)),
+            (done, _) => done,
         },
     }
 }

@@ -1,0 +1,128 @@
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use nearport_wire::probe;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::house::House;
+use crate::locate::{LocateConfig, Server};
+
+/// After this long something is stuck.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// An addressing service with two PoPs. It gives its map away when it has a report; PoP b answers when the map is asked for.
+struct Service {
+    address: SocketAddr,
+    house: House,
+    /// What came, in its order: paths, and `given up`.
+    seen: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let (asked, reported) = (watch::Sender::new(false), watch::Sender::new(false));
+        let mut tasks = JoinSet::new();
+        let mut pops = Vec::new();
+        for pop in ["a", "b"] {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let at = socket.local_addr().unwrap();
+            pops.push(format!("{{\"pop\":\"{pop}\",\"endpoints\":{{\"quic\":\"{at}\"}}}}"));
+            let mut asked = asked.subscribe();
+            tasks.spawn(async move {
+                loop {
+                    let (mut packet, mut answer) = ([0; 2_000], Vec::new());
+                    let (length, from) = socket.recv_from(&mut packet).await.unwrap();
+                    if pop == "b" {
+                        asked.wait_for(|asked| *asked).await.unwrap();
+                    }
+                    assert!(probe::answer(&packet[..length], &mut answer));
+                    let _ = socket.send_to(&answer, from).await;
+                }
+            });
+        }
+        let located = format!("{{\"candidates\":[{}],\"ttl_s\":60,\"token\":\"t\"}}", pops.join(","));
+        let (house, seen) = (House::new(), Arc::<Mutex<Vec<String>>>::default());
+        let tls = TlsAcceptor::from(Arc::new(house.tls(&[b"http/1.1"])));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::clone(&seen);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (tls, located, told) = (tls.clone(), located.clone(), Arc::clone(&told));
+                let (asked, reported) = (asked.clone(), reported.clone());
+                connections.spawn(serve(tcp, tls, located, told, asked, reported));
+            }
+        });
+        Self { address, house, seen, _tasks: tasks }
+    }
+}
+
+async fn serve(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    located: String,
+    told: Arc<Mutex<Vec<String>>>,
+    asked: watch::Sender<bool>,
+    reported: watch::Sender<bool>,
+) {
+    let mut tls = tls.accept(tcp).await.unwrap();
+    let (mut head, mut octet) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        tls.read_exact(&mut octet).await.unwrap();
+        head.push(octet[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap().to_owned();
+    told.lock().unwrap().push(path.clone());
+    let body = match path.as_str() {
+        "/v1/locate" => located,
+        "/v1/rtt" => {
+            reported.send_replace(true);
+            String::new()
+        }
+        _ => {
+            asked.send_replace(true);
+            let mut heard = reported.subscribe();
+            tokio::select! {
+                _ = heard.wait_for(|reported| *reported) => {}
+                _ = tls.read(&mut octet) => told.lock().unwrap().push("given up".to_owned()),
+            }
+            "no map".to_owned()
+        }
+    };
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let _ = tls.write_all(answer.as_bytes()).await;
+}
+
+fn kept(dir: &Path) -> LocateConfig {
+    LocateConfig { dir: Some(dir.to_owned()), map_keys: vec![[0; 32]], ..LocateConfig::default() }
+}
+
+#[tokio::test]
+async fn a_race_is_heard_to_its_end_while_the_map_comes() {
+    for session in [true, false] {
+        let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
+        let https = vec![Server::new(service.address, "localhost")];
+        let locator = Locator::new(LocateConfig { https, ..kept(dir.path()) }).unwrap();
+        let network = service.house.network();
+        if session {
+            let edges = locator.clone().find(network.clone(), None).await.unwrap();
+            assert_eq!(edges.len(), 2);
+        } else {
+            locator.refresh(&network);
+        }
+        locator.settled(STUCK).await;
+        let seen: BTreeSet<_> = service.seen.lock().unwrap().drain(..).collect();
+        assert_eq!(seen, ["/v1/locate", "/v1/map", "/v1/rtt"].map(str::to_owned).into(), "{session}");
+    }
+}
