@@ -1,6 +1,7 @@
 //! What happens beside the session: the end of a race, a new answer for one that is out of date, reports, the signed map. None of it
 //! delays anything, and whatever fails is only logged.
 
+use std::io;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -45,17 +46,24 @@ impl Locator {
     ///
     /// Cancel safe.
     pub async fn settled(&self, within: Duration) {
-        let idle = async {
-            // Others may come and go; what is taken out here is still waited for, or aborted when the time is over.
-            loop {
-                let mut tasks = std::mem::take(&mut *self.tasks());
-                if tasks.is_empty() {
-                    return;
-                }
-                while tasks.join_next().await.is_some() {}
-            }
+        let settled = async {
+            self.idle().await;
+            // What found no place beside the others.
+            self.keep();
+            self.idle().await;
         };
-        let _ = timeout(within, idle).await;
+        let _ = timeout(within, settled).await;
+    }
+
+    /// Others may come and go; what is taken out here is still waited for, or aborted when this is dropped.
+    async fn idle(&self) {
+        loop {
+            let mut tasks = std::mem::take(&mut *self.tasks());
+            if tasks.is_empty() {
+                return;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
     }
 
     /// Asks again, for sessions to come.
@@ -151,19 +159,30 @@ impl Locator {
         }
     }
 
-    /// Writes the book, if it has changed, beside everything else.
+    /// Writes the book, if it has changed, beside everything else. What finds no place there, or fails, is written the next time.
     pub(super) fn keep(&self) {
-        if self.shared.store.is_none() {
+        if self.shared.store.is_none() || !self.book().has_changed() {
             return;
         }
-        let Some(text) = self.book().write() else { return };
         let this = self.clone();
         self.spawn(async move {
-            let keep = move || this.shared.store.as_ref().map_or(Ok(()), |store| store.keep_book(&text));
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || this.write_book()).await {
                 debug!(%error, "what is known of PoPs is not kept");
             }
         });
+    }
+
+    /// Blocks.
+    fn write_book(&self) -> io::Result<()> {
+        let Some(store) = &self.shared.store else { return Ok(()) };
+        // Each writer takes what is known when its turn comes, so that no older book goes over a newer one.
+        let _turn = self.shared.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = self.book().changes() else { return Ok(()) };
+        let written = kept.text().map_err(io::Error::from).and_then(|text| store.keep_book(&text));
+        if written.is_err() {
+            self.book().not_kept();
+        }
+        written
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use nearport_wire::probe;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -108,6 +108,12 @@ fn kept(dir: &Path) -> LocateConfig {
     LocateConfig { dir: Some(dir.to_owned()), map_keys: vec![[0; 32]], ..LocateConfig::default() }
 }
 
+/// An answer with PoPs that nobody asks.
+fn answer(hosts: &[u8]) -> Answer {
+    let at = |host: &u8| Candidate::at("pop.example", SocketAddr::from(([192, 0, 2, *host], 4433)));
+    Answer { candidates: hosts.iter().map(at).collect(), ttl_s: 600, ..Answer::default() }
+}
+
 #[tokio::test]
 async fn a_race_is_heard_to_its_end_while_the_map_comes() {
     for session in [true, false] {
@@ -125,4 +131,36 @@ async fn a_race_is_heard_to_its_end_while_the_map_comes() {
         let seen: BTreeSet<_> = service.seen.lock().unwrap().drain(..).collect();
         assert_eq!(seen, ["/v1/locate", "/v1/map", "/v1/rtt"].map(str::to_owned).into(), "{session}");
     }
+}
+
+#[tokio::test]
+async fn what_finds_no_place_or_fails_is_kept_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept_dir = dir.path().join("kept");
+    let locator = Locator::new(kept(&kept_dir)).unwrap();
+    let learn = |network: &str| locator.book().answered(network, answer(&[1]), unix_s(), Instant::now());
+    let file = || std::fs::read_to_string(kept_dir.join("places.json")).unwrap_or_default();
+
+    // Every place is taken.
+    let gate = Arc::new(Semaphore::new(0));
+    for _ in 0..TASKS_MAX {
+        let gate = Arc::clone(&gate);
+        locator.spawn(async move { drop(gate.acquire().await) });
+    }
+    learn("first");
+    locator.keep();
+    gate.add_permits(1);
+    locator.settled(STUCK).await;
+    assert!(file().contains("\"first\""), "{}", file());
+
+    // There is no directory for it, and then there is.
+    std::fs::remove_dir_all(&kept_dir).unwrap();
+    std::fs::write(&kept_dir, "").unwrap();
+    learn("second");
+    locator.keep();
+    locator.settled(STUCK).await;
+    std::fs::remove_file(&kept_dir).unwrap();
+    locator.keep();
+    locator.settled(STUCK).await;
+    assert!(file().contains("\"second\""), "{}", file());
 }

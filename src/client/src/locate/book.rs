@@ -6,6 +6,8 @@
 //!                    ─► race                                  an answer that is good, and no winner
 //!                    ─► ask                                   nothing, too old, or all candidates have failed
 //! ```
+//!
+//! What is remembered is not given up for a question that nobody answers: then its edges are what is left to dial.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -85,14 +87,24 @@ pub(crate) struct Book {
 }
 
 /// What is kept on the disk.
-#[derive(Serialize, Deserialize)]
-struct Kept {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
     version: u32,
     networks: BTreeMap<String, Entry>,
 }
 
+impl Kept {
+    /// As [`Book::read`] reads it.
+    ///
+    /// # Errors
+    /// None that is known: all of it has a form in JSON.
+    pub(crate) fn text(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
 impl Book {
-    /// Reads what [`Self::write`] made; anything else is an empty book.
+    /// Reads what [`Kept::text`] made; anything else is an empty book.
     pub(crate) fn read(text: &[u8]) -> Self {
         let kept = serde_json::from_slice::<Kept>(text).ok().filter(|kept| kept.version == 1);
         let mut networks = kept.map(|kept| kept.networks).unwrap_or_default();
@@ -106,13 +118,18 @@ impl Book {
         book
     }
 
-    /// The text to keep, if something has changed since it was last asked for.
-    pub(crate) fn write(&mut self) -> Option<String> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        let kept = Kept { version: 1, networks: self.entries.clone() };
-        serde_json::to_string(&kept).ok()
+    /// What to keep, if something has changed since it was last asked for. A copy, so that its text can be made elsewhere.
+    pub(crate) fn changes(&mut self) -> Option<Kept> {
+        std::mem::take(&mut self.changed).then(|| Kept { version: 1, networks: self.entries.clone() })
+    }
+
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What was taken by [`Self::changes`] could not be kept.
+    pub(crate) fn not_kept(&mut self) {
+        self.changed = true;
     }
 
     /// What to do in `network`. `at` is the edge of the session before, which is tried first unless it is to be avoided.

@@ -35,6 +35,8 @@ pub(super) struct Shared {
     book: Mutex<Book>,
     /// Whoever asks or lets race, so that many clients ask once.
     turn: tokio::sync::Mutex<()>,
+    /// Whoever writes the book. Held on blocking threads only.
+    pub(super) keeping: Mutex<()>,
     /// Refreshes, reports, the map. Each ends by itself within seconds.
     pub(super) background: Mutex<JoinSet<()>>,
 }
@@ -63,8 +65,8 @@ impl Locator {
         config.check()?;
         let store = config.dir.clone().map(|dir| Store::new(dir, config.map_keys.clone()));
         let book = Mutex::new(store.as_ref().map(Store::book).unwrap_or_default());
-        let (turn, background) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { config, store, book, turn, background }) })
+        let (turn, keeping, background) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { config, store, book, turn, keeping, background }) })
     }
 
     /// Where to go straight away in the present network, best first; `None`: [`Self::find`] has to be asked. `at` is the edge of the

@@ -1,19 +1,23 @@
-//! What is kept between processes, in a directory: the signed map and the book. Files are whole or absent.
+//! What is kept between processes, in a directory: the signed map and the book. Files are whole or absent, and readable by this user
+//! only: where somebody is, is his business.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nearport_geo::signed::{MAP_BYTES_MAX, Map};
 
 use super::book::{BOOK_BYTES_MAX, Book};
-use crate::client::random;
 
 /// The signed map, as the service sent it.
 const MAP: &str = "map.json";
 
 /// What was nearest in which network.
 const BOOK: &str = "places.json";
+
+/// Whoever writes: a temporary is named after the process, in which several stores may be of one directory.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// See the module documentation. Every call reads or writes a file: not for a thread that must not wait.
 #[derive(Debug)]
@@ -64,15 +68,15 @@ impl Store {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         make_dir(&self.dir)?;
-        // Several processes may share the directory.
-        let number = random().map_or(0, u64::from_ne_bytes);
-        let temporary = self.dir.join(format!(".{name}.{number:016x}.tmp"));
-        let written =
-            OpenOptions::new().write(true).create_new(true).open(&temporary).and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.sync_all()
-            });
+        // Several processes may share the directory; what has this name is of one that is dead.
+        let temporary = self.dir.join(format!(".{name}.{}.tmp", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        let written = create(&temporary).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
         let renamed = written.and_then(|()| fs::rename(&temporary, self.dir.join(name)));
         if renamed.is_err() {
             let _ = fs::remove_file(&temporary);
@@ -81,12 +85,19 @@ impl Store {
     }
 }
 
-/// Readable by this user only: where somebody is, is his business.
+/// A directory that is there already keeps its mode: it is the application's.
 fn make_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(dir)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).open(path)
 }
 
 fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
@@ -150,6 +161,24 @@ mod tests {
         assert_eq!(store.map().unwrap().serial, 1);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_it_in_a_directory_that_others_may_read_and_no_litter_stays() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let store = Store::new(dir.path().to_owned(), Vec::new());
+        // An earlier process of this number ended in the middle, and an earlier program was careless.
+        fs::write(dir.path().join(format!(".{BOOK}.{}.tmp", std::process::id())), "half of i").unwrap();
+        fs::write(dir.path().join(BOOK), "").unwrap();
+        let written = "{\"version\":1,\"networks\":{}}";
+        store.keep_book(written).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join(BOOK)).unwrap(), written);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir.path().join(BOOK)), mode(dir.path())), (0o600, 0o755));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn a_book_that_cannot_be_read_is_an_empty_one() {
         let dir = tempfile::tempdir().unwrap();
@@ -158,6 +187,6 @@ mod tests {
         store.keep_book("{\"version\":1,\"networks\":{}}").unwrap();
         let _ = store.book();
         fs::write(dir.path().join(BOOK), "garbage").unwrap();
-        assert_eq!(store.book().write(), None);
+        assert!(!store.book().has_changed());
     }
 }
