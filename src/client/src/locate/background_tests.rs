@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use nearport_wire::probe;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -12,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::house::House;
-use crate::locate::{LocateConfig, Server};
+use crate::locate::{LocateConfig, LocateError, Server};
 
 /// After this long something is stuck.
 const STUCK: Duration = Duration::from_secs(30);
@@ -131,6 +132,27 @@ async fn a_race_is_heard_to_its_end_while_the_map_comes() {
         let seen: BTreeSet<_> = service.seen.lock().unwrap().drain(..).collect();
         assert_eq!(seen, ["/v1/locate", "/v1/map", "/v1/rtt"].map(str::to_owned).into(), "{session}");
     }
+}
+
+#[tokio::test]
+async fn edges_that_failed_once_are_all_there_is_while_nobody_names_others() {
+    // Nobody listens there.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let https = vec![Server::new(taken.local_addr().unwrap().as_socket().unwrap(), "localhost")];
+    let locator = Locator::new(LocateConfig { https, ..LocateConfig::default() }).unwrap();
+    let network = House::new().network();
+    let nowhere = locator.clone().find(network.clone(), None).await;
+    assert!(matches!(nowhere, Err(LocateError::Nowhere(_))), "nothing is remembered");
+
+    let before = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+    locator.book().answered(&locator.network_name(&network), answer(&[1, 2]), unix_s(), before);
+    locator.exhausted(&network);
+    assert!(locator.ready(&network, None).is_none(), "the service is asked first");
+    let edges = locator.clone().find(network.clone(), None).await.unwrap();
+    let addresses: Vec<_> = edges.iter().map(|edge| edge.address.to_string()).collect();
+    assert_eq!(addresses, ["192.0.2.1:4433", "192.0.2.2:4433"]);
+    assert!(locator.ready(&network, None).is_none(), "and is asked again the next time");
 }
 
 #[tokio::test]

@@ -98,12 +98,22 @@ impl Locator {
         let found = match outlook {
             Outlook::Straight { edges, .. } if !edges.is_empty() => return Ok(edges),
             Outlook::Race(answer) => Found { answer, source: Source::List, server: None },
-            _ => {
-                let found = self.ask(&network, &name).await?;
-                debug!(source = %found.source, pops = found.answer.candidates.len(), "located");
-                self.book().answered(&name, found.answer.clone(), unix_s(), Instant::now());
-                found
-            }
+            _ => match self.ask(&network, &name).await {
+                Ok(found) => {
+                    debug!(source = %found.source, pops = found.answer.candidates.len(), "located");
+                    self.book().answered(&name, found.answer.clone(), unix_s(), Instant::now());
+                    found
+                }
+                Err(error) => {
+                    // Those that failed, or that were known long ago, may be back; where nobody names others they are all there is.
+                    let edges = self.book().edges(&name, at.as_ref());
+                    if edges.is_empty() {
+                        return Err(error);
+                    }
+                    debug!(%error, pops = edges.len(), "not located: again to those that are remembered");
+                    return Ok(edges);
+                }
+            },
         };
         Ok(self.contest(&network, &name, found).await)
     }
@@ -232,7 +242,12 @@ impl Locator {
                 let resolver = names::over_https(network, server).map_err(|reason| told(server, reason))?;
                 names::look_up(&resolver, config).await.map_err(|reason| told(server, reason))
             }
-            (Source::Resolver, _) => names::look_up(&names::of_system()?, config).await,
+            (Source::Resolver, _) => {
+                // It reads files.
+                let resolver = tokio::task::spawn_blocking(names::of_system);
+                let resolver = resolver.await.map_err(|error| error.to_string())??;
+                names::look_up(&resolver, config).await
+            }
             (Source::Map, _) => {
                 let this = self.clone();
                 let map = tokio::task::spawn_blocking(move || match &this.shared.store {
