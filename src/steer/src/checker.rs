@@ -24,7 +24,7 @@ pub struct Place {
     pub pop: String,
     /// It speaks QUIC.
     pub udp: bool,
-    /// Where; none: its name was not resolved yet, and nothing is said about it.
+    /// Where; none: its name was not found. Nothing is said about a PoP that never had one.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -88,14 +88,16 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Checks these from now on. Those that stay as they were are not disturbed.
+    /// Checks these from now on. A PoP that has an address of before is not disturbed: what is known of it stays, and so does the
+    /// address that is asked. One without any, since its name was not found this time, is checked where it was.
     pub fn watch(&mut self, places: Vec<Place>, now: Duration) {
         let mut former = std::mem::take(&mut self.watched);
         let count = u32::try_from(places.len().max(1)).unwrap_or(u32::MAX);
         for (number, place) in (0_u32..).zip(places) {
-            let kept = former.remove(&place.pop).filter(|watched| watched.place == place);
+            let pop = place.pop.clone();
+            let kept = former.remove(&pop).and_then(|watched| watched.moved_to(&place));
             let fresh = || Watched {
-                place: place.clone(),
+                place,
                 at: 0,
                 heard: false,
                 // Spread over the second, so that they do not go out in one burst.
@@ -103,8 +105,7 @@ impl Checker {
                 last: None,
                 waiting: false,
             };
-            let watched = kept.unwrap_or_else(fresh);
-            self.watched.insert(place.pop.clone(), watched);
+            self.watched.insert(pop, kept.unwrap_or_else(fresh));
         }
     }
 
@@ -190,6 +191,23 @@ impl Checker {
 }
 
 impl Watched {
+    /// The same PoP at the addresses that it has now, whatever order they come in; `None` if there is nothing to keep.
+    fn moved_to(mut self, place: &Place) -> Option<Self> {
+        if self.place.udp != place.udp {
+            return None;
+        }
+        if place.addresses.is_empty() {
+            return Some(self);
+        }
+        if !self.place.addresses.iter().any(|address| place.addresses.contains(address)) {
+            return None;
+        }
+        let asked = self.place.addresses.get(self.at);
+        self.at = place.addresses.iter().position(|address| Some(address) == asked).unwrap_or(0);
+        self.place.addresses.clone_from(&place.addresses);
+        Some(self)
+    }
+
     /// The end of the check under way: an answer at this time, or none.
     fn over(&mut self, check: Check, answered: Option<Duration>) -> Outcome {
         self.waiting = false;
@@ -396,6 +414,59 @@ mod tests {
         assert!(world.outcomes.iter().any(|(_, outcome)| outcome.pop == "pop-03"));
         world.checker.watch(Vec::new(), world.now);
         assert_eq!(world.checker.next(), None);
+    }
+
+    /// Two addresses, in either order.
+    fn both(turned: bool) -> Place {
+        let addresses = if turned { [address(2), address(1)] } else { [address(1), address(2)] };
+        Place { addresses: addresses.to_vec(), ..place(1) }
+    }
+
+    #[test]
+    fn addresses_in_another_order_change_nothing() {
+        let mut world = World::new(vec![both(false)], 20);
+        world.run(3_500, &|_, _| Pop::Well);
+        world.checker.watch(vec![both(true)], world.now);
+        world.run(6_500, &|_, _| Pop::Well);
+        assert!(world.outcomes.iter().all(|(_, outcome)| outcome.at == address(1)), "{:?}", world.outcomes);
+        let connects = world.sent.iter().filter(|(_, action)| matches!(action, Action::Connect { .. }));
+        assert_eq!(connects.count(), 1, "it is still known to speak QUIC");
+        // It hangs: whatever order its addresses come in, connections that its kernel takes are no answers.
+        for turn in 7..12_u64 {
+            world.checker.watch(vec![both(turn % 2 == 0)], world.now);
+            world.run(turn * 1_000, &|_, _| Pop::Hung);
+        }
+        let late = world.outcomes.iter().filter(|(at, _)| *at > Duration::from_millis(7_300));
+        assert!(
+            late.clone().count() > 3 && late.clone().all(|(_, outcome)| outcome.rtt.is_none()),
+            "{late:?}"
+        );
+        // One of the two goes, and another one comes.
+        let next = Place { addresses: vec![address(2), address(3)], ..place(1) };
+        world.checker.watch(vec![next], world.now);
+        let before = world.sent.len();
+        world.run(15_000, &|_, _| Pop::Hung);
+        let asked = &world.sent[before..];
+        assert!(asked.iter().all(|(_, action)| matches!(action, Action::Probe { .. })), "{asked:?}");
+        assert!(asked.iter().any(|(_, a)| matches!(a, Action::Probe { to, .. } if *to == address(3))));
+        // What has no address of before may be another host altogether.
+        world.checker.watch(vec![Place { addresses: vec![address(4)], ..place(1) }], world.now);
+        world.run(17_500, &|_, _| Pop::TcpOnly);
+        assert!(world.good().ends_with(&[true, true]), "{:?}", world.good());
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_for_a_while_is_checked_where_it_was() {
+        let mut world = World::new(vec![both(false)], 20);
+        world.run(2_500, &|_, _| Pop::Well);
+        world.checker.watch(vec![Place { addresses: Vec::new(), ..place(1) }], world.now);
+        world.run(4_500, &|_, _| Pop::Well);
+        assert_eq!(world.good(), [true; 5]);
+        world.run(8_500, &|_, _| Pop::Hung);
+        assert!(world.good().ends_with(&[false; 4]), "{:?}", world.good());
+        world.checker.watch(vec![both(true)], world.now);
+        world.run(12_500, &|_, _| Pop::Hung);
+        assert!(world.good().ends_with(&[false; 7]), "{:?}", world.good());
     }
 
     proptest! {
