@@ -216,8 +216,10 @@ impl Network {
         }
     }
 
-    /// Those to which anybody is sent: up, and nobody wants them empty.
-    fn open(&self, now: Duration) -> PopSet {
+    /// Those to which anybody is sent: up, and nobody wants them empty. Those of no weight are among them. Changes nothing, so it may be
+    /// asked at any time.
+    #[must_use]
+    pub fn open(&self, now: Duration) -> PopSet {
         let leaving = |pop: &PopIndex| {
             let ordered = self.pops.get(pop.get()).is_some_and(|pop| pop.order.drained);
             ordered || self.fresh(*pop, now).is_some_and(|report| report.draining)

@@ -12,11 +12,11 @@ use std::time::Duration;
 use nearport_geo::health::{CHECKERS_MAX, Standing};
 use nearport_geo::map::Live;
 use nearport_geo::network::{self, Network};
-use nearport_geo::{PopIndex, PopTable};
+use nearport_geo::{PopIndex, PopSet, PopTable};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{ADDRESSES_MAX, Hello, Report, Target, Vote};
-use crate::order::{Merged, Order, Orders, Seal, Sealed, WHOLE};
+use crate::order::{Merged, Order, Orders, Proven, Seal, Sealed, WHOLE};
 
 /// Edges that are linked at once.
 pub const EDGES_MAX: usize = 256;
@@ -35,6 +35,8 @@ struct Edge {
     instance: u64,
     pop: PopIndex,
     report: Option<Report>,
+    /// It said so since the last tick.
+    news: bool,
     /// Its number as a checker.
     checker: Option<usize>,
 }
@@ -135,7 +137,7 @@ impl Board {
             said: BTreeMap::new(),
             versions: (1, 1),
         };
-        board.merge(kept);
+        board.merge(kept.into_iter().filter_map(|sealed| sealed.prove(&*board.seal)).collect());
         board
     }
 
@@ -190,7 +192,7 @@ impl Board {
         let (link, instance) = (self.links, *instance);
         let checker = former.and_then(|(_, checker, _)| checker);
         let report = former.and_then(|(_, _, report)| report);
-        self.edges.insert(*node, Edge { link, instance, pop: index, report, checker });
+        self.edges.insert(*node, Edge { link, instance, pop: index, report, news: false, checker });
         Ok((link, former.map(|(link, ..)| link)))
     }
 
@@ -207,17 +209,29 @@ impl Board {
         }
     }
 
-    /// An edge says how it is.
+    /// An edge says how it is. It counts with the next [`Self::tick`]; at once if it is the first that it says, or if it begins or
+    /// ceases to leave.
     pub fn report(&mut self, link: u64, report: Report, now: Duration) {
         let Some((node, pop)) = self.of(link).map(|(node, edge)| (node, edge.pop)) else { return };
-        if let Some(edge) = self.edges.get_mut(&node) {
-            let capacity = report.capacity.map(|capacity| capacity.min(CAPACITY_MAX));
-            edge.report = Some(Report { capacity, ..report });
-        }
+        let Some(edge) = self.edges.get_mut(&node) else { return };
+        let at_once = edge.report.is_none_or(|before| before.draining != report.draining);
+        let capacity = report.capacity.map(|capacity| capacity.min(CAPACITY_MAX));
+        edge.report = Some(Report { capacity, ..report });
+        edge.news = true;
         if let Some(pop) = self.table.get(pop) {
             self.said.insert(pop.id.clone(), now);
         }
-        self.sum_up(pop, now);
+        if at_once {
+            self.sum_up(pop, now);
+        }
+    }
+
+    /// To be called about each second: sums up what edges said since. Growth is seen between two of these: were each report summed up
+    /// by itself, those of many edges of one PoP would lie too close together to see any.
+    pub fn tick(&mut self, now: Duration) {
+        let said = |edge: &mut Edge| std::mem::take(&mut edge.news).then_some(edge.pop);
+        let pops: PopSet = self.edges.values_mut().filter_map(said).collect();
+        pops.iter().for_each(|pop| self.sum_up(pop, now));
     }
 
     /// An edge says what it saw. Returns whether it has a vote.
@@ -238,18 +252,26 @@ impl Board {
         }
     }
 
-    /// Takes orders that somebody brings. Returns how many count now, and how many were no orders of this network.
-    pub fn merge(&mut self, orders: Vec<Sealed>) -> (usize, usize) {
+    /// Of orders that somebody brings those that are later than what is known: the others need not be proven.
+    #[must_use]
+    pub fn news(&self, mut orders: Vec<Sealed>) -> Vec<Sealed> {
+        let later =
+            |order: &Order| self.orders.get(&order.pop).is_none_or(|known| order.is_later_than(known));
+        orders.retain(|sealed| later(&sealed.order));
+        orders
+    }
+
+    /// What proves that an order is one of this network.
+    #[must_use]
+    pub fn seal(&self) -> &Arc<dyn Seal> {
+        &self.seal
+    }
+
+    /// Takes orders that somebody brings. Returns how many count now, and for how many there is no room.
+    pub fn merge(&mut self, orders: Vec<Proven>) -> (usize, usize) {
         let (mut taken, mut refused) = (0, 0);
-        for sealed in orders {
-            let known = self.orders.get(&sealed.order.pop);
-            if known.is_some_and(|known| !sealed.order.is_later_than(known)) {
-                continue;
-            }
-            let merged = match sealed.is_good(&*self.seal) {
-                true => self.orders.merge(sealed),
-                false => Merged::Refused,
-            };
+        for proven in orders {
+            let merged = self.orders.merge(proven.into_sealed());
             taken += usize::from(merged == Merged::Taken);
             refused += usize::from(merged == Merged::Refused);
         }
@@ -290,8 +312,12 @@ impl Board {
             Wish::Weight { .. } => return Err("a weight is 0 to 1".to_owned()),
         };
         let empties = drained && !before.drained || weight == 0 && before.weight > 0;
-        if empties && !force && self.network.live(now).up.without(std::iter::once(index).collect()).is_empty()
-        {
+        // One of no weight is up and gets nobody: it is no place to go.
+        let takes = |other: &PopIndex| {
+            let order = self.table.get(*other).and_then(|pop| self.orders.get(&pop.id));
+            *other != index && order.is_none_or(|order| order.weight > 0)
+        };
+        if empties && !force && !self.up(now).iter().any(|other| takes(&other)) {
             return Err(format!(
                 "{pop} is the last PoP that is up: nobody would be left to send clients to. Say --force if that is meant"
             ));
@@ -319,7 +345,13 @@ impl Board {
         self.network.sent_many(pop, answers);
     }
 
-    /// What answers need to know, by the indices of [`Self::table`].
+    /// To whom clients are sent, by the indices of [`Self::table`].
+    #[must_use]
+    pub fn up(&self, now: Duration) -> PopSet {
+        self.network.open(now)
+    }
+
+    /// What answers need to know, by the indices of [`Self::table`]. To be called about each second, see [`Network::live`].
     pub fn live(&mut self, now: Duration) -> Live {
         self.network.live(now)
     }

@@ -22,7 +22,7 @@ use rustls::ServerConfig;
 use crate::board::{Board, Row, State as Standing, Wish};
 use crate::link::{self, HANDSHAKE_MAX, TICK};
 use crate::message::{Down, Hello, Report, Target, Up};
-use crate::order::{Order, Sealed};
+use crate::order::{Order, Proven, Seal, Sealed};
 
 /// Handshakes under way; more are closed at once, and their edges come again.
 const HANDSHAKES_MAX: usize = 64;
@@ -48,6 +48,7 @@ struct Shared {
     state: Mutex<State>,
     news: Condvar,
     sink: Box<dyn Sink>,
+    seal: Arc<dyn Seal>,
     metrics: Metrics,
 }
 
@@ -109,8 +110,10 @@ impl Locator {
     /// A locator with this board.
     #[must_use]
     pub fn new(board: Board, sink: Box<dyn Sink>) -> Self {
+        let seal = board.seal().clone();
         let state = State { kept: board.versions().0, board, last: None, streams: BTreeMap::new() };
         let shared = Shared {
+            seal,
             begun: Instant::now(),
             state: Mutex::new(state),
             news: Condvar::new(),
@@ -123,6 +126,8 @@ impl Locator {
     /// To be called each second: takes the answers given since, and another table if there is one.
     pub fn tick(&self, table: &Arc<PopTable>, sent: impl Iterator<Item = (nearport_geo::PopIndex, u32)>) {
         let mut state = self.0.state();
+        // What edges said before what they could not know of yet.
+        state.board.tick(self.0.now());
         if !Arc::ptr_eq(state.board.table(), table) {
             // What was sent is counted by another table.
             sent.for_each(drop);
@@ -184,6 +189,7 @@ impl Locator {
         report: Report,
         orders: Vec<Sealed>,
     ) -> Result<Vec<Sealed>, String> {
+        let orders = self.0.proven(orders);
         let mut state = self.0.state();
         let (link, _) = state.board.join(hello)?;
         state.board.report(link, report, self.0.now());
@@ -220,7 +226,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn merge(&self, state: &mut State, orders: Vec<Sealed>) {
+    /// Those of the orders that are news and were given in this network. Seals are checked with nothing locked, since an edge can
+    /// bring any number of forged ones.
+    fn proven(&self, orders: Vec<Sealed>) -> Vec<Proven> {
+        let news = self.state().board.news(orders);
+        let count = news.len();
+        let proven: Vec<Proven> = news.into_iter().filter_map(|sealed| sealed.prove(&*self.seal)).collect();
+        self.metrics.forged.increment((count - proven.len()) as u64);
+        proven
+    }
+
+    fn merge(&self, state: &mut State, orders: Vec<Proven>) {
         let (taken, refused) = state.board.merge(orders);
         self.metrics.orders.increment(taken as u64);
         self.metrics.forged.increment(refused as u64);
@@ -493,9 +509,13 @@ fn serve(mut stream: Stream, link: u64, node: u16, peer: SocketAddr, accepting: 
 
 fn read(shared: &Shared, stream: &mut Stream, link: u64, accepting: &Accepting) -> io::Error {
     loop {
-        let up = match link::read::<Up>(stream, accepting.silence) {
+        let mut up = match link::read::<Up>(stream, accepting.silence) {
             Ok(up) => up,
             Err(error) => return error,
+        };
+        let proven = match &mut up {
+            Up::Orders(orders) => shared.proven(std::mem::take(orders)),
+            _ => Vec::new(),
         };
         let mut state = shared.state();
         if !state.streams.contains_key(&link) {
@@ -514,7 +534,7 @@ fn read(shared: &Shared, stream: &mut Stream, link: u64, accepting: &Accepting) 
                     shared.metrics.unheard.increment(count)
                 }
             }
-            Up::Orders(orders) => shared.merge(&mut state, orders),
+            Up::Orders(_) => shared.merge(&mut state, proven),
         }
         shared.changed(&mut state);
     }

@@ -110,6 +110,24 @@ impl Sealed {
             fits.then(|| self.seal.as_bytes().chunks(2).map(octets).collect()).flatten();
         self.order.is_sound() && bytes.is_some_and(|bytes| seal.is_sealed(&self.order.text(), &bytes))
     }
+
+    /// Itself if it is good. Costs a signature's check: not to be done with anything locked.
+    #[must_use]
+    pub fn prove(self, seal: &dyn Seal) -> Option<Proven> {
+        self.is_good(seal).then_some(Proven(self))
+    }
+}
+
+/// An order whose seal was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven(Sealed);
+
+impl Proven {
+    /// The order as it came.
+    #[must_use]
+    pub fn into_sealed(self) -> Sealed {
+        self.0
+    }
 }
 
 /// The latest orders that are known, one for each PoP, at most [`ORDERS_MAX`].
@@ -152,18 +170,6 @@ impl Orders {
     #[must_use]
     pub fn all(&self) -> Vec<Sealed> {
         self.0.values().cloned().collect()
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

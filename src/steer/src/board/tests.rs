@@ -43,6 +43,16 @@ fn row(board: &Board, pop: &str, now: Duration) -> Row {
     board.rows(now).into_iter().find(|row| row.pop == pop).unwrap()
 }
 
+/// Somebody brings orders. Says how many count now, and how many were none of this network.
+fn bring(board: &mut Board, orders: Vec<Sealed>) -> (usize, usize) {
+    let news = board.news(orders);
+    let count = news.len();
+    let proven: Vec<Proven> = news.into_iter().filter_map(|sealed| sealed.prove(&**board.seal())).collect();
+    let forged = count - proven.len();
+    let (taken, refused) = board.merge(proven);
+    (taken, refused + forged)
+}
+
 /// A second of checks by the locator and all its edges; `down` are not seen.
 fn check(board: &mut Board, links: &[u64], down: &[&str], now: Duration) {
     let ids: Vec<String> = board.table().pops().iter().map(|pop| pop.id.clone()).collect();
@@ -162,6 +172,8 @@ fn reports_of_a_pops_edges_are_summed_and_those_that_leave_count_as_sessions_onl
     board.report(two, report(20, Some(300), true), SECOND);
     assert_eq!(seen(&board), (Some(30), Some(100), false, 2));
     board.report(one, report(10, None, false), SECOND);
+    assert_eq!(seen(&board), (Some(30), Some(100), false, 2), "with the next tick");
+    board.tick(SECOND);
     assert_eq!(seen(&board), (Some(30), Some(1000), false, 2), "the table's");
     board.report(one, report(10, None, true), SECOND);
     assert_eq!(seen(&board), (Some(30), Some(1000), true, 2));
@@ -170,6 +182,45 @@ fn reports_of_a_pops_edges_are_summed_and_those_that_leave_count_as_sessions_onl
     assert_eq!(seen(&board), (Some(u32::MAX), Some(CAPACITY_MAX), false, 2));
     board.leave(two);
     assert_eq!(seen(&board), (Some(10), Some(1000), true, 1));
+}
+
+#[test]
+fn many_edges_of_a_pop_are_seen_to_grow_as_one_with_as_many_sessions() {
+    for count in [1_u32, 2, 6, 8, 40] {
+        let (mut many, mut one) = (board(&["a", "b"]), board(&["a", "b"]));
+        let links: Vec<u64> =
+            (0..count).map(|node| join(&mut many, u16::try_from(node).unwrap(), "a")).collect();
+        let link = join(&mut one, 1, "a");
+        // Full soon; answers of this locator send nobody there, so that only reports tell.
+        for second in 1..=5 {
+            for (number, link) in (0..).zip(&links) {
+                let now = SECOND * second + SECOND * number / count;
+                many.report(*link, report(190 * second, Some(1_000), false), now);
+            }
+            one.report(link, report(190 * second * count, Some(1_000 * count), false), SECOND * second);
+            let now = SECOND * (second + 1);
+            many.tick(now);
+            one.tick(now);
+            let (many, one) = (many.live(now), one.live(now));
+            assert_eq!(format!("{many:?}"), format!("{one:?}"), "{count} edges, {second} s");
+            // Those that come within the next second fill it.
+            assert!(second < 5 || many.share(PopIndex::new(0).unwrap()) < 0.6, "{many:?}");
+        }
+    }
+}
+
+#[test]
+fn a_report_counts_for_as_long_as_it_is_good_and_no_tick_makes_it_younger() {
+    let mut board = board(&["a", "b"]);
+    let link = join(&mut board, 1, "a");
+    board.report(link, report(5, None, false), SECOND);
+    for second in 1..=60 {
+        board.tick(SECOND * second);
+    }
+    assert_eq!(row(&board, "a", SECOND * 60).sessions, None);
+    board.report(link, report(6, None, false), SECOND * 61);
+    board.tick(SECOND * 61);
+    assert_eq!(row(&board, "a", SECOND * 62).sessions, Some(6));
 }
 
 #[test]
@@ -194,25 +245,41 @@ fn the_last_pop_is_drained_by_force_only() {
 }
 
 #[test]
+fn a_pop_of_no_weight_is_nobody_to_send_clients_to() {
+    let mut board = board(&["a", "b", "c"]);
+    board.wish("c", Wish::Drain { force: false }, "ann", 1, SECOND).unwrap();
+    board.wish("a", Wish::Weight { thousandths: 0, force: false }, "ann", 1, SECOND).unwrap();
+    for wish in [Wish::Drain { force: false }, Wish::Weight { thousandths: 0, force: false }] {
+        let said = board.wish("b", wish, "ann", 2, SECOND).unwrap_err();
+        assert!(said.contains("b is the last PoP that is up") && said.contains("--force"), "{said}");
+    }
+    board.wish("a", Wish::Drain { force: false }, "ann", 3, SECOND).unwrap();
+    board.wish("a", Wish::Undrain, "ann", 4, SECOND).unwrap();
+    assert!(board.wish("b", Wish::Drain { force: false }, "ann", 5, SECOND).is_err(), "still of no weight");
+    board.wish("a", Wish::Weight { thousandths: 1, force: false }, "ann", 6, SECOND).unwrap();
+    board.wish("b", Wish::Drain { force: false }, "ann", 7, SECOND).unwrap();
+}
+
+#[test]
 fn orders_spread_over_edges_and_a_clock_that_is_ahead_does_not_win_for_ever() {
     let (mut one, mut two) = (board(&["a", "b"]), board(&["a", "b"]));
     one.wish("a", Wish::Drain { force: false }, "ann", 9_000_000, SECOND).unwrap();
-    assert_eq!(two.merge(one.orders()), (1, 0));
-    assert_eq!(two.merge(one.orders()), (0, 0), "known: so nothing goes round for ever");
+    assert_eq!(bring(&mut two, one.orders()), (1, 0));
+    assert_eq!(bring(&mut two, one.orders()), (0, 0), "known: so nothing goes round for ever");
     // The other locator's clock is far behind.
     two.wish("a", Wish::Undrain, "bob", 17, SECOND).unwrap();
-    assert_eq!(one.merge(two.orders()), (1, 0));
+    assert_eq!(bring(&mut one, two.orders()), (1, 0));
     assert_eq!(one.orders(), two.orders());
     assert!(!row(&one, "a", SECOND).drained);
     // One that nobody of this network gave.
     let mut forged = one.orders();
     forged[0].order.drained = true;
     forged[0].order.at_ms += 1;
-    assert_eq!(two.merge(forged), (0, 1));
+    assert_eq!(bring(&mut two, forged), (0, 1));
     // Kept over a restart, and for a PoP that comes into the table later.
     let mut again = Board::new(table(&["b"]), one.orders(), Arc::new(Word(1)));
     two.wish("a", Wish::Drain { force: true }, "bob", 18, SECOND).unwrap();
-    assert_eq!(again.merge(two.orders()), (1, 0));
+    assert_eq!(bring(&mut again, two.orders()), (1, 0));
     again.set_table(table(&["b", "a"]));
     assert!(row(&again, "a", SECOND).drained);
 }
@@ -242,6 +309,7 @@ enum Step {
     Saw(u8, bool),
     Wish(u8, Wish),
     Table(u8),
+    Tick,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -259,6 +327,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..5_u8, any::<bool>()).prop_map(|(pop, good)| Step::Saw(pop, good)),
         (0..5_u8, wish).prop_map(|(pop, wish)| Step::Wish(pop, wish)),
         (0..3_u8).prop_map(Step::Table),
+        Just(Step::Tick),
     ];
     proptest::collection::vec(step, 0..120)
 }
@@ -280,9 +349,12 @@ proptest! {
                 Step::Votes(link, pop, good) => { board.votes(link, &[Vote { pop: name(pop), good }], now); }
                 Step::Saw(pop, good) => board.saw(&name(pop), good, now),
                 Step::Wish(pop, wish) => { let _ = board.wish(&name(pop), wish, "ann", u64::from(number), now); }
+                Step::Tick => board.tick(now),
                 Step::Table(table_number) => { board.set_table(table(TABLES[usize::from(table_number)])); }
             }
+            let up = board.up(now);
             let live = board.live(now);
+            prop_assert_eq!(up, live.up);
             let rows = board.rows(now);
             prop_assert_eq!(rows.len(), board.table().len());
             let (edges, voters) = board.edges();

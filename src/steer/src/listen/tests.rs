@@ -24,11 +24,22 @@ impl Ca {
         let tls =
             tls::listen_config(provider(), self.roots.clone(), self.sign(name, Usage::ServerAuth)).unwrap();
         let said = Said::default();
-        let board = Board::new(table(), Vec::new(), Arc::new(Word(1)));
-        let locator = Locator::new(board, Box::new(said.clone()));
+        self.host(tls, Arc::new(Word(1)), Box::new(said.clone()), said)
+    }
+
+    /// A locator with a seal and a sink of a test's own.
+    fn with(&self, seal: Arc<dyn Seal>, sink: Box<dyn Sink>) -> Host {
+        let signed = self.sign(LOCATE_NAME, Usage::ServerAuth);
+        let tls = tls::listen_config(provider(), self.roots.clone(), signed).unwrap();
+        self.host(tls, seal, sink, Said::default())
+    }
+
+    fn host(&self, tls: Arc<ServerConfig>, seal: Arc<dyn Seal>, sink: Box<dyn Sink>, said: Said) -> Host {
+        let table = table();
+        let locator = Locator::new(Board::new(table.clone(), Vec::new(), seal), sink);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Listener::start(socket, tls, locator.clone(), SILENCE).unwrap();
-        Host { locator, listener, said }
+        Host { locator, listener, said, table }
     }
 
     /// An edge that shows a certificate for `name` and says that it is `node`.
@@ -45,13 +56,17 @@ impl Ca {
 }
 
 fn table() -> Arc<PopTable> {
-    let pop = |id: &str| {
+    table_of(&["a", "b", "c"])
+}
+
+fn table_of(pops: &[&str]) -> Arc<PopTable> {
+    let pop = |id: &&str| {
         format!(
             "[[pop]]\nid = \"{id}\"\nplace = \"{id}\"\ncountry = \"SG\"\ncontinent = \"AS\"\nlat = 1.0\nlon = 2.0\n\
              endpoints = {{ quic = \"127.0.0.1:1\" }}\n"
         )
     };
-    Arc::new(PopTable::parse(&["a", "b", "c"].map(pop).concat()).unwrap())
+    Arc::new(PopTable::parse(&pops.iter().map(pop).collect::<String>()).unwrap())
 }
 
 /// What a sink heard.
@@ -83,6 +98,7 @@ struct Host {
     locator: Locator,
     listener: Listener,
     said: Said,
+    table: Arc<PopTable>,
 }
 
 impl Host {
@@ -94,6 +110,7 @@ impl Host {
         let begun = Instant::now();
         while !done(&self.locator.rows()) {
             assert!(begun.elapsed() < STUCK, "no {what}: {:?}", self.locator.rows());
+            self.locator.tick(&self.table, std::iter::empty());
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -361,4 +378,56 @@ fn a_locator_that_does_not_read_is_left_and_the_other_one_hears_everything() {
     good.said.until(&["a", "b"]);
     // The deaf one is given up after the silence, and dialled again.
     came.recv_timeout(STUCK).unwrap();
+}
+
+/// Takes its time with each check, until a test lets it go on.
+#[derive(Debug)]
+struct Slow {
+    begun: std::sync::mpsc::SyncSender<()>,
+    go: Mutex<std::sync::mpsc::Receiver<()>>,
+    let_go: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Seal for Slow {
+    fn seal(&self, text: &[u8]) -> Vec<u8> {
+        Word(1).seal(text)
+    }
+
+    fn is_sealed(&self, text: &[u8], seal: &[u8]) -> bool {
+        let _ = self.begun.try_send(());
+        let let_go = self.go.lock().unwrap().recv_timeout(SILENCE).is_ok();
+        self.let_go.lock().unwrap().push(let_go);
+        Word(1).is_sealed(text, seal)
+    }
+}
+
+#[test]
+fn a_locator_goes_on_while_it_checks_seals() {
+    let ca = Ca::new();
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (go, gone) = std::sync::mpsc::sync_channel(1);
+    let let_go = Arc::new(Mutex::new(Vec::new()));
+    let seal = Slow { begun, go: Mutex::new(gone), let_go: let_go.clone() };
+    let host = ca.with(Arc::new(seal), Box::new(Said::default()));
+    let (mut edge, _) = by_hand(&ca, &host, &hello((1, 1)));
+    assert_eq!(link::read::<Down>(&mut edge, STUCK).unwrap(), Down::Welcome { version: 1 });
+    let drained = |by: u8| {
+        let order = Order { pop: "b".to_owned(), drained: true, weight: 7, at_ms: 1, by: "ann".to_owned() };
+        Up::Orders(vec![Sealed::new(order, &Word(by))])
+    };
+    // Forged, then good, then known: that one is not checked any more.
+    for (sessions, by, checks) in [(1, 2, 1), (2, 1, 2), (3, 1, 2)] {
+        link::write(&mut edge, &drained(by)).unwrap();
+        if let_go.lock().unwrap().len() < checks {
+            has_begun.recv_timeout(STUCK).unwrap();
+            assert!(host.locator.order("b").is_none(), "answers while the seal is being checked");
+            go.send(()).unwrap();
+        }
+        // What comes after it is heard: so it was.
+        let report = Report { sessions, capacity: None, draining: false };
+        link::write(&mut edge, &Up::Report(report)).unwrap();
+        host.until("report", |rows| rows[0].sessions == Some(sessions));
+        assert_eq!(host.locator.rows()[1].drained, by == 1);
+        assert_eq!(let_go.lock().unwrap().as_slice(), vec![true; checks]);
+    }
 }
