@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
-use nearport_geo::PopTable;
 use nearport_geo::map::Live;
+use nearport_geo::{PopSet, PopTable};
 use nearport_trunk::Stream;
 use nearport_trunk::tls::{accept, edge_name, is_for, left};
 use rustls::ServerConfig;
@@ -54,9 +54,12 @@ struct Shared {
 
 struct State {
     board: Board,
-    last: Option<Live>,
-    kept: u64,
-    /// By link: to be cut when another takes its place, or at the end.
+    /// Who was up when the sink heard it last; `None`: it is to hear it anew.
+    last: Option<PopSet>,
+    /// The versions that were told.
+    told: (u64, u64),
+    /// By link, as long as the board has it: to be cut when another takes its place, or at the end. What is not here reads and
+    /// writes no more.
     streams: BTreeMap<u64, Stream>,
 }
 
@@ -111,7 +114,7 @@ impl Locator {
     #[must_use]
     pub fn new(board: Board, sink: Box<dyn Sink>) -> Self {
         let seal = board.seal().clone();
-        let state = State { kept: board.versions().0, board, last: None, streams: BTreeMap::new() };
+        let state = State { told: board.versions(), board, last: None, streams: BTreeMap::new() };
         let shared = Shared {
             seal,
             begun: Instant::now(),
@@ -242,23 +245,43 @@ impl Shared {
         self.metrics.forged.increment(refused as u64);
     }
 
-    /// Tells everybody what is new.
+    /// Tells everybody what is new, and nobody what is not: this comes after every message of every edge.
     fn changed(&self, state: &mut State) {
-        let live = state.board.live(self.now());
-        let same = state.last.as_ref().is_some_and(|last| last.up == live.up);
-        if !same {
-            self.sink.live(live.clone(), state.board.table());
-            state.last = Some(live);
+        let News { live, orders, links } = state.news(self.now());
+        if let Some(live) = live {
+            self.sink.live(live, state.board.table());
         }
-        let (orders, _) = state.board.versions();
-        if orders != state.kept {
-            state.kept = orders;
+        if orders {
             self.sink.orders(&state.board.orders());
+        }
+        if links {
+            self.news.notify_all();
         }
         let (edges, voters) = state.board.edges();
         self.metrics.edges.set(edges as f64);
         self.metrics.voters.set(voters as f64);
-        self.news.notify_all();
+    }
+}
+
+/// What is new since it was asked last, and for whom.
+struct News {
+    /// For whoever answers: others are up than before.
+    live: Option<Live>,
+    /// For the disk.
+    orders: bool,
+    /// For the edges.
+    links: bool,
+}
+
+impl State {
+    fn news(&mut self, now: Duration) -> News {
+        let up = self.board.up(now);
+        let same = self.last.replace(up) == Some(up);
+        // Not asked for without need: between two ticks it counts what was sent anew.
+        let live = (!same).then(|| self.board.live(now));
+        let versions = self.board.versions();
+        let before = std::mem::replace(&mut self.told, versions);
+        News { live, orders: versions.0 != before.0, links: versions != before }
     }
 }
 
@@ -441,11 +464,15 @@ fn take(mut socket: TcpStream, accepting: &Accepting) -> io::Result<(Stream, u64
         false => Err(format!("the certificate is not for node {node}, whose name is {name}")),
     });
     let joined = verdict.and_then(|version| {
+        let cutter = stream.try_clone().map_err(|error| error.to_string())?;
         let shared = &accepting.locator.0;
         let mut state = shared.state();
         let (link, former) = state.board.join(&hello)?;
+        // In one step: from now on a newer link of this edge, or a table without its PoP, finds what to cut.
+        state.streams.insert(link, cutter);
         if let Some(former) = former.and_then(|former| state.streams.remove(&former)) {
             former.cut();
+            shared.news.notify_all();
         }
         shared.changed(&mut state);
         Ok((version, link))
@@ -453,13 +480,9 @@ fn take(mut socket: TcpStream, accepting: &Accepting) -> io::Result<(Stream, u64
     match joined {
         Ok((version, link)) => {
             let ready = link::write(&mut stream, &Down::Welcome { version })
-                .and_then(|()| stream.prepare(accepting.silence))
-                .and_then(|()| stream.try_clone());
+                .and_then(|()| stream.prepare(accepting.silence));
             match ready {
-                Ok(cutter) => {
-                    accepting.locator.0.state().streams.insert(link, cutter);
-                    Ok((stream, link, node))
-                }
+                Ok(()) => Ok((stream, link, node)),
                 Err(error) => {
                     end(&accepting.locator.0, link);
                     Err(error)
@@ -479,6 +502,8 @@ fn end(shared: &Shared, link: u64) {
     state.streams.remove(&link);
     state.board.leave(link);
     shared.changed(&mut state);
+    // Its writer sees that the link is no more.
+    shared.news.notify_all();
 }
 
 /// Reads until the link ends; another thread writes meanwhile.
@@ -487,7 +512,10 @@ fn serve(mut stream: Stream, link: u64, node: u16, peer: SocketAddr, accepting: 
     shared.metrics.made.increment(1);
     tracing::info!(%peer, node, "steer: an edge is linked");
     let error = match stream.try_clone() {
-        Err(error) => error,
+        Err(error) => {
+            end(shared, link);
+            error
+        }
         Ok(writer) => std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("steer-write".to_owned());
             if let Err(error) = builder.spawn_scoped(scope, || write(shared, writer, link, accepting)) {
@@ -496,7 +524,6 @@ fn serve(mut stream: Stream, link: u64, node: u16, peer: SocketAddr, accepting: 
             }
             let error = read(shared, &mut stream, link, accepting);
             stream.cut();
-            // The writer sees that the link is no more.
             end(shared, link);
             error
         }),

@@ -380,6 +380,100 @@ fn a_locator_that_does_not_read_is_left_and_the_other_one_hears_everything() {
     came.recv_timeout(STUCK).unwrap();
 }
 
+#[test]
+fn messages_that_change_nothing_are_told_to_nobody() {
+    let table = table();
+    let board = || Board::new(table.clone(), Vec::new(), Arc::new(Word(1)));
+    let (mut twin, board) = (board(), board());
+    let mut state = State { told: board.versions(), board, last: None, streams: BTreeMap::new() };
+    let mut hello =
+        Hello { versions: (1, 1), program: "1".to_owned(), node: 1, pop: "a".to_owned(), instance: 1 };
+    let (link, _) = state.board.join(&hello).unwrap();
+    twin.join(&hello).unwrap();
+    let first = state.news(Duration::ZERO);
+    assert!(first.live.is_some() && !first.orders && !first.links);
+    let a = table.find("a").unwrap();
+    for second in 1..30 {
+        // A tick, in which answers are counted; then messages that come in the middle of the next second.
+        let now = Duration::from_secs(second);
+        let sessions = 9_000 * u32::try_from(second).unwrap();
+        for board in [&mut state.board, &mut twin] {
+            board.report(link, Report { sessions, capacity: Some(280_000), draining: false }, now);
+            board.tick(now);
+            board.sent(a, 8_000);
+        }
+        state.last = None;
+        let live = state.news(now).live.expect("each tick");
+        assert_eq!(format!("{live:?}"), format!("{:?}", twin.live(now)), "in second {second}");
+        for board in [&mut state.board, &mut twin] {
+            board.sent(a, 9_000);
+        }
+        for part in 1..4 {
+            let now = now + Duration::from_millis(250) * part;
+            state.board.saw("b", true, now);
+            let News { live, orders, links } = state.news(now);
+            assert!(live.is_none() && !orders && !links, "in second {second}");
+        }
+    }
+    let now = Duration::from_secs(30);
+    state.board.wish("b", Wish::Drain { force: false }, "ann", 1, now).unwrap();
+    let News { live, orders, links } = state.news(now);
+    assert!(live.is_some() && orders && links);
+    state.board.wish("b", Wish::Weight { thousandths: 5, force: false }, "ann", 2, now).unwrap();
+    let News { live, orders, links } = state.news(now);
+    assert!(live.is_none() && orders && links);
+    state.board.set_table(table_of(&["a", "b"]));
+    assert!(state.news(now).links);
+    hello.node = 2;
+    state.board.join(&hello).unwrap();
+    assert!(!state.news(now).links);
+}
+
+/// Stops in the middle of the first word about who is up, which a locator that is new says when its first edge joins.
+#[derive(Debug)]
+struct Held {
+    joined: std::sync::mpsc::SyncSender<()>,
+    go: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Sink for Held {
+    fn live(&self, _: Live, _: &Arc<PopTable>) {
+        let _ = self.joined.try_send(());
+        let _ = self.go.lock().unwrap().recv_timeout(STUCK);
+    }
+
+    fn orders(&self, _: &[Sealed]) {}
+}
+
+#[test]
+fn a_link_that_has_just_joined_is_cut_when_its_pop_leaves_the_table() {
+    let ca = Ca::new();
+    // Who comes first after the join is luck; so, often.
+    for _ in 0..20 {
+        let (joined, has_joined) = std::sync::mpsc::sync_channel(1);
+        let (go, gone) = std::sync::mpsc::sync_channel(1);
+        let host = ca.with(Arc::new(Word(1)), Box::new(Held { joined, go: Mutex::new(gone) }));
+        let (mut edge, _) = by_hand(&ca, &host, &hello((1, 1)));
+        has_joined.recv_timeout(STUCK).unwrap();
+        let (locator, (ticks, ticking)) = (host.locator.clone(), std::sync::mpsc::sync_channel(1));
+        let tick = std::thread::spawn(move || {
+            ticks.send(()).unwrap();
+            locator.tick(&table_of(&["b", "c"]), std::iter::empty());
+        });
+        ticking.recv_timeout(STUCK).unwrap();
+        drop(go);
+        tick.join().unwrap();
+        // It goes on as edges do; the locator says each second that it is here to whoever is still linked.
+        let mut heard = 0;
+        while link::read::<Down>(&mut edge, STUCK).is_ok() {
+            heard += 1;
+            assert!(heard < 10, "a link that nobody knows of lives on");
+            let _ = link::write(&mut edge, &Up::Report(Report::default()));
+        }
+        assert_eq!(host.locator.edges(), 0);
+    }
+}
+
 /// Takes its time with each check, until a test lets it go on.
 #[derive(Debug)]
 struct Slow {
