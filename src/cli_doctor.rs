@@ -239,8 +239,10 @@ fn port(
 /// What client commands here would find, if client.toml has them look for a PoP: each step of the chain, as `locate client` shows
 /// them.
 fn way_to_a_pop(layout: &Layout) -> Vec<Finding> {
-    if !layout.read_client_file().is_ok_and(|file| file.is_some_and(|file| file.locate.is_some())) {
-        return Vec::new();
+    match layout.read_client_file() {
+        Ok(file) if file.as_ref().is_none_or(|file| file.locate.is_none()) => return Vec::new(),
+        Ok(_) => {}
+        Err(error) => return vec![Fail(format!("{error}; client commands do not work with it"))],
     }
     let survey = match AccessArgs::of(layout).resolve().and_then(cli_client_locate::survey) {
         Ok(survey) => survey,

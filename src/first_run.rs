@@ -162,9 +162,16 @@ impl Layout {
         Ok(next)
     }
 
-    /// Writes it anew; `locate` is the user's and stays.
+    /// Writes it anew; `locate` is the user's and stays. One that cannot be read is left alone, for what its user wrote would be
+    /// gone. The server starts all the same: client commands read this file, not it, and each of them says what is wrong there.
     pub(crate) fn write_client_file(&self, file: &ClientFile) -> Result<(), DataError> {
-        let before = self.read_client_file().ok().flatten().and_then(|before| before.locate);
+        let before = match self.read_client_file() {
+            Ok(before) => before.and_then(|before| before.locate),
+            Err(error) => {
+                tracing::warn!(%error, "file for clients is left as it is: mend it, or delete it and start again");
+                return Ok(());
+            }
+        };
         let file = &ClientFile { locate: file.locate.clone().or(before), ..file.clone() };
         write_toml(
             &self.client_file(),
@@ -309,5 +316,11 @@ mod tests {
         assert!(layout.next_generation(&[]).is_err());
         fs::write(layout.client_file(), b"server = 1").unwrap();
         assert!(layout.read_client_file().unwrap_err().to_string().contains("client.toml"));
+        // Its user's [locate] is not lost by a slip beside it.
+        let slip = "server = \"a:1\"\napp = 1\nkey = \"k\"\nlocat = 1\n[locate]\nnames = [\"np.example\"]\n";
+        fs::write(layout.client_file(), slip).unwrap();
+        let file = ClientFile { server: "127.0.0.1:1".into(), ca: None, app: 7, key: None, locate: None };
+        layout.write_client_file(&file).unwrap();
+        assert_eq!(fs::read_to_string(layout.client_file()).unwrap(), slip);
     }
 }
