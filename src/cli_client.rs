@@ -59,7 +59,8 @@ pub(crate) struct LoginArgs {
     #[arg(long, default_value = "auto", value_parser = parse_transports)]
     transport: Transports,
     /// Proxy for tls and ws, as http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST[:PORT]; `none` ignores the
-    /// environment [default: ALL_PROXY or HTTPS_PROXY, unless the server is on this machine or in NO_PROXY].
+    /// environment [default: ALL_PROXY or HTTPS_PROXY, unless the server is on this machine or in NO_PROXY; with [locate]: unless
+    /// all of its https and list are].
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 }
@@ -79,7 +80,9 @@ pub(crate) struct Access {
     pub(crate) name: String,
     /// Finds the edge; address and name are not looked at then.
     pub(crate) locator: Option<Locator>,
-    /// Whom to trust.
+    /// Addresses and names of what is connected to, as far as they are known beforehand.
+    servers: Vec<(SocketAddr, String)>,
+    /// Whom to trust; without a proxy.
     pub(crate) network: NetworkConfig,
     pub(crate) app: u32,
     key: Option<String>,
@@ -109,19 +112,22 @@ impl AccessArgs {
         let in_file = || file.as_ref().map(|file| file.server.clone()).filter(|server| !server.is_empty());
         let server = self.server.or_else(in_file);
         let app = self.app.or_else(|| file.as_ref().map(|file| file.app)).ok_or_else(|| missing("--app"))?;
-        let (addr, name, locator) = match locate {
+        let (addr, name, locator, servers) = match locate {
             Some(locate) => {
                 let at = layout.client_file();
-                let locator = locate.locator(&layout.0).with_context(|| at.display().to_string())?;
-                (SocketAddr::from(([0, 0, 0, 0], 0)), "the nearest of several".to_owned(), Some(locator))
+                let known = locate.locator(&layout.0).and_then(|locator| Ok((locator, locate.servers()?)));
+                let (locator, servers) = known.with_context(|| at.display().to_string())?;
+                let servers = servers.iter().map(|server| (server.address, server.name())).collect();
+                let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+                (nobody, "the nearest of several".to_owned(), Some(locator), servers)
             }
             None => {
                 let server = server.ok_or_else(|| missing("--server, --app and --usersig"))?;
                 let (addr, name) = look_up(&server)?;
-                (addr, name, None)
+                (addr, name.clone(), None, vec![(addr, name)])
             }
         };
-        Ok(Access { addr, name, locator, network: network?, app, key: self.key, layout })
+        Ok(Access { addr, name, locator, servers, network: network?, app, key: self.key, layout })
     }
 }
 
@@ -166,6 +172,18 @@ impl Access {
             None => cli_app::key_of(&self.layout, self.app),
         }
     }
+
+    /// Whom to trust, and through which proxy: the one that is `given`, none if that says `none`, or the environment's.
+    pub(crate) fn behind_proxy(&self, given: Option<&str>) -> Result<NetworkConfig, Failure> {
+        let proxy = match given {
+            Some("none") => None,
+            Some(url) => {
+                Some(url.parse().map_err(|error: BadProxy| Failure::usage(format!("--proxy: {error}")))?)
+            }
+            None => proxy_from(|name| std::env::var(name).ok(), &self.servers)?,
+        };
+        Ok(NetworkConfig { proxy, ..self.network.clone() })
+    }
 }
 
 impl LoginArgs {
@@ -183,20 +201,14 @@ impl LoginArgs {
         config.transports = self.transport.0;
         config.client = concat!("nearport-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         tune(&mut config);
-        let proxy = match self.proxy.as_deref() {
-            Some("none") => None,
-            Some(url) => {
-                Some(url.parse().map_err(|error: BadProxy| Failure::usage(format!("--proxy: {error}")))?)
-            }
-            None => proxy_from(|name| std::env::var(name).ok(), &access.name, access.addr)?,
-        };
+        let network = access.behind_proxy(self.proxy.as_deref())?;
         let around = config.transports.first().filter(|transport| transport.is_udp());
-        if let (Some(proxy), Some(transport)) = (&proxy, around) {
+        if let (Some(proxy), Some(transport)) = (&network.proxy, around) {
             return Err(Failure::usage(format!(
                 "{transport} does not go through a proxy ({proxy}): --proxy none goes without"
             )));
         }
-        let network = Network::new(NetworkConfig { proxy, ..access.network })?;
+        let network = Network::new(network)?;
         let client = Client::connect(&network, config);
         let logged_in = client.ready(LOGIN_TIMEOUT).await;
         logged_in.with_context(|| match access.locator {
@@ -215,11 +227,11 @@ pub(crate) async fn farewell(client: &Client) {
     }
 }
 
-/// The proxy that the environment names for a server, by the habits of curl.
+/// The proxy that the environment names for servers, by the habits of curl. There is one for all: if any of them needs it, or none
+/// is known beforehand, it is used.
 fn proxy_from(
     env: impl Fn(&str) -> Option<String>,
-    name: &str,
-    addr: SocketAddr,
+    servers: &[(SocketAddr, String)],
 ) -> Result<Option<Proxy>, Failure> {
     let get = |upper: &str| env(upper).or_else(|| env(&upper.to_lowercase())).filter(|text| !text.is_empty());
     let Some((variable, url)) =
@@ -227,15 +239,17 @@ fn proxy_from(
     else {
         return Ok(None);
     };
-    let excepted = get("NO_PROXY").is_some_and(|list| {
-        list.split(',').map(|item| item.trim().trim_start_matches('.')).filter(|item| !item.is_empty()).any(
-            |item| {
-                let parent = name.strip_suffix(item).is_some_and(|front| front.ends_with('.'));
-                item == "*" || item == name || parent || item == addr.ip().to_string()
-            },
-        )
-    });
-    if excepted || addr.ip().is_loopback() {
+    let list = get("NO_PROXY").unwrap_or_default();
+    let mut items: Vec<_> = list.split(',').map(|item| item.trim().trim_start_matches('.')).collect();
+    items.retain(|item| !item.is_empty());
+    let excepted = |(addr, name): &(SocketAddr, String)| {
+        let named = |item: &&str| {
+            let parent = name.strip_suffix(*item).is_some_and(|front| front.ends_with('.'));
+            item == name || parent || **item == addr.ip().to_string()
+        };
+        addr.ip().is_loopback() || items.iter().any(named)
+    };
+    if items.contains(&"*") || (!servers.is_empty() && servers.iter().all(excepted)) {
         return Ok(None);
     }
     let proxy = url.parse().map_err(|error: BadProxy| Failure::usage(format!("{variable}: {error}")))?;
@@ -273,12 +287,14 @@ mod tests {
     fn the_environment_names_a_proxy_except_for_what_is_near() {
         let addr = |ip: [u8; 4]| SocketAddr::from((ip, 4433));
         let far = addr([192, 0, 2, 7]);
-        let with = |vars: &[(&str, &str)], name: &str, addr| {
+        let among = |vars: &[(&str, &str)], servers: &[(SocketAddr, &str)]| {
             let get = |wanted: &str| {
                 vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
             };
-            proxy_from(get, name, addr).map(|proxy| proxy.map(|proxy| proxy.to_string()))
+            let servers: Vec<_> = servers.iter().map(|(addr, name)| (*addr, (*name).to_owned())).collect();
+            proxy_from(get, &servers).map(|proxy| proxy.map(|proxy| proxy.to_string()))
         };
+        let with = |vars: &[(&str, &str)], name: &str, addr| among(vars, &[(addr, name)]);
         let set = ("https_proxy", "http://proxy:3128");
         assert_eq!(with(&[], "chat.example", far).unwrap(), None);
         assert_eq!(with(&[set], "chat.example", far).unwrap().as_deref(), Some("http://proxy:3128"));
@@ -288,6 +304,15 @@ mod tests {
         }
         assert!(with(&[set, ("no_proxy", "hat.example")], "chat.example", far).unwrap().is_some());
         assert!(with(&[("ALL_PROXY", "ftp://x")], "chat.example", far).is_err());
+
+        // Of several: all of them, or nothing is saved.
+        let (near, chat) = ((addr([127, 0, 0, 1]), "localhost"), (far, "chat.example"));
+        let listed = [set, ("NO_PROXY", "chat.example")];
+        assert_eq!(among(&listed, &[near, chat]).unwrap(), None);
+        assert!(among(&[set], &[near, chat]).unwrap().is_some());
+        assert!(among(&listed, &[chat, (addr([192, 0, 2, 8]), "other.example")]).unwrap().is_some());
+        assert!(among(&listed, &[]).unwrap().is_some(), "nothing is known of them");
+        assert_eq!(among(&[set, ("NO_PROXY", "a,*")], &[]).unwrap(), None);
     }
 
     #[test]

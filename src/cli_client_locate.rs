@@ -1,7 +1,6 @@
 //! `[locate]` of client.toml: how client commands find the nearest of several edges.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -61,14 +60,16 @@ impl Default for LocateFile {
 }
 
 impl LocateFile {
+    /// The servers that are named by their addresses and connected to over TCP.
+    pub(crate) fn servers(&self) -> Result<Vec<Server>, LocateError> {
+        Ok([all(&self.https)?, all(&self.list)?].concat())
+    }
+
     /// A locator that keeps what it finds below `data`.
     pub(crate) fn locator(&self, data: &Path) -> Result<Locator, LocateError> {
-        fn all<T: FromStr<Err = LocateError>>(texts: &[String]) -> Result<Vec<T>, LocateError> {
-            texts.iter().map(|text| text.parse()).collect()
-        }
         let defaults = LocateConfig::default();
         Locator::new(LocateConfig {
-            https: all::<Server>(&self.https)?,
+            https: all(&self.https)?,
             doh: all(&self.doh)?,
             names: self.names.clone(),
             zone: self.zone.clone(),
@@ -80,6 +81,10 @@ impl LocateFile {
             report: self.report,
         })
     }
+}
+
+fn all(texts: &[String]) -> Result<Vec<Server>, LocateError> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 /// What a client here would find: every step of client.toml's [locate], and the race of the PoPs.
@@ -113,14 +118,15 @@ impl LocateClient {
     }
 }
 
-/// Asks every server of every step.
+/// Asks every server of every step, through the proxy that a login would take.
 pub(crate) fn survey(access: Access) -> Result<Survey, Failure> {
+    let network = access.behind_proxy(None)?;
     let Some(locator) = access.locator else {
         let file = access.layout.client_file();
         return Err(Failure::usage(format!("there is no [locate] in {}", file.display())));
     };
     runtime()?.block_on(async {
-        let network = Network::new(access.network)?;
+        let network = Network::new(network)?;
         Ok(locator.survey(&network).await)
     })
 }

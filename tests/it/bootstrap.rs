@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use nearport_client::{
 use nearport_impair::{Direction, Fate, Packet, Path as BadPath, Protocol, Spec};
 use tokio::task::JoinSet;
 
-use crate::node::{STUCK, nearport, start_load};
+use crate::node::{PROGRAM, STUCK, nearport, output, start_load};
 use crate::trunk::{Cluster, Process, books};
 
 /// Two PoPs: a in front by rank in every list, b nearer.
@@ -296,6 +297,9 @@ async fn a_pop_that_dies_or_drains_hands_its_clients_to_the_next() {
     locate.insert("https".into(), vec![https(&locator).to_string()].into());
     file.insert("locate".into(), locate.into());
     fs::write(dir.join("data/client.toml"), file.to_string()).unwrap();
+    // A proxy is for what is far, and the service is not.
+    let proxied = with_a_dead_proxy(&dir, &["send", "--user", "alice", "--to", "bob", "past the proxy"]);
+    assert!(proxied.status.success(), "{}", String::from_utf8_lossy(&proxied.stderr));
     let load = start_load(&dir, 20, 100, 8);
     tokio::task::block_in_place(|| pops.b.wait_for_metric("nearport_edge_sessions", 21));
     let b_dir = pops.b.dir.clone();
@@ -388,6 +392,34 @@ async fn a_step_that_fails_is_passed_and_dns_over_https_ranks_pops() {
     let said = String::from_utf8(examined.stdout).unwrap();
     for part in [&format!("warn  no pops by https: {wrong}: tls: "), "ok    pops by doh: "] {
         assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+/// Runs a command of a device whose environment names a proxy that is not there.
+fn with_a_dead_proxy(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    output(
+        command.args(args).current_dir(dir).env("HTTPS_PROXY", "http://127.0.0.1:9").env_remove("NO_PROXY"),
+    )
+}
+
+#[test]
+fn who_looks_for_pops_takes_the_way_of_a_login() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    let made = rcgen::generate_simple_self_signed(["locate.test".to_owned()]).unwrap();
+    fs::write(dir.path().join("ca.pem"), made.cert.pem()).unwrap();
+    // Nobody listens at either; the other one is of nobody (RFC 5737).
+    for (servers, proxied) in
+        [(&["127.0.0.1:9"][..], false), (&["192.0.2.7:9"], true), (&["127.0.0.1:9", "192.0.2.7:9"], true)]
+    {
+        let file = format!("app = 1\nca = \"ca.pem\"\n[locate]\nhttps = {servers:?}\n");
+        fs::write(dir.path().join("data/client.toml"), file).unwrap();
+        for command in [&["locate", "client"][..], &["doctor"]] {
+            let said = String::from_utf8(with_a_dead_proxy(dir.path(), command).stdout).unwrap();
+            let reason = if proxied { "proxy http://127.0.0.1:9: " } else { "tcp: Connection refused" };
+            assert!(said.contains(reason), "{servers:?}: {said}");
+        }
     }
 }
 
