@@ -33,7 +33,7 @@ struct Drain {
     ended: bool,
     /// The process ends when the drain has.
     exit: bool,
-    /// The whole PoP is drained: it ends when that does.
+    /// Only the order for its PoP asks for it: it ends when that does. One by hand ends by hand.
     ordered: bool,
 }
 
@@ -52,6 +52,12 @@ impl Orders {
             changes: steered.map(|steered| steered.orders()),
             locator: steering.map(|steering| steering.locator().clone()),
         }
+    }
+
+    /// The PoP, if the last order that was told wants it empty.
+    fn drained(&self) -> Option<String> {
+        let order = self.changes.as_ref()?.borrow();
+        order.as_ref().filter(|order| order.drained).map(|order| order.pop.clone())
     }
 
     /// The next order for this edge's PoP. Cancel safe.
@@ -203,10 +209,17 @@ impl Running {
                         }
                     },
                     What::Drain(order) => {
-                        begin_drain(estate, health, drain, order, channel);
+                        begin_drain(estate, health, drain, order, orders_from.drained(), channel);
                         if drain.is_some() {
                             orders.close();
                         }
+                    }
+                    // An order is not for one edge to overrule. What was begun by hand ends with it from now on.
+                    What::Undrain if let Some(pop) = orders_from.drained() => {
+                        if let Some(drain) = drain {
+                            (drain.ordered, drain.exit) = (true, false);
+                        }
+                        refuse(&channel, &by_order(&pop));
                     }
                     What::Undrain => {
                         undrain(estate, health, drain, Some(&channel));
@@ -216,6 +229,7 @@ impl Running {
                     What::Pop(order) => node_steer::answer(orders_from.locator.as_ref(), Some(order), &channel),
                 },
                 order = orders_from.next() => {
+                    // While one by hand goes on nothing is to be done: its end by hand asks what is ordered.
                     let ordered = drain.as_ref().is_some_and(|drain| drain.ordered);
                     if order.drained && drain.is_none() {
                         let mut plan = plan(estate, None);
@@ -306,19 +320,25 @@ fn begin_drain(
     health: &Arc<Health>,
     drain: &mut Option<Drain>,
     order: DrainOrder,
+    drained: Option<String>,
     channel: Channel,
 ) {
     if drain.is_some() {
-        return refuse(
-            &channel,
-            "the node drains or has drained already: `nearport drain --undo` takes it back",
-        );
+        let undo =
+            || "the node drains or has drained already: `nearport drain --undo` takes it back".to_owned();
+        return refuse(&channel, &drained.map_or_else(undo, |pop| by_order(&pop)));
     }
     if let Err(reason) = node_drain::targets(&order.targets) {
         return refuse(&channel, &reason);
     }
     let plan = plan(estate, Some(&order));
     *drain = Some(spawn_drain(estate, health, plan, Some(channel), order.exit, false));
+}
+
+fn by_order(pop: &str) -> String {
+    format!(
+        "the whole PoP {pop} is drained by an order: `nearport pop undrain {pop}` at a process that locates takes it back"
+    )
 }
 
 fn spawn_drain(

@@ -272,8 +272,8 @@ impl post::Listener for Told {
     }
 
     fn order(&self, order: &Order) {
-        tracing::info!(pop = order.pop, drained = order.drained, by = order.by, "ordered");
         self.order.send_replace(Some(order.clone()));
+        tracing::info!(pop = order.pop, drained = order.drained, by = order.by, "ordered");
     }
 }
 

@@ -281,6 +281,66 @@ fn a_single_node_is_a_pop_of_its_own() {
 }
 
 #[test]
+fn drains_by_hand_and_by_order_end_each_where_they_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &["--set", "steer.pop=here"]);
+    let run = |args: &[&str]| {
+        let done = node.nearport(args);
+        (done.status.success(), String::from_utf8(done.stderr).unwrap())
+    };
+    let ready = || node.get("/readyz").0 == 200;
+    let mut told = (0, 0);
+    // Until the edge was told so too.
+    let mut order = |args: &[&str], drained: bool| {
+        let (done, said) = run(args);
+        assert!(done, "{said}");
+        let count = if drained { &mut told.0 } else { &mut told.1 };
+        *count += 1;
+        let begun = Instant::now();
+        let log = || fs::read_to_string(dir.path().join("serve.log")).unwrap();
+        while log().matches(&format!("\"drained\":{drained}")).count() < *count {
+            assert!(begun.elapsed() < STUCK, "{}", log());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    let until = |is_ready: bool| {
+        let begun = Instant::now();
+        while ready() != is_ready {
+            assert!(begun.elapsed() < STUCK, "{:?}", node.get("/readyz"));
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    let not_undone = || {
+        for args in [&["drain", "--undo"][..], &["drain"]] {
+            let (done, said) = run(args);
+            assert!(!done && said.contains("`nearport pop undrain here`"), "{said}");
+        }
+        assert!(!ready());
+    };
+    // By order only.
+    order(&["pop", "drain", "here", "--force"], true);
+    until(false);
+    not_undone();
+    order(&["pop", "undrain", "here"], false);
+    until(true);
+    // By hand, and by order meanwhile: the end of the one is not that of the other.
+    assert!(run(&["drain"]).0);
+    order(&["pop", "drain", "here", "--force"], true);
+    not_undone();
+    order(&["pop", "undrain", "here"], false);
+    until(true);
+    assert!(run(&["drain"]).0);
+    order(&["pop", "drain", "here", "--force"], true);
+    order(&["pop", "undrain", "here"], false);
+    // Its own words come after those of the order.
+    let (done, said) = run(&["drain"]);
+    assert!(!done && said.contains("`nearport drain --undo`"), "{said}");
+    assert!(!ready());
+    assert!(run(&["drain", "--undo"]).0);
+    assert!(ready());
+}
+
+#[test]
 fn orders_and_the_address_for_edges_go_over_with_the_node() {
     let dir = tempfile::tempdir().unwrap();
     for args in [&["trunk", "ca"][..], &["trunk", "cert", "locate", "--node", "0"]] {
@@ -310,7 +370,11 @@ fn orders_and_the_address_for_edges_go_over_with_the_node() {
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!((&listed["edges"], &listed["pops"][0]["weight"]), (&1.into(), &0.5.into()), "{listed}");
     // Bound by then, or within a tick: who connects too early is refused and comes again.
-    assert!((0..100_000).any(|_| TcpStream::connect(free).is_ok()));
+    let begun = Instant::now();
+    while TcpStream::connect(free).is_err() {
+        assert!(begun.elapsed() < STUCK, "nobody takes edges");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
     new.kill().unwrap();
     new.wait().unwrap();
 }
