@@ -12,6 +12,7 @@ use std::time::Duration;
 use nearport_edge::Cidr;
 use nearport_edge::cid::SHARDS_MAX;
 use nearport_edge::shard::Admission;
+use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_dns::{Dns, NameServer};
@@ -417,11 +418,7 @@ impl Default for Trunk {
 
 impl Trunk {
     fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Some(core) = &self.core
-            && core
-                .rsplit_once(':')
-                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
-        {
+        if let Some(core) = self.core.as_ref().filter(|core| split(core).is_none()) {
             return Err(("trunk.core", format!("`{core}`: write HOST:PORT of the core's trunk.listen")));
         }
         // Below, a pause of a busy host ends links; above, clients have given their requests up before it is noticed.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use nearport_geo::is_id;
 use nearport_steer::dial::LOCATORS_MAX;
 use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
@@ -23,17 +24,11 @@ pub struct Steer {
 impl Steer {
     /// Rules beyond single types.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Some(pop) = &self.pop {
-            let fits = (1..=32).contains(&pop.len())
-                && pop
-                    .bytes()
-                    .all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-');
-            if !fits {
-                return Err((
-                    "steer.pop",
-                    format!("`{pop}`: write the id of a PoP in locate.pops, of a-z, 0-9 and -"),
-                ));
-            }
+        if let Some(pop) = self.pop.as_ref().filter(|pop| !is_id(pop)) {
+            return Err((
+                "steer.pop",
+                format!("`{pop}`: write the id of a PoP in locate.pops, of a-z, 0-9 and -"),
+            ));
         }
         if self.capacity == Some(0) {
             return Err(("steer.capacity", "must be at least 1".into()));

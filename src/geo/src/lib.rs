@@ -23,6 +23,7 @@ pub use csv::CsvError;
 pub use dice::Dice;
 pub use place::{Continent, Coordinates, Country, Degree};
 pub use table::{
-    Capability, Endpoints, POLICIES_MAX, POPS_MAX, Policy, Pop, PopIndex, PopSet, PopTable, TableError,
+    Capability, Endpoints, ID_BYTES_MAX, POLICIES_MAX, POPS_MAX, Policy, Pop, PopIndex, PopSet, PopTable,
+    TableError, is_id,
 };
 pub use world::World;

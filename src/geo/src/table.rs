@@ -44,7 +44,7 @@ use policy::{Policies, RawPolicy};
 pub const POPS_MAX: usize = 64;
 
 /// Bytes of an id at most.
-const ID_BYTES_MAX: usize = 32;
+pub const ID_BYTES_MAX: usize = 32;
 
 /// What an operator's bias may be at most, in milliseconds: as far as the other end of the world.
 const BIAS_MS_MAX: f32 = 1_000.0;
@@ -479,11 +479,17 @@ impl RawPop {
 fn name(text: Spanned<String>, key: &str) -> Result<String, Refusal> {
     let at = text.span().start;
     let text = text.into_inner();
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.is_empty() || text.len() > ID_BYTES_MAX || !text.bytes().all(plain) {
+    if !is_id(&text) {
         return Err((at, format!("{key} {text:?} must be 1 to {ID_BYTES_MAX} of a-z, 0-9 and -")));
     }
     Ok(text)
+}
+
+/// Whether it may be the name of a PoP: 1 to [`ID_BYTES_MAX`] of a-z, 0-9 and -.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// The line of a byte offset, from 1.

@@ -11,10 +11,11 @@
 
 use std::net::IpAddr;
 
+use nearport_geo::ID_BYTES_MAX;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::order::{ORDERS_MAX, POP_BYTES_MAX, Sealed};
+use crate::order::{ORDERS_MAX, Sealed};
 
 /// The versions that this code speaks, oldest and newest.
 pub const VERSIONS: (u16, u16) = (1, 1);
@@ -187,7 +188,7 @@ pub trait Bounded {
 }
 
 fn check_name(pop: &str) -> Result<(), &'static str> {
-    if pop.len() > POP_BYTES_MAX { Err("a name of a PoP that is too long") } else { Ok(()) }
+    if pop.len() > ID_BYTES_MAX { Err("a name of a PoP that is too long") } else { Ok(()) }
 }
 
 fn check_orders(orders: &[Sealed]) -> Result<(), &'static str> {

@@ -11,13 +11,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nearport_geo::is_id;
 use serde::{Deserialize, Serialize};
 
 /// Orders that are kept: those of a full table, and as many of PoPs that are in other tables only.
 pub const ORDERS_MAX: usize = 128;
-
-/// Octets of a PoP's name, as in a table of PoPs.
-pub(crate) const POP_BYTES_MAX: usize = 32;
 
 /// Octets of who ordered.
 const BY_BYTES_MAX: usize = 64;
@@ -50,10 +48,10 @@ impl Order {
 
     /// Whether it can be an order at all.
     fn is_sound(&self) -> bool {
-        let name = |text: &str, max: usize| {
-            !text.is_empty() && text.len() <= max && text.bytes().all(|octet| octet.is_ascii_graphic())
-        };
-        name(&self.pop, POP_BYTES_MAX) && name(&self.by, BY_BYTES_MAX) && self.weight <= WHOLE
+        let by = &self.by;
+        let is_named =
+            (1..=BY_BYTES_MAX).contains(&by.len()) && by.bytes().all(|octet| octet.is_ascii_graphic());
+        is_id(&self.pop) && is_named && self.weight <= WHOLE
     }
 
     /// What is sealed. No field holds a space or a line's end.
@@ -223,6 +221,7 @@ pub(crate) mod tests {
             Order { weight: 1_001, ..order("a", true, 1) },
             order("", true, 1),
             order("a b", true, 1),
+            order("A", true, 1),
             order(&"a".repeat(33), true, 1),
             Order { by: "b\n".to_owned(), ..order("a", true, 1) },
         ] {
