@@ -4,8 +4,7 @@
 //! Needs root, as in CI; without it this says so and passes.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::node::{PROGRAM, STUCK, nearport, output};
-use crate::trunk::{Process, books};
+use crate::trunk::{Process, books, get_at};
 
 /// PoPs in the order of the table, which is not that of their distance: one way, to their clients.
 const POPS: [(&str, &str); 3] = [("far", "delay=60ms"), ("near", "delay=5ms"), ("second", "delay=25ms")];
@@ -106,7 +105,8 @@ impl Net {
     /// Sessions of each PoP, in the order of the table.
     fn sessions(&self) -> [u64; 3] {
         [0, 1, 2].map(|site| {
-            let metrics = self.lab.site(site).inside(|| get("127.0.0.1:9090", "/metrics")).unwrap();
+            let ops = SocketAddr::from(([127, 0, 0, 1], 9090));
+            let metrics = self.lab.site(site).inside(|| get_at(ops, "/metrics").1).unwrap();
             let of = |line: &str| {
                 let value = line.strip_prefix("nearport_edge_sessions")?.strip_prefix(['{', ' '])?;
                 value.rsplit(' ').next()?.trim().parse::<u64>().ok()
@@ -215,15 +215,6 @@ fn table(lab: &Lab) -> String {
         )
     };
     POPS.iter().enumerate().map(pop).collect()
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(STUCK)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::node::{Node, PROGRAM, STUCK, nearport, serve, wait};
-use crate::trunk::{Cluster, Process, send};
+use crate::trunk::{Cluster, Process, metric, send};
 
 /// A core, a process that locates and edges of PoPs.
 struct Network {
@@ -112,10 +112,7 @@ impl Network {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let ops = self.locator.greeted("health and metrics: http://");
-        let metrics = self.locator.get_at(ops, "/metrics").1;
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        metric(self.locator.greeted("health and metrics: http://"), name)
     }
 }
 

@@ -17,6 +17,24 @@ use serde_json::Value;
 use crate::node::{PROGRAM, STUCK, nearport, output, start_load, wait};
 use crate::sdk::{self, Access};
 
+/// What a server over HTTP answers: status and body.
+pub(crate) fn get_at(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(STUCK)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// The sum of all metrics that begin so, at an operations server.
+pub(crate) fn metric(ops: SocketAddr, name: &str) -> u64 {
+    let metrics = get_at(ops, "/metrics").1;
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
 /// A process of a cluster in a directory of its own. Killed when it is dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
@@ -81,19 +99,11 @@ impl Process {
 
     /// The same of another of its addresses.
     pub(crate) fn get_at(&self, address: SocketAddr, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(STUCK)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        get_at(address, path)
     }
 
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let metrics = self.get("/metrics").1;
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        metric(self.address("ops"), name)
     }
 
     pub(crate) fn wait_for_metric(&self, name: &str, at_least: u64) {
