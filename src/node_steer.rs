@@ -197,10 +197,10 @@ impl Steering {
                     () = given.notified() => {}
                 }
                 let now = locator.targets();
-                targets.send_if_modified(|before| std::mem::replace(before, now) != *before);
                 if let Some(own) = &own {
-                    own.report_to(&locator);
+                    own.report_to(&locator, &now);
                 }
+                targets.send_if_modified(|before| std::mem::replace(before, now) != *before);
             }
         };
         tokio::select! {
@@ -252,7 +252,9 @@ pub(crate) struct Steered {
     capacity: Option<u32>,
     edge: Weak<Edge>,
     told: Arc<Told>,
-    /// This edge has no locator in its process, and checks by itself.
+    /// It says how it is by itself: there is no locator in its process that asks.
+    reports: bool,
+    /// It checks by itself: there is none that does.
     checks: bool,
     dialers: Option<Arc<Dialers>>,
 }
@@ -313,6 +315,7 @@ impl Steered {
             capacity: config.steer.capacity,
             edge: Arc::downgrade(edge),
             told: Arc::new(told),
+            reports: locator.is_none(),
             checks: locator.is_none_or(|locator| locator.listen.is_none()),
             dialers: None,
         };
@@ -324,8 +327,7 @@ impl Steered {
         if !config.steer.locators.is_empty() {
             let dial = Dial {
                 tls: trunk_tls::steered(config)?,
-                node: own.hello.node,
-                instance: own.hello.instance,
+                hello: own.hello.clone(),
                 silence: config.trunk.silence,
             };
             let started = Dialers::start(dial, &config.steer.locators, own.post.clone(), own.told.clone());
@@ -381,10 +383,10 @@ impl Steered {
     }
 
     /// To the locator of the same process.
-    fn report_to(&self, locator: &Locator) {
+    fn report_to(&self, locator: &Locator, targets: &[Target]) {
         let report = self.report();
         self.post.report(report);
-        post::Listener::table(&*self.told, locator.targets());
+        post::Listener::table(&*self.told, targets.to_vec());
         // A table without this edge's PoP: the others go on without it.
         let orders = locator.local_report(&self.hello, report, self.post.orders()).unwrap_or_default();
         if let Some(order) = self.post.merge(orders) {
@@ -406,6 +408,9 @@ impl Steered {
             prober::run(self.told.targets.subscribe(), |outcome| self.saw(outcome)).await
         };
         let reporting = async {
+            if !self.reports {
+                return std::future::pending().await;
+            }
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {

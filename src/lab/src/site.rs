@@ -26,7 +26,6 @@ pub struct Site {
     emulator: Emulator,
     namespace: Namespace,
     address: Ipv4Addr,
-    inside: Ipv4Addr,
 }
 
 impl Site {
@@ -52,19 +51,13 @@ impl Site {
         hub.ip(&format!("route add 10.77.{octet}.0/24 via {inside}"))?;
         namespace.ip(&format!("route add default via {outside}"))?;
         hub.forward()?;
-        Ok(Self { emulator, namespace, address, inside })
+        Ok(Self { emulator, namespace, address })
     }
 
     /// Its address for clients, and for the other sites.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.address
-    }
-
-    /// Its address at the first server's side.
-    #[must_use]
-    pub fn inside_address(&self) -> Ipv4Addr {
-        self.inside
     }
 
     /// Another network to the clients from now on, at its time zero. What is on its way still arrives.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,10 +29,8 @@ pub const LOCATORS_MAX: usize = 8;
 pub struct Dial {
     /// Of [`crate::tls::dial_config`].
     pub tls: Arc<ClientConfig>,
-    /// This edge's node.
-    pub node: u16,
-    /// Drawn at random at the start of the process.
-    pub instance: u64,
+    /// How this edge presents itself.
+    pub hello: Hello,
     /// A link on which nothing comes for this long is given up.
     pub silence: Duration,
 }
@@ -47,10 +45,9 @@ struct Shared {
     dial: Mutex<Dial>,
     post: Arc<Post>,
     listener: Arc<dyn Listener>,
-    linked: AtomicUsize,
-    /// By locator: its stream, to be cut at the end.
+    /// By locator that it is linked to: its stream, to be cut at the end.
     streams: Mutex<BTreeMap<String, Stream>>,
-    /// By locator: why there is no link.
+    /// By locator: why there is no link, as it was logged.
     problems: Mutex<BTreeMap<String, String>>,
     metrics: Metrics,
 }
@@ -89,7 +86,6 @@ impl Dialers {
             dial: Mutex::new(dial),
             post,
             listener,
-            linked: AtomicUsize::new(0),
             streams: Mutex::default(),
             problems: Mutex::default(),
             metrics: Metrics::new(),
@@ -104,14 +100,14 @@ impl Dialers {
     }
 
     /// Locators that it is linked to.
-    #[must_use]
-    pub fn linked(&self) -> usize {
-        self.shared.linked.load(Ordering::Relaxed)
+    #[cfg(test)]
+    pub(crate) fn linked(&self) -> usize {
+        self.shared.streams().len()
     }
 
     /// By locator that it is not linked to: why, as far as it was tried.
-    #[must_use]
-    pub fn problems(&self) -> BTreeMap<String, String> {
+    #[cfg(test)]
+    pub(crate) fn problems(&self) -> BTreeMap<String, String> {
         self.shared.problems().clone()
     }
 
@@ -147,7 +143,7 @@ impl Drop for Dialers {
 
 impl fmt::Debug for Dialers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialers").field("linked", &self.linked()).finish_non_exhaustive()
+        f.debug_struct("Dialers").field("linked", &self.shared.streams().keys()).finish_non_exhaustive()
     }
 }
 
@@ -155,16 +151,14 @@ fn keep(shared: &Shared, locator: &str) {
     let mut failures = 0;
     while shared.post.pause(Duration::ZERO) {
         let dial = shared.dial().clone();
-        match begin(&dial, locator, shared.post.pop()) {
+        match begin(&dial, locator) {
             Ok(stream) => {
                 failures = 0;
                 shared.problems().remove(locator);
                 tracing::info!(locator, pop = shared.post.pop(), "linked to a locator");
                 shared.metrics.made.increment(1);
                 shared.metrics.links.increment(1.0);
-                shared.linked.fetch_add(1, Ordering::Relaxed);
                 let error = run(shared, locator, stream, dial.silence);
-                shared.linked.fetch_sub(1, Ordering::Relaxed);
                 shared.metrics.links.decrement(1.0);
                 if !shared.post.pause(Duration::ZERO) {
                     return;
@@ -191,21 +185,14 @@ fn keep(shared: &Shared, locator: &str) {
 }
 
 /// Dials and says hello.
-fn begin(dial: &Dial, locator: &str, pop: &str) -> io::Result<Stream> {
+fn begin(dial: &Dial, locator: &str) -> io::Result<Stream> {
     let mut socket = connect_to(locator)?;
     socket.set_nodelay(true)?;
     let deadline = Instant::now() + HANDSHAKE_MAX;
     let connection = connect(&mut socket, &dial.tls, LOCATE_NAME, deadline)?;
     let mut stream = Stream::tls(socket, connection);
     stream.prepare(left(deadline)?)?;
-    let hello = Hello {
-        versions: VERSIONS,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        node: dial.node,
-        pop: pop.to_owned(),
-        instance: dial.instance,
-    };
-    link::write(&mut stream, &Up::Hello(hello))?;
+    link::write(&mut stream, &Up::Hello(dial.hello.clone()))?;
     match link::read::<Down>(&mut stream, left(deadline)?)? {
         Down::Welcome { version } if (VERSIONS.0..=VERSIONS.1).contains(&version) => {
             stream.prepare(dial.silence)?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use nearport_geo::map::Live;
 use nearport_geo::{PopSet, PopTable};
 use nearport_trunk::Stream;
+use nearport_trunk::listen::wake;
 use nearport_trunk::tls::{accept, edge_name, is_for, left};
 use rustls::ServerConfig;
 
@@ -359,14 +360,8 @@ impl Accepting {
 impl Drop for Listener {
     fn drop(&mut self) {
         *self.accepting.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        // Wakes the thread out of its accept.
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let woken = TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), ACCEPT_RETRY);
-        if let Some(thread) = self.thread.take().filter(|_| woken.is_ok()) {
+        let woken = wake(self.address);
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
         let shared = &self.accepting.locator.0;

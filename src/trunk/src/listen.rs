@@ -84,6 +84,17 @@ struct Taken {
     served: Arc<Served>,
 }
 
+/// Wakes the thread that accepts at this address of ours, by a connection. Returns whether it is woken, and so can be waited for.
+#[must_use]
+pub fn wake(address: SocketAddr) -> bool {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ACCEPT_RETRY).is_ok()
+}
+
 impl Listener {
     /// Serves whoever comes to `socket` with `backend`. `tls` is of [`tls::core_config`].
     ///
@@ -141,13 +152,7 @@ impl Listener {
         self.shared.stop.store(true, Ordering::Release);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
-        // Wakes the thread out of its accept.
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        if TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), ACCEPT_RETRY).is_ok() {
+        if wake(self.address) {
             let _ = thread.join();
         }
     }

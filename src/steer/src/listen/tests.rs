@@ -48,11 +48,15 @@ impl Ca {
             tls::dial_config(provider(), self.roots.clone(), self.sign(name, Usage::ClientAuth)).unwrap();
         let post = Arc::new(Post::new(pop));
         let told = Told::default();
-        let dial = Dial { tls, node, instance: u64::from(node), silence: SILENCE };
+        let dial = Dial { tls, hello: hello_of(node, pop, u64::from(node)), silence: SILENCE };
         let to: Vec<_> = to.iter().map(|to| (*to).to_owned()).collect();
         let dialers = Dialers::start(dial, &to, post.clone(), Arc::new(told.clone())).unwrap();
         Edge { dialers, post, told }
     }
+}
+
+fn hello_of(node: u16, pop: &str, instance: u64) -> Hello {
+    Hello { versions: (1, 1), program: "9.9".to_owned(), node, pop: pop.to_owned(), instance }
 }
 
 fn table() -> Arc<PopTable> {
@@ -257,7 +261,7 @@ fn two_edges_of_one_number_are_told_apart() {
     host.until("link", |rows| rows[0].edges == 1);
     let tls =
         tls::dial_config(provider(), ca.roots.clone(), ca.sign(&edge_name(3), Usage::ClientAuth)).unwrap();
-    let dial = Dial { tls, node: 3, instance: 77, silence: SILENCE };
+    let dial = Dial { tls, hello: hello_of(3, "b", 77), silence: SILENCE };
     let post = Arc::new(Post::new("b"));
     let dialers = Dialers::start(dial, &[to], post.clone(), Arc::new(Told::default())).unwrap();
     let second = Edge { dialers, post, told: Told::default() };
@@ -282,7 +286,7 @@ fn by_hand(ca: &Ca, host: &Host, first: &[u8]) -> (Stream, TcpStream) {
 }
 
 fn hello(versions: (u16, u16)) -> Vec<u8> {
-    let hello = Hello { versions, program: "9.9".to_owned(), node: 9, pop: "a".to_owned(), instance: 1 };
+    let hello = Hello { versions, ..hello_of(9, "a", 1) };
     crate::message::encode(&Up::Hello(hello)).unwrap()
 }
 
@@ -386,8 +390,7 @@ fn messages_that_change_nothing_are_told_to_nobody() {
     let board = || Board::new(table.clone(), Vec::new(), Arc::new(Word(1)));
     let (mut twin, board) = (board(), board());
     let mut state = State { told: board.versions(), board, last: None, streams: BTreeMap::new() };
-    let mut hello =
-        Hello { versions: (1, 1), program: "1".to_owned(), node: 1, pop: "a".to_owned(), instance: 1 };
+    let mut hello = hello_of(1, "a", 1);
     let (link, _) = state.board.join(&hello).unwrap();
     twin.join(&hello).unwrap();
     let first = state.news(Duration::ZERO);
