@@ -131,7 +131,6 @@ impl Load {
             _ => {
                 let access = self.access.clone().resolve()?;
                 let options = self.options(Some(&access));
-                options.check().map_err(Failure::usage)?;
                 if access.locator.is_some() && (options.impair.is_some() || self.scenario == Scenario::Roam) {
                     let why = "a bad network is played in front of one server: name it with --server";
                     return Err(Failure::usage(why));
@@ -172,7 +171,7 @@ impl Load {
             None => self.access.layout()?.read_run_file().ok().flatten(),
         };
         let mut options = self.options(None);
-        options.api = self.api.or_else(|| local.as_ref().and_then(|run| run.api));
+        options.api = options.api.or_else(|| local.as_ref().and_then(|run| run.api));
         let server = options.api.ok_or_else(|| {
             Failure::usage(anyhow::anyhow!(
                 "no server runs here: give --api IP:PORT of the addressing service"
@@ -208,7 +207,8 @@ impl Load {
         options.sockets = self.sockets.unwrap_or(options.sockets);
         options.logins_max = self.logins.unwrap_or(options.logins_max);
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);
-        options.networks = self.networks.unwrap_or(options.networks);
+        options.api = self.api;
+        options.networks = self.networks;
         let local = access.and_then(local_server);
         options.server_pid = self.server_pid.or_else(|| local.as_ref().map(|run| run.pid));
         options.ops = self.ops.or_else(|| local.map(|run| run.ops));

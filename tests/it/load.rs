@@ -116,13 +116,15 @@ fn a_run_on_a_bad_network_makes_a_page() {
 }
 
 #[test]
-fn a_transport_that_a_relay_cannot_impair_is_refused_with_a_hint() {
+fn what_does_not_apply_is_refused_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let _node = Node::start(dir.path(), &[]);
     let cases = [
         (&["weak", "--transport", "tls", "--impair", "loss2"][..], "cargo bench --bench matrix"),
         (&["weak", "--impair", "loss=x%"][..], "`loss=x%`, from character 1 on: `x%` is no share"),
         (&["roam", "--transport", "ws"][..], "use quic or wt"),
+        (&["chat", "--api", "127.0.0.1:8080"][..], "api belongs to scenario locate, not chat"),
+        (&["idle", "--networks", "5"][..], "networks belongs to scenario locate, not idle"),
     ];
     for (args, words) in cases {
         let mut command = Command::new(PROGRAM);

@@ -146,8 +146,8 @@ pub struct Options {
     /// Address of the addressing service (`locate`), HTTP without TLS: a service or its proxy on this machine or next to it. This
     /// machine must be one of its forwarders. `None`: the server's address.
     pub api: Option<SocketAddr>,
-    /// Networks that ask (`locate`), 1 to 1,000,000. Default 10,000: of each the service answers 50 in a second.
-    pub networks: u32,
+    /// Networks that ask (`locate`), 1 to 1,000,000. `None`: 10,000; of each the service answers 50 in a second.
+    pub networks: Option<u32>,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
     pub seed: u64,
     /// What the program was built from, for the report.
@@ -178,6 +178,9 @@ const REBIND_PERIOD_MIN: Duration = Duration::from_millis(200);
 
 /// More than this is likely a typing mistake, and a process would run out of memory (about 40 KB each).
 const CONNECTIONS_MAX: u32 = 200_000;
+
+/// Networks that ask, unless told otherwise.
+const NETWORKS: u32 = 10_000;
 
 /// Beyond this networks would meet in one /24.
 const NETWORKS_MAX: u32 = 1_000_000;
@@ -211,7 +214,7 @@ impl Options {
             notice: None,
             ops: None,
             api: None,
-            networks: 10_000,
+            networks: None,
             seed: 1,
             commit: None,
         };
@@ -258,10 +261,12 @@ impl Options {
             "logins_max and sockets must be at least 1".into()
         } else if scenario != Scenario::Locate && self.api.is_some() {
             only_for("api", Scenario::Locate)
+        } else if scenario != Scenario::Locate && self.networks.is_some() {
+            only_for("networks", Scenario::Locate)
         } else if scenario == Scenario::Locate && self.impair.is_some() {
             "impair works on UDP, and scenario locate asks over TCP".into()
-        } else if !(1..=NETWORKS_MAX).contains(&self.networks) {
-            format!("networks must be 1 to {NETWORKS_MAX}, not {}", self.networks)
+        } else if !(1..=NETWORKS_MAX).contains(&self.networks()) {
+            format!("networks must be 1 to {NETWORKS_MAX}, not {}", self.networks())
         } else if self.impair.is_some() && !self.transport.is_udp() {
             format!(
                 "impair works on UDP: a relay can lose no packets of {}, because TCP sends them again below it. Packets of TCP are \
@@ -299,6 +304,11 @@ impl Options {
             return Ok(());
         };
         Err(Error::Options(wrong))
+    }
+
+    /// Networks that ask (`locate`).
+    pub(crate) fn networks(&self) -> u32 {
+        self.networks.unwrap_or(NETWORKS)
     }
 
     /// Whether clients move by themselves.
@@ -485,7 +495,7 @@ mod tests {
     fn each_mistake_has_its_words() {
         assert!(Scenario::ALL.into_iter().all(|scenario| Options::new(scenario).check().is_ok()));
         type Spoil = fn(&mut Options);
-        let cases: [(Scenario, &str, Spoil); 17] = [
+        let cases: [(Scenario, &str, Spoil); 20] = [
             (Scenario::Chat, "connections must be 1", |o| o.connections = 0),
             (Scenario::Chat, "connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
             (Scenario::Chat, "pairs", |o| o.connections = 3),
@@ -503,6 +513,11 @@ mod tests {
             (Scenario::Chat, "kill_after belongs to scenario storm, not chat", |o| {
                 o.kill_after = Some(o.duration)
             }),
+            (Scenario::Echo, "api belongs to scenario locate, not echo", |o| {
+                o.api = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+            }),
+            (Scenario::Weak, "networks belongs to scenario locate, not weak", |o| o.networks = Some(5)),
+            (Scenario::Locate, "networks must be 1 to 1000000, not 0", |o| o.networks = Some(0)),
             (Scenario::Storm, "needs server_pid", |o| o.kill_after = Some(o.duration)),
             (Scenario::Storm, "shorter than duration", |o| {
                 (o.kill_after, o.server_pid) = (Some(o.duration), Some(1));

@@ -61,7 +61,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let server = options.api.unwrap_or(run.credentials.server);
     // So that a server that is not there, or does not believe us, is found before thousands of questions fail.
     let mut line = Line::connect(server).await.map_err(|answer| Error::NoLocate { answer })?;
-    line.ask(server, address(0, options.networks)).await.map_err(|answer| Error::NoLocate { answer })?;
+    line.ask(server, address(0, options.networks())).await.map_err(|answer| Error::NoLocate { answer })?;
 
     let connections = options.connections as usize;
     let state = State {
@@ -73,7 +73,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let asking = Arc::new(Asking {
         clock: run.clock,
         server,
-        networks: options.networks,
+        networks: options.networks(),
         state: Mutex::new(state),
         settled: Notify::new(),
     });
@@ -88,7 +88,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     report.message_bytes = None;
     report.delivered = None;
     let answers = std::mem::take(&mut state.answers);
-    report.locate = Some(Located { networks: options.networks, answers });
+    report.locate = Some(Located { networks: options.networks(), answers });
     Ok(report)
 }
 
