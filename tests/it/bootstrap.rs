@@ -1,17 +1,15 @@
 //! A client that finds its PoP by itself: one core, two edges as two PoPs, an addressing service, real processes.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearport_client::{
     Client, Config, Event, LocateConfig, Locator, Network, NetworkConfig, Server, Transport, text, user,
 };
-use nearport_impair::{Direction, Fate, Packet, Path as BadPath, Protocol, Spec};
+use nearport_load::Relay;
 use tokio::task::JoinSet;
 
 use crate::node::{PROGRAM, STUCK, nearport, output, start_load};
@@ -24,7 +22,7 @@ struct Pops {
     a: Process,
     b: Process,
     /// What a's UDP goes through.
-    far: Far,
+    far: Relay,
     /// Certificate of everybody.
     cert: PathBuf,
 }
@@ -32,7 +30,7 @@ struct Pops {
 const NAMES: [&str; 5] = ["127.0.0.1", "locate.test", "a.pop.test", "b.pop.test", "im.pop.test"];
 
 impl Pops {
-    async fn start() -> Self {
+    fn start() -> Self {
         let (cluster, core) = Cluster::new(&[1, 2]);
         let made = rcgen::generate_simple_self_signed(NAMES.map(str::to_owned)).unwrap();
         let at = |name: &str| cluster.dir.path().join(name);
@@ -43,13 +41,13 @@ impl Pops {
         let [a, b] = [1, 2].map(|node| cluster.edge_at(node, cluster.core, &args));
         a.wait_until_ready();
         b.wait_until_ready();
-        let far = Far::start(a.address("edge"), "delay=40ms").await;
+        let far = Relay::start(a.address("edge"), "delay=40ms".parse().unwrap()).unwrap();
         Self { cert: at("cert.pem"), cluster, _core: core, a, b, far }
     }
 
     /// Where a client's UDP goes to.
     fn udp(&self) -> [SocketAddr; 2] {
-        [self.far.address, self.b.address("edge")]
+        [self.far.address(), self.b.address("edge")]
     }
 
     /// An addressing service whose PoPs have these QUIC and TLS endpoints.
@@ -74,7 +72,7 @@ impl Pops {
         args.extend(certificate.iter().map(String::as_str));
         args.extend(["--set", "locate.pops=pops.toml"]);
         args.extend(more);
-        Process::start(&dir, &args, "locates on")
+        Process::start(&dir, &args, "health and metrics")
     }
 
     fn usual_locator(&self) -> Process {
@@ -122,20 +120,13 @@ fn certificate(dir: &Path) -> Vec<String> {
 
 /// Where an api listens, by the name in its certificate.
 fn https(locator: &Process) -> Server {
-    let log = locator.log();
-    let api = log.split("\"api\":\"").nth(1).unwrap().split('"').next().unwrap();
-    Server::new(api.parse().unwrap(), "locate.test")
+    Server::new(locator.greeted("locates on https://"), "locate.test")
 }
 
 /// Reports that a locator has had, taken or not.
 fn reports(locator: &Process) -> u64 {
-    let log = locator.log();
-    let ops = log.split("\"ops\":\"").nth(1).unwrap().split('"').next().unwrap();
-    let mut stream = TcpStream::connect(ops).unwrap();
-    stream.set_read_timeout(Some(STUCK)).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-    let mut metrics = String::new();
-    stream.read_to_string(&mut metrics).unwrap();
+    let ops = locator.greeted("health and metrics: http://");
+    let metrics = locator.get_at(ops, "/metrics").1;
     let lines = metrics.lines().filter(|line| line.starts_with("nearport_locate_reports_total"));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
@@ -158,65 +149,9 @@ async fn moved(client: &Client, edge: SocketAddr) {
     }
 }
 
-/// A bad network in front of a UDP port. Ends when dropped.
-struct Far {
-    address: SocketAddr,
-    _flows: JoinSet<()>,
-}
-
-impl Far {
-    async fn start(server: SocketAddr, spec: &str) -> Self {
-        let spec: Spec = spec.parse().unwrap();
-        let clients = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let address = clients.local_addr().unwrap();
-        let mut flows = JoinSet::new();
-        flows.spawn(async move {
-            let mut upstreams = std::collections::HashMap::new();
-            let mut flows = JoinSet::new();
-            let mut buffer = vec![0; 2_048];
-            loop {
-                let Ok((length, client)) = clients.recv_from(&mut buffer).await else { continue };
-                if let std::collections::hash_map::Entry::Vacant(entry) = upstreams.entry(client) {
-                    let upstream = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-                    upstream.connect(server).await.unwrap();
-                    let upstream = Arc::new(upstream);
-                    let (sender, mut up) = tokio::sync::mpsc::channel::<Vec<u8>>(4_096);
-                    entry.insert(sender);
-                    let (spec, clients) = (spec.clone(), clients.clone());
-                    flows.spawn(async move {
-                        let (mut path, start) = (BadPath::new(&spec), Instant::now());
-                        let mut sends = JoinSet::new();
-                        let mut buffer = vec![0; 2_048];
-                        loop {
-                            let (direction, datagram) = tokio::select! {
-                                Some(datagram) = up.recv() => (Direction::Up, datagram),
-                                Ok(length) = upstream.recv(&mut buffer) => (Direction::Down, buffer[..length].to_vec()),
-                            };
-                            let packet = Packet { bytes: datagram.len() + 28, protocol: Protocol::Udp };
-                            if let Fate::Arrives { at, .. } = path.send(start.elapsed(), direction, packet) {
-                                let (upstream, clients) = (upstream.clone(), clients.clone());
-                                sends.spawn(async move {
-                                    tokio::time::sleep_until((start + at).into()).await;
-                                    let _ = match direction {
-                                        Direction::Up => upstream.send(&datagram).await,
-                                        Direction::Down => clients.send_to(&datagram, client).await,
-                                    };
-                                });
-                            }
-                            while sends.try_join_next().is_some() {}
-                        }
-                    });
-                }
-                let _ = upstreams[&client].try_send(buffer[..length].to_vec());
-            }
-        });
-        Self { address, _flows: flows }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_nearest_is_found_remembered_and_found_again_without_the_service() {
-    let pops = Pops::start().await;
+    let pops = Pops::start();
     let locator = pops.usual_locator();
     let kept = pops.cluster.dir.path().join("kept");
     let (config, network) = (pops.config(&locator, &kept), pops.network());
@@ -278,7 +213,7 @@ async fn the_nearest_is_found_remembered_and_found_again_without_the_service() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pop_that_dies_or_drains_hands_its_clients_to_the_next() {
-    let pops = Pops::start().await;
+    let pops = Pops::start();
     let locator = pops.usual_locator();
     let [a, b] = pops.udp();
     let config = LocateConfig { https: vec![https(&locator)], ..LocateConfig::default() };
@@ -325,7 +260,7 @@ async fn a_pop_that_dies_or_drains_hands_its_clients_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_fails_is_passed_and_dns_over_https_ranks_pops() {
-    let pops = Pops::start().await;
+    let pops = Pops::start();
     let dns = [
         ["--set", "dns.zone=pop.test"],
         ["--set", "dns.ns=[{ name = \"ns1.example.\" }]"],
@@ -425,7 +360,7 @@ fn who_looks_for_pops_takes_the_way_of_a_login() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_udp_is_blocked_tcp_decides() {
-    let pops = Pops::start().await;
+    let pops = Pops::start();
     // Nobody reads there, and nobody says so.
     let silent = [0, 0].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
     let quic = [0, 1].map(|at: usize| silent[at].local_addr().unwrap());

@@ -53,7 +53,7 @@ pub use latency::Quantiles;
 pub use nearport_impair::Spec;
 pub use options::{Credentials, Options, Pattern, RebindBy, Scenario, Transport, Tuned};
 pub use progress::Progress;
-pub use relay::RelayCounts;
+pub use relay::{Relay, RelayCounts};
 pub use report::{Connect, ErrorCounts, Located, Report, Roam, Server, Storm};
 pub use timeline::{ByTransport, Slot};
 

@@ -72,9 +72,9 @@ pub struct RelayCounts {
     pub overrun: u64,
 }
 
-/// A running relay. Ends when dropped.
+/// A running relay: a bad network for UDP between clients on this machine and a server. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub struct Relay {
     address: SocketAddr,
     start: Instant,
     shared: Arc<Shared>,
@@ -98,7 +98,7 @@ impl Relay {
     ///
     /// # Errors
     /// The operating system gives no socket or no thread.
-    pub(crate) fn start(server: SocketAddr, spec: Spec) -> io::Result<Self> {
+    pub fn start(server: SocketAddr, spec: Spec) -> io::Result<Self> {
         let clients = socket(server, BUFFER_BYTES)?;
         let here = match server {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -135,17 +135,19 @@ impl Relay {
     }
 
     /// Where clients connect instead of to the server.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on the NAT forgets as often as its network says.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         self.shared.forgets_from.store(saturating_ns(self.start.elapsed()), Ordering::Relaxed);
     }
 
     /// Ends it and says what it did.
-    pub(crate) fn stop(mut self) -> RelayCounts {
+    #[must_use]
+    pub fn stop(mut self) -> RelayCounts {
         self.end();
         *lock(&self.shared.counts)
     }
