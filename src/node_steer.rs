@@ -67,10 +67,8 @@ struct Hear {
 
 impl Sink for Hear {
     fn live(&self, live: Live, table: &Arc<PopTable>) {
-        // By another table its indices mean nothing; the next tick brings that one.
-        if let Some(service) = self.service.upgrade().filter(|service| Arc::ptr_eq(&service.table(), table)) {
-            service.set_live(live);
-        }
+        // One by another table is not taken; the next tick brings that table.
+        self.service.upgrade().map(|service| service.set_live(live, table));
     }
 
     fn orders(&self, orders: &[Sealed]) {

@@ -248,12 +248,21 @@ impl Service {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Says who is up and how loaded; by the indices of [`Service::table`]. Answers go by it from now on; when nobody is up,
-    /// they are as if all were. Where the table changes, it is carried over by the PoPs' ids until it is set again.
-    pub fn set_live(&self, live: Live) {
-        self.metrics.live(&live);
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Current { live, ..(**current).clone() });
+    /// Says who is up and how loaded, by the indices of `table`. Answers go by it from now on; when nobody is up, they are as if all
+    /// were. Where the table changes, it is carried over by the PoPs' ids until it is set again. By another table than the one in
+    /// use its indices mean nothing: it is not taken then. Returns whether it is.
+    pub fn set_live(&self, live: Live, table: &Arc<PopTable>) -> bool {
+        let next = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            // Asked here, since a turn may bring another table until it is locked.
+            if !Arc::ptr_eq(&current.table, table) {
+                return false;
+            }
+            *current = Arc::new(Current { live, ..(**current).clone() });
+            current.clone()
+        };
+        self.metrics.live(&next.live);
+        true
     }
 
     /// How many answers named each PoP first since the last call, by index, for [`nearport_geo::network::Network::sent_many`].

@@ -156,7 +156,7 @@ async fn what_is_down_is_left_out_until_everything_is() {
     let table = world.service.table();
     let mut live = Live::all(table.all());
     live.up.remove(table.find("sg-singapore").unwrap());
-    world.service.set_live(live.clone());
+    assert!(world.service.set_live(live.clone(), &table));
     let after = world.locate("/v1/locate?explain=1", SG[0]).await;
     assert_eq!(pops(&after["candidates"]).len(), 3);
     assert!(!pops(&after["candidates"]).contains(&"sg-singapore"));
@@ -169,7 +169,13 @@ async fn what_is_down_is_left_out_until_everything_is() {
     assert_eq!(turned["candidates"], after["candidates"]);
 
     live.up = PopSet::NONE;
-    world.service.set_live(live);
+    // Its indices are those of a table that is not in use.
+    let other = Arc::new((*table).clone());
+    assert!(!world.service.set_live(live.clone(), &other));
+    let still = world.locate("/v1/locate?explain=1", SG[0]).await;
+    assert_eq!(still["candidates"], after["candidates"]);
+    assert!(!still["explain"].to_string().contains("every PoP is said to be down"));
+    assert!(world.service.set_live(live, &table));
     let all_down = world.locate("/v1/locate?explain=1", SG[0]).await;
     assert_eq!(all_down["candidates"], before["candidates"], "as if none were down");
     assert!(all_down["explain"].to_string().contains("every PoP is said to be down"));
