@@ -148,7 +148,7 @@ pub struct Service {
     /// Held during a turn: what was in use before the last one.
     turning: Mutex<Turning>,
     map: RwLock<Arc<str>>,
-    voices: Mutex<Voices>,
+    kept: Mutex<Kept>,
     wanted: Wanted,
     /// By PoP: answers that named it first since they were last asked for.
     sent: Vec<AtomicU32>,
@@ -158,6 +158,43 @@ pub struct Service {
     keys: RwLock<TokenKeys>,
     signer: Signer,
     pub(crate) metrics: Metrics,
+}
+
+/// What clients measured, and the table that numbers the PoPs in it. During a turn that is already the next one, while answers are still made of the last.
+#[derive(Debug)]
+struct Kept {
+    table: Arc<PopTable>,
+    voices: Voices,
+}
+
+impl Kept {
+    fn nothing(table: Arc<PopTable>) -> Self {
+        Self { table, voices: Voices::default() }
+    }
+
+    /// What [`Kept::encode`] gave, also by another table.
+    fn decode(table: Arc<PopTable>, octets: &[u8]) -> Result<Self, Damaged> {
+        let voices = Voices::decode(octets, |id| u8::try_from(table.find(id)?.get()).ok())?;
+        Ok(Self { table, voices })
+    }
+
+    /// By ids, since places in the table change.
+    fn encode(&self) -> Vec<u8> {
+        let ids: Vec<&str> = self.table.pops().iter().map(|pop| pop.id.as_str()).collect();
+        self.voices.encode(&ids)
+    }
+
+    /// Counts by another table from now on.
+    fn renumber(&mut self, table: &Arc<PopTable>) {
+        if self.table == *table {
+            return;
+        }
+        self.voices.renumber(|pop| {
+            let id = &self.table.get(PopIndex::new(pop.into())?)?.id;
+            u8::try_from(table.find(id)?.get()).ok()
+        });
+        self.table = table.clone();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -183,10 +220,12 @@ impl Service {
         signer: Signer,
         now: Now,
     ) -> Self {
+        let table = Arc::new(table);
+        let kept = Kept::nothing(table.clone());
         let current = Current::build(Ingredients {
             now: Duration::from_secs(now.unix_s),
             serial: now.unix_s * 1_000,
-            ..Ingredients::new(databases.set(), Arc::new(table), Arc::new(world))
+            ..Ingredients::new(databases.set(), table, Arc::new(world))
         });
         let map = signed(&current, &signer, now);
         Self {
@@ -195,7 +234,7 @@ impl Service {
             current: RwLock::new(Arc::new(current)),
             turning: Mutex::default(),
             map: RwLock::new(map),
-            voices: Mutex::default(),
+            kept: Mutex::new(kept),
             wanted: Wanted::default(),
             sent: (0..nearport_geo::POPS_MAX).map(|_| AtomicU32::new(0)).collect(),
             asks: Mutex::new(Limiter::new(ASKS.0, ASKS.1)),
@@ -379,24 +418,10 @@ impl Service {
         let current = self.current();
         let place = current.set.look_up(ip);
         let client = client_of(Some(ip), &place);
-        let mut heard = Vec::with_capacity(rtts.len());
-        for (id, rtt_ms) in rtts {
-            let pop = current.table.find(id).ok_or(Unheard::Malformed)?;
-            let row = current.table.get(pop).ok_or(Unheard::Malformed)?;
-            if !(rtt_ms.is_finite() && *rtt_ms > 0.0) {
-                return Err(Unheard::Malformed);
-            }
-            // One impossible value and none is believed: they come from one place, which is not this one.
-            let floor = current.floor_ms(&client, row);
-            if floor.is_some_and(|floor| *rtt_ms < floor) {
-                return Err(Unheard::Impossible);
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "clamped")]
-            let rtt_ms = rtt_ms.min(RTT_MAX_MS.into()) as f32;
-            heard.push((u8::try_from(pop.get()).unwrap_or(u8::MAX), rtt_ms));
-        }
+        let mut kept = lock(&self.kept);
+        let heard = heard(&kept.table, &current, &client, rtts)?;
         let cell = cell_of(&place).ok_or(Unheard::Nowhere)?;
-        match lock(&self.voices).hear(cell, network, place.asn, &heard, now.unix_s) {
+        match kept.voices.hear(cell, network, place.asn, &heard, now.unix_s) {
             Heard::Taken => Ok(()),
             Heard::Full => Err(Unheard::Full),
         }
@@ -405,10 +430,7 @@ impl Service {
     /// What clients measured, to be kept over a restart: see [`Service::recall`].
     #[must_use]
     pub fn voices(&self) -> Vec<u8> {
-        // Ids, since places in the table may change meanwhile.
-        let table = self.table();
-        let ids: Vec<&str> = table.pops().iter().map(|pop| pop.id.as_str()).collect();
-        lock(&self.voices).encode(&ids)
+        lock(&self.kept).encode()
     }
 
     /// Takes what [`Service::voices`] gave, also if other PoPs are in the table now. What is older than a day is forgotten with
@@ -416,12 +438,10 @@ impl Service {
     ///
     /// # Errors
     /// The octets are damaged: nothing of them is taken.
-    pub fn recall(&self, kept: &[u8]) -> Result<usize, Damaged> {
-        let table = self.table();
-        let voices = Voices::decode(kept, |id| u8::try_from(table.find(id)?.get()).ok())?;
-        let count = voices.len().1;
-        *lock(&self.voices) = voices;
-        Ok(count)
+    pub fn recall(&self, octets: &[u8]) -> Result<usize, Damaged> {
+        let mut kept = lock(&self.kept);
+        *kept = Kept::decode(kept.table.clone(), octets)?;
+        Ok(kept.voices.len().1)
     }
 
     /// The slow loop's step: looks at the files, then compiles the next map and signs it. Blocks for some milliseconds, and
@@ -439,14 +459,10 @@ impl Service {
             Err(error) => (before.table.clone(), Err(error)),
         };
         let (said, size) = {
-            let mut voices = lock(&self.voices);
-            if table != before.table {
-                voices.renumber(|pop| {
-                    let id = &before.table.get(PopIndex::new(pop.into())?)?.id;
-                    u8::try_from(table.find(id)?.get()).ok()
-                });
-            }
-            (voices.said(now.unix_s), voices.len())
+            let mut kept = lock(&self.kept);
+            // Reports that come while the map is compiled are by this table.
+            kept.renumber(&table);
+            (kept.voices.said(now.unix_s), kept.voices.len())
         };
         let wanted = self.wanted.all();
         if turning.turns.is_multiple_of(WANTED_TURNS) {
@@ -487,6 +503,31 @@ impl Service {
     }
 }
 
+/// A report by the places that the PoPs have in `table`.
+fn heard(
+    table: &PopTable,
+    current: &Current,
+    client: &Client,
+    rtts: &[(String, f64)],
+) -> Result<Vec<(u8, f32)>, Unheard> {
+    let one = |(id, rtt_ms): &(String, f64)| {
+        let pop = table.find(id).ok_or(Unheard::Malformed)?;
+        let row = table.get(pop).ok_or(Unheard::Malformed)?;
+        if !(rtt_ms.is_finite() && *rtt_ms > 0.0) {
+            return Err(Unheard::Malformed);
+        }
+        // One impossible value and none is believed: they come from one place, which is not this one.
+        let floor = current.floor_ms(client, row);
+        if floor.is_some_and(|floor| *rtt_ms < floor) {
+            return Err(Unheard::Impossible);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+        let rtt_ms = rtt_ms.min(RTT_MAX_MS.into()) as f32;
+        Ok((u8::try_from(pop.get()).unwrap_or(u8::MAX), rtt_ms))
+    };
+    rtts.iter().map(one).collect()
+}
+
 /// The account of a client's network; those without an address share one.
 fn account(client: Option<IpAddr>) -> Network {
     Network::of(client.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
@@ -505,3 +546,6 @@ pub(crate) fn key_of(network: Network) -> u64 {
 fn signed(current: &Current, signer: &Signer, now: Now) -> Arc<str> {
     signer.sign(&current.export(now.unix_s, now.unix_s + MAP_GOOD.as_secs())).into()
 }
+
+#[cfg(test)]
+mod tests;

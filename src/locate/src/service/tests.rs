@@ -1,0 +1,75 @@
+use std::path::Path;
+
+use super::*;
+
+const NOW: Now = Now { unix_s: 1_800_000_000, ms: 0 };
+
+/// Networks in Singapore, by the database that ships.
+const SG: [&str; 3] = ["202.156.1.1", "202.166.1.1", "118.189.1.1"];
+
+fn shipped() -> Databases {
+    let geo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../geo");
+    Databases::open(&[geo.join("country.mmdb")]).unwrap()
+}
+
+fn table(ids: &[&str]) -> PopTable {
+    let all = include_str!("../../../../geo/pops.toml");
+    let entry = |id: &&str| {
+        let entry = all.split("\n[[pop]]\n").find(|entry| entry.starts_with(&format!("id = \"{id}\"")));
+        format!("\n[[pop]]\n{}\n", entry.unwrap())
+    };
+    PopTable::parse(&ids.iter().map(entry).collect::<String>()).unwrap()
+}
+
+fn service(table: PopTable) -> Service {
+    let settings = Settings {
+        trusted: Box::new(|_| false),
+        header: Header::XForwardedFor,
+        ttl: Duration::from_secs(300),
+        pops: None,
+    };
+    let (keys, world) = (TokenKeys::new(&[(1, [7; 32])]), World::shipped().unwrap());
+    let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
+    Service::new(settings, shipped(), world, table, keys, signer, NOW)
+}
+
+/// The same from three networks, so that it counts.
+fn report(service: &Service, rtts: &[(&str, f64)]) -> Result<(), Unheard> {
+    let rtts: Vec<_> = rtts.iter().map(|(pop, ms)| ((*pop).to_owned(), *ms)).collect();
+    SG.iter().try_for_each(|from| {
+        let ip = Some(from.parse().unwrap());
+        let token = service.locate(ip, true, None, NOW).token.unwrap();
+        service.report(ip, &token, &rtts, NOW)
+    })
+}
+
+/// What counts, by ids.
+fn said(kept: &mut Kept) -> Vec<(String, f32)> {
+    let cells = kept.voices.said(NOW.unix_s).cells;
+    let of = cells.iter().flat_map(|(_, said)| said);
+    let mut said: Vec<_> = of
+        .map(|said| {
+            (kept.table.get(PopIndex::new(said.pop.into()).unwrap()).unwrap().id.clone(), said.rtt_ms)
+        })
+        .collect();
+    said.sort_by(|a, b| a.0.cmp(&b.0));
+    said
+}
+
+#[test]
+fn what_is_measured_while_the_table_changes_stays_with_its_pop() {
+    let (sg, de, us) = ("sg-singapore", "de-frankfurt", "us-ashburn");
+    let service = service(table(&[sg, de, us]));
+    report(&service, &[(sg, 3.0), (de, 160.0)]).unwrap();
+    // A turn that has read the new table and compiles its map: answers are still by the old one.
+    let next = Arc::new(table(&[us, sg]));
+    lock(&service.kept).renumber(&next);
+    assert_eq!(service.table().len(), 3);
+    report(&service, &[(us, 230.0)]).unwrap();
+    assert_eq!(report(&service, &[(de, 160.0)]), Err(Unheard::Malformed), "it is leaving");
+    let expected = [(sg.to_owned(), 3.0), (us.to_owned(), 230.0)];
+    assert_eq!(said(&mut lock(&service.kept)), expected);
+    // What is written meanwhile is read by any table.
+    let mut back = Kept::decode(Arc::new(table(&[de, us, sg])), &service.voices()).unwrap();
+    assert_eq!(said(&mut back), expected);
+}
