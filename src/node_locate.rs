@@ -21,7 +21,7 @@ use crate::first_run::{DataError, Layout, dialled};
 use crate::node::{Error, Tls, bind_ops};
 use crate::node_dns::Dns;
 use crate::node_steer::{self, Steered, Steering};
-use crate::node_voices::KeptVoices;
+use crate::node_voices::{self, KeptVoices};
 use crate::reload::Reloads;
 use crate::tls::{self, Resolver};
 
@@ -109,7 +109,7 @@ impl Locate {
         let dns = Dns::open(&config.dns, service.clone(), late)?;
         let steering = Steering::open(config, layout, &service, signer(config, layout)?, late)?;
         let poll = config.locate.poll;
-        let voices = KeptVoices::open(service.clone(), layout.0.join(VOICES), now());
+        let voices = KeptVoices::new(service.clone(), layout.0.join(VOICES));
         Ok(Self { service, server, listen, tls, dns, steering, poll, voices })
     }
 
@@ -293,7 +293,8 @@ fn service(config: &Config, layout: &Layout, edge: Option<SocketAddr>) -> Result
         pops: config.locate.pops.clone(),
     };
     let signer = signer(config, layout)?;
-    Ok(Service::new(settings, databases(config)?, world()?, table, keys(layout)?, signer, now()))
+    let kept = node_voices::read(&layout.0.join(VOICES), Arc::new(table));
+    Ok(Service::new(settings, databases(config)?, world()?, kept, keys(layout)?, signer, now()))
 }
 
 fn keys(layout: &Layout) -> Result<TokenKeys, DataError> {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearport_locate::{Now, Service};
+use nearport_geo::PopTable;
+use nearport_locate::{Kept, Service};
 
 use crate::files;
 
-/// Keeps the voices of a service: reads them when it is made, writes them when it is told to and when it is dropped.
+/// Keeps the voices of a service: writes them when it is told to and when it is dropped.
 #[derive(Debug)]
 pub(crate) struct KeptVoices {
     service: Arc<Service>,
@@ -15,21 +16,7 @@ pub(crate) struct KeptVoices {
 }
 
 impl KeptVoices {
-    /// Gives the service what was kept, and compiles a map with it. A file that is damaged is named in the log, and the service starts with nothing learnt:
-    /// clients measure again within minutes.
-    pub(crate) fn open(service: Arc<Service>, path: PathBuf, now: Now) -> Self {
-        match recalled(&service, &path) {
-            Ok(0) => {}
-            Ok(networks) => {
-                tracing::info!(networks, "addresses: what clients measured was kept");
-                // Files that are wrong are named by the first turn of the loop.
-                let _ = service.turn(now, false);
-            }
-            Err(error) => {
-                let file = path.display();
-                tracing::error!(%file, error, "addresses: what clients measured was not kept");
-            }
-        }
+    pub(crate) fn new(service: Arc<Service>, path: PathBuf) -> Self {
         Self { service, path }
     }
 
@@ -52,9 +39,25 @@ impl Drop for KeptVoices {
     }
 }
 
-/// How many networks have a voice again.
-fn recalled(service: &Service, path: &Path) -> Result<usize, String> {
-    let kept = files::read_if_there(path).map_err(|error| error.to_string())?;
-    let Some(kept) = kept else { return Ok(0) };
-    service.recall(&kept).map_err(|error| error.to_string())
+/// What was kept, for a service to start with. A file that is damaged is named in the log, and the service starts with nothing learnt: clients
+/// measure again within minutes.
+pub(crate) fn read(path: &Path, table: Arc<PopTable>) -> Kept {
+    let octets = files::read_if_there(path).map_err(|error| error.to_string());
+    let decoded = octets.and_then(|octets| match octets {
+        Some(octets) => Kept::decode(table.clone(), &octets).map(Some).map_err(|error| error.to_string()),
+        None => Ok(None),
+    });
+    match decoded {
+        Ok(Some(kept)) => {
+            let networks = kept.networks();
+            tracing::info!(networks, "addresses: what clients measured was kept");
+            return kept;
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let file = path.display();
+            tracing::error!(%file, error, "addresses: what clients measured was not kept");
+        }
+    }
+    Kept::nothing(table)
 }

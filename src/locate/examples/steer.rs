@@ -4,13 +4,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nearport_geo::map::Client;
 use nearport_geo::{Dice, PopTable, World};
 use nearport_locate::forwarded::Header;
-use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys};
+use nearport_locate::{Databases, Kept, Now, Service, Settings, Signer, TokenKeys};
 
 const ASKED: usize = 1 << 16;
 const TIMES: usize = 2_000_000;
@@ -40,11 +41,12 @@ fn main() {
         pops: None,
     };
     let table = PopTable::parse(include_str!("../../../geo/pops.toml")).expect("the shipped table");
+    let kept = Kept::nothing(Arc::new(table));
     let world = World::shipped().expect("the shipped world");
     let signer = Signer::generate().and_then(|key| Signer::new(&key).ok()).expect("random bytes");
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
     let service =
-        Service::new(settings, databases, world, table, TokenKeys::new(&[(1, [7; 32])]), signer, now);
+        Service::new(settings, databases, world, kept, TokenKeys::new(&[(1, [7; 32])]), signer, now);
     let current = service.current();
     let clients: Vec<Client> = addresses
         .iter()

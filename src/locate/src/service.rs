@@ -20,13 +20,14 @@ use nearport_geo::{PopIndex, PopTable, World};
 use crate::current::{Current, Ingredients, cell_of, client_of};
 use crate::databases::Databases;
 use crate::forwarded::Header;
+use crate::kept::Kept;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::mmdb::Place;
 use crate::network::Network;
 use crate::signer::Signer;
 use crate::token::{Refusal, TokenKeys};
-use crate::voices::{Damaged, Heard, POPS_MAX, RTT_MAX_MS, Voices};
+use crate::voices::{Heard, POPS_MAX, RTT_MAX_MS};
 use crate::wanted::Wanted;
 
 /// How long a signed map is good.
@@ -160,43 +161,6 @@ pub struct Service {
     pub(crate) metrics: Metrics,
 }
 
-/// What clients measured, and the table that numbers the PoPs in it. During a turn that is already the next one, while answers are still made of the last.
-#[derive(Debug)]
-struct Kept {
-    table: Arc<PopTable>,
-    voices: Voices,
-}
-
-impl Kept {
-    fn nothing(table: Arc<PopTable>) -> Self {
-        Self { table, voices: Voices::default() }
-    }
-
-    /// What [`Kept::encode`] gave, also by another table.
-    fn decode(table: Arc<PopTable>, octets: &[u8]) -> Result<Self, Damaged> {
-        let voices = Voices::decode(octets, |id| u8::try_from(table.find(id)?.get()).ok())?;
-        Ok(Self { table, voices })
-    }
-
-    /// By ids, since places in the table change.
-    fn encode(&self) -> Vec<u8> {
-        let ids: Vec<&str> = self.table.pops().iter().map(|pop| pop.id.as_str()).collect();
-        self.voices.encode(&ids)
-    }
-
-    /// Counts by another table from now on.
-    fn renumber(&mut self, table: &Arc<PopTable>) {
-        if self.table == *table {
-            return;
-        }
-        self.voices.renumber(|pop| {
-            let id = &self.table.get(PopIndex::new(pop.into())?)?.id;
-            u8::try_from(table.find(id)?.get()).ok()
-        });
-        self.table = table.clone();
-    }
-}
-
 #[derive(Debug, Default)]
 struct Turning {
     turns: u64,
@@ -209,24 +173,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service that answers at once: the first map is compiled here, which takes some milliseconds.
+    /// A service that answers at once, by what was measured before it: the first map is compiled here, which takes some hundred
+    /// milliseconds where many have.
     #[must_use]
     pub fn new(
         settings: Settings,
         databases: Databases,
         world: World,
-        table: PopTable,
+        mut kept: Kept,
         keys: TokenKeys,
         signer: Signer,
         now: Now,
     ) -> Self {
-        let table = Arc::new(table);
-        let kept = Kept::nothing(table.clone());
+        let said = kept.voices.said(now.unix_s);
         let current = Current::build(Ingredients {
+            said: &said,
             now: Duration::from_secs(now.unix_s),
             serial: now.unix_s * 1_000,
-            ..Ingredients::new(databases.set(), table, Arc::new(world))
+            ..Ingredients::new(databases.set(), kept.table.clone(), Arc::new(world))
         });
+        let metrics = Metrics::new();
+        metrics.built(&current, said.cells.len(), kept.voices.len());
         let map = signed(&current, &signer, now);
         Self {
             settings,
@@ -242,7 +209,7 @@ impl Service {
             probed: Mutex::new(Limiter::new(PROBED.0, PROBED.1)),
             keys: RwLock::new(keys),
             signer,
-            metrics: Metrics::new(),
+            metrics,
         }
     }
 
@@ -427,21 +394,10 @@ impl Service {
         }
     }
 
-    /// What clients measured, to be kept over a restart: see [`Service::recall`].
+    /// What clients measured, to be kept over a restart: see [`Kept::decode`].
     #[must_use]
     pub fn voices(&self) -> Vec<u8> {
         lock(&self.kept).encode()
-    }
-
-    /// Takes what [`Service::voices`] gave, also if other PoPs are in the table now. What is older than a day is forgotten with
-    /// the next turn. Returns how many networks have a voice.
-    ///
-    /// # Errors
-    /// The octets are damaged: nothing of them is taken.
-    pub fn recall(&self, octets: &[u8]) -> Result<usize, Damaged> {
-        let mut kept = lock(&self.kept);
-        *kept = Kept::decode(kept.table.clone(), octets)?;
-        Ok(kept.voices.len().1)
     }
 
     /// The slow loop's step: looks at the files, then compiles the next map and signs it. Blocks for some milliseconds, and

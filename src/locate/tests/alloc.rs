@@ -11,7 +11,7 @@ use nearport_geo::map::Live;
 use nearport_geo::{PopTable, World};
 use nearport_locate::dns::{Outcome, Responder, Setup, Text, Transport, UDP_BYTES_MAX};
 use nearport_locate::forwarded::Header;
-use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys};
+use nearport_locate::{Databases, Kept, Now, Service, Settings, Signer, TokenKeys};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -39,7 +39,8 @@ fn steering_does_not_allocate() {
     let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
     let (world, keys) = (World::shipped().unwrap(), TokenKeys::new(&[(1, [7; 32])]));
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
-    let service = Arc::new(Service::new(settings, databases, world, table, keys, signer, now));
+    let kept = Kept::nothing(Arc::new(table));
+    let service = Arc::new(Service::new(settings, databases, world, kept, keys, signer, now));
     assert!(service.set_live(live, &service.table()));
     let glue = ["192.0.2.53".parse().unwrap()];
     let setup = Setup::new(&Text {

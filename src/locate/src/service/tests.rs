@@ -22,6 +22,10 @@ fn table(ids: &[&str]) -> PopTable {
 }
 
 fn service(table: PopTable) -> Service {
+    started(Kept::nothing(Arc::new(table)))
+}
+
+fn started(kept: Kept) -> Service {
     let settings = Settings {
         trusted: Box::new(|_| false),
         header: Header::XForwardedFor,
@@ -30,7 +34,7 @@ fn service(table: PopTable) -> Service {
     };
     let (keys, world) = (TokenKeys::new(&[(1, [7; 32])]), World::shipped().unwrap());
     let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
-    Service::new(settings, shipped(), world, table, keys, signer, NOW)
+    Service::new(settings, shipped(), world, kept, keys, signer, NOW)
 }
 
 /// The same from three networks, so that it counts.
@@ -72,4 +76,31 @@ fn what_is_measured_while_the_table_changes_stays_with_its_pop() {
     // What is written meanwhile is read by any table.
     let mut back = Kept::decode(Arc::new(table(&[de, us, sg])), &service.voices()).unwrap();
     assert_eq!(said(&mut back), expected);
+}
+
+#[test]
+fn a_restart_compiles_once_with_what_was_kept() {
+    let all = PopTable::parse(include_str!("../../../../geo/pops.toml")).unwrap();
+    let before = service(all.clone());
+    let first = |service: &Service| {
+        let ip = Some(SG[0].parse().unwrap());
+        service.locate(ip, true, None, NOW).decision.ranked.first().unwrap()
+    };
+    // Another PoP is a little better there, which moves nobody who is well off.
+    let near = first(&before);
+    let (near, far) = (all.get(near).unwrap().id.as_str(), "my-kualalumpur");
+    report(&before, &[(near, 9.0), (far, 8.0)]).unwrap();
+    let kept = Kept::decode(Arc::new(all), &before.voices()).unwrap();
+    assert_eq!(kept.networks(), SG.len());
+    let after = started(kept);
+    let said = lock(&after.kept).voices.said(NOW.unix_s);
+    assert!(!said.cells.is_empty());
+    let build = |previous: Option<&Current>| {
+        let from = Ingredients::new(shipped().set(), after.table(), Arc::new(World::shipped().unwrap()));
+        let now = Duration::from_secs(NOW.unix_s);
+        Current::build(Ingredients { said: &said, previous, now, serial: NOW.unix_s * 1_000, ..from })
+    };
+    let shown = |current: &Current| current.export(0, 1);
+    assert_ne!(shown(&build(Some(&before.current()))), shown(&build(None)), "or this test says nothing");
+    assert_eq!(shown(&after.current()), shown(&build(None)));
 }

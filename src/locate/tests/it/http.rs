@@ -9,7 +9,7 @@ use nearport_geo::map::Live;
 use nearport_geo::signed::Map;
 use nearport_geo::{PopSet, PopTable, World};
 use nearport_locate::forwarded::Header;
-use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
+use nearport_locate::{Databases, Kept, Now, Service, Settings, Signer, TokenKeys, router};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -39,10 +39,10 @@ async fn start(trusted: bool, pops: Option<PathBuf>) -> World1 {
     let databases = Databases::open(&[shipped()]).unwrap();
     let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
     let keys = TokenKeys::new(&[(1, [7; 32])]);
-    let table = PopTable::parse(POPS).unwrap();
+    let kept = Kept::nothing(Arc::new(PopTable::parse(POPS).unwrap()));
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
     let service =
-        Arc::new(Service::new(settings, databases, World::shipped().unwrap(), table, keys, signer, now));
+        Arc::new(Service::new(settings, databases, World::shipped().unwrap(), kept, keys, signer, now));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let app = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
