@@ -105,9 +105,10 @@ impl Locate {
             }
             Err(error) => return Err(Error::Ops(error)),
         };
-        let service = Arc::new(service(config, layout, edge)?);
+        let signer = Arc::new(signer(config, layout)?);
+        let service = Arc::new(service(config, layout, signer.clone(), edge)?);
         let dns = Dns::open(&config.dns, service.clone(), late)?;
-        let steering = Steering::open(config, layout, &service, signer(config, layout)?, late)?;
+        let steering = Steering::open(config, layout, &service, signer, late)?;
         let poll = config.locate.poll;
         let voices = KeptVoices::new(service.clone(), layout.0.join(VOICES));
         Ok(Self { service, server, listen, tls, dns, steering, poll, voices })
@@ -277,7 +278,12 @@ fn alone(edge: SocketAddr) -> Result<PopTable, LocateError> {
     PopTable::parse(&text).map_err(|error| LocateError::Pops(error.to_string()))
 }
 
-fn service(config: &Config, layout: &Layout, edge: Option<SocketAddr>) -> Result<Service, Error> {
+fn service(
+    config: &Config,
+    layout: &Layout,
+    signer: Arc<Signer>,
+    edge: Option<SocketAddr>,
+) -> Result<Service, Error> {
     let table = match (pops(config)?, edge) {
         (Some(table), _) => table,
         (None, Some(edge)) => alone(edge)?,
@@ -292,7 +298,6 @@ fn service(config: &Config, layout: &Layout, edge: Option<SocketAddr>) -> Result
         ttl: config.locate.ttl,
         pops: config.locate.pops.clone(),
     };
-    let signer = signer(config, layout)?;
     let kept = node_voices::read(&layout.0.join(VOICES), Arc::new(table));
     Ok(Service::new(settings, databases(config)?, world()?, kept, keys(layout)?, signer, now()))
 }
@@ -317,7 +322,10 @@ fn signer(config: &Config, layout: &Layout) -> Result<Signer, Error> {
     let signer = Signer::new(&pkcs8).map_err(|error| failed(error.to_string()))?;
     let hex: String = signer.public().iter().map(|octet| format!("{octet:02x}")).collect();
     let public = layout.0.join("map-key.pub");
-    files::replace(&public, format!("{hex}\n").as_bytes(), files::PUBLIC).map_err(at)?;
+    let line = format!("{hex}\n");
+    if files::read_if_there(&public).map_err(at)?.as_deref() != Some(line.as_bytes()) {
+        files::replace(&public, line.as_bytes(), files::PUBLIC).map_err(at)?;
+    }
     Ok(signer)
 }
 
@@ -438,5 +446,26 @@ impl LocateNode {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_public_half_is_written_when_it_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, layout) = (Config::default(), Layout(dir.path().to_owned()));
+        let public = dir.path().join("map-key.pub");
+        let start = || signer(&config, &layout).unwrap().public();
+        let key = start();
+        let (written, file) = (fs::read(&public).unwrap(), fs::metadata(&public).unwrap().ino());
+        assert_eq!((start(), fs::metadata(&public).unwrap().ino()), (key, file), "the same file");
+        fs::write(&public, "another\n").unwrap();
+        assert_eq!((start(), fs::read(&public).unwrap()), (key, written));
     }
 }

@@ -45,7 +45,7 @@ const ELSEWHERE: usize = 3;
 
 /// Orders are sealed with the key that signs maps: every process that locates has it, and no edge.
 #[derive(Debug)]
-struct MapKey(Signer);
+struct MapKey(Arc<Signer>);
 
 impl Seal for MapKey {
     fn seal(&self, text: &[u8]) -> Vec<u8> {
@@ -109,7 +109,7 @@ impl Steering {
         config: &Config,
         layout: &Layout,
         service: &Arc<Service>,
-        key: Signer,
+        key: Arc<Signer>,
         late: bool,
     ) -> Result<Self, Error> {
         let orders = layout.0.join(ORDERS_FILE);

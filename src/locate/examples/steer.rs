@@ -45,8 +45,15 @@ fn main() {
     let world = World::shipped().expect("the shipped world");
     let signer = Signer::generate().and_then(|key| Signer::new(&key).ok()).expect("random bytes");
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
-    let service =
-        Service::new(settings, databases, world, kept, TokenKeys::new(&[(1, [7; 32])]), signer, now);
+    let service = Service::new(
+        settings,
+        databases,
+        world,
+        kept,
+        TokenKeys::new(&[(1, [7; 32])]),
+        Arc::new(signer),
+        now,
+    );
     let current = service.current();
     let clients: Vec<Client> = addresses
         .iter()

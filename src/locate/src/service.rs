@@ -157,7 +157,7 @@ pub struct Service {
     reports: Mutex<Limiter>,
     probed: Mutex<Limiter<u64>>,
     keys: RwLock<TokenKeys>,
-    signer: Signer,
+    signer: Arc<Signer>,
     pub(crate) metrics: Metrics,
 }
 
@@ -182,7 +182,7 @@ impl Service {
         world: World,
         mut kept: Kept,
         keys: TokenKeys,
-        signer: Signer,
+        signer: Arc<Signer>,
         now: Now,
     ) -> Self {
         let said = kept.voices.said(now.unix_s);

@@ -40,7 +40,7 @@ fn steering_does_not_allocate() {
     let (world, keys) = (World::shipped().unwrap(), TokenKeys::new(&[(1, [7; 32])]));
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
     let kept = Kept::nothing(Arc::new(table));
-    let service = Arc::new(Service::new(settings, databases, world, kept, keys, signer, now));
+    let service = Arc::new(Service::new(settings, databases, world, kept, keys, Arc::new(signer), now));
     assert!(service.set_live(live, &service.table()));
     let glue = ["192.0.2.53".parse().unwrap()];
     let setup = Setup::new(&Text {

@@ -34,7 +34,7 @@ fn started(kept: Kept) -> Service {
     };
     let (keys, world) = (TokenKeys::new(&[(1, [7; 32])]), World::shipped().unwrap());
     let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
-    Service::new(settings, shipped(), world, kept, keys, signer, NOW)
+    Service::new(settings, shipped(), world, kept, keys, Arc::new(signer), NOW)
 }
 
 /// The same from three networks, so that it counts.

@@ -41,8 +41,15 @@ async fn start(trusted: bool, pops: Option<PathBuf>) -> World1 {
     let keys = TokenKeys::new(&[(1, [7; 32])]);
     let kept = Kept::nothing(Arc::new(PopTable::parse(POPS).unwrap()));
     let now = Now { unix_s: 1_800_000_000, ms: 0 };
-    let service =
-        Arc::new(Service::new(settings, databases, World::shipped().unwrap(), kept, keys, signer, now));
+    let service = Arc::new(Service::new(
+        settings,
+        databases,
+        World::shipped().unwrap(),
+        kept,
+        keys,
+        Arc::new(signer),
+        now,
+    ));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let app = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
