@@ -324,12 +324,6 @@ impl Map {
         self.pops
     }
 
-    /// How many cells there are.
-    #[must_use]
-    pub fn cells(&self) -> usize {
-        self.cells.len()
-    }
-
     /// Those of which too little is known, least known first: what a client of the cell may be asked to probe.
     #[must_use]
     pub fn pool(&self, cell: &Cell) -> Ranked {

@@ -109,12 +109,6 @@ impl PopSet {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     /// What is in this one and not in the other.
     #[must_use]
     pub fn without(self, other: Self) -> Self {

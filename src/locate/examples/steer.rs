@@ -64,7 +64,7 @@ fn main() {
         })
         .collect();
     measure("decisions", |n| current.decide(&clients[n % ASKED], n as u64, None).ranked.len());
-    let steer = |n: usize| service.steer(addresses[n % ASKED], n as u64).decision.ranked.len();
+    let steer = |n: usize| service.steer(&service.current(), addresses[n % ASKED]).0.ranked.len();
     measure("steer: look-up and decision", steer);
 
     // The same while the map is compiled again and again.

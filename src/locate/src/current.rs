@@ -103,18 +103,6 @@ impl Current {
         &self.table
     }
 
-    /// The map.
-    #[must_use]
-    pub fn map(&self) -> &Map {
-        &self.map
-    }
-
-    /// Who is up.
-    #[must_use]
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
     /// Its number; a later one has a larger one.
     #[must_use]
     pub fn serial(&self) -> u64 {

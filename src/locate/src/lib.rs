@@ -25,6 +25,6 @@ pub use databases::Databases;
 pub use http::{REPORT_BYTES_MAX, router};
 pub use kept::Kept;
 pub use network::Network;
-pub use service::{Located, Now, Service, Settings, Steered, Trusted, Unheard};
+pub use service::{Located, Now, Service, Settings, Trusted, Unheard};
 pub use signer::{NoKey, Signer};
 pub use token::TokenKeys;

@@ -96,26 +96,6 @@ pub struct Located {
     pub token: Option<String>,
 }
 
-/// Where an address is sent, for who asks a million times a second.
-#[derive(Debug, Clone)]
-pub struct Steered {
-    /// The PoPs, as indices into `table`.
-    pub decision: Decision,
-    /// How many bits of the address decided: every other one with the same first bits is sent the same way.
-    pub scope: u8,
-    /// The table that decided. A newer one does not change what its indices mean here.
-    pub table: Arc<PopTable>,
-    /// Of what decided; a later one is larger.
-    pub serial: u64,
-}
-
-impl Steered {
-    /// The PoPs, best first.
-    pub fn pops(&self) -> impl Iterator<Item = &nearport_geo::Pop> {
-        self.decision.ranked.iter().filter_map(|pop| self.table.get(pop)).take(nearport_geo::POPS_MAX)
-    }
-}
-
 /// Why a report does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -286,23 +266,12 @@ impl Service {
         unlimited(client) || lock(&self.asks).take(account(client), now.ms)
     }
 
-    /// Where an address is sent. `key` is the client's own (a hash of its network, for example): it orders PoPs that are equally
-    /// good, and a client is sent the same way each time.
+    /// Where an address is sent, and how many bits of it decided, by what [`Service::current`] gave: every address with the same first
+    /// bits, as many as that, is sent alike, so those bits are the key that orders equals. For DNS.
     ///
     /// Neither waits nor allocates; the look-up in the databases is part of it.
     #[must_use]
-    pub fn steer(&self, address: IpAddr, key: u64) -> Steered {
-        let current = self.current();
-        let place = current.set.look_up(address);
-        let client = client_of(Some(address), &place);
-        let decision = self.decide(&current, &client, key, None);
-        let scope = place.bits.max(current.map.scope(client.address));
-        Steered { decision, scope, table: current.table.clone(), serial: current.serial }
-    }
-
-    /// The same as [`Service::steer`] by what the caller holds, and in such a way that every address with the same first bits, as many as
-    /// are returned, is sent alike: those bits are the key.
-    pub(crate) fn steer_alike(&self, current: &Current, address: IpAddr) -> (Decision, u8) {
+    pub fn steer(&self, current: &Current, address: IpAddr) -> (Decision, u8) {
         let place = current.set.look_up(address);
         let client = client_of(Some(address), &place);
         let scope = place.bits.max(current.map.scope(client.address));

@@ -53,14 +53,15 @@ fn steering_does_not_allocate() {
     });
     let responder = Responder::new(setup.unwrap(), service.clone());
 
+    let current = service.current();
     let region = Region::new(GLOBAL);
     let (mut named, mut scopes) = (0, 0_u32);
     for number in 0..10_000_u32 {
         // All over the address space, and some that no database knows.
         let address = Ipv4Addr::from_bits(number.wrapping_mul(0x9e37_79b9));
-        let steered = service.steer(address.into(), number.into());
-        named += steered.pops().count();
-        scopes += u32::from(steered.scope);
+        let (decision, scope) = service.steer(&current, address.into());
+        named += decision.ranked.len();
+        scopes += u32::from(scope);
     }
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations), (0, 0));

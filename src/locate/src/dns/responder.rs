@@ -87,7 +87,7 @@ pub(crate) struct View<'a> {
 
 impl Steer for View<'_> {
     fn steer(&self, address: IpAddr) -> Ranking {
-        let (decision, scope) = self.service.steer_alike(&self.current, address);
+        let (decision, scope) = self.service.steer(&self.current, address);
         Ranking { pops: decision.ranked, scope }
     }
 }
