@@ -131,7 +131,8 @@ pub struct Service {
     map: RwLock<Arc<str>>,
     kept: Mutex<Kept>,
     wanted: Wanted,
-    /// By PoP: answers that named it first since they were last asked for.
+    /// By PoP: answers to clients, over HTTP, that named it first since they were last asked for. Those of DNS do not count: a datagram's
+    /// sender may be forged, so counting would let anybody drain a PoP, and one resolver asks for many clients, three types each.
     sent: Vec<AtomicU32>,
     asks: Mutex<Limiter>,
     reports: Mutex<Limiter>,
@@ -251,7 +252,7 @@ impl Service {
         true
     }
 
-    /// How many answers named each PoP first since the last call, by index, for [`nearport_geo::network::Network::sent_many`].
+    /// How many answers of [`Service::locate`] named each PoP first since the last call, by index, for [`nearport_geo::network::Network::sent_many`].
     pub fn take_sent(&self) -> impl Iterator<Item = (PopIndex, u32)> {
         let taken =
             self.sent.iter().enumerate().map(|(index, count)| (index, count.swap(0, Ordering::Relaxed)));
@@ -267,7 +268,7 @@ impl Service {
     }
 
     /// Where an address is sent, and how many bits of it decided, by what [`Service::current`] gave: every address with the same first
-    /// bits, as many as that, is sent alike, so those bits are the key that orders equals. For DNS.
+    /// bits, as many as that, is sent alike, so those bits are the key that orders equals. For DNS; nobody is counted as sent.
     ///
     /// Neither waits nor allocates; the look-up in the databases is part of it.
     #[must_use]
@@ -291,11 +292,7 @@ impl Service {
         if let Some(place) = current.map.wants(client) {
             self.wanted.note(place);
         }
-        let decision = current.decide(client, key, app);
-        if let Some(first) = decision.ranked.first() {
-            self.sent[first.get()].fetch_add(1, Ordering::Relaxed);
-        }
-        decision
+        current.decide(client, key, app)
     }
 
     /// Where a client of an App is sent. With `own` the address is the client's own, and it gets a token to report with.
@@ -306,6 +303,9 @@ impl Service {
         let key = key_of(account(client));
         let known = client_of(client, &place);
         let decision = self.decide(&current, &known, key, app);
+        if let Some(first) = decision.ranked.first() {
+            self.sent[first.get()].fetch_add(1, Ordering::Relaxed);
+        }
         let probe = self.probes(&current, &known, app, &decision, key, now);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let token = client.filter(|_| own).and_then(|ip| keys.issue(Network::of(ip), now.unix_s));

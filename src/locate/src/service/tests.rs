@@ -1,6 +1,11 @@
 use std::path::Path;
 
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::Name;
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+
 use super::*;
+use crate::dns::{Outcome, Responder, Setup, Text, Transport, UDP_BYTES_MAX};
 
 const NOW: Now = Now { unix_s: 1_800_000_000, ms: 0 };
 
@@ -16,7 +21,7 @@ fn table(ids: &[&str]) -> PopTable {
     let all = include_str!("../../../../geo/pops.toml");
     let entry = |id: &&str| {
         let entry = all.split("\n[[pop]]\n").find(|entry| entry.starts_with(&format!("id = \"{id}\"")));
-        format!("\n[[pop]]\n{}\n", entry.unwrap())
+        format!("\n[[pop]]\naddresses = ['192.0.2.1', '2001:db8::1']\n{}\n", entry.unwrap())
     };
     PopTable::parse(&ids.iter().map(entry).collect::<String>()).unwrap()
 }
@@ -103,4 +108,44 @@ fn a_restart_compiles_once_with_what_was_kept() {
     let shown = |current: &Current| current.export(0, 1);
     assert_ne!(shown(&build(Some(&before.current()))), shown(&build(None)), "or this test says nothing");
     assert_eq!(shown(&after.current()), shown(&build(None)));
+}
+
+#[test]
+fn answers_to_clients_count_as_sent_and_those_of_dns_do_not() {
+    let (service, query) = (Arc::new(service(table(&["sg-singapore", "de-frankfurt"]))), asked(1, None));
+    let responder = responder(&service);
+    for host in 0..=255 {
+        let from = IpAddr::from([202, 156, 1, host]);
+        let answered = responder.answer(&query, from, Transport::Udp, &mut [0; UDP_BYTES_MAX]).unwrap();
+        assert_eq!(answered.outcome, Outcome::Answer);
+    }
+    assert_eq!(service.take_sent().count(), 0);
+    let located = service.locate(Some(SG[0].parse().unwrap()), true, None, NOW);
+    let first = located.decision.ranked.first().unwrap();
+    assert_eq!(service.take_sent().collect::<Vec<_>>(), [(first, 1)]);
+}
+
+fn responder(service: &Arc<Service>) -> Responder {
+    let glue = ["192.0.2.53".parse().unwrap()];
+    let setup = Setup::new(&Text {
+        zone: "pop.example",
+        servers: vec![("ns1", &glue)],
+        names: vec!["im"],
+        contact: None,
+        ttl_s: 30,
+        zone_ttl_s: 3_600,
+    });
+    Responder::new(setup.unwrap(), service.clone())
+}
+
+/// A query for im.pop.example: the type, and a client's network with so many bits.
+fn asked(kind: u16, subnet: Option<(IpAddr, u8)>) -> Vec<u8> {
+    let mut message = Message::query();
+    message.add_query(Query::query(Name::from_ascii("im.pop.example.").unwrap(), kind.into()));
+    if let Some((address, bits)) = subnet {
+        let mut edns = Edns::new();
+        edns.options_mut().insert(EdnsOption::Subnet(ClientSubnet::new(address, bits, 0)));
+        message.set_edns(edns);
+    }
+    message.to_vec().unwrap()
 }
