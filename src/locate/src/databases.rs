@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
-use crate::mmdb::{Database, Error, Place};
+use crate::mmdb::{Database, Error, Place, whole};
 
 /// Files that are asked for one address.
 pub const FILES_MAX: usize = 16;
@@ -74,15 +74,16 @@ pub struct Set(Arc<[Arc<Database>]>);
 
 impl Set {
     /// What the files say of an address: each value from the first one that knows it. Nothing for addresses that are in no
-    /// network which is routed, see [`is_public`]. Does not allocate.
+    /// network which is routed, see [`is_public`]; that is said of all of their bits, for none of it holds for others. Does not allocate.
     #[must_use]
     pub fn look_up(&self, ip: IpAddr) -> Place {
         let ip = ip.to_canonical();
+        if !is_public(ip) {
+            return Place { bits: whole(ip), ..Place::default() };
+        }
         let mut place = Place::default();
-        if is_public(ip) {
-            for database in self.0.iter() {
-                place.fill_from(database.look_up(ip));
-            }
+        for database in self.0.iter() {
+            place.fill_from(database.look_up(ip));
         }
         place
     }

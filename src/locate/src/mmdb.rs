@@ -192,7 +192,7 @@ fn described(mut bytes: Vec<u8>) -> Result<Vec<u8>, MaxMindDbError> {
 }
 
 /// All bits of an address.
-fn whole(ip: IpAddr) -> u8 {
+pub(crate) fn whole(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::Name;
-use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 
 use super::*;
 use crate::dns::{Outcome, Responder, Setup, Text, Transport, UDP_BYTES_MAX};
@@ -123,6 +123,25 @@ fn answers_to_clients_count_as_sent_and_those_of_dns_do_not() {
     let located = service.locate(Some(SG[0].parse().unwrap()), true, None, NOW);
     let first = located.decision.ranked.first().unwrap();
     assert_eq!(service.take_sent().collect::<Vec<_>>(), [(first, 1)]);
+}
+
+#[test]
+fn what_is_said_to_a_network_that_nobody_routes_is_for_it_alone() {
+    let service = Arc::new(service(table(&["sg-singapore", "de-frankfurt"])));
+    let responder = responder(&service);
+    let scope = |address: &str, bits| {
+        let mut out = [0; UDP_BYTES_MAX];
+        let query = asked(1, Some((address.parse().unwrap(), bits)));
+        let answered = responder.answer(&query, SG[0].parse().unwrap(), Transport::Udp, &mut out).unwrap();
+        let answer = Message::from_vec(&out[..answered.bytes]).unwrap();
+        match answer.edns.unwrap().option(EdnsCode::Subnet) {
+            Some(EdnsOption::Subnet(subnet)) => subnet.scope_prefix(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // A scope of 0 would be for everybody (RFC 7871, 7.2.1).
+    assert_eq!((scope("10.1.2.0", 24), scope("fd00::", 56)), (24, 56));
+    assert!((1..=24).contains(&scope("202.156.1.0", 24)));
 }
 
 fn responder(service: &Arc<Service>) -> Responder {

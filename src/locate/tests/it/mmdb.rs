@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nearport_locate::databases::Databases;
-use nearport_locate::mmdb::{Database, Error};
+use nearport_locate::mmdb::{Database, Error, Place};
 
 use crate::maxmind::folder;
 
@@ -65,7 +65,10 @@ fn an_address_of_a_family_that_a_file_has_not_is_unknown() {
     let databases = Databases::open(&[path, shipped()]).unwrap();
     // Unknown to the first, known to the second: values come from wherever they are.
     assert_eq!(databases.look_up(ip("193.0.6.139")).country_str(), Some("NL"));
-    assert_eq!(databases.look_up(ip("10.0.0.1")), Default::default());
+    // Nothing is known of what nobody routes, and that of no other address.
+    for (address, bits) in [("10.0.0.1", 32), ("::ffff:10.0.0.1", 32), ("fd00::1", 128)] {
+        assert_eq!(databases.look_up(ip(address)), Place { bits, ..Place::default() });
+    }
     assert_eq!(Databases::none().look_up(ip("1.1.1.1")), Default::default());
 }
 
