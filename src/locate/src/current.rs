@@ -1,5 +1,7 @@
 //! What answers are made of: one set of things that belong together, replaced as a whole.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,9 @@ pub const PROBES: usize = 2;
 
 /// Degrees of latitude and longitude that have a cell of their own; clients elsewhere are answered by their country.
 pub const POSITIONS_MAX: usize = 1_024;
+
+/// As many of them are for degrees that were asked for, however many have measured: or new ones would never be heard of.
+const WANTED_MIN: usize = POSITIONS_MAX / 4;
 
 /// Databases, PoPs, the map of them and who is up: of one moment, so that an index means the same in all of them.
 #[derive(Debug, Clone)]
@@ -65,13 +70,7 @@ impl Current {
         let sites: Vec<_> =
             said.cells.iter().filter_map(|(cell, said)| site(&world, *cell, said, at.len())).collect();
         let model = Model::fit(&at, &sites, Tuning::default(), now);
-        // Those that measured, then those that were asked for.
-        let mut positions: Vec<Spot> = said.cells.iter().map(|(cell, _)| spot(*cell)).collect();
-        positions.retain(|spot| spot.degree.is_some());
-        positions.extend(wanted);
-        let mut seen = std::collections::HashSet::new();
-        positions.retain(|spot| seen.insert(*spot));
-        positions.truncate(POSITIONS_MAX);
+        let positions = positions(&said.cells, wanted);
         let same = previous.filter(|previous| previous.table == table);
         let networks: Vec<NetworkSite> = said.networks.iter().map(network).collect();
         let prefixes: Vec<PrefixSite> = said.prefixes.iter().filter_map(prefix).collect();
@@ -171,6 +170,22 @@ pub(crate) fn cell_of(place: &Place) -> Option<Cell> {
     Some(Cell { country: place.country?, degree: at.map(|at| Degree::of(at).corner()) })
 }
 
+/// The degrees that get a cell, at most [`POSITIONS_MAX`]: those that measured, most voices first, then those that were asked for.
+fn positions(said: &[(Cell, Vec<Said>)], wanted: Vec<Spot>) -> Vec<Spot> {
+    let voices = |said: &[Said]| said.iter().map(|said| said.voices).max().unwrap_or_default();
+    let measured = said.iter().map(|(cell, said)| (Reverse(voices(said)), spot(*cell)));
+    let mut measured: Vec<_> = measured.filter(|(_, spot)| spot.degree.is_some()).collect();
+    // Stable: of equals the same ones are taken each time.
+    measured.sort_by_key(|(voices, _)| *voices);
+    let mut positions: Vec<Spot> = measured.into_iter().map(|(_, spot)| spot).collect();
+    let mut seen: HashSet<Spot> = positions.iter().copied().collect();
+    let wanted: Vec<Spot> = wanted.into_iter().filter(|spot| seen.insert(*spot)).collect();
+    positions.truncate(POSITIONS_MAX - wanted.len().min(WANTED_MIN));
+    positions.extend(wanted);
+    positions.truncate(POSITIONS_MAX);
+    positions
+}
+
 fn spot(cell: Cell) -> Spot {
     let country = std::str::from_utf8(&cell.country).ok().and_then(|code| code.parse().ok());
     Spot { country, degree: cell.degree.and_then(|(lat, lon)| Degree::new(lat, lon)) }
@@ -213,4 +228,45 @@ fn site(world: &World, cell: Cell, said: &[Said], pops: usize) -> Option<Site> {
     }
     let at = spot.degree.map_or(land.at, Degree::centre);
     Some(Site { country: land.country, continent: land.continent, at, measured })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn degrees_with_most_voices_have_a_cell_and_new_ones_find_a_place() {
+        let cell = |country: &[u8; 2], number: usize| {
+            let (lat, lon) = (number / 150, number % 150);
+            Cell {
+                country: *country,
+                degree: Some((i16::try_from(lat).unwrap(), i16::try_from(lon).unwrap())),
+            }
+        };
+        let said = |voices| {
+            vec![
+                Said { pop: 0, rtt_ms: 9.0, voices: 3, at_s: 0 },
+                Said { pop: 1, rtt_ms: 9.0, voices, at_s: 0 },
+            ]
+        };
+        let few = (0..2_000).map(|number| (cell(b"AR", number), said(3)));
+        let many = (0..700).map(|number| (cell(b"ZW", number), said(40)));
+        let country = Cell { country: *b"SG", degree: None };
+        let cells: Vec<_> = few.chain([(country, said(48))]).chain(many).collect();
+        let asked = |count| (0..count).map(|number| spot(cell(b"SG", number))).collect::<Vec<_>>();
+        let of = |positions: &[Spot], code: &str| {
+            positions.iter().filter(|spot| spot.country == code.parse().ok()).count()
+        };
+        let shares = |wanted: usize| {
+            let positions = positions(&cells, asked(wanted));
+            assert!(positions.iter().all(|spot| spot.degree.is_some()));
+            (of(&positions, "ZW"), of(&positions, "AR"), of(&positions, "SG"))
+        };
+        assert_eq!(shares(0), (700, 324, 0));
+        assert_eq!(shares(100), (700, 224, 100));
+        assert_eq!(shares(1_000), (700, 68, 256));
+        // Who was asked for and has measured counts once; what nobody needs is for others.
+        let positions = positions(&cells[..10], [asked(2_000), vec![spot(cells[0].0)]].concat());
+        assert_eq!((of(&positions, "AR"), positions.len()), (10, POSITIONS_MAX));
+    }
 }
