@@ -68,7 +68,7 @@ pub struct Prefixes {
     /// The value of each range.
     values: Vec<Option<u32>>,
     /// By the 16 bits that tell addresses apart best (those after `::ffff:` of IPv4, the first of IPv6): the first range
-    /// that may hold them.
+    /// that may hold them. Empty where there is one range.
     v4: Vec<u32>,
     v6: Vec<u32>,
 }
@@ -93,6 +93,10 @@ impl Prefixes {
             close(&mut ranges, top, open.last());
         }
         let (starts, values): (Vec<u128>, Vec<Option<u32>>) = ranges.into_iter().unzip();
+        // One range is all that there is: nothing to search for.
+        if starts.len() == 1 {
+            return Self { starts, values, v4: Vec::new(), v6: Vec::new() };
+        }
         // Both go upwards, so one pass over the ranges does for all.
         let index = |from: u128, shift: u32| -> Vec<u32> {
             let mut at = 0;
@@ -209,6 +213,7 @@ mod tests {
     #[test]
     fn an_empty_tree_knows_nobody() {
         let tree = Prefixes::build(Vec::new());
+        assert_eq!(tree.v4.len() + tree.v6.len(), 0);
         for address in ["0.0.0.0", "255.255.255.255", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
             let address = address.parse().unwrap();
             assert_eq!((tree.get(address), tree.scope(address)), (None, 0), "{address}");
