@@ -17,9 +17,10 @@ use crate::table::{POPS_MAX, PopIndex, PopSet};
 /// Failures in a row after which a checker holds a PoP for down.
 pub const DOWN_AFTER: u8 = 3;
 
-/// Failures in a row, of all checkers together, below which nobody goes out: with one checker and with more. Of 32 PoPs that
-/// lose every twentieth packet one checker sees three lost in a row 14 times an hour, and six once in three weeks; two of
-/// three see three each once in a week, and nine together never. A majority of five has seen nine in any case.
+/// Failures in a row, of all checkers together, below which nobody goes out: with one or two checkers, and with more. One alone needs
+/// six in a row; two need six together, three and more nine. Of 32 PoPs that lose every twentieth packet one checker sees three
+/// lost in a row 14 times an hour, and six once in three weeks; two of three see three each once in a week, and nine together never. A majority of
+/// five has seen nine in any case.
 const EVIDENCE: (u32, u32) = (6, 9);
 
 /// Successes in a row after which a checker holds it for up again.
