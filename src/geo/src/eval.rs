@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::choose::{Ranked, choose};
 use crate::dice::Dice;
+use crate::map::{POOL, PROBES};
 use crate::model::{Measured, Model, Origin, Scenario, Site, Target, Tuning};
 use crate::place::{Continent, Coordinates, Country};
 use crate::table::{PopIndex, PopSet};
@@ -27,12 +28,6 @@ pub use score::{Figures, Paired, Spread};
 
 /// Clients closer than this stay in one fold, so that no one is learned from its neighbour in the next street.
 const NEIGHBOURS_KM: f64 = 50.0;
-
-/// PoPs that a client is asked to ping besides those it races.
-const PROBES: usize = 2;
-
-/// Of how many that come next after the raced, as in the map.
-const POOL: usize = 6;
 
 /// How a client is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

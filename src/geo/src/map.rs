@@ -24,7 +24,10 @@ pub use explain::{Explained, Explanation, Verdict};
 pub const BAND_MS: f32 = 5.0;
 
 /// PoPs of a cell that clients are asked to probe in turn: those that come next, least known first.
-const POOL: usize = 6;
+pub(crate) const POOL: usize = 6;
+
+/// Of those, as many as a client is asked to probe at once.
+pub const PROBES: usize = 2;
 
 /// What a cell is; the narrower first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

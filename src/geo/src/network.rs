@@ -108,7 +108,7 @@ impl Network {
     /// The same for a table that takes the place of another: PoPs keep what is known of them by their ids.
     #[must_use]
     pub fn renumbered(&self, old: &PopTable, new: &PopTable) -> Self {
-        let from = |pop: PopIndex| old.find(&new.get(pop)?.id);
+        let from = |pop: PopIndex| new.place_in(pop, old);
         let pop = |index| self.pops.get(from(PopIndex::new(index)?)?.get()).copied();
         Self {
             health: self.health.renumbered(new.len(), from),

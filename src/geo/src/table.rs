@@ -359,6 +359,12 @@ impl PopTable {
         self.iter().find(|(_, pop)| pop.id == id).map(|(index, _)| index)
     }
 
+    /// Where a PoP of this table is in another one; `None` if it is not there.
+    #[must_use]
+    pub fn place_in(&self, pop: PopIndex, other: &Self) -> Option<PopIndex> {
+        other.find(&self.get(pop)?.id)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

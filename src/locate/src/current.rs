@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearport_geo::map::{
-    Client, Decision, Explanation, Live, Map, NetworkSite, Place as Spot, PrefixSite, Sources,
+    Client, Decision, Explanation, Live, Map, NetworkSite, PROBES, Place as Spot, PrefixSite, Sources,
 };
 use nearport_geo::model::{Measured, Model, Site, Target, Tuning};
 use nearport_geo::prefixes::Prefix;
@@ -16,9 +16,6 @@ use nearport_geo::{Coordinates, Degree, Pop, PopIndex, PopTable, World, signed};
 use crate::databases::Set;
 use crate::mmdb::Place;
 use crate::voices::{Cell, Everything, OfNetwork, OfPrefix, Said};
-
-/// PoPs that a client is asked to probe at once.
-pub const PROBES: usize = 2;
 
 /// Degrees of latitude and longitude that have a cell of their own; clients elsewhere are answered by their country.
 pub const POSITIONS_MAX: usize = 1_024;
@@ -93,7 +90,7 @@ impl Current {
         if *table == *self.table {
             return self.live.clone();
         }
-        self.live.renumbered(table.all(), |pop| self.table.find(&table.get(pop)?.id))
+        self.live.renumbered(table.all(), |pop| table.place_in(pop, &self.table))
     }
 
     /// The PoPs.

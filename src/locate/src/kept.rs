@@ -47,10 +47,8 @@ impl Kept {
         if self.table == *table {
             return;
         }
-        self.voices.renumber(|pop| {
-            let id = &self.table.get(PopIndex::new(pop.into())?)?.id;
-            u8::try_from(table.find(id)?.get()).ok()
-        });
+        self.voices
+            .renumber(|pop| u8::try_from(self.table.place_in(PopIndex::new(pop.into())?, table)?.get()).ok());
         self.table = table.clone();
     }
 }

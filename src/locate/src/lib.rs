@@ -20,7 +20,7 @@ pub mod token;
 pub mod voices;
 mod wanted;
 
-pub use current::{Current, POSITIONS_MAX, PROBES};
+pub use current::{Current, POSITIONS_MAX};
 pub use databases::Databases;
 pub use http::{REPORT_BYTES_MAX, router};
 pub use kept::Kept;

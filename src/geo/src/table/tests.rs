@@ -25,6 +25,17 @@ fn the_shipped_table_is_whole() {
 }
 
 #[test]
+fn a_pop_is_found_in_another_table_by_its_id() {
+    let table = |ids: &[&str]| {
+        PopTable::parse(&ids.iter().map(|id| entry(id, "1.0", "")).collect::<String>()).unwrap()
+    };
+    let (one, other) = (table(&["a", "b", "c"]), table(&["c", "a"]));
+    let places: Vec<_> = one.iter().map(|(pop, _)| one.place_in(pop, &other).map(PopIndex::get)).collect();
+    assert_eq!(places, [Some(1), None, Some(0)]);
+    assert_eq!(other.place_in(PopIndex::new(2).unwrap(), &one), None, "it is in neither");
+}
+
+#[test]
 fn an_entry_has_defaults() {
     let table = PopTable::parse(&entry("a", "1.0", "")).unwrap();
     let pop = &table.pops()[0];
