@@ -389,6 +389,7 @@ impl Service {
             kept.renumber(&table);
             (kept.voices.said(now.unix_s), kept.voices.len())
         };
+        let changed = !Arc::ptr_eq(&table, &before.table);
         let wanted = self.wanted.all();
         if turning.turns.is_multiple_of(WANTED_TURNS) {
             self.wanted.clear();
@@ -409,6 +410,10 @@ impl Service {
             let live = current.live_for(&next.table);
             *current = Arc::new(Current { live, ..next });
         }
+        if changed {
+            // What was sent is by place in the old table.
+            self.take_sent().for_each(drop);
+        }
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = map;
         turning.before = Some(before);
         databases.and(read)
@@ -422,8 +427,6 @@ impl Service {
             return Ok(current.clone());
         }
         tracing::info!(pops = table.len(), "the table of PoPs has changed");
-        // What was sent is by place in the old one.
-        self.take_sent().for_each(drop);
         Ok(Arc::new(table))
     }
 }

@@ -18,24 +18,28 @@ fn shipped() -> Databases {
 }
 
 fn table(ids: &[&str]) -> PopTable {
+    PopTable::parse(&text(ids)).unwrap()
+}
+
+fn text(ids: &[&str]) -> String {
     let all = include_str!("../../../../geo/pops.toml");
     let entry = |id: &&str| {
         let entry = all.split("\n[[pop]]\n").find(|entry| entry.starts_with(&format!("id = \"{id}\"")));
         format!("\n[[pop]]\naddresses = ['192.0.2.1', '2001:db8::1']\n{}\n", entry.unwrap())
     };
-    PopTable::parse(&ids.iter().map(entry).collect::<String>()).unwrap()
+    ids.iter().map(entry).collect()
 }
 
 fn service(table: PopTable) -> Service {
-    started(Kept::nothing(Arc::new(table)))
+    started(Kept::nothing(Arc::new(table)), None)
 }
 
-fn started(kept: Kept) -> Service {
+fn started(kept: Kept, pops: Option<PathBuf>) -> Service {
     let settings = Settings {
         trusted: Box::new(|_| false),
         header: Header::XForwardedFor,
         ttl: Duration::from_secs(300),
-        pops: None,
+        pops,
     };
     let (keys, world) = (TokenKeys::new(&[(1, [7; 32])]), World::shipped().unwrap());
     let signer = Signer::new(&Signer::generate().unwrap()).unwrap();
@@ -97,7 +101,7 @@ fn a_restart_compiles_once_with_what_was_kept() {
     report(&before, &[(near, 9.0), (far, 8.0)]).unwrap();
     let kept = Kept::decode(Arc::new(all), &before.voices()).unwrap();
     assert_eq!(kept.networks(), SG.len());
-    let after = started(kept);
+    let after = started(kept, None);
     let said = lock(&after.kept).voices.said(NOW.unix_s);
     assert!(!said.cells.is_empty());
     let build = |previous: Option<&Current>| {
@@ -123,6 +127,21 @@ fn answers_to_clients_count_as_sent_and_those_of_dns_do_not() {
     let located = service.locate(Some(SG[0].parse().unwrap()), true, None, NOW);
     let first = located.decision.ranked.first().unwrap();
     assert_eq!(service.take_sent().collect::<Vec<_>>(), [(first, 1)]);
+}
+
+#[test]
+fn what_was_sent_by_another_table_is_not_counted_by_this_one() {
+    let (sg, de) = ("sg-singapore", "de-frankfurt");
+    let dir = tempfile::tempdir().unwrap();
+    let pops = dir.path().join("pops.toml");
+    let service = started(Kept::nothing(Arc::new(table(&[sg, de]))), Some(pops.clone()));
+    let locate = || drop(service.locate(Some(SG[0].parse().unwrap()), true, None, NOW));
+    for (ids, counted) in [([sg, de], 1), ([de, sg], 0)] {
+        locate();
+        std::fs::write(&pops, text(&ids)).unwrap();
+        service.turn(NOW, false).unwrap();
+        assert_eq!(service.take_sent().count(), counted, "{ids:?}");
+    }
 }
 
 #[test]
