@@ -140,8 +140,7 @@ async fn locate(
 ) -> Response {
     let (service, now) = (&shared.service, shared.now());
     let from = shared.client(peer, &headers);
-    if !service.may_ask(from.ip(), now) {
-        service.metrics.limited.increment(1);
+    if !shared.may_ask(from.ip()) {
         return limited();
     }
     let query = match query(text.as_deref()) {
@@ -241,8 +240,7 @@ async fn map(
 ) -> Response {
     let service = &shared.service;
     let from = shared.client(peer, &headers);
-    if !service.may_ask(from.ip(), shared.now()) {
-        service.metrics.limited.increment(1);
+    if !shared.may_ask(from.ip()) {
         return limited();
     }
     // The same for everybody: caches may keep it.
