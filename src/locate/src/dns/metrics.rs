@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     ignored: Counter,
     limited: [Counter; 2],
     unsent: Counter,
+    failed: Counter,
     pub(crate) connections: Gauge,
     pub(crate) crowded: Counter,
     pub(crate) accept_errors: Counter,
@@ -27,6 +28,7 @@ impl Metrics {
             ignored: counter!("nearport_dns_ignored_total"),
             limited: ["dropped", "truncated"].map(limited),
             unsent: counter!("nearport_dns_send_errors_total"),
+            failed: counter!("nearport_dns_receive_errors_total"),
             connections: gauge!("nearport_dns_tcp_connections"),
             crowded: counter!("nearport_dns_tcp_refused_total"),
             accept_errors: counter!("nearport_dns_tcp_accept_errors_total"),
@@ -43,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) dropped: u64,
     pub(crate) truncated: u64,
     pub(crate) unsent: u64,
+    /// Batches that could not be read, or were given up.
+    pub(crate) failed: u64,
 }
 
 impl Tally {
@@ -64,6 +68,7 @@ impl Tally {
             (&metrics.limited[0], self.dropped),
             (&metrics.limited[1], self.truncated),
             (&metrics.unsent, self.unsent),
+            (&metrics.failed, self.failed),
         ];
         let all = metrics.answers.iter().zip(self.answers).chain(single);
         all.filter(|(_, count)| *count > 0).for_each(|(counter, count)| counter.increment(count));

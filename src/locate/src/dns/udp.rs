@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -25,6 +25,8 @@ const QUERY_BYTES_MAX: usize = 1_232;
 /// Of the answers that a network does not get any more, every n-th tells it to come over TCP: who is forged hears little, who is real
 /// gets through.
 const SLIP: u64 = 2;
+/// How long reading rests when it does not work.
+const REST: Duration = Duration::from_millis(100);
 
 /// One thread's part.
 pub(crate) struct Worker {
@@ -61,13 +63,12 @@ impl Worker {
         while !stop.load(Ordering::Relaxed) {
             // A panic costs one batch, and is a bug to hear of.
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(responder, &mut tally)));
-            match turn {
-                // A signal, the time limit, and what the network said about an answer: all no reason to end.
-                Ok(Ok(()) | Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNREFUSED)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "dns: reading datagrams"),
-                Err(_) => tracing::error!("dns: a batch was given up"),
-            }
+            let rest = rest_after(&turn);
+            tally.failed += u64::from(rest.is_some());
             tally.flush(&responder.metrics);
+            if let Some(rest) = rest {
+                std::thread::park_timeout(rest);
+            }
         }
     }
 
@@ -135,6 +136,18 @@ impl Worker {
     }
 }
 
+/// Says what went wrong with a batch, and for how long reading rests: what fails at once would fail at once again, and take a core for it.
+fn rest_after(turn: &std::thread::Result<nix::Result<()>>) -> Option<Duration> {
+    match turn {
+        // A signal, the time limit, and what the network said about an answer: all no reason to rest.
+        Ok(Ok(()) | Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNREFUSED)) => return None,
+        // No memory, say.
+        Ok(Err(error)) => tracing::warn!(%error, "dns: reading datagrams"),
+        Err(_) => tracing::error!("dns: a batch was given up"),
+    }
+    Some(REST)
+}
+
 fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(v4.ip().into());
@@ -171,6 +184,17 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_rests_when_it_does_not_work() {
+        for quiet in [Ok(()), Err(Errno::EINTR), Err(Errno::EAGAIN), Err(Errno::ECONNREFUSED)] {
+            assert_eq!(rest_after(&Ok(quiet)), None, "{quiet:?}");
+        }
+        for error in [Errno::ENOBUFS, Errno::ENOMEM, Errno::EBADF] {
+            assert_eq!(rest_after(&Ok(Err(error))), Some(REST), "{error}");
+        }
+        assert_eq!(rest_after(&Err(Box::new("a panic"))), Some(REST));
+    }
 
     #[test]
     fn who_is_over_the_rate_hears_every_second_time_to_come_over_tcp() {
