@@ -373,6 +373,24 @@ impl Parts {
     }
 }
 
+/// How often an address is tried that another process still has.
+const BIND_AGAIN: Duration = Duration::from_millis(100);
+
+/// Binds as soon as another process lets go of the address.
+///
+/// Cancel safe if `bind` is.
+pub(crate) async fn bind_when_free<T, E, F: Future<Output = Result<T, E>>>(
+    mut bind: impl FnMut() -> F,
+    in_use: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    loop {
+        match bind().await {
+            Err(error) if in_use(&error) => tokio::time::sleep(BIND_AGAIN).await,
+            outcome => return outcome,
+        }
+    }
+}
+
 pub(crate) async fn bind_ops(
     config: &Config,
     health: Arc<Health>,

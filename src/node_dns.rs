@@ -5,17 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nearport_locate::Service;
 use nearport_locate::dns::{BindError, Bound, Responder, Server};
 
 use crate::config::Dns as Settings;
-use crate::node::Error;
+use crate::node::{Error, bind_when_free};
 use crate::node_locate::LocateError;
-
-/// How often an address is tried that another process still has.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// A zone that is answered for.
 #[derive(Debug)]
@@ -81,14 +77,8 @@ fn in_use(error: &BindError) -> bool {
 }
 
 async fn bind_late(settings: &Settings) -> io::Result<Bound> {
-    loop {
-        match bind(settings) {
-            Ok(bound) => {
-                tracing::info!(addrs = ?bound.addrs(), "dns: listening");
-                return Ok(bound);
-            }
-            Err(error) if in_use(&error) => tokio::time::sleep(AGAIN).await,
-            Err(error) => return Err(error.source),
-        }
-    }
+    let bound = bind_when_free(|| std::future::ready(bind(settings)), in_use).await;
+    let bound = bound.map_err(|error| error.source)?;
+    tracing::info!(addrs = ?bound.addrs(), "dns: listening");
+    Ok(bound)
 }

@@ -18,7 +18,7 @@ use crate::control::What;
 use crate::control_server::{ControlServer, LOCATE_SOCKET_FILE, Request, refuse};
 use crate::files;
 use crate::first_run::{DataError, Layout, dialled};
-use crate::node::{Error, Tls, bind_ops};
+use crate::node::{Error, Tls, bind_ops, bind_when_free};
 use crate::node_dns::Dns;
 use crate::node_steer::{self, Steered, Steering};
 use crate::node_voices::{self, KeptVoices};
@@ -33,9 +33,6 @@ const VOICES: &str = "voices";
 
 /// How often it is written: what a crash costs of what was learnt.
 const VOICES_EVERY: Duration = Duration::from_mins(5);
-
-/// How often a listener is tried that another process still has.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -230,16 +227,10 @@ impl Locate {
 }
 
 async fn bind_late(listen: SocketAddr) -> Result<ApiServer, nearport_api::Error> {
-    loop {
-        match ApiServer::bind(listen).await {
-            Ok(server) => {
-                tracing::info!(api = %server.local_addr(), "api: listening");
-                return Ok(server);
-            }
-            Err(nearport_api::Error::AddrInUse(_)) => tokio::time::sleep(AGAIN).await,
-            Err(error) => return Err(error),
-        }
-    }
+    let in_use = |error: &nearport_api::Error| matches!(error, nearport_api::Error::AddrInUse(_));
+    let server = bind_when_free(|| ApiServer::bind(listen), in_use).await?;
+    tracing::info!(api = %server.local_addr(), "api: listening");
+    Ok(server)
 }
 
 /// The databases that are configured. The one that ships need not be there; one that is named must.

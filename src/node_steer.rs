@@ -27,15 +27,12 @@ use crate::control::{Answer, Channel, PopOrder};
 use crate::control_server::refuse;
 use crate::files;
 use crate::first_run::{self, Layout};
-use crate::node::{Error, now_ms};
+use crate::node::{Error, bind_when_free, now_ms};
 use crate::reload::Reloads;
 use crate::trunk_tls;
 
 /// Where a process that locates keeps the orders that it knows.
 const ORDERS_FILE: &str = "orders.json";
-
-/// How often an address is tried that another process still has.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// How often an edge says how it is, and answers hear how full PoPs are.
 const TICK: Duration = Duration::from_secs(1);
@@ -210,15 +207,13 @@ impl Steering {
 }
 
 async fn take_links(listen: Option<Listen>, locator: Locator) -> io::Result<Infallible> {
-    let Some(Listen { address, mut socket, tls, silence }) = listen else {
+    let Some(Listen { address, socket, tls, silence }) = listen else {
         return std::future::pending().await;
     };
-    let socket = loop {
-        match socket.take().map_or_else(|| TcpListener::bind(address), Ok) {
-            Ok(socket) => break socket,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(AGAIN).await,
-            Err(error) => return Err(error),
-        }
+    let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    let socket = match socket {
+        Some(socket) => socket,
+        None => bind_when_free(|| std::future::ready(TcpListener::bind(address)), in_use).await?,
     };
     let mut changed = tls.subscribe();
     let listener = Listener::start(socket, tls.borrow().clone(), locator, silence)?;
