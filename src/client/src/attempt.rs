@@ -1,14 +1,11 @@
 //! A race with its runners: the shell around [`Race`].
 
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nearport_session::Closing;
 use nearport_wire::close::{CloseCode, Return};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::link::Link;
@@ -16,6 +13,7 @@ use crate::locate::Locator;
 use crate::memory::Place;
 use crate::network::{Edge, Network, Sighting};
 use crate::race::{Action, Event, Race};
+use crate::tasks::{Task, first, until};
 use crate::transport::Transport;
 
 /// How long a QUIC handshake may go on beside a session over TCP before it counts as failed. Enough for three
@@ -25,7 +23,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an edge that is not the last one may take to bring a transport up.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-type Dial = Pin<Box<dyn Future<Output = Result<Link, Closing>> + Send>>;
+type Dial = Task<Result<Link, Closing>>;
 
 /// An attempt to get a session: at one edge after the other, over whatever transport.
 pub(crate) struct Attempt {
@@ -184,17 +182,11 @@ impl Heat {
                 return Step::Lose(Closing::new(CloseCode::LOST, "no connection in time"));
             }
             let deadline = [self.race.poll_timeout(), self.give_up_at].into_iter().flatten().min();
-            let due = async {
-                match deadline {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => pending().await,
-                }
-            };
             let event = tokio::select! {
                 biased;
                 (transport, outcome) = first(&mut self.dials) => Some(self.dialled(transport, outcome)),
                 () = self.sighting.seen() => Some(Event::Packet),
-                () = due => None,
+                () = until(deadline) => None,
             };
             match event {
                 Some(event) => self.race.handle(Instant::now(), event),
@@ -271,20 +263,6 @@ impl Heat {
         }
         None
     }
-}
-
-/// The first attempt to end; it leaves the list. Cancel-safe.
-async fn first(dials: &mut Vec<(Transport, Dial)>) -> (Transport, Result<Link, Closing>) {
-    let (at, outcome) = poll_fn(|cx| {
-        for (at, (_, dial)) in dials.iter_mut().enumerate() {
-            if let Poll::Ready(outcome) = dial.as_mut().poll(cx) {
-                return Poll::Ready((at, outcome));
-            }
-        }
-        Poll::Pending
-    })
-    .await;
-    (dials.swap_remove(at).0, outcome)
 }
 
 /// Lets a QUIC handshake end and closes what it made. Returns whether QUIC works.

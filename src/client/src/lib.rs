@@ -89,6 +89,7 @@ mod race;
 #[cfg(test)]
 mod relay;
 mod silence;
+mod tasks;
 mod transport;
 
 pub use client::Client;

@@ -72,6 +72,11 @@ impl Contest {
         contest
     }
 
+    /// How many take part.
+    pub(crate) fn runners(&self) -> usize {
+        self.runners.len()
+    }
+
     /// An answer came, `rtt` after what it answers. `udp`: to a probe.
     pub(crate) fn answered(&mut self, now: Instant, runner: usize, rtt: Duration, udp: bool) {
         let Some(it) = self.runners.get_mut(runner).filter(|it| it.rtt.is_none()) else { return };

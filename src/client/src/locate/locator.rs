@@ -1,15 +1,11 @@
 //! The shell around chain, contest and book.
 
 use std::fmt;
-use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 use tracing::debug;
 
 use super::answer::{ANSWER_BYTES_MAX, Answer, Candidate};
@@ -21,6 +17,7 @@ use super::store::Store;
 use super::{LocateError, https, names};
 use crate::client::random;
 use crate::network::{Edge, Network};
+use crate::tasks::{Task, first, until};
 
 /// Finds PoPs for clients ([`Config::locate`](crate::Config::locate)) and remembers what it found. Clones share everything; so
 /// should all clients of a process.
@@ -53,8 +50,6 @@ pub(super) struct Found {
     pub(super) source: Source,
     pub(super) server: Option<Server>,
 }
-
-type Asking = Pin<Box<dyn Future<Output = (Try, Result<Answer, String>)> + Send>>;
 
 impl Locator {
     /// Reads what an earlier process has kept.
@@ -144,7 +139,7 @@ impl Locator {
         let plan = self.plan();
         let steps: Vec<_> = plan.iter().map(|(source, servers)| (*source, servers.len())).collect();
         let mut chain = Chain::new(&steps, Instant::now());
-        let mut asking: Vec<(Try, Asking)> = Vec::new();
+        let mut asking: Vec<(Try, Task<Result<Answer, String>>)> = Vec::new();
         let server_of = |tried: Try| -> Option<Server> {
             let servers = &plan.iter().find(|(source, _)| *source == tried.source)?.1;
             servers.get(tried.server)?.clone()
@@ -156,12 +151,8 @@ impl Locator {
                     Action::Start(tried) => {
                         let (this, network, name) = (self.clone(), network.clone(), name.to_owned());
                         let server = server_of(tried);
-                        asking.push((
-                            tried,
-                            Box::pin(async move {
-                                (tried, this.step(&network, &name, tried.source, server).await)
-                            }),
-                        ));
+                        let step = async move { this.step(&network, &name, tried.source, server).await };
+                        asking.push((tried, Box::pin(step)));
                     }
                     Action::Cancel(tried) => asking.retain(|(other, _)| *other != tried),
                     Action::Take(tried) => {
@@ -175,12 +166,7 @@ impl Locator {
                     Action::Fail(failures) => return Err(LocateError::Nowhere(failures)),
                 }
             }
-            let due = async {
-                match chain.poll_timeout() {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => pending().await,
-                }
-            };
+            let due = chain.poll_timeout();
             tokio::select! {
                 biased;
                 (tried, outcome) = first(&mut asking) => match outcome {
@@ -193,7 +179,7 @@ impl Locator {
                         chain.failed(Instant::now(), tried, reason);
                     }
                 },
-                () = due => chain.handle_timeout(Instant::now()),
+                () = until(due) => chain.handle_timeout(Instant::now()),
             }
         }
     }
@@ -357,21 +343,6 @@ pub(super) fn pop_at(answer: &Answer, address: SocketAddr) -> Option<String> {
 
 pub(super) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
-}
-
-/// The first server to answer or to fail; it leaves the list. Cancel-safe.
-async fn first(asking: &mut Vec<(Try, Asking)>) -> (Try, Result<Answer, String>) {
-    let (at, outcome) = poll_fn(|cx| {
-        for (at, (_, asking)) in asking.iter_mut().enumerate() {
-            if let Poll::Ready(outcome) = asking.as_mut().poll(cx) {
-                return Poll::Ready((at, outcome));
-            }
-        }
-        Poll::Pending
-    })
-    .await;
-    drop(asking.swap_remove(at));
-    outcome
 }
 
 #[cfg(test)]

@@ -1,26 +1,22 @@
 //! The shell around [`Contest`]: probes over UDP, connects over TCP.
 
 use std::collections::HashMap;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nearport_wire::probe::Probe;
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::sleep_until;
 
-use super::contest::{Action, Contest, RUNNERS_MAX};
+use super::contest::{Action, Contest};
 use crate::client::random;
 use crate::network::Edge;
+use crate::tasks::{Task, first, until};
 use crate::transport::Transport;
 
 /// Longest answer to a probe that is read; answers are some 30 octets.
 const ANSWER_BYTES: usize = 256;
-
-type Connect = Pin<Box<dyn Future<Output = (usize, Option<Duration>)> + Send>>;
 
 /// A contest under way.
 pub(crate) struct Probing {
@@ -29,7 +25,7 @@ pub(crate) struct Probing {
     /// One for each address family, made when it is first needed.
     sockets: [Option<UdpSocket>; 2],
     sent: HashMap<Probe, (usize, Instant)>,
-    connects: Vec<Connect>,
+    connects: Vec<(usize, Task<Option<Duration>>)>,
 }
 
 /// What a contest shows.
@@ -44,15 +40,10 @@ pub(crate) enum Shown {
 impl Probing {
     /// Starts a contest; `avoided` tells who is not to win while another may.
     pub(crate) fn new(mut edges: Vec<Edge>, avoided: impl Fn(SocketAddr) -> bool) -> Self {
-        edges.truncate(RUNNERS_MAX);
         let avoided: Vec<_> = edges.iter().map(|edge| avoided(edge.address)).collect();
-        Self {
-            contest: Contest::new(&avoided, Instant::now()),
-            edges,
-            sockets: [None, None],
-            sent: HashMap::new(),
-            connects: Vec::new(),
-        }
+        let contest = Contest::new(&avoided, Instant::now());
+        edges.truncate(contest.runners());
+        Self { contest, edges, sockets: [None, None], sent: HashMap::new(), connects: Vec::new() }
     }
 
     /// The edges that take part, by their numbers.
@@ -77,12 +68,7 @@ impl Probing {
                     Action::Over => return Shown::Over,
                 }
             }
-            let due = async {
-                match self.contest.poll_timeout() {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => pending().await,
-                }
-            };
+            let due = self.contest.poll_timeout();
             let [v4, v6] = &self.sockets;
             tokio::select! {
                 biased;
@@ -93,7 +79,7 @@ impl Probing {
                         self.contest.answered(Instant::now(), at, rtt, false);
                     }
                 }
-                () = due => self.contest.handle_timeout(Instant::now()),
+                () = until(due) => self.contest.handle_timeout(Instant::now()),
             }
         }
     }
@@ -125,10 +111,11 @@ impl Probing {
         let tcp = [Transport::Tls, Transport::WebSocket];
         let Some(edge) = tcp.into_iter().find_map(|tcp| self.edges[at].at(tcp)) else { return };
         let begun = Instant::now();
-        self.connects.push(Box::pin(async move {
+        let connect = async move {
             let connected = TcpStream::connect(edge.address).await;
-            (at, connected.is_ok().then(|| begun.elapsed()))
-        }));
+            connected.is_ok().then(|| begun.elapsed())
+        };
+        self.connects.push((at, Box::pin(connect)));
     }
 }
 
@@ -151,19 +138,4 @@ async fn heard(socket: Option<&UdpSocket>) -> Option<Probe> {
         // An ICMP message about one of them.
         Err(_) => None,
     }
-}
-
-/// The first connect to end; it leaves the list. Cancel-safe.
-async fn first(connects: &mut Vec<Connect>) -> (usize, Option<Duration>) {
-    let (at, outcome) = poll_fn(|cx| {
-        for (at, connect) in connects.iter_mut().enumerate() {
-            if let Poll::Ready(outcome) = connect.as_mut().poll(cx) {
-                return Poll::Ready((at, outcome));
-            }
-        }
-        Poll::Pending
-    })
-    .await;
-    drop(connects.swap_remove(at));
-    outcome
 }
