@@ -78,12 +78,6 @@ impl Probe {
         ids[ID_BYTES..].copy_from_slice(here);
         Some(Self(ids))
     }
-
-    /// Whether `datagram` answers this probe.
-    #[must_use]
-    pub fn is_answered_by(&self, datagram: &[u8]) -> bool {
-        Self::answered(datagram) == Some(*self)
-    }
 }
 
 /// Whether `datagram` is a probe that may be answered: of [`VERSION`], and of full length.
@@ -160,23 +154,23 @@ mod tests {
             0x3a, 0, 0, 0, 1,
         ];
         assert_eq!(answer, expected);
-        assert!(probe.is_answered_by(&answer));
+        assert_eq!(Probe::answered(&answer), Some(probe));
     }
 
     #[test]
     fn what_is_not_the_answer_does_not_count() {
         let probe = Probe::new([7; 16]);
         let good = answer_to(&probe.packet());
-        assert!(!Probe::new([8; 16]).is_answered_by(&good), "another probe's");
+        assert_ne!(Probe::answered(&good), Some(Probe::new([8; 16])), "another probe's");
         for at in [0, 1, 5, 6, 14, 15, 22] {
             let mut bad = good.clone();
             bad[at] ^= 0x80;
-            assert!(!probe.is_answered_by(&bad), "octet {at}");
+            assert_ne!(Probe::answered(&bad), Some(probe), "octet {at}");
         }
         for length in [0, 1, 22, 23, 24, good.len() - 1] {
-            assert!(!probe.is_answered_by(&good[..length]), "cut at {length}");
+            assert_ne!(Probe::answered(&good[..length]), Some(probe), "cut at {length}");
         }
-        assert!(!probe.is_answered_by(&probe.packet()), "the probe itself");
+        assert_ne!(Probe::answered(&probe.packet()), Some(probe), "the probe itself");
     }
 
     #[test]
@@ -204,7 +198,7 @@ mod tests {
             let probe = Probe::new(random);
             let answer = answer_to(&probe.packet());
             prop_assert_eq!(Probe::answered(&answer), Some(probe));
-            prop_assert_eq!(Probe::new(other).is_answered_by(&answer), other == random);
+            prop_assert_eq!(Probe::answered(&answer) == Some(Probe::new(other)), other == random);
         }
 
         #[test]
