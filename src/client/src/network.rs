@@ -167,23 +167,23 @@ impl Network {
 
     /// Where a connection to `edge` would be made from.
     pub(crate) fn place(&self, edge: SocketAddr) -> Place {
-        let name = self.shared.whereabouts.borrow().name.clone();
-        let network = name.unwrap_or_else(|| match udp::local_ip(edge) {
-            Ok(ip) => ip.to_string().into(),
-            // No route: nothing will work, and nothing is worth remembering under a better name.
-            Err(_) => "".into(),
-        });
-        Place { network, edge }
+        Place { network: self.name_towards([edge]), edge }
     }
 
     /// What the present network is called, as seen on the way to the first of `addresses` that there is a way to. Without any:
     /// to the internet, by an address that nobody has (RFC 5737), for nothing is sent.
     pub(crate) fn fingerprint(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> Arc<str> {
+        let nobody = SocketAddr::from(([192, 0, 2, 1], 443));
+        self.name_towards(addresses.into_iter().chain([nobody]))
+    }
+
+    /// What the application calls the present network, or the local address on the way to the first of `addresses` that there is a way
+    /// to. Without any nothing will work, and nothing is worth remembering under a better name than none.
+    fn name_towards(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> Arc<str> {
         if let Some(name) = self.shared.whereabouts.borrow().name.clone() {
             return name;
         }
-        let nobody = SocketAddr::from(([192, 0, 2, 1], 443));
-        let local = addresses.into_iter().chain([nobody]).find_map(|address| udp::local_ip(address).ok());
+        let local = addresses.into_iter().find_map(|address| udp::local_ip(address).ok());
         local.map_or_else(|| "".into(), |ip| ip.to_string().into())
     }
 

@@ -22,7 +22,7 @@ pub(crate) const CANDIDATES_MAX: usize = 8;
 const PROBES_MAX: usize = 4;
 
 /// Addresses of a PoP that count: one of each family is tried.
-const ADDRESSES_MAX: usize = 8;
+pub(crate) const ADDRESSES_MAX: usize = 8;
 
 /// Longest name of a PoP, and longest token, in octets.
 const NAME_BYTES_MAX: usize = 253;
@@ -201,6 +201,11 @@ impl Candidate {
         let host = Endpoint { host: name.to_owned(), port: address.port(), path: None };
         let endpoints = Transport::ALL.into_iter().map(|transport| (transport, host.clone())).collect();
         Self { pop: address.to_string(), endpoints, addresses: vec![address.ip()] }
+    }
+
+    /// Whether one of its edges has this address.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        self.edges().iter().any(|edge| edge.address == address)
     }
 
     /// The name to look up, if no address is known.

@@ -301,8 +301,8 @@ impl Entry {
     }
 
     fn pop_at(&self, address: SocketAddr) -> Option<&String> {
-        let here = |candidate: &&Candidate| candidate.edges().iter().any(|edge| edge.address == address);
-        self.answer.candidates.iter().find(here).map(|candidate| &candidate.pop)
+        let mut candidates = self.answer.candidates.iter();
+        candidates.find(|candidate| candidate.is_at(address)).map(|candidate| &candidate.pop)
     }
 }
 

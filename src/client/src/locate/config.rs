@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::LocateError;
+use super::chain::Source;
 
 /// Servers, names and keys of each kind that are looked at; more are refused.
 pub(crate) const SERVERS_MAX: usize = 16;
@@ -130,6 +131,23 @@ impl LocateConfig {
         Ok(key)
     }
 
+    /// The steps of the chain that there are, each with its servers; `None` where a step has none.
+    pub(crate) fn steps(&self) -> Vec<(Source, Vec<Option<Server>>)> {
+        let all = |servers: &[Server]| servers.iter().cloned().map(Some).collect();
+        let once = |is: bool| if is { vec![None] } else { Vec::new() };
+        let named = !self.names.is_empty();
+        let map = self.dir.is_some() && !self.map_keys.is_empty();
+        let mut steps = vec![
+            (Source::Https, all(&self.https)),
+            (Source::Doh, if named { all(&self.doh) } else { Vec::new() }),
+            (Source::Resolver, once(named && self.system_resolver)),
+            (Source::Map, once(map)),
+            (Source::List, once(!self.list.is_empty())),
+        ];
+        steps.retain(|(_, servers)| !servers.is_empty());
+        steps
+    }
+
     pub(crate) fn check(&self) -> Result<(), LocateError> {
         let bad = |why: String| Err(LocateError::Setting(why));
         let counts = [
@@ -142,10 +160,7 @@ impl LocateConfig {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count > SERVERS_MAX) {
             return bad(format!("{name}: at most {SERVERS_MAX}"));
         }
-        let asks = !self.https.is_empty() || !self.list.is_empty();
-        let names = !self.names.is_empty() && (self.system_resolver || !self.doh.is_empty());
-        let map = self.dir.is_some() && !self.map_keys.is_empty();
-        if !asks && !names && !map {
+        if self.steps().is_empty() {
             return bad("nowhere to ask: https, names, map_keys with a directory, or list".to_owned());
         }
         if !self.doh.is_empty() && self.names.is_empty() {

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use std::pin::pin;
 
 use super::config::Server;
-use crate::network::Network;
+use crate::network::{Edge, Network};
 
 /// `GET path`: the body of a 200 that has at most `most` octets.
 ///
@@ -43,11 +43,11 @@ async fn exchange(
     body: Bytes,
     most: usize,
 ) -> Result<(StatusCode, Bytes), String> {
-    let name = server.name();
-    let tls = network.dial_https(server.address, &name).await.map_err(|closing| closing.reason)?;
+    let server = Edge::new(server.address, server.name());
+    let tls = network.dial_https(&server).await.map_err(|closing| closing.reason)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|error| told(&error))?;
-    let host = HeaderValue::from_str(&authority(&name, server)).map_err(|error| error.to_string())?;
+    let host = HeaderValue::from_str(&server.authority()).map_err(|error| error.to_string())?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|_| format!("path `{path}`"))?;
@@ -71,11 +71,6 @@ async fn exchange(
             (done, _) => done,
         },
     }
-}
-
-fn authority(name: &str, server: &Server) -> String {
-    let port = server.address.port();
-    if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
 }
 
 /// An error with its cause, which says more.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::answer::{ANSWER_BYTES_MAX, Answer, Candidate};
+use super::answer::{ADDRESSES_MAX, ANSWER_BYTES_MAX, Answer, Candidate};
 use super::book::{Book, Outlook};
 use super::chain::{Action, Chain, Source, Try};
 use super::config::{LocateConfig, Server};
@@ -186,23 +186,10 @@ impl Locator {
 
     /// The steps that are configured, with their servers in the order in which they are to be tried; `None` where a step has none.
     pub(super) fn plan(&self) -> Vec<(Source, Vec<Option<Server>>)> {
-        let config = &self.shared.config;
-        let shuffled = |servers: &[Server]| -> Vec<Option<Server>> {
-            let mut servers: Vec<_> = servers.iter().cloned().map(Some).collect();
+        let mut steps = self.shared.config.steps();
+        for (_, servers) in &mut steps {
             servers.sort_by_cached_key(|_| random::<8>());
-            servers
-        };
-        let once = |is: bool| if is { vec![None] } else { Vec::new() };
-        let named = !config.names.is_empty();
-        let map = config.dir.is_some() && !config.map_keys.is_empty();
-        let mut steps = vec![
-            (Source::Https, shuffled(&config.https)),
-            (Source::Doh, if named { shuffled(&config.doh) } else { Vec::new() }),
-            (Source::Resolver, once(named && config.system_resolver)),
-            (Source::Map, once(map)),
-            (Source::List, once(!config.list.is_empty())),
-        ];
-        steps.retain(|(_, servers)| !servers.is_empty());
+        }
         steps
     }
 
@@ -323,6 +310,7 @@ async fn reachable(mut answer: Answer, has_way: impl Fn(SocketAddr) -> bool) -> 
             (Some(candidate), Ok(found)) => {
                 candidate.addresses = found;
                 keep(candidate);
+                candidate.addresses.truncate(ADDRESSES_MAX);
             }
             (Some(candidate), Err(error)) => failure = Some(format!("{}: {error}", candidate.pop)),
             (None, _) => {}
@@ -337,8 +325,8 @@ async fn reachable(mut answer: Answer, has_way: impl Fn(SocketAddr) -> bool) -> 
 
 /// The PoP of an answer at an address.
 pub(super) fn pop_at(answer: &Answer, address: SocketAddr) -> Option<String> {
-    let here = |candidate: &&Candidate| candidate.edges().iter().any(|edge| edge.address == address);
-    answer.candidates.iter().chain(&answer.probe).find(here).map(|candidate| candidate.pop.clone())
+    let mut pops = answer.candidates.iter().chain(&answer.probe);
+    pops.find(|candidate| candidate.is_at(address)).map(|candidate| candidate.pop.clone())
 }
 
 pub(super) fn unix_s() -> u64 {

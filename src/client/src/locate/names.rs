@@ -18,7 +18,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use super::answer::{Answer, Candidate, Endpoint};
+use super::answer::{ADDRESSES_MAX, Answer, Candidate, Endpoint};
 use super::config::{LocateConfig, Server};
 use crate::network::Network;
 use crate::transport::Transport;
@@ -245,7 +245,7 @@ impl Said {
                 _ => {}
             }
         }
-        said.hints.truncate(8);
+        said.hints.truncate(ADDRESSES_MAX);
         said
     }
 }

@@ -84,7 +84,7 @@ impl Edge {
     }
 
     /// Name and port as they stand in a URL.
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let port = self.address.port();
         match self.name.parse::<Ipv6Addr>() {
             Ok(ip) => format!("[{ip}]:{port}"),
@@ -166,12 +166,8 @@ impl Network {
     }
 
     /// HTTP/1.1 by TLS with a server that is no edge, through the proxy if there is one.
-    pub(crate) async fn dial_https(
-        &self,
-        address: SocketAddr,
-        name: &str,
-    ) -> Result<TlsStream<TcpStream>, Closing> {
-        self.dial_tls(&Edge::new(address, name), &self.shared.tls.https).await
+    pub(crate) async fn dial_https(&self, server: &Edge) -> Result<TlsStream<TcpStream>, Closing> {
+        self.dial_tls(server, &self.shared.tls.https).await
     }
 
     async fn dial_tls(
