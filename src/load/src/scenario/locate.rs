@@ -9,8 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -44,7 +49,7 @@ struct Asking {
 
 struct State {
     books: Books,
-    /// By connection: what it reads and writes; taken while a question is under way.
+    /// Of each connection; taken while a question is under way.
     lines: Vec<Option<Line>>,
     busy: Vec<bool>,
     answers: BTreeMap<String, u64>,
@@ -219,10 +224,11 @@ fn address(number: u64, networks: u32) -> Ipv4Addr {
     Ipv4Addr::new(first, second.rotate_left(3) ^ third, number.to_be_bytes()[3], 1)
 }
 
-/// A connection, and what was read of it beyond the last answer.
+/// A connection that stays open for the next question.
 struct Line {
-    stream: TcpStream,
-    read: Vec<u8>,
+    asking: SendRequest<Empty<Bytes>>,
+    /// Moves its octets; ends with it.
+    _moving: JoinSet<()>,
 }
 
 #[derive(Deserialize)]
@@ -242,57 +248,49 @@ impl Line {
         let stream = stream.map_err(|error| format!("cannot connect to {server}: {error}"))?;
         // Questions are small and alone on their way.
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Self { stream, read: Vec::new() })
+        let mut http = hyper::client::conn::http1::Builder::new();
+        http.max_buf_size(HEAD_BYTES_MAX);
+        let (asking, connection) =
+            http.handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
+        let mut moving = JoinSet::new();
+        // How it ended is told to whoever asks.
+        moving.spawn(async move { drop(connection.await) });
+        Ok(Self { asking, _moving: moving })
     }
 
     /// The first PoP of the answer.
     async fn ask(&mut self, server: SocketAddr, network: Ipv4Addr) -> Result<String, String> {
-        let question =
-            format!("GET /v1/locate HTTP/1.1\r\nhost: {server}\r\nx-forwarded-for: {network}\r\n\r\n");
-        let answer = async {
-            let written = self.stream.write_all(question.as_bytes()).await;
-            written.map_err(|error| format!("the connection ended: {error}"))?;
-            self.answer().await
-        };
-        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("the answer did not come".to_owned()))
+        let answer = timeout(PATIENCE, self.answer(server, network)).await;
+        answer.unwrap_or_else(|_| Err("the answer did not come".to_owned()))
     }
 
-    async fn answer(&mut self) -> Result<String, String> {
-        let end = loop {
-            if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            if self.read.len() > HEAD_BYTES_MAX {
-                return Err("the answer's head is too long".to_owned());
-            }
-            self.more().await?;
-        };
-        let head = String::from_utf8_lossy(&self.read[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        let length: usize = length
-            .filter(|length| *length <= BODY_BYTES_MAX)
-            .ok_or("the answer has no length, or too much")?;
-        while self.read.len() < end + length {
-            self.more().await?;
-        }
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        let body = &self.read[end..end + length];
-        if status != "200" {
-            return Err(format!("status {status}: {}", String::from_utf8_lossy(&body[..length.min(200)])));
+    async fn answer(&mut self, server: SocketAddr, network: Ipv4Addr) -> Result<String, String> {
+        let question = Request::get("/v1/locate").header(HOST, server.to_string());
+        let question = question.header("x-forwarded-for", network.to_string()).body(Empty::new());
+        let question = question.map_err(|error| error.to_string())?;
+        let ended = |error| format!("the connection ended: {}", told(&error));
+        self.asking.ready().await.map_err(ended)?;
+        let answer = self.asking.send_request(question).await.map_err(ended)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| format!("the answer does not come whole: {error}"))?.to_bytes();
+        if status != StatusCode::OK {
+            let said = String::from_utf8_lossy(&body[..body.len().min(200)]);
+            return Err(format!("status {}: {said}", status.as_u16()));
         }
         let answer: Answer =
-            serde_json::from_slice(body).map_err(|error| format!("the answer makes no sense: {error}"))?;
-        self.read.drain(..end + length);
+            serde_json::from_slice(&body).map_err(|error| format!("the answer makes no sense: {error}"))?;
         let first = answer.candidates.into_iter().next();
         first.map(|candidate| candidate.pop).ok_or_else(|| "the answer names nobody".to_owned())
     }
+}
 
-    async fn more(&mut self) -> Result<(), String> {
-        match self.stream.read_buf(&mut self.read).await {
-            Ok(0) => Err("the server closed the connection".to_owned()),
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("the connection ended: {error}")),
-        }
+/// An error with its cause, which says more.
+fn told(error: &hyper::Error) -> String {
+    use std::error::Error as _;
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -300,7 +298,60 @@ impl Line {
 mod tests {
     use std::collections::BTreeSet;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn questions_share_a_connection_and_what_is_no_answer_is_told() {
+        let good = r#"{"candidates":[{"pop":"b"},{"pop":"a"}]}"#;
+        let whole = |status: &str, body: &str| {
+            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        };
+        let answers = [
+            (whole("200 OK", good), Ok("b")),
+            (
+                format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n28\r\n{good}\r\n0\r\n\r\n"),
+                Ok("b"),
+            ),
+            (whole("429 Too Many Requests", "slowly"), Err("status 429: slowly")),
+            (whole("200 OK", r#"{"candidates":[]}"#), Err("the answer names nobody")),
+            (whole("200 OK", "{"), Err("the answer makes no sense")),
+            (whole("200 OK", &" ".repeat(BODY_BYTES_MAX + 1)), Err("the answer does not come whole")),
+        ];
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        let texts: Vec<_> = answers.iter().map(|(text, _)| text.clone()).collect();
+        serving.spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            for text in texts {
+                let (mut head, mut octet) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    tcp.read_exact(&mut octet).await.unwrap();
+                    head.push(octet[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                assert!(head.starts_with("get /v1/locate http/1.1\r\n"), "{head}");
+                assert!(head.contains("\r\nx-forwarded-for: 192.0.2.1\r\n"), "{head}");
+                // Who asked may not want to hear the end of it.
+                let _ = tcp.write_all(text.as_bytes()).await;
+            }
+        });
+        let mut line = Line::connect(server).await.unwrap();
+        for (_, wanted) in answers {
+            let got = line.ask(server, Ipv4Addr::new(192, 0, 2, 1)).await;
+            match wanted {
+                Ok(pop) => assert_eq!(got.as_deref(), Ok(pop)),
+                Err(reason) => assert!(got.as_ref().is_err_and(|got| got.contains(reason)), "{got:?}"),
+            }
+        }
+        while let Some(served) = serving.join_next().await {
+            served.unwrap();
+        }
+        assert!(line.ask(server, Ipv4Addr::LOCALHOST).await.unwrap_err().contains("the connection ended"));
+    }
 
     #[test]
     fn networks_are_public_and_as_many_as_were_asked_for() {
