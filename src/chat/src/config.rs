@@ -26,6 +26,13 @@ pub struct Config {
     /// Most items that the front thread takes at once. It bounds how long a login waits behind pages.
     pub front_batch_items: usize,
 
+    /// Requests that change groups and relations waiting for the desk thread: 10,000 joins of a live room in a burst.
+    pub desk_queue_items: usize,
+    /// Bytes of the same. Worst case of memory.
+    pub desk_queue_bytes: usize,
+    /// Most items that the desk thread takes at once.
+    pub desk_batch_items: usize,
+
     /// Messages, acks and read marks waiting for the writer thread: half a second at 30,000 messages a second.
     pub writer_queue_items: usize,
     /// Bytes of the same. Worst case of memory.
@@ -63,6 +70,9 @@ impl Default for Config {
             front_queue_items: 16_384,
             front_queue_bytes: 16 << 20,
             front_batch_items: 128,
+            desk_queue_items: 16_384,
+            desk_queue_bytes: 16 << 20,
+            desk_batch_items: 256,
             writer_queue_items: 16_384,
             writer_queue_bytes: 32 << 20,
             writer_batch_items: 1024,
@@ -87,6 +97,8 @@ impl Config {
         let least_one = [
             ("front_queue_items", self.front_queue_items),
             ("front_batch_items", self.front_batch_items),
+            ("desk_queue_items", self.desk_queue_items),
+            ("desk_batch_items", self.desk_batch_items),
             ("writer_queue_items", self.writer_queue_items),
             ("writer_batch_items", self.writer_batch_items),
             ("session_sends_per_batch", self.session_sends_per_batch as usize),
@@ -101,9 +113,9 @@ impl Config {
         }
         // A frame that fits nowhere would be answered "busy" for ever.
         let frame = self.frame_bytes_max as usize + 1024;
-        if self.front_queue_bytes < frame || self.writer_queue_bytes < frame {
+        if self.front_queue_bytes.min(self.desk_queue_bytes).min(self.writer_queue_bytes) < frame {
             return Err(Error::Config(format!(
-                "front_queue_bytes and writer_queue_bytes must be at least frame_bytes_max + 1024 ({frame})"
+                "front_queue_bytes, desk_queue_bytes and writer_queue_bytes must be at least frame_bytes_max + 1024 ({frame})"
             )));
         }
         Ok(())
@@ -111,6 +123,10 @@ impl Config {
 
     pub(crate) fn front_queue(&self) -> Bound {
         Bound { items: self.front_queue_items, bytes: self.front_queue_bytes }
+    }
+
+    pub(crate) fn desk_queue(&self) -> Bound {
+        Bound { items: self.desk_queue_items, bytes: self.desk_queue_bytes }
     }
 
     pub(crate) fn writer_queue(&self) -> Bound {

@@ -3,13 +3,14 @@
 //! Domain logic over two traits: [`ledger::Ledger`], what is written per message, and
 //! [`directory::Directory`], what is looked up and changed rarely.
 //!
-//! [`service::Chat`] is the shell: a `trunk` backend with two threads. What they do stands in two synchronous cores
+//! [`service::Chat`] is the shell: a `trunk` backend with three threads. What they do stands in three synchronous cores
 //! that take a batch and the time, and that a simulator runs without threads:
 //!
 //! - [`front::Front`] opens and closes sessions and answers what only reads (SYNC, HISTORY).
-//! - [`writer::Writer`] does all that writes (SEND, MARK_READ, acks, FLUSH). It is the only one that commits.
+//! - [`writer::Writer`] does all that writes messages (SEND, MARK_READ, AMEND, acks, FLUSH). It is the only one that commits.
+//! - [`desk::Desk`] does all that changes the directory (GROUP, PEOPLE).
 //!
-//! What both need is in [`shared::Shared`]: above all the registry of live sessions behind one mutex, which each
+//! What they need is in [`shared::Shared`]: above all the registry of live sessions behind one mutex, which each
 //! core locks briefly, a bounded number of times per batch. Rules that hold everywhere:
 //!
 //! - No answer that promises durability leaves before the commit that makes it true has returned.
@@ -19,6 +20,7 @@
 
 pub mod account;
 pub mod config;
+pub mod desk;
 pub mod directory;
 pub mod downs;
 mod error;
@@ -26,6 +28,7 @@ pub mod front;
 pub mod key;
 pub mod ledger;
 mod metrics;
+pub mod posts;
 mod registry;
 mod reply;
 pub mod service;

@@ -17,6 +17,8 @@ pub(crate) struct Session {
     pub(crate) link: LinkId,
     /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
     pub(crate) accepted: bool,
+    /// Topics that it has joined beside its user's: groups and live rooms.
+    pub(crate) topics: Vec<Topic>,
 }
 
 /// A session that was taken out to make room; somebody has to tell its client.
@@ -58,6 +60,8 @@ pub(crate) struct Registry {
     users: HashMap<UserKey, User>,
     /// Sessions of each App that has some.
     apps: HashMap<AppId, usize>,
+    /// For each topic that is not a user's: the links with sessions that joined it, and how many. Short: as many as links.
+    topics: HashMap<Topic, Vec<(LinkId, usize)>>,
 }
 
 impl Registry {
@@ -138,6 +142,9 @@ impl Registry {
     /// Takes a session out; publishes no longer count it. Nothing happens if it is not there.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Removed> {
         let session = self.sessions.remove(&id)?;
+        for topic in &session.topics {
+            self.lose_interest(topic, session.link);
+        }
         if let Some(user) = self.users.get_mut(&session.user) {
             user.live.retain(|live| live.id != id);
             if user.live.is_empty() {
@@ -158,6 +165,58 @@ impl Registry {
         let ids: Vec<_> =
             self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| live.id).collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Notes that a session joins a topic that is not its user's, and gives the link that is to be told by `Down::Join`.
+    /// `None`: the session has ended, or has joined already.
+    #[allow(dead_code, reason = "used by what groups bring")]
+    pub(crate) fn join_topic(&mut self, id: SessionId, topic: &Topic) -> Option<LinkId> {
+        let session = self.sessions.get_mut(&id).filter(|session| !session.topics.contains(topic))?;
+        session.topics.push(topic.clone());
+        let links = self.topics.entry(topic.clone()).or_default();
+        match links.iter_mut().find(|(link, _)| *link == session.link) {
+            Some((_, count)) => *count += 1,
+            None => links.push((session.link, 1)),
+        }
+        Some(session.link)
+    }
+
+    /// Notes that a session leaves a topic, and gives the link that is to be told by `Down::Leave`. `None`: it had not joined.
+    #[allow(dead_code, reason = "used by what groups bring")]
+    pub(crate) fn leave_topic(&mut self, id: SessionId, topic: &Topic) -> Option<LinkId> {
+        let session = self.sessions.get_mut(&id)?;
+        let at = session.topics.iter().position(|joined| joined == topic)?;
+        session.topics.swap_remove(at);
+        let link = session.link;
+        self.lose_interest(topic, link);
+        Some(link)
+    }
+
+    fn lose_interest(&mut self, topic: &Topic, link: LinkId) {
+        let Some(links) = self.topics.get_mut(topic) else { return };
+        if let Some(at) = links.iter().position(|(known, _)| *known == link) {
+            links[at].1 -= 1;
+            if links[at].1 == 0 {
+                links.remove(at);
+            }
+        }
+        if links.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Puts into `links` every link with a session that joined `topic`, each once. A sender's own link too: it may have
+    /// others, and the edge leaves out whom the publish excepts.
+    #[allow(dead_code, reason = "used by what groups bring")]
+    pub(crate) fn reach_topic(&self, topic: &Topic, links: &mut Vec<LinkId>) {
+        links.clear();
+        links.extend(self.topics.get(topic).into_iter().flatten().map(|(link, _)| *link));
+    }
+
+    /// The sessions of a user, oldest login first.
+    #[allow(dead_code, reason = "used by what groups bring")]
+    pub(crate) fn sessions_of(&self, user: &UserKey) -> impl Iterator<Item = (SessionId, LinkId)> {
+        self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| (live.id, live.link))
     }
 
     /// A live session, asked for over its link. What still comes over a link that broke, after its session has moved to another,
@@ -187,13 +246,13 @@ impl Registry {
         &mut self,
         user: &UserKey,
         position: u64,
-        except: SessionId,
+        except: Option<SessionId>,
         links: &mut Vec<LinkId>,
     ) {
         links.clear();
         let Some(user) = self.users.get_mut(user) else { return };
         user.head = user.head.max(position);
-        for live in user.live.iter().filter(|live| live.id != except) {
+        for live in user.live.iter().filter(|live| Some(live.id) != except) {
             if !links.contains(&live.link) {
                 links.push(live.link);
             }
@@ -212,7 +271,7 @@ mod tests {
 
     fn session(name: &str, device: &str, link: usize) -> Session {
         let user = UserKey::new(AppId(1), name).unwrap();
-        Session { user, device: device.into(), link: LinkId(link), accepted: false }
+        Session { user, device: device.into(), link: LinkId(link), accepted: false, topics: Vec::new() }
     }
 
     #[test]
@@ -253,7 +312,7 @@ mod tests {
         assert!(registry.session_on(SessionId(1), LinkId(7)).is_some());
         assert_eq!(registry.len(), 1);
         let mut links = Vec::new();
-        registry.reach(&session("alice", "", 0).user, 6, SessionId(9), &mut links);
+        registry.reach(&session("alice", "", 0).user, 6, Some(SessionId(9)), &mut links);
         assert_eq!(links, [LinkId(7)]);
     }
 
@@ -282,13 +341,41 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_reaches_each_link_once_for_as_long_as_somebody_there_has_joined() {
+        let mut registry = Registry::default();
+        for (id, name, link) in [(1, "alice", 0), (2, "bob", 1), (3, "carol", 1)] {
+            registry.add(SessionId(id), session(name, "a", link), &config(9)).unwrap();
+        }
+        let topic = Topic::from(&b"group"[..]);
+        let reached = |registry: &Registry| {
+            let mut links = vec![LinkId(9)];
+            registry.reach_topic(&topic, &mut links);
+            links
+        };
+        assert_eq!(reached(&registry), []);
+        assert_eq!(registry.join_topic(SessionId(1), &topic), Some(LinkId(0)));
+        assert_eq!(registry.join_topic(SessionId(1), &topic), None, "a second time");
+        assert_eq!(registry.join_topic(SessionId(9), &topic), None, "nobody");
+        registry.join_topic(SessionId(2), &topic);
+        registry.join_topic(SessionId(3), &topic);
+        assert_eq!(reached(&registry), [LinkId(0), LinkId(1)]);
+        assert_eq!(registry.leave_topic(SessionId(1), &topic), Some(LinkId(0)));
+        assert_eq!(registry.leave_topic(SessionId(1), &topic), None);
+        registry.remove(SessionId(2));
+        assert_eq!(reached(&registry), [LinkId(1)], "carol is still there");
+        registry.remove(SessionId(3));
+        assert_eq!(reached(&registry), []);
+        assert!(registry.topics.is_empty(), "nothing is kept");
+    }
+
+    #[test]
     fn a_late_close_of_a_replaced_session_leaves_its_successor() {
         let mut registry = Registry::default();
         registry.add(SessionId(1), session("alice", "phone", 0), &config(2)).unwrap();
         registry.add(SessionId(2), session("alice", "phone", 1), &config(2)).unwrap();
         assert!(registry.remove(SessionId(1)).is_none());
         let mut links = Vec::new();
-        registry.reach(&session("alice", "", 0).user, 7, SessionId(9), &mut links);
+        registry.reach(&session("alice", "", 0).user, 7, Some(SessionId(9)), &mut links);
         assert_eq!(links, [LinkId(1)]);
     }
 
@@ -300,9 +387,9 @@ mod tests {
         }
         let alice = session("alice", "", 0).user;
         let mut links = Vec::new();
-        registry.reach(&alice, 1, SessionId(1), &mut links);
+        registry.reach(&alice, 1, Some(SessionId(1)), &mut links);
         assert_eq!(links, [LinkId(1)]);
-        registry.reach(&alice, 2, SessionId(2), &mut links);
+        registry.reach(&alice, 2, Some(SessionId(2)), &mut links);
         assert_eq!(links, [LinkId(0), LinkId(1)]);
         assert_eq!(registry.head(&alice), 2);
         assert_eq!(registry.remove_user(&alice).len(), 3);

@@ -1,4 +1,4 @@
-//! The shell: two threads that run the cores, and the links that feed them.
+//! The shell: three threads that run the cores, and the links that feed them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use nearport_trunk::queue::{Receiver, Sender, Waited, bounded};
 use nearport_trunk::{Backend, Link, Up, Waker};
 use nearport_wire::Kind;
 
+use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::downs::Downs;
 use crate::front::Front;
@@ -25,6 +26,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Workers of a link, as [`route`] numbers them.
 const FRONT: usize = 0;
 const WRITER: usize = 1;
+const DESK: usize = 2;
 
 type Item = (LinkId, Up);
 
@@ -32,7 +34,7 @@ type Item = (LinkId, Up);
 pub struct Chat {
     shared: Shared,
     clock: Clock,
-    queues: [Sender<Item>; 2],
+    queues: [Sender<Item>; 3],
     threads: Mutex<Vec<Thread>>,
 }
 
@@ -42,7 +44,7 @@ struct Thread {
 }
 
 impl Chat {
-    /// Starts the threads **front** and **writer**.
+    /// Starts the threads **front**, **writer** and **desk**.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Spawn`].
@@ -56,10 +58,13 @@ impl Chat {
         let config = shared.config.clone();
         let (front_sender, front_queue) = bounded(config.front_queue());
         let (writer_sender, writer_queue) = bounded(config.writer_queue());
+        let (desk_sender, desk_queue) = bounded(config.desk_queue());
+        let writer_waker = writer_sender.clone();
+        shared.posts.wake_by(move || writer_waker.nudge());
         let chat = Self {
             shared: shared.clone(),
             clock: clock.clone(),
-            queues: [front_sender, writer_sender],
+            queues: [front_sender, writer_sender, desk_sender],
             threads: Mutex::new(Vec::new()),
         };
         let (front, writer) = (Front::new(shared.clone()), Writer::new(shared.clone()));
@@ -67,6 +72,10 @@ impl Chat {
         let items = config.front_batch_items;
         chat.spawn("front", move || run_front(front, &front_queue, downs, &front_clock, items))?;
         let downs = Downs::new(shared.links.clone());
+        let (desk, desk_clock) = (Desk::new(shared.clone()), clock.clone());
+        let desk_downs = Downs::new(shared.links.clone());
+        let items = config.desk_batch_items;
+        chat.spawn("desk", move || run_desk(desk, &desk_queue, desk_downs, &desk_clock, items))?;
         let items = config.writer_batch_items;
         chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
         Ok(chat)
@@ -96,7 +105,7 @@ impl Chat {
     /// What is wrong, for people.
     pub fn ready(&self) -> Result<(), String> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in ["front", "writer"] {
+        for name in ["front", "writer", "desk"] {
             if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
                 return Err(Error::NotRunning(name).to_string());
             }
@@ -112,10 +121,14 @@ impl Chat {
     pub fn shutdown(&self) -> Result<(), Error> {
         self.queues.iter().for_each(Sender::close);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let ended =
-            threads.into_iter().map(|thread| thread.handle.join().map_err(|_| Error::Panicked(thread.name)));
-        // Both are joined before the first error is told.
-        ended.collect::<Vec<_>>().into_iter().collect()
+        // The writer last: it stores what the others have posted.
+        let (writer, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.name == "writer");
+        let join = |thread: Thread| thread.handle.join().map_err(|_| Error::Panicked(thread.name));
+        let ended: Vec<_> = others.into_iter().map(join).collect();
+        self.shared.posts.end();
+        // All are joined before the first error is told.
+        ended.into_iter().chain(writer.into_iter().map(join).collect::<Vec<_>>()).collect()
     }
 
     fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -154,7 +167,12 @@ impl fmt::Debug for Chat {
 pub fn route(up: &Up) -> usize {
     match up {
         Up::Ack { .. } => WRITER,
-        Up::Frame { kind, .. } if matches!(*kind, Kind::SEND | Kind::MARK_READ | Kind::FLUSH) => WRITER,
+        Up::Frame { kind, .. }
+            if matches!(*kind, Kind::SEND | Kind::MARK_READ | Kind::FLUSH | Kind::AMEND) =>
+        {
+            WRITER
+        }
+        Up::Frame { kind, .. } if matches!(*kind, Kind::GROUP | Kind::PEOPLE) => DESK,
         Up::Open { .. } | Up::Adopt { .. } | Up::Close { .. } | Up::Frame { .. } => FRONT,
     }
 }
@@ -163,6 +181,14 @@ fn run_front(mut front: Front, queue: &Receiver<Item>, mut downs: Downs, clock: 
     let mut batch = Vec::with_capacity(batch_items);
     while queue.wait(&mut batch, batch_items, IDLE) != Waited::Closed {
         front.handle(&mut batch, clock(), &mut downs);
+        downs.flush();
+    }
+}
+
+fn run_desk(mut desk: Desk, queue: &Receiver<Item>, mut downs: Downs, clock: &Clock, batch_items: usize) {
+    let mut batch = Vec::with_capacity(batch_items);
+    while queue.wait(&mut batch, batch_items, IDLE) != Waited::Closed {
+        desk.handle(&mut batch, clock(), &mut downs);
         downs.flush();
     }
 }
@@ -176,6 +202,7 @@ fn run_writer(
 ) {
     let mut batch = Vec::with_capacity(batch_items);
     loop {
+        let posts_ended = writer.posts_ended();
         let due = writer.deadline_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(clock())));
         let waited = queue.wait(&mut batch, batch_items, due.unwrap_or(IDLE).min(IDLE));
         if waited == Waited::Closed {
@@ -183,8 +210,11 @@ fn run_writer(
         }
         writer.turn(&mut batch, clock(), &mut downs);
         downs.flush();
-        if waited == Waited::Closed {
+        if waited == Waited::Closed && posts_ended {
             return;
+        }
+        if waited == Waited::Closed {
+            writer.wait_for_posts(IDLE);
         }
     }
 }

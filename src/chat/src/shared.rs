@@ -11,6 +11,7 @@ use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::posts::{Posts, SharedPosts};
 use crate::registry::{Registry, Removed};
 use crate::{Config, Error};
 
@@ -23,6 +24,7 @@ pub struct Shared {
     pub(crate) links: Links,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Arc<Config>,
+    pub(crate) posts: SharedPosts,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -46,6 +48,7 @@ impl Shared {
             links: Links::default(),
             metrics,
             config: Arc::new(config),
+            posts: Arc::default(),
             registry: Arc::default(),
         })
     }
@@ -54,6 +57,12 @@ impl Shared {
     #[must_use]
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// Messages for the writer from elsewhere.
+    #[must_use]
+    pub fn posts(&self) -> &Posts {
+        &self.posts
     }
 
     /// Locks the registry. Held for look-ups and pushes to link queues only, never across a read or a commit.

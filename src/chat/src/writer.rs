@@ -14,6 +14,7 @@ mod finish;
 mod request;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use bytes::Bytes;
 use nearport_trunk::local::LinkId;
@@ -25,6 +26,7 @@ use prost::Message as _;
 use crate::downs::Downs;
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{Append, Batch, CursorMove, CursorName, IdemKey};
+use crate::posts::Done;
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
 
@@ -41,11 +43,13 @@ pub struct Writer {
 }
 
 /// A ledger batch with the answers that wait for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Prepared {
     /// To be committed before [`Writer::finish`].
     pub batch: Batch,
     orders: Vec<Order>,
+    /// Of the last [`Batch::appends`]: who hears what became of them.
+    posts: Vec<Option<Done>>,
 }
 
 impl Prepared {
@@ -53,6 +57,15 @@ impl Prepared {
     #[must_use]
     pub fn needs_commit(&self) -> bool {
         !self.batch.appends.is_empty() || !self.batch.cursors.is_empty()
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("batch", &self.batch)
+            .field("orders", &self.orders)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +99,17 @@ impl Writer {
     /// When [`Self::turn`] wants to be called even if nothing arrives, milliseconds; `None`: not before something does.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.acks.deadline_ms()
+        if self.shared.posts.is_empty() { self.acks.deadline_ms() } else { Some(0) }
+    }
+
+    /// Whether nobody posts any more and nothing posted waits.
+    pub(crate) fn posts_ended(&self) -> bool {
+        self.shared.posts.has_ended()
+    }
+
+    /// Waits for a post, or for the last thread that posts to end.
+    pub(crate) fn wait_for_posts(&self, timeout: std::time::Duration) {
+        self.shared.posts.wait(timeout);
     }
 
     /// Makes waiting acks due: the next turn commits them. For a shutdown.
@@ -124,6 +147,10 @@ impl Writer {
                 }
                 Request::Flush => prepared.orders.push(Order { reply_to, what: What::Flush }),
             }
+        }
+        for post in self.shared.posts.take(self.shared.config.writer_batch_items) {
+            prepared.batch.appends.push(post.append);
+            prepared.posts.push(post.done);
         }
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nearport_chat::desk::Desk;
 use nearport_chat::directory::Directory;
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
@@ -119,10 +120,12 @@ struct Core {
     shared: Shared,
     front: Front,
     writer: Writer,
+    desk: Desk,
     front_queue: Receiver<(LinkId, Up)>,
     writer_queue: Receiver<(LinkId, Up)>,
+    desk_queue: Receiver<(LinkId, Up)>,
     /// For the links, and for looking at how full the queues are.
-    senders: [Sender<(LinkId, Up)>; 2],
+    senders: [Sender<(LinkId, Up)>; 3],
     downs: Downs,
 }
 
@@ -137,14 +140,17 @@ impl Core {
         let queue = |bytes| Bound { items: bounds.queue_items, bytes };
         let (front_sender, front_queue) = bounded(queue(config.front_queue_bytes));
         let (writer_sender, writer_queue) = bounded(queue(config.writer_queue_bytes));
+        let (desk_sender, desk_queue) = bounded(queue(config.desk_queue_bytes));
         let shared =
             Shared::new(Arc::new(ledger.clone()), directory, config).expect("bounds that pass the check");
         Self {
             front: Front::new(shared.clone()),
             writer: Writer::new(shared.clone()),
+            desk: Desk::new(shared.clone()),
             front_queue,
             writer_queue,
-            senders: [front_sender, writer_sender],
+            desk_queue,
+            senders: [front_sender, writer_sender, desk_sender],
             downs: Downs::new(shared.links().clone()),
             shared,
         }
@@ -228,6 +234,7 @@ impl Node {
         let mut stored = self.finish_commit().unwrap_or_default();
         while !self.is_idle() {
             self.run_front(now_ms);
+            self.run_desk(now_ms);
             self.begin_commit(now_ms);
             stored += self.finish_commit().unwrap_or_default();
         }
@@ -299,6 +306,17 @@ impl Node {
         taken > 0
     }
 
+    /// One round of the desk. Returns whether there was anything to do.
+    pub(crate) fn run_desk(&mut self, now_ms: u64) -> bool {
+        let taken = self
+            .core
+            .desk_queue
+            .drain(&mut self.front_batch, nearport_chat::Config::default().desk_batch_items);
+        self.core.desk.handle(&mut self.front_batch, now_ms, &mut self.core.downs);
+        self.core.downs.flush();
+        taken > 0
+    }
+
     /// First half of a round of the writer: takes what waits and writes it, without syncing. `None`: it had nothing
     /// to do or is in the middle of a commit. Otherwise the messages that are now at the mercy of the disk.
     pub(crate) fn begin_commit(&mut self, now_ms: u64) -> Option<usize> {
@@ -341,11 +359,11 @@ impl Node {
     }
 
     pub(crate) fn front_has_work(&self) -> bool {
-        !self.core.senders[0].is_empty()
+        !self.core.senders[0].is_empty() || !self.core.senders[2].is_empty()
     }
 
     pub(crate) fn writer_has_work(&self) -> bool {
-        !self.core.senders[1].is_empty()
+        !self.core.senders[1].is_empty() || !self.core.shared.posts().is_empty()
     }
 
     pub(crate) fn is_committing(&self) -> bool {
@@ -354,7 +372,8 @@ impl Node {
 
     /// Whether no work waits anywhere: the queues of both workers are empty and nothing is being committed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.core.senders.iter().all(Sender::is_empty) && self.committing.is_none()
+        let posts = self.core.shared.posts();
+        self.core.senders.iter().all(Sender::is_empty) && posts.is_empty() && self.committing.is_none()
     }
 
     /// Figures of a shard.

@@ -87,8 +87,8 @@ impl<T> Sender<T> {
         self.0.filled.notify_all();
     }
 
-    /// Ends the receiver's present or next [`Receiver::wait_ready`].
-    pub(crate) fn nudge(&self) {
+    /// Ends the receiver's present or next [`Receiver::wait`] or wait for readiness, although nothing was pushed.
+    pub fn nudge(&self) {
         self.0.lock().nudged = true;
         self.0.filled.notify_one();
     }
@@ -154,6 +154,7 @@ impl<T> Receiver<T> {
     /// Waits until something is there, then moves up to `max` items to the end of `out`.
     pub fn wait(&self, out: &mut Vec<T>, max: usize, timeout: Duration) -> Waited {
         let mut state = self.ready(timeout);
+        state.nudged = false;
         match take(&mut state, out, max) {
             0 if state.ended() => Waited::Closed,
             0 => Waited::Timeout,
@@ -245,6 +246,17 @@ mod tests {
         assert_eq!(receiver.wait(&mut got, 10, Duration::from_secs(60)), Waited::Items);
         assert_eq!(receiver.wait(&mut got, 10, Duration::from_secs(60)), Waited::Closed);
         assert_eq!(got, [1]);
+    }
+
+    #[test]
+    fn a_nudge_ends_one_wait() {
+        let (sender, receiver) = bounded::<u32>(Bound { items: 3, bytes: 100 });
+        sender.nudge();
+        let mut got = Vec::new();
+        assert_eq!(receiver.wait(&mut got, 10, Duration::from_secs(60)), Waited::Timeout, "at once");
+        assert_eq!(receiver.wait(&mut got, 10, Duration::ZERO), Waited::Timeout);
+        sender.push_batch(&mut [(1, 1)].into());
+        assert_eq!(receiver.wait(&mut got, 10, Duration::from_secs(60)), Waited::Items);
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Kind {
     pub const RETURN_WINDOW: Self = Self(0x15);
     /// Server: `id` 1: the backend is away and requests will be refused; 0: it is back. Empty body.
     pub const AWAY: Self = Self(0x16);
+    /// Server: something that a client may want to know, and finds by asking if it misses it; body `Event`; `id` 0.
+    pub const EVENT: Self = Self(0x17);
+    /// Server: message `id` of a group's conversation; body `Delivery`.
+    pub const GROUP_PUSH: Self = Self(0x18);
+    /// Server: a message of a live room; `id` is its class (0 system, 1 gift, 2 chat, 3 like); body `LiveFrame`.
+    pub const LIVE: Self = Self(0x19);
     /// Request: body `Send`, reply `Sent`.
     pub const SEND: Self = Self(0x20);
     /// Request: body `Sync`, reply `SyncPage`.
@@ -87,6 +93,14 @@ impl Kind {
     pub const MARK_READ: Self = Self(0x23);
     /// Request: empty body; the reply comes when every ACK sent before is on disk.
     pub const FLUSH: Self = Self(0x24);
+    /// Request: changes what is stored of messages (recall, edit, receipts …); body `Amend`, reply `Amended`.
+    pub const AMEND: Self = Self(0x25);
+    /// Request: groups; body `GroupCall`, reply `GroupAnswer`.
+    pub const GROUP: Self = Self(0x26);
+    /// Request: profiles, relations, presence, the list of conversations; body `PeopleCall`, reply `PeopleAnswer`.
+    pub const PEOPLE: Self = Self(0x27);
+    /// Request: files; body `MediaCall`, reply `MediaAnswer`.
+    pub const MEDIA: Self = Self(0x28);
     /// Request of the `echo` backend: the reply has the request's body.
     pub const ECHO: Self = Self(0x70);
     /// Request of the `echo` backend: every session gets the body as a PUSH with id 0.

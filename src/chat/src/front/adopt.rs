@@ -96,7 +96,7 @@ impl Front {
                 }
                 let (user, device) = (user.clone(), device.as_str().into());
                 // Accepted from the start: whatever ends it from here on is a `Kick`.
-                let entry = Session { user: user.clone(), device, link, accepted: true };
+                let entry = Session { user: user.clone(), device, link, accepted: true, topics: Vec::new() };
                 if !registry.adopt(session, entry, self.shared.config.user_sessions_max) {
                     self.shared.metrics.kicks.increment(1);
                     let reason = "another login took this session's place".to_owned();

@@ -207,8 +207,13 @@ impl Front {
                     self.refuse(*link, *session, &refusal, out);
                     continue;
                 }
-                let entry =
-                    Session { user: user.clone(), device: device.clone(), link: *link, accepted: false };
+                let entry = Session {
+                    user: user.clone(),
+                    device: device.clone(),
+                    link: *link,
+                    accepted: false,
+                    topics: Vec::new(),
+                };
                 match registry.add(*session, entry, &self.shared.config) {
                     Ok(None) => {}
                     Ok(Some(removed)) => {

@@ -29,8 +29,9 @@ impl Writer {
         outcome: Result<Vec<Appended>, LedgerError>,
         out: &mut Downs,
     ) {
-        let Prepared { batch, orders } = prepared;
+        let Prepared { batch, orders, posts } = prepared;
         let metrics = &self.shared.metrics;
+        let mut failed = None;
         let outcome = outcome.and_then(|appended| {
             // An engine that answers less than it was asked must not leave a request without an answer.
             let (want, got) = (batch.appends.len(), appended.len());
@@ -51,6 +52,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, messages = batch.appends.len(), cursors = batch.cursors.len(), "commit failed");
                 metrics.not_stored.increment(batch.appends.len() as u64);
+                failed = Some(error);
                 None
             }
         };
@@ -68,7 +70,7 @@ impl Writer {
                     let mut delivery = Shared::new(&message, 0, time_ms);
                     owners
                         .iter()
-                        .for_each(|owner| publisher.message(owner, 0, reply_to.session, &mut delivery));
+                        .for_each(|owner| publisher.message(owner, 0, Some(reply_to.session), &mut delivery));
                 }
                 _ if appended.is_none() => {
                     #[cfg(nearport_bug = "ack_before_commit")]
@@ -88,15 +90,32 @@ impl Writer {
                     reply_to.sent(random, done, publisher.out);
                     #[cfg(nearport_bug = "ack_before_commit")]
                     let _ = random;
-                    publisher.appended(append, done, reply_to.session);
+                    publisher.appended(append, done, Some(reply_to.session));
                 }
                 What::MarkRead { reader, peer, seq } => {
                     reply_to.reply(Empty {}.encode_to_vec().into(), publisher.out);
                     if seq > 0 {
-                        publisher.read(&reader, &peer, seq, reply_to.session);
+                        publisher.read(&reader, &peer, seq, Some(reply_to.session));
                     }
                 }
                 What::Flush => reply_to.reply(Bytes::new(), publisher.out),
+            }
+        }
+        // Posts stand behind the messages of all requests.
+        for done in posts {
+            match (&failed, stored.next()) {
+                (None, Some((append, outcome))) => {
+                    if let Some(done) = done {
+                        done(Ok(outcome));
+                    }
+                    publisher.appended(append, outcome, None);
+                }
+                (Some(error), _) => {
+                    if let Some(done) = done {
+                        done(Err(error));
+                    }
+                }
+                (None, None) => unreachable!("as many outcomes as appends, counted above"),
             }
         }
         metrics.publishes.increment(publisher.count);
@@ -178,7 +197,7 @@ struct Publisher<'a> {
 
 impl Publisher<'_> {
     /// A stored message, to the owner of each log. A duplicate was published when it was stored.
-    fn appended(&mut self, append: &Append, done: &Appended, sender: SessionId) {
+    fn appended(&mut self, append: &Append, done: &Appended, sender: Option<SessionId>) {
         if done.duplicate {
             return;
         }
@@ -189,14 +208,20 @@ impl Publisher<'_> {
     }
 
     /// A message to all sessions of `owner` but the one that sent it, which has its reply.
-    fn message(&mut self, owner: &UserKey, position: u64, sender: SessionId, delivery: &mut Shared<'_>) {
+    fn message(
+        &mut self,
+        owner: &UserKey,
+        position: u64,
+        sender: Option<SessionId>,
+        delivery: &mut Shared<'_>,
+    ) {
         if let Some(topic) = self.reach(owner, position, sender) {
             self.publish(&topic, Kind::PUSH, position, &delivery.bytes(), sender);
         }
     }
 
     /// A moved read cursor, to both sides.
-    fn read(&mut self, reader: &UserKey, peer: &UserKey, seq: u64, by: SessionId) {
+    fn read(&mut self, reader: &UserKey, peer: &UserKey, seq: u64, by: Option<SessionId>) {
         let event = ReadEvent { user: reader.name().to_owned(), peer: peer.name().to_owned(), seq };
         let body = Bytes::from(event.encode_to_vec());
         let sides = if reader == peer { &[reader][..] } else { &[reader, peer] };
@@ -208,16 +233,16 @@ impl Publisher<'_> {
     }
 
     /// Finds the links; `None` if nobody but `except` is there.
-    fn reach(&mut self, user: &UserKey, position: u64, except: SessionId) -> Option<Topic> {
+    fn reach(&mut self, user: &UserKey, position: u64, except: Option<SessionId>) -> Option<Topic> {
         self.registry.reach(user, position, except, &mut self.links);
         if self.links.is_empty() { None } else { self.registry.topic(user) }
     }
 
-    fn publish(&mut self, topic: &Topic, kind: Kind, id: u64, body: &Bytes, except: SessionId) {
+    fn publish(&mut self, topic: &Topic, kind: Kind, id: u64, body: &Bytes, except: Option<SessionId>) {
         self.count += self.links.len() as u64;
         for link in &self.links {
             let (topic, body) = (topic.clone(), body.clone());
-            let down = Down::Publish { topic, lane: Lane::Chat, kind, id, body, except: Some(except) };
+            let down = Down::Publish { topic, lane: Lane::Chat, kind, id, body, except };
             self.out.push(*link, down);
         }
     }

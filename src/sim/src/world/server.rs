@@ -112,6 +112,7 @@ impl World {
         let now_ms = self.agenda.unix_ms();
         if let Some(node) = &mut self.node {
             node.run_front(now_ms);
+            node.run_desk(now_ms);
         }
         self.after_worker();
     }

@@ -1,0 +1,186 @@
+//! Messages that other threads hand to the writer: tips, notices, what an administrator sends.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Append, Appended, LedgerError};
+
+/// Hears what became of a post, on the writer's thread and before it is published: it must not wait for anything.
+pub type Done = Box<dyn FnOnce(Result<&Appended, &LedgerError>) + Send>;
+
+/// A message for the writer.
+pub struct Post {
+    /// What is stored; it is published to the owners of its logs, or to the group of its conversation.
+    pub append: Append,
+    /// Called once, after the commit. A post that never reaches a commit (the backend ends) drops it uncalled.
+    pub done: Option<Done>,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").field("append", &self.append).finish_non_exhaustive()
+    }
+}
+
+/// Most posts that wait. The writer takes that many in a few commits.
+const POSTS_MAX: usize = 4096;
+
+/// How long [`Posts::push`] waits for room. The writer waits for nobody, so only a disk that stands still takes so long.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    posts: VecDeque<Post>,
+    ended: bool,
+}
+
+/// The queue of posts: bounded, in order. Cheap to share.
+#[derive(Default)]
+pub struct Posts {
+    waiting: Mutex<Waiting>,
+    /// Something was taken, came, or nothing comes any more.
+    changed: Condvar,
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Posts {
+    /// Appends posts in order, waiting for room for at most five seconds in all. What found none comes back, to be
+    /// refused as busy; all of them after [`Self::end`].
+    ///
+    /// Never called by the writer, which would wait for itself.
+    pub fn push(&self, posts: Vec<Post>) -> Vec<Post> {
+        let until = Instant::now() + WAIT_MAX;
+        let mut posts = VecDeque::from(posts);
+        loop {
+            let mut waiting = self.lock();
+            if waiting.ended {
+                break;
+            }
+            let room = POSTS_MAX.saturating_sub(waiting.posts.len()).min(posts.len());
+            waiting.posts.extend(posts.drain(..room));
+            drop(waiting);
+            if room > 0 {
+                self.changed.notify_all();
+                if let Some(wake) = self.wake.get() {
+                    wake();
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if posts.is_empty() || left.is_zero() {
+                break;
+            }
+            let full = |waiting: &mut Waiting| waiting.posts.len() >= POSTS_MAX && !waiting.ended;
+            drop(self.changed.wait_timeout_while(self.lock(), left, full));
+        }
+        posts.into()
+    }
+
+    /// Takes up to `max`, oldest first.
+    pub(crate) fn take(&self, max: usize) -> Vec<Post> {
+        let mut waiting = self.lock();
+        let count = waiting.posts.len().min(max);
+        let posts: Vec<_> = waiting.posts.drain(..count).collect();
+        drop(waiting);
+        if !posts.is_empty() {
+            self.changed.notify_all();
+        }
+        posts
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().posts.is_empty()
+    }
+
+    /// Takes nothing more from here on.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether nothing waits and nothing will come.
+    pub(crate) fn has_ended(&self) -> bool {
+        let waiting = self.lock();
+        waiting.ended && waiting.posts.is_empty()
+    }
+
+    /// Waits until something is there, or nothing comes any more.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        let idle = |waiting: &mut Waiting| waiting.posts.is_empty() && !waiting.ended;
+        drop(self.changed.wait_timeout_while(self.lock(), timeout, idle));
+    }
+
+    /// What wakes the writer when something comes; said once, by whoever runs it on a thread.
+    pub(crate) fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.wake.set(Box::new(wake));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Posts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Posts").field("waiting", &self.lock().posts.len()).finish_non_exhaustive()
+    }
+}
+
+/// A shared queue.
+pub(crate) type SharedPosts = Arc<Posts>;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::key::{AppId, ConvKey, UserKey};
+    use crate::ledger::IdemKey;
+
+    fn post(n: u8) -> Post {
+        let sender = UserKey::new(AppId(1), "alice").unwrap();
+        let append = Append {
+            conv: ConvKey::pair(&sender, &sender),
+            idem: IdemKey { sender, client_msg_id: [n; 16] },
+            logs: Vec::new(),
+            time_ms: u64::from(n),
+            body: Bytes::new(),
+        };
+        Post { append, done: None }
+    }
+
+    #[test]
+    fn posts_keep_their_order_and_a_full_queue_waits_for_the_writer() {
+        let posts = Arc::new(Posts::default());
+        assert!(
+            posts.push((0..POSTS_MAX).map(|n| post(u8::try_from(n % 251).unwrap())).collect()).is_empty()
+        );
+        let pusher = {
+            let posts = posts.clone();
+            std::thread::spawn(move || posts.push(vec![post(7)]).len())
+        };
+        let mut taken = Vec::new();
+        while taken.len() <= POSTS_MAX {
+            taken.extend(posts.take(1000));
+            std::thread::yield_now();
+        }
+        assert_eq!(pusher.join().unwrap(), 0);
+        let times: Vec<u64> = taken.iter().map(|post| post.append.time_ms).collect();
+        let want: Vec<u64> = (0..POSTS_MAX as u64).map(|n| n % 251).chain([7]).collect();
+        assert_eq!(times, want);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_comes_back() {
+        let posts = Posts::default();
+        assert!(posts.push(vec![post(1)]).is_empty());
+        posts.end();
+        assert!(!posts.has_ended(), "one waits still");
+        assert_eq!(posts.push(vec![post(2)]).len(), 1);
+        assert_eq!(posts.take(9).len(), 1);
+        assert!(posts.has_ended());
+    }
+}
