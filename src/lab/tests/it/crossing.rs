@@ -40,7 +40,13 @@ fn udp(lab: &Lab) -> (UdpSocket, UdpSocket) {
 /// One datagram there; its text and where the server saw it come from.
 fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
     let mut buffer = [0; 2_000];
-    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    // Unlike reads of files, this one is the caller's to repeat after a signal.
+    let (length, from) = loop {
+        match socket.recv_from(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            received => break received.unwrap(),
+        }
+    };
     (String::from_utf8(buffer[..length].to_vec()).unwrap(), from)
 }
 
