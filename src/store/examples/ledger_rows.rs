@@ -1,0 +1,283 @@
+//! What the trait costs: appends through `Ledger` beside a bare loop that writes the same rows in the same batches, on the
+//! embedded engine and on PostgreSQL, in turn; then the last 50 messages of random conversations.
+//!
+//!     cargo run --release -p nearport-store --example ledger_rows -- [--messages 2000000] [--batch 64] [--seconds 10]
+//!         [--rounds 5] [--dir DIR] [--postgres URL]
+//!
+//! `--messages` are stored first, by each of them, over 100,000 conversations. A round then gives each of them its time.
+//! The bare loops know every number beforehand: no look-up, no idempotency check, no watermark.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::ledger::{Append, Batch, IdemKey, Ledger, PageLimit, Range};
+use nearport_store::bare::{BareMessage, CONVERSATIONS, Messages, process_cpu};
+use nearport_store::{FjallLedger, Options};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+struct Args {
+    messages: usize,
+    batch: usize,
+    seconds: u64,
+    rounds: usize,
+    dir: Option<PathBuf>,
+    postgres: Option<String>,
+}
+
+impl Args {
+    fn parse() -> Outcome<Self> {
+        let mut args =
+            Self { messages: 2_000_000, batch: 64, seconds: 10, rounds: 5, dir: None, postgres: None };
+        let mut given = std::env::args().skip(1);
+        while let Some(flag) = given.next() {
+            let value = given.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            match flag.as_str() {
+                "--messages" => args.messages = value.parse()?,
+                "--batch" => args.batch = value.parse()?,
+                "--seconds" => args.seconds = value.parse()?,
+                "--rounds" => args.rounds = value.parse()?,
+                "--dir" => args.dir = Some(value.into()),
+                "--postgres" => args.postgres = Some(value),
+                _ => return Err(format!("unknown flag {flag}").into()),
+            }
+        }
+        Ok(args)
+    }
+}
+
+/// Something that stores a batch durably.
+trait Store {
+    fn store(&mut self, batch: &[BareMessage]) -> Outcome<()>;
+}
+
+fn user(number: u32) -> UserKey {
+    UserKey::new(AppId(1_400_000_000), &format!("user{number:08}")).expect("a good name")
+}
+
+fn conv(conversation: u32) -> ConvKey {
+    ConvKey::pair(&user(conversation * 2), &user(conversation * 2 + 1))
+}
+
+fn message_id(count: u64) -> [u8; 16] {
+    let mut id = [0; 16];
+    // Spread as random ids of clients are.
+    id[..8].copy_from_slice(&count.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    id[8..].copy_from_slice(&count.to_be_bytes());
+    id
+}
+
+/// Through the trait.
+struct Through {
+    ledger: Box<dyn Ledger>,
+    count: u64,
+}
+
+impl Store for Through {
+    fn store(&mut self, batch: &[BareMessage]) -> Outcome<()> {
+        let append = |message: &BareMessage| {
+            self.count += 1;
+            let (alice, bob) = (user(message.conversation * 2), user(message.conversation * 2 + 1));
+            let (from, to) = if message.user.is_multiple_of(2) { (alice, bob) } else { (bob, alice) };
+            Append {
+                conv: ConvKey::pair(&from, &to),
+                idem: IdemKey { sender: from.clone(), client_msg_id: message_id(self.count) },
+                logs: vec![from, to],
+                time_ms: self.count,
+                body: Bytes::copy_from_slice(&message.body),
+            }
+        };
+        let appends = batch.iter().map(append).collect();
+        self.ledger.commit(&Batch { appends, ..Batch::default() })?;
+        Ok(())
+    }
+}
+
+/// The numbers that a bare loop gives out.
+struct Numbers {
+    heads: Vec<u64>,
+    logs: Vec<u64>,
+    count: u64,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        Self { heads: vec![0; CONVERSATIONS as usize], logs: vec![0; 2 * CONVERSATIONS as usize], count: 0 }
+    }
+
+    /// Message number, seq, and the positions in the logs of both sides.
+    fn next(&mut self, message: &BareMessage) -> (u64, u64, [u64; 2]) {
+        let conversation = message.conversation as usize;
+        self.count += 1;
+        self.heads[conversation] += 1;
+        let positions = [0, 1].map(|side| {
+            self.logs[2 * conversation + side] += 1;
+            self.logs[2 * conversation + side]
+        });
+        (self.count, self.heads[conversation], positions)
+    }
+}
+
+/// The rows of our ledger on bare fjall, with its settings.
+struct BareFjall {
+    db: Database,
+    idem: Keyspace,
+    messages: Keyspace,
+    logs: Keyspace,
+    meta: Keyspace,
+    numbers: Numbers,
+}
+
+impl BareFjall {
+    fn open(dir: &Path) -> Outcome<Self> {
+        let options = Options::default();
+        let db = Database::builder(dir)
+            .cache_size(options.cache_bytes)
+            .worker_threads(options.worker_threads)
+            .manual_journal_persist(true)
+            .open()?;
+        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let (idem, messages) = (keyspace("idem")?, keyspace("messages")?);
+        let (logs, meta) = (keyspace("logs")?, keyspace("meta")?);
+        Ok(Self { db, idem, messages, logs, meta, numbers: Numbers::new() })
+    }
+}
+
+impl Store for BareFjall {
+    fn store(&mut self, batch: &[BareMessage]) -> Outcome<()> {
+        let mut rows = OwnedWriteBatch::with_capacity(self.db.clone(), 4 * batch.len() + 1)
+            .durability(Some(PersistMode::SyncData));
+        for message in batch {
+            let (count, seq, positions) = self.numbers.next(message);
+            let id = message_id(count);
+            let (mut idem, mut place) = ([0; 20], [0; 16]);
+            idem[..4].copy_from_slice(&message.user.to_be_bytes());
+            idem[4..].copy_from_slice(&id);
+            place[..8].copy_from_slice(&seq.to_be_bytes());
+            place[8..].copy_from_slice(&count.to_be_bytes());
+            rows.insert(&self.idem, idem, place);
+            let (mut key, mut value) = ([0; 16], [0; 28 + 300]);
+            key[..4].copy_from_slice(&message.conversation.to_be_bytes());
+            key[8..].copy_from_slice(&seq.to_be_bytes());
+            value[..8].copy_from_slice(&count.to_be_bytes());
+            value[8..28].copy_from_slice(&idem);
+            value[28..].copy_from_slice(&message.body);
+            rows.insert(&self.messages, key, &value[..]);
+            let mut entry = [0; 16];
+            entry[..8].copy_from_slice(&seq.to_be_bytes());
+            entry[8..12].copy_from_slice(&message.conversation.to_be_bytes());
+            for (side, position) in (0u32..).zip(positions) {
+                let mut key = [0; 12];
+                key[..4].copy_from_slice(&(2 * message.conversation + side).to_be_bytes());
+                key[4..].copy_from_slice(&position.to_be_bytes());
+                rows.insert(&self.logs, key, entry);
+            }
+        }
+        rows.insert(&self.meta, "commit", [0; 36]);
+        rows.commit()?;
+        Ok(())
+    }
+}
+
+/// What one turn of a store measured.
+#[derive(Clone, Copy)]
+struct Turn {
+    per_s: f64,
+    cpu_us: f64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53 messages")]
+fn turn(store: &mut dyn Store, load: &mut Messages, batch: usize, duration: Duration) -> Outcome<Turn> {
+    let (cpu, started) = (process_cpu(), Instant::now());
+    let mut count = 0;
+    while started.elapsed() < duration {
+        let messages: Vec<_> = load.by_ref().take(batch).collect();
+        store.store(&messages)?;
+        count += messages.len();
+    }
+    let (elapsed, cpu) = (started.elapsed(), process_cpu().saturating_sub(cpu));
+    Ok(Turn { per_s: count as f64 / elapsed.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / count as f64 })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The two stores of one engine, in turn.
+fn compare(
+    name: &str,
+    args: &Args,
+    mut through: Through,
+    mut bare: Box<dyn Store>,
+) -> Outcome<Box<dyn Ledger>> {
+    for store in [&mut through as &mut dyn Store, &mut *bare] {
+        let mut load = Messages::new(42, CONVERSATIONS);
+        let mut left = args.messages;
+        while left > 0 {
+            let messages: Vec<_> = load.by_ref().take(left.min(1024)).collect();
+            store.store(&messages)?;
+            left -= messages.len();
+        }
+    }
+    let mut loads = [Messages::new(7, CONVERSATIONS), Messages::new(7, CONVERSATIONS)];
+    let mut turns = [Vec::new(), Vec::new()];
+    for _ in 0..args.rounds {
+        let duration = Duration::from_secs(args.seconds);
+        turns[0].push(turn(&mut through, &mut loads[0], args.batch, duration)?);
+        turns[1].push(turn(&mut *bare, &mut loads[1], args.batch, duration)?);
+        let [ours, theirs] = [0, 1].map(|at: usize| turns[at][turns[at].len() - 1]);
+        println!(
+            "{name}: trait {:.0}/s, {:.1} us of this process's CPU; bare {:.0}/s, {:.1} us; ratio {:.2}",
+            ours.per_s,
+            ours.cpu_us,
+            theirs.per_s,
+            theirs.cpu_us,
+            ours.per_s / theirs.per_s
+        );
+    }
+    let ratio = median(turns[0].iter().zip(&turns[1]).map(|(ours, theirs)| ours.per_s / theirs.per_s));
+    println!("{name}: median ratio {ratio:.2} (target: at least 0.6)");
+    Ok(through.ledger)
+}
+
+/// The newest 50 of random conversations.
+fn read_last(name: &str, ledger: &dyn Ledger) -> Outcome<()> {
+    let limit = PageLimit { entries: 50, bytes: usize::MAX };
+    let mut load = Messages::new(1, CONVERSATIONS);
+    let mut times = Vec::new();
+    let mut entries = 0;
+    for _ in 0..5000 {
+        // Any one of all: the load itself prefers some.
+        let message = load.next().expect("endless");
+        let number =
+            u32::from_le_bytes([message.body[0], message.body[1], message.body[2], 0]) % CONVERSATIONS;
+        let started = Instant::now();
+        entries += ledger.read(&conv(number), Range::Before(u64::MAX), limit)?.len();
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let us = |share: usize| times[(times.len() - 1) * share / 100].as_micros();
+    println!(
+        "{name}: last 50 of a random conversation of {CONVERSATIONS}: p50 {} us, p99 {} us ({entries} messages)",
+        us(50),
+        us(99)
+    );
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    let args = Args::parse()?;
+    println!("{} messages first, then batches of {}", args.messages, args.batch);
+    let dir = tempfile::tempdir_in(args.dir.clone().unwrap_or_else(std::env::temp_dir))?;
+    let ledger = FjallLedger::open(&dir.path().join("ledger"), Options::default())?;
+    let through = Through { ledger: Box::new(ledger), count: 0 };
+    let bare = Box::new(BareFjall::open(&dir.path().join("bare"))?);
+    let ledger = compare("fjall", &args, through, bare)?;
+    read_last("fjall", &*ledger)?;
+    Ok(())
+}
