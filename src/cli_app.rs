@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nearport_chat::directory::{self, Directory};
+use nearport_chat::directory::{self, Accounts as _, Directory};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_chat::usersig::sign_v2;
 use nearport_store::SqliteDirectory;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use nearport_chat::directory::Directory as _;
+use nearport_chat::directory::Accounts as _;
 use nearport_client::SurveyStep;
 use nearport_edge::Edge;
 use nearport_store::{LockError, SqliteDirectory, StoreLock};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use nearport_api::Recorder;
-use nearport_chat::directory::{App, Directory as _};
+use nearport_chat::directory::{Accounts as _, App};
 use nearport_chat::key::AppId;
 use nearport_chat::usersig::sign_v2;
 use nearport_chat::{Chat, Config};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nearport_chat::directory::{App, Directory as _};
+use nearport_chat::directory::{Accounts as _, App};
 use nearport_chat::key::AppId;
 use nearport_chat::usersig::sign_v2;
 use nearport_chat::{Chat, Clock};

@@ -1,44 +1,11 @@
 //! The trait [`Directory`]: what is looked up and changed rarely. Engines live in `nearport-store`.
+//!
+//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`]. An area that comes adds its trait
+//! to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of them.
 
-use crate::key::{AppId, UserKey};
+mod accounts;
 
-/// An App, with what its UserSigs are checked against.
-#[derive(Clone, PartialEq, Eq)]
-pub struct App {
-    /// `sdkappid`.
-    pub id: AppId,
-    /// A name for people.
-    pub name: String,
-    /// Secret for HMAC-SHA256 UserSigs, as the text shown to the operator (64 hex characters by default; the
-    /// text itself is the key, it is not decoded). `None` switches them off.
-    pub secret: Option<String>,
-    /// P-256 public key in PEM for ECDSA-SHA256 UserSigs. `None` switches them off.
-    pub public_key_pem: Option<String>,
-    /// Accounts that may call the admin API.
-    pub admins: Vec<String>,
-    /// A disabled App answers 60016.
-    pub disabled: bool,
-    /// Milliseconds since the Unix epoch.
-    pub created_ms: u64,
-}
-
-impl std::fmt::Debug for App {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The secret must never reach a log.
-        f.debug_struct("App").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// A registered user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// App and name.
-    pub key: UserKey,
-    /// Milliseconds since the Unix epoch.
-    pub created_ms: u64,
-    /// UserSigs issued before this Unix second are refused (set by a kick). 0 = all are good.
-    pub valid_from_s: u64,
-}
+pub use accounts::{Account, Accounts, App};
 
 /// Why the directory did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,40 +20,16 @@ pub enum DirectoryError {
     /// An App with this id exists.
     #[error("app {0} exists already")]
     AppExists(u32),
+    /// The database cannot be reached, or gave up a call half way. A change may or may not have been made; the next call
+    /// connects again.
+    #[error("the directory's database is not there: {0}")]
+    Unavailable(String),
     /// Anything else the engine said.
     #[error("directory: {0}")]
     Engine(String),
 }
 
-/// Apps and accounts. All methods block; none is called on a shard's thread.
-pub trait Directory: Send + Sync + std::fmt::Debug {
-    /// All Apps, by id.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] of the engine.
-    fn apps(&self) -> Result<Vec<App>, DirectoryError>;
+/// All that is looked up and changed rarely. All methods block; none is called on a shard's thread.
+pub trait Directory: Accounts {}
 
-    /// Adds an App; durable when it returns.
-    ///
-    /// # Errors
-    /// [`DirectoryError::AppExists`] if the id is taken.
-    fn create_app(&self, app: &App) -> Result<(), DirectoryError>;
-
-    /// The accounts that exist among `keys`, in the order of `keys`.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] of the engine.
-    fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError>;
-
-    /// Registers accounts in one durable transaction; those that exist stay as they are.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] of the engine; then none was registered.
-    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError>;
-
-    /// Refuses UserSigs of `key` issued before `unix_s`. Does nothing if the account does not exist.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] of the engine.
-    fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError>;
-}
+impl<T: Accounts> Directory for T {}

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nearport_chat::directory::{Account, App, Directory as _};
+use nearport_chat::directory::{Account, Accounts as _, App};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_store::{MemoryDirectory, MemoryLedger};
 

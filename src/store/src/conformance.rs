@@ -4,8 +4,17 @@
 //! constructor gives an empty engine that stays open as long as the value lives. What a crash may cost is not
 //! in here, for each engine can be crashed in its own way; the tests of this crate do that for fjall.
 
-mod directories;
+mod accounts;
 mod ledgers;
 
-pub use directories::directory;
+use nearport_chat::directory::Directory;
+
 pub use ledgers::ledger;
+
+/// Runs every check of the trait `Directory`; each area has its own in a file of this module.
+///
+/// # Panics
+/// When the engine breaks a guarantee.
+pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
+    accounts::all(&make);
+}

@@ -5,16 +5,18 @@
 //! | `Ledger` | [`FjallLedger`] | [`MemoryLedger`] |
 //! | `Directory` | [`SqliteDirectory`] | [`MemoryDirectory`] |
 //!
-//! Every engine runs the suites in [`conformance`]; a new one starts there. [`bare`] is a yardstick, not an engine.
+//! Directories in SQL share one text, see [`sql`]. Every engine runs the suites in [`conformance`]; a new one starts there. [`bare`] is a yardstick, not an engine.
 
 pub mod bare;
 pub mod conformance;
 mod fjall_ledger;
 mod lock;
 mod memory;
-mod sqlite_directory;
+pub mod sql;
 
 pub use fjall_ledger::{FjallLedger, Options};
 pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
-pub use sqlite_directory::SqliteDirectory;
+
+/// The directory in one SQLite file.
+pub type SqliteDirectory = sql::SqlDirectory<sql::Sqlite>;

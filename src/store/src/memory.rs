@@ -1,5 +1,6 @@
 //! Engines in memory, for simulations: deterministic, with a disk that can lose what was not synced.
 
+mod accounts;
 mod directory;
 mod ledger;
 

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nearport_chat::Config;
-use nearport_chat::directory::{Account, App, Directory, DirectoryError};
+use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, CursorMove, CursorName, Entry, Ledger, LedgerError, LogEntry, PageLimit, Range,
@@ -299,7 +299,7 @@ impl Meddler {
     }
 }
 
-impl Directory for Meddler {
+impl Accounts for Meddler {
     fn apps(&self) -> Result<Vec<App>, DirectoryError> {
         self.app_reads.fetch_add(1, Ordering::Relaxed);
         self.check()?;

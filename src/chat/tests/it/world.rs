@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearport_chat::directory::{App, Directory};
+use nearport_chat::directory::{Accounts as _, App, Directory};
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
 use nearport_chat::key::{AppId, UserKey};

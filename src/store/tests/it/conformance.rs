@@ -52,7 +52,7 @@ fn memory_directory() {
 
 #[test]
 fn a_sqlite_directory_is_the_same_after_opening_it_again() {
-    use nearport_chat::directory::{App, Directory};
+    use nearport_chat::directory::{Accounts as _, App};
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("directory.sqlite");
     let app = App {

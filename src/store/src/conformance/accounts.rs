@@ -1,13 +1,9 @@
-//! The suite of the trait `Directory`.
+//! The suite of the trait `Accounts`.
 
 use nearport_chat::directory::{Account, App, Directory, DirectoryError};
 use nearport_chat::key::{AppId, UserKey};
 
-/// Runs every check of the trait `Directory`.
-///
-/// # Panics
-/// When the engine breaks a guarantee.
-pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
+pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     apps_come_back_by_id(&*make());
     an_app_id_is_taken_once(&*make());
     accounts_come_in_the_order_asked(&*make());

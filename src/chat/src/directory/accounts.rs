@@ -1,0 +1,75 @@
+//! Apps and accounts: the part of the directory that a login needs.
+
+use super::DirectoryError;
+use crate::key::{AppId, UserKey};
+
+/// An App, with what its UserSigs are checked against.
+#[derive(Clone, PartialEq, Eq)]
+pub struct App {
+    /// `sdkappid`.
+    pub id: AppId,
+    /// A name for people.
+    pub name: String,
+    /// Secret for HMAC-SHA256 UserSigs, as the text shown to the operator (64 hex characters by default; the
+    /// text itself is the key, it is not decoded). `None` switches them off.
+    pub secret: Option<String>,
+    /// P-256 public key in PEM for ECDSA-SHA256 UserSigs. `None` switches them off.
+    pub public_key_pem: Option<String>,
+    /// Accounts that may call the admin API.
+    pub admins: Vec<String>,
+    /// A disabled App answers 60016.
+    pub disabled: bool,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The secret must never reach a log.
+        f.debug_struct("App").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A registered user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// App and name.
+    pub key: UserKey,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// UserSigs issued before this Unix second are refused (set by a kick). 0 = all are good.
+    pub valid_from_s: u64,
+}
+
+/// Apps and accounts.
+pub trait Accounts: Send + Sync + std::fmt::Debug {
+    /// All Apps, by id.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn apps(&self) -> Result<Vec<App>, DirectoryError>;
+
+    /// Adds an App; durable when it returns.
+    ///
+    /// # Errors
+    /// [`DirectoryError::AppExists`] if the id is taken.
+    fn create_app(&self, app: &App) -> Result<(), DirectoryError>;
+
+    /// The accounts that exist among `keys`, in the order of `keys`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError>;
+
+    /// Registers accounts in one durable transaction; those that exist stay as they are.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then none was registered.
+    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError>;
+
+    /// Refuses UserSigs of `key` issued before `unix_s`. Does nothing if the account does not exist.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError>;
+}

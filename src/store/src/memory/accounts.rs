@@ -1,0 +1,49 @@
+//! Apps and accounts.
+
+use std::collections::BTreeMap;
+
+use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
+use nearport_chat::key::UserKey;
+
+use super::MemoryDirectory;
+
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    apps: BTreeMap<u32, App>,
+    accounts: BTreeMap<UserKey, Account>,
+}
+
+impl Accounts for MemoryDirectory {
+    fn apps(&self) -> Result<Vec<App>, DirectoryError> {
+        Ok(self.tables().accounts.apps.values().cloned().collect())
+    }
+
+    fn create_app(&self, app: &App) -> Result<(), DirectoryError> {
+        let apps = &mut self.tables().accounts.apps;
+        if apps.contains_key(&app.id.0) {
+            return Err(DirectoryError::AppExists(app.id.0));
+        }
+        apps.insert(app.id.0, app.clone());
+        Ok(())
+    }
+
+    fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError> {
+        let accounts = &self.tables().accounts.accounts;
+        Ok(keys.iter().map(|key| accounts.get(key).cloned()).collect())
+    }
+
+    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
+        let mut tables = self.tables();
+        for account in accounts {
+            tables.accounts.accounts.entry(account.key.clone()).or_insert_with(|| account.clone());
+        }
+        Ok(())
+    }
+
+    fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {
+        if let Some(account) = self.tables().accounts.accounts.get_mut(key) {
+            account.valid_from_s = account.valid_from_s.max(unix_s);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! The versions of the directory's tables, in both dialects.
+
+use nearport_chat::directory::DirectoryError;
+use refinery::error::Kind;
+use refinery::{Migration, Runner};
+
+/// One version: its name and its text for each database.
+struct Version {
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+macro_rules! versions {
+    ($($name:literal),* $(,)?) => {
+        &[$(Version {
+            name: $name,
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+        }),*]
+    };
+}
+
+/// All versions, in order. A file that was released is never changed.
+const VERSIONS: &[Version] = versions!["V1__apps_accounts"];
+
+/// Which text of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    #[expect(dead_code, reason = "the engine comes with the next change")]
+    Postgres,
+}
+
+/// What brings the directory's tables up to date.
+pub(crate) fn directory(dialect: Dialect) -> Result<Runner, DirectoryError> {
+    let text = |version: &Version| match dialect {
+        Dialect::Sqlite => Migration::unapplied(version.name, version.sqlite),
+        Dialect::Postgres => Migration::unapplied(version.name, version.postgres),
+    };
+    let migrations = VERSIONS.iter().map(text).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    Ok(Runner::new(&migrations))
+}
+
+/// What a run of `runner` that failed means. Tables that a newer program made are refused with what to do.
+pub(crate) fn refused(runner: &Runner, error: refinery::Error) -> DirectoryError {
+    let known = runner.get_migrations().iter().map(Migration::version).max().unwrap_or(0);
+    match error.kind() {
+        Kind::MissingVersion(found) if found.version() > known => DirectoryError::Engine(format!(
+            "a newer version of this program has changed the tables (version {}, {}), this program knows them up to \
+             version {known}: start the newer program, or restore a backup from before the upgrade",
+            found.version(),
+            found.name(),
+        )),
+        _ => failed(error),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
+fn failed(error: refinery::Error) -> DirectoryError {
+    DirectoryError::Engine(format!("migration: {error}"))
+}
