@@ -1,4 +1,4 @@
-//! Protobuf bodies, generated from `proto/nearport.proto`, and the two that the server builds without decoding
+//! Protobuf bodies, generated from `proto/*.proto`, and the two that the server builds without decoding
 //! what it passes on.
 
 #![expect(missing_docs, clippy::derive_partial_eq_without_eq, reason = "generated; documented in the .proto")]
