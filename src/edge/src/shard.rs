@@ -8,7 +8,8 @@
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
-//! 4. each touched connection writes and hands over its datagrams.
+//! 4. each touched connection writes and hands over its datagrams;
+//! 5. a few members of live rooms get what goes round there, behind everybody else ([`live`]).
 //!
 //! Then, behind the turn's datagrams, [`Shard::handshakes`] works on what wants to begin.
 //!
@@ -21,6 +22,7 @@ mod conn;
 mod conns;
 mod handshakes;
 mod leaving;
+mod live;
 mod output;
 mod quic;
 mod returning;
@@ -131,6 +133,8 @@ pub struct Shard {
     due: Vec<(u32, u64)>,
     /// Connections that this turn steps.
     turn: Vec<u32>,
+    /// Members of live rooms that this turn visits.
+    visited: Vec<u32>,
     /// Byte streams whose sockets the driver has to look at.
     sockets: VecDeque<u32>,
     /// Where records of byte streams are sealed on their way to the socket.
@@ -192,6 +196,7 @@ impl Shard {
             downs: Vec::new(),
             due: Vec::new(),
             turn: Vec::new(),
+            visited: Vec::new(),
             sockets: VecDeque::new(),
             scratch: Vec::new(),
             more_downs: false,
@@ -277,6 +282,7 @@ impl Shard {
         }
         self.turn = turn;
         self.turn.clear();
+        self.turn_live(now);
         if now >= self.second_at {
             self.second_at = now + SECOND;
             drop_unused_contexts();
@@ -301,6 +307,7 @@ impl Shard {
         self.more_downs
             || !self.prompt.is_empty()
             || !self.fan_out.is_empty()
+            || self.topics.has_rounds()
             || self.has_new_ups()
             || self.gate.has_work()
     }

@@ -47,6 +47,8 @@ pub struct Stats {
     pub requests_limited: u64,
     /// Live pushes left out for want of speed; their clients are told how many.
     pub pushes_folded: u64,
+    /// Live pushes left out for all members of a room at once, because too many went round.
+    pub rounds_dropped: u64,
     /// Sessions closed because nothing that waited was read for too long.
     pub slow_closes: u64,
     /// Sessions closed because too much waited for them.
@@ -160,7 +162,7 @@ impl Exporter {
                 "websocket_upgrades_total" websocket_upgrades, "upgrade_refusals_total" upgrade_refusals,
                 "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
                 "panics_total" panics, "abuses_total" abuses,
-                "requests_limited_total" requests_limited, "pushes_folded_total" pushes_folded,
+                "requests_limited_total" requests_limited, "pushes_folded_total" pushes_folded, "rounds_dropped_total" rounds_dropped,
                 "slow_closes_total" slow_closes, "output_overflow_closes_total" output_overflows,
                 "output_shed_closes_total" output_sheds, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
                 "backend_messages_received_total" downs, "backend_overflows_total" link_losses,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use nearport_wire::body;
 use nearport_wire::close::CloseCode;
-use nearport_wire::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into};
+use nearport_wire::{Class, Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into};
 use prost::Message as _;
 
 use crate::{Closing, Outbox};
@@ -50,7 +50,7 @@ pub struct ServerLimits {
     pub requests_burst: u32,
     /// Bytes waiting for a slow reader, above which pushes are dropped and the session is marked behind.
     pub push_bytes_max: usize,
-    /// Bytes waiting, above which pushes of the live lane are left out and counted; fewer and fewer from a quarter of it on.
+    /// Bytes waiting, above which pushes of the live lane are left out and counted; by class, fewer and fewer from an eighth of it on.
     pub live_bytes_max: usize,
     /// Bytes waiting, answers included, above which the session is closed with SLOW.
     pub output_bytes_max: usize,
@@ -282,11 +282,11 @@ impl Server {
     }
 
     /// Writes an already encoded push of `lane`, shared with other sessions, or drops it: in front of the welcome, and
-    /// when too much waits already. A dropped push marks the session behind, but for those of the live lane, which are
-    /// thinned out before and counted. Returns whether it was taken.
+    /// when too much waits already. A dropped push marks the session behind. Pushes of the live lane are of
+    /// [`Self::push_live`], here as those of a chat. Returns whether it was taken.
     pub fn push(&mut self, lane: Lane, frame: &Bytes, limits: &ServerLimits) -> bool {
-        if lane == Lane::Live && self.folds(frame, limits) {
-            return false;
+        if lane == Lane::Live {
+            return self.push_live(Class::Chat, frame, limits);
         }
         let room = self.pushes_wait_behind() + frame.len() <= limits.push_bytes_max;
         let taken = self.state == State::Live && room && !self.behind;

@@ -81,7 +81,7 @@ impl Kind {
     pub const EVENT: Self = Self(0x17);
     /// Server: message `id` of a group's conversation; body `Delivery`.
     pub const GROUP_PUSH: Self = Self(0x18);
-    /// Server: a message of a live room; `id` is its class (0 system, 1 gift, 2 chat, 3 like); body `LiveFrame`.
+    /// Server, on the live lane: something in a live room; `id` is its [`crate::Class`] (0 system, 1 gift, 2 chat, 3 like); body `LiveFrame`.
     pub const LIVE: Self = Self(0x19);
     /// Request: body `Send`, reply `Sent`.
     pub const SEND: Self = Self(0x20);

@@ -20,11 +20,13 @@ pub mod close;
 pub mod code;
 mod content;
 mod frame;
+mod live;
 pub mod probe;
 mod varint;
 
 pub use content::{CONTENT_BYTES_MAX, ContentError, check_content};
 pub use frame::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into};
+pub use live::Class;
 pub use varint::{VARINT_MAX, decode as decode_varint, encode as encode_varint};
 
 /// Application protocol of QUIC and TLS connections (RFC 7301).

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use nearport_session::Closing;
 use nearport_trunk::{Down, SessionId, Topic, Up};
 use nearport_wire::close::CloseCode;
-use nearport_wire::{Kind, Lane, body, code, encode_into};
+use nearport_wire::{Class, Kind, Lane, body, code, encode_into};
 use prost::Message as _;
 
 use super::conn::{Conn, Touched};
@@ -138,6 +138,10 @@ impl Shard {
                 encode_into(lane, kind, id, &body, &mut frame);
                 // What has no place in a log may be lost: a datagram waits for nothing that was lost before it.
                 let loseable = kind == Kind::PUSH && id == 0;
+                if lane == Lane::Live && !loseable && except.is_none() {
+                    let class = if kind == Kind::LIVE { Class::of(id) } else { Class::Chat };
+                    return self.publish_live(&topic, class, frame.freeze());
+                }
                 self.publish(&topic, lane, &frame.freeze(), except, loseable);
             }
             Down::Join { session, topic } => {

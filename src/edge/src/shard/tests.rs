@@ -455,6 +455,8 @@ mod handshakes;
 mod lanes;
 #[path = "tests/leaving.rs"]
 mod leaving;
+#[path = "tests/live.rs"]
+mod live;
 #[path = "tests/output.rs"]
 mod output;
 #[path = "tests/probes.rs"]

@@ -1,6 +1,6 @@
 //! How much of the server one session may use: requests in a second, bytes that wait for it, and how long they may wait.
 //!
-//! A reader that is too slow goes down a ladder: pushes of the live lane are thinned out and counted, then pushes are
+//! A reader that is too slow goes down a ladder: pushes of the live lane are thinned out by class and counted, then pushes are
 //! dropped and the session is behind, and when nothing moves for too long, or too much waits, it is closed with SLOW.
 //! It may come back at once and syncs.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_wire::close::CloseCode;
-use nearport_wire::{Kind, Lane, body, code};
+use nearport_wire::{Class, Kind, Lane, body, code};
 use prost::Message as _;
 
 use super::{Server, ServerLimits, State};
@@ -21,6 +21,15 @@ const FRAME_COST: usize = 64;
 /// client had sent already before it heard of it must not overtake what was refused.
 const HOLD: Duration = Duration::from_millis(500);
 
+/// What may wait when a push of a class still comes: every second one from the first figure on, none above the second, in eighths
+/// of [`ServerLimits::live_bytes_max`]. Each class leaves room to those above it, so that a gift reaches somebody who is
+/// too slow for the likes before it.
+const LADDER: [(usize, usize); Class::COUNT] = [(8, 8), (4, 6), (2, 4), (1, 2)];
+
+/// So many left out are told at the next live push, although the client has not caught up: one that is a little too slow for
+/// ever never would.
+const FOLDED_TOLD: u32 = 32;
+
 /// The pace of one session.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -30,8 +39,8 @@ pub(super) struct Pace {
     slow_due: Option<Instant>,
     /// Live pushes left out since the client was last told.
     folded: u32,
-    /// Live pushes that came, for keeping every so many.
-    live: u8,
+    /// Which classes leave the next one out where every second one is kept, a bit for each.
+    alternate: u8,
     /// Requests refused since [`Server::take_limited`].
     limited: u32,
     /// The last request was refused.
@@ -40,7 +49,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { paid_at: now, slow_due: None, folded: 0, live: 0, limited: 0, holding: false }
+        Self { paid_at: now, slow_due: None, folded: 0, alternate: 0, limited: 0, holding: false }
     }
 
     /// Takes a request, or says how long to wait until one would be taken.
@@ -80,33 +89,50 @@ impl Server {
         std::mem::take(&mut self.pace.limited)
     }
 
-    /// Whether a live push is left out, so that the rest arrives while it is news: every second one above a quarter of the
-    /// bound, three of four above half of it, all above it.
-    pub(super) fn folds(&mut self, frame: &Bytes, limits: &ServerLimits) -> bool {
+    /// Writes an already encoded push of the live lane, or leaves it out and counts it. Returns whether it was written.
+    ///
+    /// It never marks the session behind: what is said in a live room is told once, and nobody asks for it again.
+    pub fn push_live(&mut self, class: Class, frame: &Bytes, limits: &ServerLimits) -> bool {
         if self.state != State::Live {
+            return false;
+        }
+        if self.behind || self.folds(class, frame.len(), limits) {
+            // Who is behind is to catch up with what it cannot do without, first.
+            self.pace.folded = self.pace.folded.saturating_add(1);
+            return false;
+        }
+        if self.pace.folded >= FOLDED_TOLD {
+            self.write_folded();
+        }
+        self.outbox_of(Lane::Live).push(frame.clone());
+        true
+    }
+
+    /// Whether a push is left out, so that the rest arrives while it is news.
+    fn folds(&mut self, class: Class, bytes: usize, limits: &ServerLimits) -> bool {
+        let (waiting, max) = (self.pushes_wait_behind(), limits.live_bytes_max);
+        let (halved, none) = LADDER[class.index()];
+        if waiting == 0 || waiting <= max / 8 * halved && waiting + bytes <= max {
+            return false;
+        }
+        if waiting > max / 8 * none || waiting + bytes > max {
             return true;
         }
-        let (waiting, max) = (self.pushes_wait_behind(), limits.live_bytes_max);
-        let keep_every = if waiting == 0 || waiting <= max / 4 {
-            1
-        } else if waiting <= max / 2 {
-            2
-        } else {
-            4
-        };
-        let over = waiting > 0 && waiting + frame.len() > max;
-        self.pace.live = self.pace.live.wrapping_add(1);
-        let folds = over || !self.pace.live.is_multiple_of(keep_every);
-        self.pace.folded = self.pace.folded.saturating_add(folds.into());
-        folds
+        let bit = 1 << class.index();
+        self.pace.alternate ^= bit;
+        self.pace.alternate & bit != 0
     }
 
     /// Tells a client that has caught up how many live pushes it did not get.
     pub(super) fn tell_folded(&mut self) {
         if self.pace.folded > 0 && self.state == State::Live && self.pushes_wait_behind() == 0 {
-            let folded = std::mem::take(&mut self.pace.folded);
-            let _ = self.write(Lane::Live, Kind::FOLDED, folded.into(), &[]);
+            self.write_folded();
         }
+    }
+
+    fn write_folded(&mut self) {
+        let folded = std::mem::take(&mut self.pace.folded);
+        let _ = self.write(Lane::Live, Kind::FOLDED, folded.into(), &[]);
     }
 
     pub(super) fn has_folded(&self) -> bool {

@@ -72,19 +72,69 @@ fn a_rate_of_zero_is_none() {
     assert!((0..1000).all(|_| server.poll_action(&limits, now).unwrap().is_some()));
 }
 
+/// Pushes of a class until one more cannot come, 20 bytes each; how many came.
+fn fill(server: &mut Server, class: Class) -> usize {
+    let push = frame(Lane::Live, Kind::LIVE, class.id(), 16);
+    let taken: Vec<bool> = (0..100).map(|_| server.push_live(class, &push, &limits())).collect();
+    taken.iter().filter(|taken| **taken).count()
+}
+
 #[test]
-fn live_pushes_are_thinned_by_what_waits_and_the_client_is_told_how_many() {
+fn likes_go_first_then_chat_then_gifts_and_each_that_is_left_out_is_told() {
     let mut server = live(Instant::now());
-    let mut push = |lane, len: usize| server.push(lane, &frame(lane, Kind::PUSH, 0, len - 4), &limits());
-    let taken: Vec<bool> = (0..30).map(|_| push(Lane::Live, 50)).collect();
-    let count = taken.iter().filter(|taken| **taken).count();
-    assert!(taken[..2].iter().all(|taken| *taken), "{taken:?}");
-    assert_eq!(count, 8, "up to 400 bytes: {taken:?}");
-    assert!(push(Lane::Chat, 500), "chat goes on");
-    assert_eq!(written(&mut server).len(), 9);
-    let told = written(&mut server);
-    assert_eq!(told, [Frame::new(Lane::Live, Kind::FOLDED, 22, Bytes::new())]);
-    assert!(written(&mut server).is_empty(), "told once, and not behind");
+    // Of 400 bytes: up to 50 all, up to 100 every second one, and so on; the one that passes a bound still comes.
+    let came = [Class::Like, Class::Chat, Class::Gift, Class::System].map(|class| fill(&mut server, class));
+    assert_eq!(came, [6, 4, 5, 4], "up to about 120, 220, 320 and 400 bytes");
+    assert!(server.push(Lane::Chat, &frame(Lane::Chat, Kind::PUSH, 0, 500), &limits()), "chat goes on");
+    let frames = written(&mut server);
+    let told: u64 = frames.iter().filter(|frame| frame.kind == Kind::FOLDED).map(|frame| frame.id).sum();
+    let live = frames.iter().filter(|frame| frame.kind == Kind::LIVE).count() as u64;
+    let rest = written(&mut server);
+    assert_eq!(rest.len(), 1, "and not behind: {rest:?}");
+    assert_eq!((live, live + told + rest[0].id), (19, 400), "each came or was told");
+    assert!(written(&mut server).is_empty());
+}
+
+#[test]
+fn between_two_bounds_every_second_one_of_a_class_comes() {
+    let mut server = live(Instant::now());
+    server.reply(Lane::Chat, Kind::REPLY, 1, &[0; 60]);
+    let push = frame(Lane::Live, Kind::LIVE, 3, 1);
+    let taken: Vec<bool> = (0..6).map(|_| server.push_live(Class::Like, &push, &limits())).collect();
+    assert_eq!(taken, [false, true, false, true, false, true]);
+    assert!((0..3).all(|_| server.push_live(Class::Chat, &push, &limits())), "chat has more room");
+}
+
+#[test]
+fn who_stays_a_little_behind_is_told_all_the_same() {
+    let mut server = live(Instant::now());
+    fill(&mut server, Class::System);
+    // It takes one after the other and never catches up.
+    let push = frame(Lane::Live, Kind::LIVE, 0, 16);
+    let mut told = 0;
+    for _ in 0..4 {
+        let outbox = server.poll_output();
+        let first = outbox.chunks()[0].len();
+        outbox.chunks()[0] = Bytes::new();
+        outbox.written(1, first);
+        server.push_live(Class::System, &push, &limits());
+        let frames = server.poll_output().chunks().iter().map(|bytes| bytes[2]);
+        told = told.max(frames.filter(|kind| *kind == Kind::FOLDED.0).count());
+    }
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_session_that_is_behind_catches_up_before_it_gets_live_pushes() {
+    let mut server = live(Instant::now());
+    server.push(Lane::Chat, &frame(Lane::Chat, Kind::PUSH, 1, 60), &limits());
+    server.mark_behind();
+    let push = frame(Lane::Live, Kind::LIVE, 0, 16);
+    assert!(!server.push_live(Class::System, &push, &limits()));
+    let frames = [written(&mut server), written(&mut server), written(&mut server)].concat();
+    let kinds: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.id)).collect();
+    assert_eq!(kinds, [(Kind::PUSH, 1), (Kind::BEHIND, 0), (Kind::FOLDED, 1)]);
+    assert!(server.push_live(Class::System, &push, &limits()));
 }
 
 #[test]
@@ -151,7 +201,7 @@ proptest! {
         let mut server = live(now);
         for (step, len) in steps {
             match step {
-                0 => drop(server.push(Lane::Live, &frame(Lane::Live, Kind::PUSH, 0, len), &limits())),
+                0 => drop(server.push_live(Class::of(len as u64 % 4), &frame(Lane::Live, Kind::LIVE, 0, len), &limits())),
                 1 => drop(server.push(Lane::Chat, &frame(Lane::Chat, Kind::PUSH, 1, len), &limits())),
                 2 => server.reply(Lane::Chat, Kind::REPLY, 1, &vec![0; len]),
                 3 => drop(taken(&mut server, now, 3)),

@@ -1,0 +1,89 @@
+//! Live rooms: rounds, and what they leave to others.
+
+use super::*;
+
+fn live(class: u64, len: usize) -> Down {
+    let (topic, body) = (Topic::from(&b"all"[..]), vec![7; len].into());
+    Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: class, body, except: None }
+}
+
+/// Whom the datagrams that wait are for, in order.
+fn told(world: &mut World) -> Vec<u16> {
+    let datagrams = std::iter::from_fn(|| world.shard.transmits().pop());
+    let told: Vec<_> = datagrams.collect();
+    for (to, datagram) in &told {
+        world.peers.get_mut(&to.port()).unwrap().receive(world.now, datagram);
+    }
+    told.into_iter().map(|(to, _)| to.port()).collect()
+}
+
+#[test]
+fn a_large_room_is_served_behind_a_message_for_one_a_few_members_a_turn() {
+    let mut world = World::new(ServerLimits::default());
+    let ports = 1..=150;
+    ports.clone().for_each(|port| world.login(port));
+    let session = world.script.sessions()[7];
+    let reply = Down::Reply { session, lane: Lane::Chat, kind: Kind::REPLY, id: 9, body: Bytes::new() };
+    world.script.state().downs.extend([live(0, 100), live(2, 100), reply]);
+    world.shard.turn(world.now);
+    let first = told(&mut world);
+    assert_eq!((first[0], first.len()), (8, 65), "who has an answer comes first");
+    world.run();
+    for port in ports {
+        let mut kinds = world.take(port);
+        kinds.retain(|kind| *kind != Kind::REPLY);
+        assert_eq!(kinds, [Kind::LIVE; 2], "{port}");
+    }
+    assert_eq!(world.shard.stats().pushes, 300);
+    assert!(!world.shard.has_work());
+}
+
+#[test]
+fn who_leaves_or_comes_during_a_round_gets_what_is_for_it_and_the_others_all() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=150).for_each(|port| world.login(port));
+    world.script.state().downs.push(live(2, 100));
+    world.shard.turn(world.now);
+    let served = told(&mut world);
+    assert_eq!(served.len(), 64);
+    // The first in the list goes, and its place is taken by one that was served.
+    let gone = world.script.sessions()[0];
+    let (code, reason) = (CloseCode::KICKED, String::new());
+    world.script.state().downs.push(Down::Kick { session: gone, code, reason });
+    world.login(200);
+    world.run();
+    assert_eq!(world.take(1), [Kind::CLOSE]);
+    assert!((2..=150).all(|port| world.take(port) == [Kind::LIVE]), "each once");
+    assert_eq!(world.take(200), [], "it came after");
+}
+
+#[test]
+fn a_slow_member_loses_likes_first_and_is_told_how_many() {
+    let mut world = World::new(ServerLimits { live_bytes_max: 8_000, ..ServerLimits::default() });
+    world.login(1);
+    let (slow, _) = world.shard.find(world.script.sessions()[0]).unwrap();
+    // Its packets vanish until QUIC takes no more, and a quarter of what may wait does.
+    let gone = world.peers.remove(&1).unwrap();
+    while world.shard.conns.get_mut(slow).unwrap().session.output_bytes() <= 2_000 {
+        world.script.state().downs.push(live(0, 1_000));
+        world.run();
+    }
+    let mut folded = |class| {
+        let before = world.shard.stats();
+        (0..8).for_each(|_| world.script.state().downs.push(live(class, 100)));
+        world.run();
+        world.shard.stats().pushes_folded - before.pushes_folded
+    };
+    assert_eq!([3, 2, 0].map(&mut folded), [8, 4, 0], "likes, chat, system");
+    // It is back, and is told what it has not got.
+    world.peers.insert(1, gone);
+    world.pass(Duration::from_secs(20));
+    let frames = std::mem::take(&mut world.peers.get_mut(&1).unwrap().frames);
+    let told = frames.iter().map(|frame| match frame.kind {
+        Kind::LIVE => (1, 0),
+        Kind::FOLDED => (0, frame.id),
+        kind => panic!("{kind:?}"),
+    });
+    let (came, told) = told.fold((0, 0), |sum, frame| (sum.0 + frame.0, sum.1 + frame.1));
+    assert_eq!((came, told), (world.shard.stats().pushes, 12));
+}
