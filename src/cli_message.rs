@@ -149,11 +149,14 @@ fn describe(message: &Message) -> Value {
         Some(Element::File(_)) => "TIMFileElem",
         Some(Element::Video(_)) => "TIMVideoFileElem",
         Some(Element::Relay(_)) => "TIMRelayElem",
+        Some(Element::Tip(_)) => "TIMGroupTipElem",
+        Some(Element::Notice(_)) => "TIMGroupSystemNoticeElem",
         None => "unknown",
     });
     let (to, group) = match &message.to {
         Some(Target::User(name)) => (Some(name), None),
         Some(Target::Group(name)) => (None, Some(name)),
+        Some(Target::Notices(_)) => (None, None),
         None => (None, None),
     };
     let mut object = json!({

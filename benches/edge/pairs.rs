@@ -317,7 +317,7 @@ fn message(index: usize, number: u64, stamp_ns: u64) -> Send {
             elements: vec![Element { element: Some(element::Element::Text(Text { text })) }],
             ..Content::default()
         }),
-        online_only: false,
+        ..Send::default()
     }
 }
 

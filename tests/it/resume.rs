@@ -112,7 +112,7 @@ fn text(to: &str, id: u8) -> body::Send {
         client_msg_id: vec![id; 16].into(),
         to: Some(Target { target: Some(target::Target::User(to.into())) }),
         content: Some(Content { elements: vec![element], ..Content::default() }),
-        online_only: false,
+        ..body::Send::default()
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) fn peer(user: &UserKey, target: Option<Target>) -> Result<UserKey, Fa
         Some(target::Target::Group(_)) => {
             Err(Failure::new(code::NO_GROUP, "the group does not exist: this server has no groups"))
         }
-        None => Err(Failure::new(code::BAD_REQUEST, "no user is named to talk to")),
+        Some(target::Target::Notices(_)) | None => {
+            Err(Failure::new(code::BAD_REQUEST, "no user is named to talk to"))
+        }
     }
 }

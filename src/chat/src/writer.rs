@@ -277,6 +277,7 @@ impl Writer {
             to: Some(to),
             client_msg_id: client_msg_id.to_vec().into(),
             content: Some(content),
+            ..Message::default()
         };
         let message: Bytes = message.encode_to_vec().into();
         let conv = ConvKey::pair(&sender, &peer);

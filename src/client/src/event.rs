@@ -153,8 +153,8 @@ pub struct Message {
 
 impl Message {
     pub(crate) fn from_delivery(position: u64, delivery: body::Delivery) -> Self {
-        let body::Delivery { message, seq, time_ms } = delivery;
-        let body::Message { from, to, client_msg_id, content } = message.unwrap_or_default();
+        let body::Delivery { message, seq, time_ms, .. } = delivery;
+        let body::Message { from, to, client_msg_id, content, .. } = message.unwrap_or_default();
         Self {
             position,
             seq,

@@ -484,9 +484,8 @@ impl Client {
     /// A page that was asked for, or that came with the welcome.
     fn take_page(&mut self, now: Instant, page: SyncPage) {
         for entry in page.entries {
-            if let Some(delivery) = entry.delivery {
-                self.tracker.arrive_in_page(entry.position, delivery);
-            }
+            // Without a delivery: nothing to show there, as with a message of one's own.
+            self.tracker.arrive_in_page(entry.position, entry.delivery);
         }
         self.pass_on();
         if page.complete {

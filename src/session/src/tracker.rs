@@ -19,8 +19,8 @@ pub enum Arrival {
     Gap,
 }
 
-/// A position in a user log and what is known beyond it. `T` is the entry; `None` stands for an entry whose
-/// content this device has already: a message of its own.
+/// A position in a user log and what is known beyond it. `T` is the entry; `None` stands for an entry that has
+/// nothing to show: a message of this device's own, or one that is not to be shown any more.
 #[derive(Debug, Clone)]
 pub struct Tracker<T> {
     cursor: u64,
@@ -61,8 +61,8 @@ impl<T> Tracker<T> {
     }
 
     /// An entry of a page. Pages are the log itself: a hole in front of the first entry was trimmed there and is
-    /// jumped over.
-    pub fn arrive_in_page(&mut self, position: u64, entry: T) {
+    /// jumped over. `None`: there is nothing to show, whatever a push has said before.
+    pub fn arrive_in_page(&mut self, position: u64, entry: Option<T>) {
         if position <= self.cursor {
             return;
         }
@@ -72,7 +72,11 @@ impl<T> Tracker<T> {
         {
             self.cursor = position - 1;
         }
-        self.held.entry(position).or_insert(Some(entry));
+        if entry.is_some() {
+            self.held.entry(position).or_insert(entry);
+        } else {
+            self.held.insert(position, None);
+        }
     }
 
     /// The page ended with the log: nothing beyond `head` existed.
@@ -123,7 +127,7 @@ mod tests {
                     prop_assert!(tracker.is_behind());
                     let after = tracker.cursor();
                     for p in after + 1..=(after + page).min(head) {
-                        tracker.arrive_in_page(p, p * 10);
+                        tracker.arrive_in_page(p, Some(p * 10));
                     }
                     drain(&mut tracker, &mut shown);
                 }
@@ -132,7 +136,7 @@ mod tests {
             while tracker.cursor() < head {
                 let after = tracker.cursor();
                 for p in after + 1..=(after + page).min(head) {
-                    tracker.arrive_in_page(p, p * 10);
+                    tracker.arrive_in_page(p, Some(p * 10));
                 }
                 tracker.complete(head);
                 drain(&mut tracker, &mut shown);
@@ -145,14 +149,27 @@ mod tests {
     #[test]
     fn a_trimmed_log_is_jumped_and_a_false_gap_ends() {
         let mut tracker = Tracker::new(3, 9);
-        tracker.arrive_in_page(8, 80);
-        tracker.arrive_in_page(9, 90);
+        tracker.arrive_in_page(8, Some(80));
+        tracker.arrive_in_page(9, Some(90));
         let mut shown = Vec::new();
         drain(&mut tracker, &mut shown);
         assert_eq!(shown, [8, 9]);
         let mut tracker = Tracker::<u64>::new(3, 9);
         tracker.complete(3);
         assert!(!tracker.is_behind(), "the log says that nothing is there: do not ask for ever");
+    }
+
+    #[test]
+    fn a_page_that_ends_with_nothing_to_show_moves_the_cursor_all_the_same() {
+        let mut tracker = Tracker::new(3, 6);
+        tracker.arrive(5, Some(50));
+        for (position, entry) in [(4, Some(40)), (5, None), (6, None)] {
+            tracker.arrive_in_page(position, entry);
+        }
+        tracker.complete(6);
+        let ready: Vec<_> = std::iter::from_fn(|| tracker.pop_ready()).collect();
+        assert_eq!(ready, [(4, Some(40)), (5, None), (6, None)]);
+        assert!(!tracker.is_behind());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Protobuf bodies, generated from `proto/*.proto`, and the two that the server builds without decoding
+//! Protobuf bodies, generated from `proto/`, and those that the server builds without decoding
 //! what it passes on.
 
 #![expect(missing_docs, clippy::derive_partial_eq_without_eq, reason = "generated; documented in the .proto")]
@@ -55,35 +55,71 @@ pub fn append_missed(welcome: &[u8], page: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// Appends a `Delivery` around an already encoded `Message`.
-pub fn encode_delivery(message: &[u8], seq: u64, time_ms: u64, out: &mut BytesMut) {
-    out.reserve(delivery_len(message, seq, time_ms));
-    encode_key(1, WireType::LengthDelimited, out);
-    encode_varint(message.len() as u64, out);
-    out.put_slice(message);
-    prost::encoding::uint64::encode(2, &seq, out);
-    prost::encoding::uint64::encode(3, &time_ms, out);
+/// The fields of a `Message` that decide who gets it and what it is for. Reading these alone copies nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct MessageHead {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub from: Bytes,
+    #[prost(bool, tag = "6")]
+    pub need_receipt: bool,
+    #[prost(message, optional, tag = "8")]
+    pub control: Option<SendControl>,
+    #[prost(uint32, tag = "9")]
+    pub life_time_s: u32,
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub recalled: Option<Bytes>,
 }
 
-fn delivery_len(message: &[u8], seq: u64, time_ms: u64) -> usize {
-    key_len(1)
-        + encoded_len_varint(message.len() as u64)
-        + message.len()
-        + prost::encoding::uint64::encoded_len(2, &seq)
-        + prost::encoding::uint64::encoded_len(3, &time_ms)
-}
-
-/// One message of a page, still encoded.
-#[derive(Debug, Clone)]
+/// One message with its place, its `Message` still encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawDelivery {
-    /// User log position; 0 in a history page.
+    /// User log position; 0 outside a sync page.
     pub position: u64,
     /// Position in the conversation.
     pub seq: u64,
     /// Server time in milliseconds.
     pub time_ms: u64,
-    /// An encoded `Message`.
-    pub message: Bytes,
+    /// Number of its newest change in the conversation's change log; 0: as it was sent.
+    pub edit: u64,
+    /// How many have confirmed to have read it, where its sender asks.
+    pub receipts: u32,
+    /// An encoded `Message`. In a sync page `None` says that there is nothing to show at this position.
+    pub message: Option<Bytes>,
+}
+
+/// Appends a `Delivery` around an already encoded `Message`.
+pub fn encode_delivery(delivery: &RawDelivery, out: &mut BytesMut) {
+    out.reserve(delivery_len(delivery));
+    if let Some(message) = &delivery.message {
+        encode_key(1, WireType::LengthDelimited, out);
+        encode_varint(message.len() as u64, out);
+        out.put_slice(message);
+    }
+    prost::encoding::uint64::encode(2, &delivery.seq, out);
+    prost::encoding::uint64::encode(3, &delivery.time_ms, out);
+    if delivery.edit > 0 {
+        prost::encoding::uint64::encode(4, &delivery.edit, out);
+    }
+    if delivery.receipts > 0 {
+        prost::encoding::uint32::encode(5, &delivery.receipts, out);
+    }
+}
+
+fn delivery_len(delivery: &RawDelivery) -> usize {
+    let message = delivery
+        .message
+        .as_ref()
+        .map_or(0, |message| key_len(1) + encoded_len_varint(message.len() as u64) + message.len());
+    let mut len = message
+        + prost::encoding::uint64::encoded_len(2, &delivery.seq)
+        + prost::encoding::uint64::encoded_len(3, &delivery.time_ms);
+    if delivery.edit > 0 {
+        len += prost::encoding::uint64::encoded_len(4, &delivery.edit);
+    }
+    if delivery.receipts > 0 {
+        len += prost::encoding::uint32::encoded_len(5, &delivery.receipts);
+    }
+    len
 }
 
 /// A `SyncPage` around already encoded messages.
@@ -91,17 +127,20 @@ pub struct RawDelivery {
 pub fn encode_sync_page(entries: &[RawDelivery], head: u64, complete: bool) -> Bytes {
     let mut out = BytesMut::new();
     for entry in entries {
-        let delivery = delivery_len(&entry.message, entry.seq, entry.time_ms);
-        let inner = prost::encoding::uint64::encoded_len(1, &entry.position)
-            + key_len(2)
-            + encoded_len_varint(delivery as u64)
-            + delivery;
+        let position = prost::encoding::uint64::encoded_len(1, &entry.position);
+        let delivery = delivery_len(entry);
+        let inner = match entry.message {
+            Some(_) => position + key_len(2) + encoded_len_varint(delivery as u64) + delivery,
+            None => position,
+        };
         encode_key(1, WireType::LengthDelimited, &mut out);
         encode_varint(inner as u64, &mut out);
         prost::encoding::uint64::encode(1, &entry.position, &mut out);
-        encode_key(2, WireType::LengthDelimited, &mut out);
-        encode_varint(delivery as u64, &mut out);
-        encode_delivery(&entry.message, entry.seq, entry.time_ms, &mut out);
+        if entry.message.is_some() {
+            encode_key(2, WireType::LengthDelimited, &mut out);
+            encode_varint(delivery as u64, &mut out);
+            encode_delivery(entry, &mut out);
+        }
     }
     prost::encoding::uint64::encode(2, &head, &mut out);
     prost::encoding::bool::encode(3, &complete, &mut out);
@@ -119,6 +158,10 @@ pub struct HistoryMarks {
     pub read: u64,
     /// How far the peer has read.
     pub peer_read: u64,
+    /// Where the next page begins.
+    pub next: u64,
+    /// Newest number of the conversation's change log.
+    pub edit: u64,
 }
 
 /// A `HistoryPage` around already encoded messages.
@@ -127,13 +170,15 @@ pub fn encode_history_page(entries: &[RawDelivery], marks: HistoryMarks) -> Byte
     let mut out = BytesMut::new();
     for entry in entries {
         encode_key(1, WireType::LengthDelimited, &mut out);
-        encode_varint(delivery_len(&entry.message, entry.seq, entry.time_ms) as u64, &mut out);
-        encode_delivery(&entry.message, entry.seq, entry.time_ms, &mut out);
+        encode_varint(delivery_len(entry) as u64, &mut out);
+        encode_delivery(entry, &mut out);
     }
     prost::encoding::bool::encode(2, &marks.complete, &mut out);
     prost::encoding::uint64::encode(3, &marks.head, &mut out);
     prost::encoding::uint64::encode(4, &marks.read, &mut out);
     prost::encoding::uint64::encode(5, &marks.peer_read, &mut out);
+    prost::encoding::uint64::encode(6, &marks.next, &mut out);
+    prost::encoding::uint64::encode(7, &marks.edit, &mut out);
     out.freeze()
 }
 
@@ -189,17 +234,48 @@ mod tests {
             position: 9,
             seq: 300,
             time_ms: 1_700_000_000_000,
-            message: message.encode_to_vec().into(),
+            edit: 5,
+            receipts: 2,
+            message: Some(message.encode_to_vec().into()),
         };
-        let delivery = Delivery { message: Some(message), seq: 300, time_ms: 1_700_000_000_000 };
+        let delivery =
+            Delivery { message: Some(message), seq: 300, time_ms: 1_700_000_000_000, edit: 5, receipts: 2 };
+        let gone = RawDelivery { position: 10, ..RawDelivery::default() };
 
-        let sync = SyncPage::decode(encode_sync_page(&[raw.clone(), raw.clone()], 10, true)).unwrap();
+        let entries = [raw.clone(), gone, raw.clone()];
+        let sync = SyncPage::decode(encode_sync_page(&entries, 10, true)).unwrap();
         let entry = LogEntry { position: 9, delivery: Some(delivery.clone()) };
-        assert_eq!(sync, SyncPage { entries: vec![entry.clone(), entry], head: 10, complete: true });
+        let gone = LogEntry { position: 10, delivery: None };
+        assert_eq!(sync, SyncPage { entries: vec![entry.clone(), gone, entry], head: 10, complete: true });
 
-        let marks = HistoryMarks { complete: true, head: 4, read: 2, peer_read: 3 };
+        let marks = HistoryMarks { complete: true, head: 4, read: 2, peer_read: 3, next: 7, edit: 6 };
         let page = HistoryPage::decode(encode_history_page(&[raw], marks)).unwrap();
-        let want = HistoryPage { deliveries: vec![delivery], complete: true, head: 4, read: 2, peer_read: 3 };
+        let want = HistoryPage {
+            deliveries: vec![delivery],
+            complete: true,
+            head: 4,
+            read: 2,
+            peer_read: 3,
+            next: 7,
+            edit: 6,
+        };
         assert_eq!(page, want);
+    }
+
+    #[test]
+    fn a_head_is_what_the_message_says() {
+        let message = Message {
+            from: "alice".into(),
+            content: Some(Content { cloud_custom_data: "x".into(), ..Content::default() }),
+            need_receipt: true,
+            control: Some(SendControl { no_unread: true, no_last_message: false }),
+            life_time_s: 60,
+            recalled: Some(Recalled { by: "alice".into(), ..Recalled::default() }),
+            ..Message::default()
+        };
+        let head = MessageHead::decode(&message.encode_to_vec()[..]).unwrap();
+        assert_eq!(&head.from[..], b"alice");
+        assert!(head.need_receipt && head.recalled.is_some());
+        assert_eq!((head.life_time_s, head.control), (60, message.control));
     }
 }

@@ -45,3 +45,21 @@ pub const TOO_MANY_REQUESTS: u32 = 60018;
 pub const UNKNOWN_REQUEST: u32 = 60009;
 /// Group: the command is not known or not offered.
 pub const NO_GROUP: u32 = 10010;
+/// 1:1: the receiver has the sender on the blocklist, and is not to be told as if it were sent.
+pub const BLOCKED: u32 = 20007;
+/// 1:1: neither is the other's friend.
+pub const NOT_FRIENDS: u32 = 20009;
+/// 1:1: the sender is not among the receiver's friends.
+pub const NOT_THEIR_FRIEND: u32 = 20010;
+/// 1:1: the receiver is not among the sender's friends.
+pub const NOT_OWN_FRIEND: u32 = 20011;
+/// 1:1: the sender is muted in the whole App.
+pub const MUTED: u32 = 20012;
+/// 1:1: the time for a recall, or for an edit, is over.
+pub const RECALL_TOO_LATE: u32 = 20016;
+/// 1:1: there is no such message of the sender.
+pub const NO_MESSAGE: u32 = 20022;
+/// 1:1: the message was recalled before.
+pub const RECALLED: u32 = 20023;
+/// A message lives longer than seven days.
+pub const LIFE_TOO_LONG: u32 = 90026;

@@ -101,6 +101,8 @@ impl Kind {
     pub const PEOPLE: Self = Self(0x27);
     /// Request: files; body `MediaCall`, reply `MediaAnswer`.
     pub const MEDIA: Self = Self(0x28);
+    /// Request: who has read what needs receipts; body `Readers`, reply `ReaderPage`.
+    pub const READERS: Self = Self(0x29);
     /// Request of the `echo` backend: the reply has the request's body.
     pub const ECHO: Self = Self(0x70);
     /// Request of the `echo` backend: every session gets the body as a PUSH with id 0.

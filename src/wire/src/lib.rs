@@ -24,7 +24,9 @@ mod live;
 pub mod probe;
 mod varint;
 
-pub use content::{CONTENT_BYTES_MAX, ContentError, check_content};
+pub use content::{
+    CONTENT_BYTES_MAX, ContentError, LIFE_TIME_MAX_S, MENTIONS_MAX, check_content, check_mentions,
+};
 pub use frame::{Decoder, Frame, FrameError, Kind, Lane, Limits, encode_into};
 pub use live::Class;
 pub use varint::{VARINT_MAX, decode as decode_varint, encode as encode_varint};

@@ -42,7 +42,13 @@ const CLIENT_MSG_ID: [u8; 16] = *b"0123456789abcdef";
 
 fn message() -> Message {
     let client_msg_id = Bytes::from_static(&CLIENT_MSG_ID);
-    Message { from: "alice".into(), to: to("bob"), client_msg_id, content: Some(text("hi")) }
+    Message {
+        from: "alice".into(),
+        to: to("bob"),
+        client_msg_id,
+        content: Some(text("hi")),
+        ..Message::default()
+    }
 }
 
 /// The meaning of every vector, in the order of the document.
@@ -78,7 +84,7 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         client_msg_id: Bytes::from_static(&CLIENT_MSG_ID),
         to: to("bob"),
         content: Some(text("hi")),
-        online_only: false,
+        ..Send::default()
     };
     let sent = Sent {
         seq: 3,
@@ -87,7 +93,8 @@ fn meaning() -> Vec<(&'static str, Frame)> {
         duplicate: false,
         position: 10,
     };
-    let delivery = Delivery { message: Some(message()), seq: 3, time_ms: 1_700_000_000_123 };
+    let delivery =
+        Delivery { message: Some(message()), seq: 3, time_ms: 1_700_000_000_123, ..Delivery::default() };
     let entry = LogEntry { position: 10, delivery: Some(delivery.clone()) };
     let page = SyncPage { entries: vec![entry], head: 10, complete: true };
     let welcome_back = Welcome {

@@ -54,7 +54,8 @@ impl Front {
             position: entry.position,
             seq: entry.entry.seq,
             time_ms: entry.entry.time_ms,
-            message: entry.entry.body,
+            message: Some(entry.entry.body),
+            ..RawDelivery::default()
         };
         let entries = entries.into_iter().map(raw).collect();
         Ok(LogPage { entries, head, complete: last >= head })
@@ -94,14 +95,21 @@ impl Front {
             Range::After(after) => last.unwrap_or(after) >= head,
             Range::Before(_) => last.is_none_or(|seq| seq == 1),
         };
-        let marks = HistoryMarks { complete, head, read: read(user)?, peer_read: read(&peer)? };
+        let marks = HistoryMarks {
+            complete,
+            head,
+            read: read(user)?,
+            peer_read: read(&peer)?,
+            next: last.unwrap_or_default(),
+            edit: 0,
+        };
         let entries: Vec<_> = entries
             .into_iter()
             .map(|entry| RawDelivery {
-                position: 0,
                 seq: entry.seq,
                 time_ms: entry.time_ms,
-                message: entry.body,
+                message: Some(entry.body),
+                ..RawDelivery::default()
             })
             .collect();
         Ok(encode_history_page(&entries, marks))

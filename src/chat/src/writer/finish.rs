@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{Down, SessionId, Topic};
-use nearport_wire::body::{Empty, ReadEvent, Sent, encode_delivery};
+use nearport_wire::body::{Empty, RawDelivery, ReadEvent, Sent, encode_delivery};
 use nearport_wire::{Kind, Lane, code};
 use prost::Message as _;
 
@@ -166,21 +166,23 @@ fn msg_key(seq: u64, random: u32, time_ms: u64) -> String {
 
 /// A `Delivery` that is encoded at the first use and then shared: often nobody is online.
 struct Shared<'a> {
-    message: &'a [u8],
+    message: &'a Bytes,
     seq: u64,
     time_ms: u64,
     encoded: Option<Bytes>,
 }
 
 impl<'a> Shared<'a> {
-    fn new(message: &'a [u8], seq: u64, time_ms: u64) -> Self {
+    fn new(message: &'a Bytes, seq: u64, time_ms: u64) -> Self {
         Self { message, seq, time_ms, encoded: None }
     }
 
     fn bytes(&mut self) -> Bytes {
         let encode = || {
             let mut out = BytesMut::new();
-            encode_delivery(self.message, self.seq, self.time_ms, &mut out);
+            let message = Some(self.message.clone());
+            let (seq, time_ms) = (self.seq, self.time_ms);
+            encode_delivery(&RawDelivery { seq, time_ms, message, ..RawDelivery::default() }, &mut out);
             out.freeze()
         };
         self.encoded.get_or_insert_with(encode).clone()
@@ -222,7 +224,8 @@ impl Publisher<'_> {
 
     /// A moved read cursor, to both sides.
     fn read(&mut self, reader: &UserKey, peer: &UserKey, seq: u64, by: Option<SessionId>) {
-        let event = ReadEvent { user: reader.name().to_owned(), peer: peer.name().to_owned(), seq };
+        let (user, peer_name) = (reader.name().to_owned(), peer.name().to_owned());
+        let event = ReadEvent { user, peer: peer_name, seq, ..ReadEvent::default() };
         let body = Bytes::from(event.encode_to_vec());
         let sides = if reader == peer { &[reader][..] } else { &[reader, peer] };
         for side in sides {

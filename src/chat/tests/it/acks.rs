@@ -91,7 +91,7 @@ fn a_read_mark_moves_forward_and_both_sides_hear_of_it() {
     ];
     assert_eq!(seen(&downs), want);
     let Down::Publish { body, .. } = &downs[2] else { panic!("{downs:?}") };
-    let event = ReadEvent { user: "bob".into(), peer: "alice".into(), seq: 2 };
+    let event = ReadEvent { user: "bob".into(), peer: "alice".into(), seq: 2, ..ReadEvent::default() };
     assert_eq!(ReadEvent::decode(body.clone()).unwrap(), event);
     assert_eq!(mark(1).0, Some(2), "never back");
     assert_eq!(mark(99).0, Some(3), "never beyond the last message");

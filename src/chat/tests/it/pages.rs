@@ -63,7 +63,7 @@ fn history_goes_both_ways_with_its_marks() {
     world.write(vec![frame]);
     world.received(0);
     let mut page = |session, with: &str, before, after, limit| {
-        let request = History { with: Some(to_user(with)), before, after, limit };
+        let request = History { with: Some(to_user(with)), before, after, limit, ..History::default() };
         let page: HistoryPage = world.ask(session, Kind::HISTORY, &request).unwrap();
         let seqs: Vec<_> = page.deliveries.iter().map(|delivery| delivery.seq).collect();
         (seqs, page.complete, page.head, page.read, page.peer_read)

@@ -218,7 +218,7 @@ pub(crate) fn send(to: &str, client_msg_id: u8) -> body::Send {
         client_msg_id: vec![client_msg_id; 16].into(),
         to: Some(to_user(to)),
         content: Some(text_content("hi")),
-        online_only: false,
+        ..body::Send::default()
     }
 }
 

@@ -63,9 +63,13 @@ impl Core {
             return Err(PostError::Offline);
         }
         check_content(&content, content.encoded_len())?;
-        let (Target::User(name) | Target::Group(name)) = &to;
-        if !(1..=TARGET_BYTES_MAX).contains(&name.len()) {
-            return Err(PostError::Target(name.len()));
+        let name_bytes = match &to {
+            Target::User(name) | Target::Group(name) => name.len(),
+            // Only the server speaks there.
+            Target::Notices(_) => 0,
+        };
+        if !(1..=TARGET_BYTES_MAX).contains(&name_bytes) {
+            return Err(PostError::Target(name_bytes));
         }
         let id = MsgId::new(self.instance, self.sends.next_counter());
         let body = body::Send {
@@ -73,6 +77,7 @@ impl Core {
             to: Some(body::Target { target: Some(to) }),
             content: Some(content),
             online_only,
+            ..body::Send::default()
         };
         let body: Bytes = body.encode_to_vec().into();
         let limits = &self.config.limits;

@@ -30,7 +30,7 @@ impl Core {
                     let bytes = delivery.encoded_len();
                     self.inbox.hint(Event::Transient(Message::from_delivery(0, delivery)), bytes);
                 }
-                session::Event::Read(body::ReadEvent { user, peer, seq }) => {
+                session::Event::Read(body::ReadEvent { user, peer, seq, .. }) => {
                     let bytes = user.len() + peer.len();
                     self.inbox.hint(Event::Read { user, peer, seq }, bytes);
                 }

@@ -46,7 +46,8 @@ impl Ledger {
         }
         let position = self.head() + 1;
         self.places.insert(message.client_msg_id.clone(), position);
-        self.log.push(Delivery { message: Some(message), seq: position, time_ms: 1000 * position });
+        let time_ms = 1000 * position;
+        self.log.push(Delivery { message: Some(message), seq: position, time_ms, ..Delivery::default() });
         (position, true)
     }
 
@@ -55,7 +56,8 @@ impl Ledger {
         let id = format!("peer-{}", self.head());
         let content = Some(text_content(text));
         let (from, to) = ("alice".into(), None);
-        let (position, _) = self.append(Message { from, to, client_msg_id: id.into(), content });
+        let (position, _) =
+            self.append(Message { from, to, client_msg_id: id.into(), content, ..Message::default() });
         self.push(position)
     }
 
@@ -187,6 +189,7 @@ impl Peer {
             to: send.to,
             client_msg_id: send.client_msg_id,
             content: send.content,
+            ..Message::default()
         };
         ledger.attempts.push(text_of(&message));
         // Idempotency comes first: what is stored is never refused.

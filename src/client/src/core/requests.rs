@@ -41,7 +41,8 @@ impl Request {
                     HistoryRange::Before(seq) => (*seq, None),
                     HistoryRange::After(seq) => (0, Some(*seq)),
                 };
-                let body = body::History { with: target(with), before, after, limit: *limit };
+                let (with, limit) = (target(with), *limit);
+                let body = body::History { with, before, after, limit, ..body::History::default() };
                 (Lane::Bulk, Kind::HISTORY, body.encode_to_vec().into())
             }
             Self::MarkRead { with, seq } => {

@@ -262,8 +262,10 @@ impl Ledger {
             to: send.to,
             client_msg_id: send.client_msg_id,
             content: send.content,
+            ..Message::default()
         };
-        let delivery = Delivery { message: Some(message), seq, time_ms: 1_700_000_000_000 };
+        let delivery =
+            Delivery { message: Some(message), seq, time_ms: 1_700_000_000_000, ..Delivery::default() };
         let position = self.users.entry(from.into()).or_default().append(delivery.clone());
         let receiver = self.users.entry(to).or_default();
         if every(conduct.swap_every) && receiver.held_back.is_none() {

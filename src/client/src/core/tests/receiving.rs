@@ -18,6 +18,7 @@ fn somebody_who_copies_our_ids_neither_hides_messages_nor_acknowledges_ours() {
         to: None,
         client_msg_id: Bytes::copy_from_slice(id.as_bytes()),
         content: Some(text("forged")),
+        ..body::Message::default()
     };
     let mut other = Ledger::default();
     let (position, _) = other.append(forged);
