@@ -1,7 +1,12 @@
 //! Protobuf bodies, generated from `proto/`, and those that the server builds without decoding
 //! what it passes on.
 
-#![expect(missing_docs, clippy::derive_partial_eq_without_eq, reason = "generated; documented in the .proto")]
+#![expect(
+    missing_docs,
+    clippy::derive_partial_eq_without_eq,
+    clippy::large_enum_variant,
+    reason = "generated; documented in the .proto"
+)]
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
