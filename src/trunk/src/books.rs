@@ -76,7 +76,11 @@ impl Books {
             Down::Reject { session, .. } | Down::Kick { session, .. } => {
                 self.sessions.remove(session);
             }
-            Down::Adopted { .. } | Down::Publish { .. } | Down::Join { .. } | Down::Leave { .. } => {}
+            Down::Adopted { .. }
+            | Down::Publish { .. }
+            | Down::Share { .. }
+            | Down::Join { .. }
+            | Down::Leave { .. } => {}
         }
     }
 

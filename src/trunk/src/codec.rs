@@ -19,8 +19,12 @@ use nearport_wire::{Kind, Lane, decode_varint, encode_varint};
 
 use crate::{Down, Identity, SessionId, Topic, Up};
 
-/// The versions that this code speaks, oldest and newest.
-pub const VERSIONS: (u16, u16) = (1, 1);
+/// The versions that this code speaks, oldest and newest. Version 2 has [`Down::Share`], which a backend says to links of that version
+/// only.
+pub const VERSIONS: (u16, u16) = (1, 2);
+
+/// The first version in which an edge hands on what is for several of its shards.
+pub const SHARING_SINCE: u16 = 2;
 
 /// Length of a preamble.
 pub const PREAMBLE_BYTES: usize = 12;
@@ -44,6 +48,7 @@ const PUBLISH: u8 = 0x45;
 const JOIN: u8 = 0x46;
 const LEAVE: u8 = 0x47;
 const KICK: u8 = 0x48;
+const SHARE: u8 = 0x49;
 const HEARTBEAT: u8 = 0x80;
 const LOST: u8 = 0x81;
 const FINISHED: u8 = 0x82;
@@ -188,6 +193,12 @@ pub fn encode_down(down: &Down, out: &mut BytesMut) {
             put_option(except.as_ref(), out, |session, out| out.put_u64(session.0));
             out.put_slice(body);
         }),
+        Down::Share { shards, topic, lane, kind, id, body } => framed(SHARE, out, |out| {
+            out.put_u32(*shards);
+            put_bytes(&topic.0, out);
+            put_head(*lane, *kind, *id, out);
+            out.put_slice(body);
+        }),
         Down::Join { session, topic } => framed(JOIN, out, |out| {
             out.put_u64(session.0);
             out.put_slice(&topic.0);
@@ -293,7 +304,7 @@ impl Decoder {
         self.buffer.advance(4);
         let mut fields = Fields(self.buffer.split_to(length).freeze());
         let kind = fields.0.get_u8();
-        if !matches!(kind, OPEN..=ADOPT | ACCEPT..=KICK | HEARTBEAT..=FINISHED) {
+        if !matches!(kind, OPEN..=ADOPT | ACCEPT..=SHARE | HEARTBEAT..=FINISHED) {
             return Err(CodecError::Kind(kind));
         }
         let message = fields.message(kind).filter(|_| fields.0.is_empty());
@@ -349,6 +360,11 @@ impl Fields {
                 let (lane, kind, id) = self.head()?;
                 let except = self.option(Self::session)?;
                 Message::Down(Down::Publish { topic, lane, kind, id, body: self.rest(), except })
+            }
+            SHARE => {
+                let (shards, topic) = (self.u32()?, Topic::from(&self.bytes()?[..]));
+                let (lane, kind, id) = self.head()?;
+                Message::Down(Down::Share { shards, topic, lane, kind, id, body: self.rest() })
             }
             JOIN => {
                 let session = self.session()?;

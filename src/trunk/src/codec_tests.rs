@@ -76,6 +76,9 @@ fn down() -> impl Strategy<Value = Down> {
         (topic(), head(), bytes(), proptest::option::of(session())).prop_map(
             |(topic, (lane, kind, id), body, except)| Down::Publish { topic, lane, kind, id, body, except }
         ),
+        (any::<u32>(), topic(), head(), bytes()).prop_map(|(shards, topic, (lane, kind, id), body)| {
+            Down::Share { shards, topic, lane, kind, id, body }
+        }),
         (session(), topic()).prop_map(|(session, topic)| Down::Join { session, topic }),
         (session(), topic()).prop_map(|(session, topic)| Down::Leave { session, topic }),
     ]
@@ -170,9 +173,10 @@ fn lengths_out_of_bounds_and_unknown_kinds_end_the_stream() {
 
 #[test]
 fn sides_agree_on_the_newest_version_in_common() {
-    assert_eq!(agree(&preamble()), Ok(1));
-    assert_eq!(agree(&preamble_of((1, 9))), Ok(1));
-    assert_eq!(agree(&preamble_of((2, 9))), Err(CodecError::Version { oldest: 2, newest: 9 }));
+    assert_eq!(agree(&preamble()), Ok(2));
+    assert_eq!(agree(&preamble_of((1, 9))), Ok(2));
+    assert_eq!(agree(&preamble_of((1, 1))), Ok(1));
+    assert_eq!(agree(&preamble_of((3, 9))), Err(CodecError::Version { oldest: 3, newest: 9 }));
     assert_eq!(agree(&preamble_of((0, 0))), Err(CodecError::Version { oldest: 0, newest: 0 }));
     assert_eq!(agree(b"GET / HTTP/1"), Err(CodecError::NotATrunk));
 }

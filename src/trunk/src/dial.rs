@@ -18,6 +18,7 @@ use rustls::ClientConfig;
 
 use crate::hello::{self, ANSWER_BYTES, Hello};
 use crate::remote::{RemoteLink, Timing};
+use crate::siblings::{Seat, Siblings};
 use crate::{Link, Stream, Waker, tls};
 
 /// Longest wait for a TCP connection to one address.
@@ -65,6 +66,8 @@ struct Shared {
     dial: Mutex<Dial>,
     attach: Attach,
     linked: AtomicUsize,
+    /// All shards of this process.
+    siblings: Arc<Siblings>,
     metrics: Metrics,
     /// Links made so far.
     made: AtomicUsize,
@@ -103,6 +106,7 @@ impl Dialers {
             dial: Mutex::new(dial),
             attach,
             linked: AtomicUsize::new(0),
+            siblings: Arc::default(),
             metrics: Metrics::new(),
             made: AtomicUsize::new(0),
             problem: Mutex::new("not connected yet".to_owned()),
@@ -183,7 +187,7 @@ fn keep(shared: &Shared, shard: usize, waker: &Waker) {
     let mut told = String::new();
     while shared.pause(Duration::ZERO) {
         let dial = shared.dial().clone();
-        match link(&dial, shard, waker) {
+        match link(&dial, shard, waker, &shared.siblings) {
             Ok(link) => {
                 tracing::info!(shard, core = dial.core, "linked to the core");
                 (failures, told) = (0, String::new());
@@ -236,7 +240,7 @@ pub fn back_off(failures: u32) -> Duration {
     bound.mul_f64(dice as f64 / f64::from(u32::MAX))
 }
 
-fn link(dial: &Dial, shard: usize, waker: &Waker) -> io::Result<RemoteLink> {
+fn link(dial: &Dial, shard: usize, waker: &Waker, siblings: &Arc<Siblings>) -> io::Result<RemoteLink> {
     let mut socket = connect_to(&dial.core)?;
     socket.set_nodelay(true)?;
     let deadline = Instant::now() + HANDSHAKE_MAX;
@@ -260,7 +264,8 @@ fn link(dial: &Dial, shard: usize, waker: &Waker) -> io::Result<RemoteLink> {
     if refused {
         return Err(io::Error::other(format!("refused: {}", String::from_utf8_lossy(&reason))));
     }
-    RemoteLink::start_with(stream, &format!("link-{shard}"), waker.clone(), dial.timing, true)
+    let seat = Seat { siblings: siblings.clone(), shard: hello.shard };
+    RemoteLink::start_with(stream, &format!("link-{shard}"), waker.clone(), dial.timing, Some(seat))
 }
 
 /// Connects to `HOST:PORT`, one address after the other. Blocks for some seconds at most, and for as long as the name takes.

@@ -73,6 +73,15 @@ impl Hello {
     }
 }
 
+/// The version that a core and the edge which said this hello speak with each other.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn version(bytes: &[u8; HELLO_BYTES]) -> Result<u16, CodecError> {
+    let (preamble, _) = bytes.split_at(PREAMBLE_BYTES);
+    codec::agree(preamble.try_into().expect("split there"))
+}
+
 /// What the core answers: `Ok`, or why not, for the edge's log.
 #[must_use]
 pub fn answer(verdict: &Result<(), String>) -> Vec<u8> {

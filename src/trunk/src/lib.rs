@@ -19,19 +19,27 @@ pub mod local;
 mod message;
 pub mod queue;
 pub mod remote;
+mod siblings;
 mod stream;
 pub mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use message::{CONNECTIONS_MAX, Down, Identity, Owner, SessionId, Topic, Up};
+pub use message::{CONNECTIONS_MAX, Down, EdgeId, Identity, Owner, SessionId, Sharing, Topic, Up};
 pub use stream::Stream;
 
 /// Makes links. One backend serves all shards of a process.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Opens the link of one shard. `waker` is called whenever [`Link::recv`] has something after it had nothing.
     fn link(&self, waker: Waker) -> Box<dyn Link>;
+
+    /// The same for a shard that shares what it is given with others of its edge process ([`Down::Share`]). A backend that never
+    /// says one thing to several shards need not care.
+    fn link_sharing(&self, waker: Waker, sharing: Sharing) -> Box<dyn Link> {
+        let _ = sharing;
+        self.link(waker)
+    }
 }
 
 /// A shard's end of the seam. Neither method blocks.

@@ -18,7 +18,7 @@ use rustls::ServerConfig;
 
 use crate::hello::{self, HELLO_BYTES, Hello};
 use crate::remote::{Exclusive, Served, Timing, serve_with};
-use crate::{Backend, Owner, Stream, tls};
+use crate::{Backend, EdgeId, Owner, Sharing, Stream, codec, tls};
 
 /// Longest handshake, the hello included.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -268,13 +268,15 @@ fn take(mut socket: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<
         return Err(io::Error::other("another one was faster, or the core is leaving"));
     }
     stream.write_all(&hello::answer(&Ok(())))?;
-    let Hello { node, generation, shard, .. } = hello;
+    let Hello { node, generation, shard, instance } = hello;
+    let shares = hello::version(&bytes).is_ok_and(|version| version >= codec::SHARING_SINCE);
+    let sharing = shares.then_some(Sharing { edge: EdgeId { node, instance }, shard });
     let served = serve_with(
         stream,
         &format!("n{node}-{shard}"),
         &*shared.backend,
         shared.timing,
-        Some(Exclusive { owner: hello.owner(), links: shared.metrics.links.clone() }),
+        Some(Exclusive { sharing, owner: hello.owner(), links: shared.metrics.links.clone() }),
     )?;
     links.insert(hello.owner(), Taken { hello, peer, served: Arc::new(served) });
     drop(links);

@@ -4,12 +4,18 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metrics::{Counter, counter, describe_counter};
+use nearport_wire::Lane;
+
 use crate::queue::Sender;
 use crate::{Down, Link, Received, Up, Waker};
 
 /// Which shard's link, as the backend counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub usize);
+
+/// Publishes of the live lane stop here, per shard: seconds of a hot room. What is older is no news.
+pub const DOWN_LIVE_BYTES_MAX: usize = 8 << 20;
 
 /// Publishes stop here, per shard. 100,000 deliveries of a 300-byte message to distinct users.
 pub const DOWN_BYTES_MAX: usize = 40 << 20;
@@ -27,19 +33,25 @@ struct DownState {
 /// The way down of one shard.
 ///
 /// At [`DOWN_BYTES_MAX`] a publish is dropped and the link is marked lost: the shard tells all its sessions to
-/// sync, so the loss delays and never loses. Everything else is answers, bounded by the requests in flight; they
+/// sync, so the loss delays and never loses. A publish of the live lane is dropped from [`DOWN_LIVE_BYTES_MAX`] on and counted, and
+/// nobody is told to sync, for nobody could get it: rooms count what was said. Everything else is answers, bounded by the requests in flight; they
 /// get half as much room again, and beyond that are dropped too: the client's request times out and is repeated.
 #[derive(Clone)]
 pub struct DownQueue {
     state: Arc<Mutex<DownState>>,
     waker: Waker,
+    live_dropped: Counter,
 }
 
 impl DownQueue {
     /// An empty queue that wakes its shard through `waker`.
     #[must_use]
     pub fn new(waker: Waker) -> Self {
-        Self { state: Arc::default(), waker }
+        describe_counter!(
+            "nearport_trunk_live_dropped_total",
+            "Publishes of live rooms dropped because a shard had too much waiting."
+        );
+        Self { state: Arc::default(), waker, live_dropped: counter!("nearport_trunk_live_dropped_total") }
     }
 
     /// A queue that drops everything, in the place of one whose shard has gone.
@@ -60,8 +72,18 @@ impl DownQueue {
             let was_empty = state.items.is_empty() && !state.lost;
             for down in batch.drain(..) {
                 let cost = down.cost();
-                let publish = matches!(down, Down::Publish { .. });
-                let bound = if publish { DOWN_BYTES_MAX } else { DOWN_BYTES_MAX / 2 * 3 };
+                let bound = match down {
+                    Down::Publish { lane: Lane::Live, .. } | Down::Share { lane: Lane::Live, .. } => {
+                        if state.bytes + cost > DOWN_LIVE_BYTES_MAX {
+                            self.live_dropped.increment(1);
+                            state.dropped_total += 1;
+                            continue;
+                        }
+                        DOWN_BYTES_MAX
+                    }
+                    Down::Publish { .. } | Down::Share { .. } => DOWN_BYTES_MAX,
+                    _ => DOWN_BYTES_MAX / 2 * 3,
+                };
                 if state.bytes + cost > bound {
                     state.lost = true;
                     state.dropped_total += 1;
@@ -217,5 +239,16 @@ mod tests {
         assert!(matches!(downs[..], [Down::Publish { .. }, Down::Reply { id: 2, .. }]));
         assert_eq!(queue.recv(&mut downs, 10), Received::default(), "said once");
         assert_eq!(queue.dropped_total(), 1);
+    }
+
+    #[test]
+    fn live_publishes_go_first_and_nobody_is_told_to_sync_for_them() {
+        let queue = DownQueue::new(Waker::noop());
+        let Down::Publish { topic, kind, id, body, except, .. } = publish(1024) else { unreachable!() };
+        let live = Down::Publish { topic, lane: Lane::Live, kind, id, body, except };
+        queue.push_batch(&mut vec![publish(DOWN_LIVE_BYTES_MAX - 1500), live.clone(), live, publish(1)]);
+        let mut downs = Vec::new();
+        assert_eq!(queue.recv(&mut downs, 10), Received::default());
+        assert_eq!((downs.len(), queue.dropped_total()), (3, 1));
     }
 }

@@ -65,6 +65,24 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Which edge process a link belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EdgeId {
+    /// Its node.
+    pub node: u16,
+    /// Drawn at random by each process.
+    pub instance: u64,
+}
+
+/// A link whose edge hands on what is meant for several of its shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// The process.
+    pub edge: EdgeId,
+    /// The shard whose link it is, below 32.
+    pub shard: u8,
+}
+
 /// A fan-out address: the devices of a user, a group, a live room. The backend chooses the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(pub Arc<[u8]>);
@@ -232,6 +250,22 @@ pub enum Down {
         /// A session that knows already (the sender's, which has its reply) and gets nothing.
         except: Option<SessionId>,
     },
+    /// A publish for several shards of one edge process, of which it crosses the link of one: see [`Sharing`]. It is a hint that nobody
+    /// asks for again: it may overtake a [`Self::Join`] of another shard's link.
+    Share {
+        /// Which shards, a bit for each.
+        shards: u32,
+        /// Where to.
+        topic: Topic,
+        /// Lane to write on.
+        lane: Lane,
+        /// A push kind.
+        kind: Kind,
+        /// Position, class, or 0.
+        id: u64,
+        /// Encoded body.
+        body: Bytes,
+    },
     /// The session joins another topic. Also for a session that is not accepted yet: what is published before the
     /// accept marks it behind, so that nothing falls between subscribing and reading the head.
     Join {
@@ -300,7 +334,9 @@ impl Down {
                     welcome.len() + topics.len() * MESSAGE_BYTES + identity
                 }
                 Self::Adopted { topics, .. } => topics.len() * MESSAGE_BYTES,
-                Self::Reply { body, .. } | Self::Publish { body, .. } => body.len(),
+                Self::Reply { body, .. } | Self::Publish { body, .. } | Self::Share { body, .. } => {
+                    body.len()
+                }
                 Self::Reject { reason, .. } | Self::Kick { reason, .. } => reason.len(),
                 Self::Join { .. } | Self::Leave { .. } => 0,
             }

@@ -34,6 +34,7 @@ use crate::books::Books;
 use crate::codec::{self, Decoder, Message, PREAMBLE_BYTES};
 use crate::local::DownQueue;
 use crate::queue::{Bound, Receiver, Sender, Waited, bounded};
+use crate::siblings::Seat;
 use crate::{Down, Link, Received, Stream, Up, Waker};
 
 mod serve;
@@ -122,17 +123,18 @@ impl RemoteLink {
     /// # Errors
     /// Of the operating system, for the socket's timeouts and the threads.
     pub fn start(stream: impl Into<Stream>, name: &str, waker: Waker) -> io::Result<Self> {
-        Self::start_with(stream.into(), name, waker, Timing::LOCAL, false)
+        Self::start_with(stream.into(), name, waker, Timing::LOCAL, None)
     }
 
-    /// As [`Self::start`]; `greeted`: both preambles have passed already.
+    /// As [`Self::start`]; with a seat among links of this process both preambles have passed already.
     pub(crate) fn start_with(
         stream: Stream,
         name: &str,
         waker: Waker,
         timing: Timing,
-        greeted: bool,
+        seat: Option<Seat>,
     ) -> io::Result<Self> {
+        let greeted = seat.is_some();
         stream.prepare(timing.silence)?;
         let (sender, receiver) = bounded(UP_BOUND);
         let ended = Ended::default();
@@ -154,8 +156,11 @@ impl RemoteLink {
             batch: VecDeque::new(),
         };
         let (mut input, down) = (stream.try_clone()?, link.down.clone());
+        if let Some(Seat { siblings, shard }) = &seat {
+            siblings.sit(*shard, down.clone());
+        }
         link.spawn(format!("{name}-down"), move || {
-            log_end(read_downs(&mut input, &down, greeted));
+            log_end(read_downs(&mut input, &down, seat.as_ref()));
             let _ = input.shutdown(Shutdown::Both);
             ended.set();
             waker.wake();
@@ -300,11 +305,19 @@ fn write_ups(outlet: &Mutex<Outlet>, ups: &Receiver<Up>, heartbeat: Duration) ->
     }
 }
 
-fn read_downs(input: &mut impl Read, down: &DownQueue, greeted: bool) -> io::Result<()> {
-    let mut batch = Vec::new();
-    read_messages(input, greeted, |messages| {
+fn read_downs(input: &mut impl Read, down: &DownQueue, seat: Option<&Seat>) -> io::Result<()> {
+    let (mut batch, mut shared) = (Vec::new(), Vec::new());
+    read_messages(input, seat.is_some(), |messages| {
         for message in messages.drain(..) {
             match message {
+                Message::Down(Down::Share { shards, topic, lane, kind, id, body }) => {
+                    let publish = Down::Publish { topic, lane, kind, id, body, except: None };
+                    match seat {
+                        Some(seat) if shards >> seat.shard & 1 == 0 => {}
+                        _ => batch.push(publish.clone()),
+                    }
+                    shared.push((shards, publish));
+                }
                 Message::Down(message) => batch.push(message),
                 Message::Lost => down.mark_lost(),
                 Message::Heartbeat => {}
@@ -312,6 +325,12 @@ fn read_downs(input: &mut impl Read, down: &DownQueue, greeted: bool) -> io::Res
             }
         }
         down.push_batch(&mut batch);
+        if let Some(seat) = seat
+            && !shared.is_empty()
+        {
+            seat.siblings.share(seat.shard, &shared);
+        }
+        shared.clear();
         Ok(())
     })
 }

@@ -144,6 +144,10 @@ impl Shard {
                 }
                 self.publish(&topic, lane, &frame.freeze(), except, loseable);
             }
+            // For this shard alone, if it comes here: links hand it on before.
+            Down::Share { topic, lane, kind, id, body, .. } => {
+                self.apply(Down::Publish { topic, lane, kind, id, body, except: None });
+            }
             Down::Join { session, topic } => {
                 let found = self.find(session).map(|(index, conn)| (index, std::mem::take(&mut conn.joined)));
                 if let Some((index, mut joined)) = found {

@@ -12,6 +12,7 @@ use crate::{Down, Link, Received, SessionId, Up, Waker};
 use ca::{Ca, provider};
 
 mod ca;
+mod sharing;
 
 const STUCK: Duration = Duration::from_secs(60);
 

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use super::{CHUNK_BYTES, Timing, UP_BOUND, clear, log_end, read_messages, wrong_way};
 use crate::codec::{self, Message};
-use crate::{Backend, Down, Link, Owner, SessionId, Stream, Up, Waker};
+use crate::{Backend, Down, Link, Owner, SessionId, Sharing, Stream, Up, Waker};
 
 /// Messages taken from the backend at once.
 const DOWNS_PER_CALL: usize = 256;
@@ -42,6 +42,8 @@ pub fn serve(stream: impl Into<Stream>, name: &str, backend: &dyn Backend) -> io
 
 /// What a link between hosts has beside one inside a host.
 pub(crate) struct Exclusive {
+    /// What it is given for several shards of its edge, that hands on.
+    pub(crate) sharing: Option<Sharing>,
     /// It carries sessions of this owner only.
     pub(crate) owner: Owner,
     /// Counts the links that are up.
@@ -59,10 +61,14 @@ pub(crate) fn serve_with(
     let owner = between_hosts.as_ref().map(|link| link.owner);
     stream.prepare(timing.silence)?;
     let mailbox = Arc::new(Mailbox::default());
-    let link = backend.link({
+    let waker = Waker::new({
         let mailbox = mailbox.clone();
-        Waker::new(move || mailbox.wake())
+        move || mailbox.wake()
     });
+    let link = match between_hosts.as_ref().and_then(|link| link.sharing) {
+        Some(sharing) => backend.link_sharing(waker, sharing),
+        None => backend.link(waker),
+    };
     let mut served =
         Served { mailbox: mailbox.clone(), stream: stream.try_clone()?, threads: Vec::with_capacity(2) };
     let seat =
