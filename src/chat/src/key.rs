@@ -3,8 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest user, group or device name, in bytes (`Identifier` in the public contract).
+use nearport_trunk::Topic;
+
+/// Longest user or device name, in bytes (`Identifier` in the public contract).
 pub const NAME_BYTES_MAX: usize = 32;
+
+/// Longest group id, in bytes (`GroupId` in the public contract).
+pub const GROUP_BYTES_MAX: usize = 48;
 
 /// An App, the tenant: `sdkappid` of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,18 +21,22 @@ pub enum BadName {
     /// No characters at all.
     #[error("name is empty")]
     Empty,
-    /// More than [`NAME_BYTES_MAX`] bytes.
-    #[error("name is longer than 32 bytes")]
-    TooLong,
+    /// More bytes than its kind of name may have, which is this many: [`NAME_BYTES_MAX`] or [`GROUP_BYTES_MAX`].
+    #[error("name is longer than {0} bytes")]
+    TooLong(usize),
     /// A byte outside printable ASCII (0x20 to 0x7e), which no client of the contract accepts.
     #[error("name holds a byte outside printable ASCII")]
     NotPrintable,
 }
 
 pub(crate) fn check_name(name: &str) -> Result<(), BadName> {
+    check_bytes(name, NAME_BYTES_MAX)
+}
+
+fn check_bytes(name: &str, bytes_max: usize) -> Result<(), BadName> {
     match name.len() {
         0 => Err(BadName::Empty),
-        n if n > NAME_BYTES_MAX => Err(BadName::TooLong),
+        n if n > bytes_max => Err(BadName::TooLong(bytes_max)),
         _ if !name.bytes().all(|b| (0x20..=0x7e).contains(&b)) => Err(BadName::NotPrintable),
         _ => Ok(()),
     }
@@ -74,15 +83,85 @@ impl fmt::Debug for UserKey {
     }
 }
 
+/// A group of one App.
+///
+/// Shape: App id (4 bytes, big endian), then the id (1 to 48 bytes of printable ASCII).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey(Arc<[u8]>);
+
+impl GroupKey {
+    /// The key of the group `id` in `app`.
+    ///
+    /// # Errors
+    /// [`BadName`] if the id is empty, longer than 48 bytes or not printable ASCII.
+    pub fn new(app: AppId, id: &str) -> Result<Self, BadName> {
+        check_bytes(id, GROUP_BYTES_MAX)?;
+        Ok(Self([&app.0.to_be_bytes(), id.as_bytes()].concat().into()))
+    }
+
+    /// The App that the group belongs to.
+    #[must_use]
+    pub fn app(&self) -> AppId {
+        AppId(u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+    }
+
+    /// The id inside the App.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        std::str::from_utf8(&self.0[4..]).expect("checked to be ASCII when the key was made")
+    }
+
+    /// The byte form, 5 to 52 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Where the group's messages are.
+    #[must_use]
+    pub fn conv(&self) -> ConvKey {
+        ConvKey(tagged(self.app(), CONV_GROUP, self.id().as_bytes()))
+    }
+
+    /// What the group's members listen to. Its bytes are those of [`Self::conv`]: a user's topic is a user key, whose
+    /// fifth byte is printable, so no group's topic is ever a user's.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        Topic(tagged(self.app(), CONV_GROUP, self.id().as_bytes()))
+    }
+}
+
+impl fmt::Debug for GroupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.app().0, self.id())
+    }
+}
+
 const CONV_C2C: u8 = 1;
 const CONV_GROUP: u8 = 2;
+const CONV_NOTICES: u8 = 3;
 
-/// A conversation: a pair of users, or a group.
+fn tagged(app: AppId, kind: u8, name: &[u8]) -> Arc<[u8]> {
+    [&app.0.to_be_bytes()[..], &[kind], name].concat().into()
+}
+
+/// A conversation: a pair of users, a group, or what the system tells one user.
 ///
-/// Shape: App id (4 bytes, big endian), kind (1 = pair, 2 = group), then for a pair the length of the smaller
-/// name and both names in byte order, for a group its id. At most 70 bytes.
+/// Shape: App id (4 bytes, big endian), kind (1 = pair, 2 = group, 3 = notices), then for a pair the length of the
+/// smaller name and both names in byte order, for a group its id, for notices the user's name. At most 70 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvKey(Arc<[u8]>);
+
+/// What a conversation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConvKind {
+    /// Two users, the smaller name first; twice the same for notes to oneself.
+    Pair(UserKey, UserKey),
+    /// A group.
+    Group(GroupKey),
+    /// What the system tells a user.
+    Notices(UserKey),
+}
 
 impl ConvKey {
     /// The conversation of two users of one App; the order of the arguments does not matter.
@@ -105,21 +184,58 @@ impl ConvKey {
     /// The conversation of a group.
     ///
     /// # Errors
-    /// [`BadName`] as for users.
+    /// [`BadName`] as [`GroupKey::new`].
     pub fn group(app: AppId, id: &str) -> Result<Self, BadName> {
-        check_name(id)?;
-        Ok(Self([&app.0.to_be_bytes()[..], &[CONV_GROUP], id.as_bytes()].concat().into()))
+        Ok(GroupKey::new(app, id)?.conv())
+    }
+
+    /// The conversation that holds what the system tells `user`: applications, kicks, dismissals.
+    #[must_use]
+    pub fn notices(user: &UserKey) -> Self {
+        Self(tagged(user.app(), CONV_NOTICES, user.name().as_bytes()))
+    }
+
+    /// What it is, and whose.
+    #[must_use]
+    pub fn kind(&self) -> ConvKind {
+        self.parse().expect("checked when the key was made")
+    }
+
+    fn parse(&self) -> Option<ConvKind> {
+        let (app, rest) = self.0.split_first_chunk::<4>()?;
+        let app = AppId(u32::from_be_bytes(*app));
+        let (kind, rest) = rest.split_first()?;
+        let name = |bytes| std::str::from_utf8(bytes).ok();
+        let user = |bytes| UserKey::new(app, name(bytes)?).ok();
+        match *kind {
+            CONV_C2C => {
+                let (small, names) = rest.split_first()?;
+                let (small, large) = names.split_at_checked(usize::from(*small))?;
+                (small <= large).then_some(ConvKind::Pair(user(small)?, user(large)?))
+            }
+            CONV_GROUP => GroupKey::new(app, name(rest)?).ok().map(ConvKind::Group),
+            CONV_NOTICES => user(rest).map(ConvKind::Notices),
+            _ => None,
+        }
     }
 
     /// Reads back a key that [`Self::as_bytes`] gave, as engines do for the entries of a user log.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let valid = match (bytes.get(4), bytes.get(5)) {
-            (Some(&CONV_C2C), Some(&small)) => bytes.len() > 6 + usize::from(small),
-            (Some(&CONV_GROUP), Some(_)) => true,
-            _ => false,
-        };
-        valid.then(|| Self(bytes.into()))
+        let key = Self(bytes.into());
+        key.parse().is_some().then_some(key)
+    }
+
+    /// Whether it is a group's: told from the byte form alone, without an allocation.
+    #[must_use]
+    pub fn is_group(&self) -> bool {
+        self.0[4] == CONV_GROUP
+    }
+
+    /// Whether it is that of a pair.
+    #[must_use]
+    pub fn is_pair(&self) -> bool {
+        self.0[4] == CONV_C2C
     }
 
     /// The byte form.
@@ -132,5 +248,52 @@ impl ConvKey {
 impl fmt::Debug for ConvKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_conversation_knows_whose_it_is(a in "[ -~]{1,32}", b in "[ -~]{1,32}", id in "[ -~]{1,48}", app in 0..3u32) {
+            let app = AppId(app);
+            let (a, b) = (UserKey::new(app, &a).unwrap(), UserKey::new(app, &b).unwrap());
+            let group = GroupKey::new(app, &id).unwrap();
+            let (small, large) = if a <= b { (&a, &b) } else { (&b, &a) };
+            let known = [
+                (ConvKey::pair(&a, &b), ConvKind::Pair(small.clone(), large.clone())),
+                (group.conv(), ConvKind::Group(group.clone())),
+                (ConvKey::notices(&a), ConvKind::Notices(a.clone())),
+            ];
+            for (conv, kind) in known {
+                prop_assert!(conv.as_bytes().len() <= 70);
+                prop_assert_eq!(conv.is_group(), matches!(kind, ConvKind::Group(_)));
+                prop_assert_eq!(conv.is_pair(), matches!(kind, ConvKind::Pair(..)));
+                prop_assert_eq!(conv.kind(), kind);
+                prop_assert_eq!(ConvKey::from_bytes(conv.as_bytes()), Some(conv));
+            }
+            prop_assert_ne!(&group.topic().0[..], a.as_bytes());
+        }
+
+        #[test]
+        fn bytes_that_are_no_key_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(conv) = ConvKey::from_bytes(&bytes) {
+                let _ = conv.kind();
+            }
+        }
+    }
+
+    #[test]
+    fn names_have_limits() {
+        let long = |n| "x".repeat(n);
+        assert_eq!(UserKey::new(AppId(1), &long(33)), Err(BadName::TooLong(32)));
+        assert!(GroupKey::new(AppId(1), &long(48)).is_ok());
+        assert_eq!(GroupKey::new(AppId(1), &long(49)), Err(BadName::TooLong(48)));
+        assert_eq!(GroupKey::new(AppId(1), "groep\u{e9}"), Err(BadName::NotPrintable));
+        assert_eq!(GroupKey::new(AppId(1), ""), Err(BadName::Empty));
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! The ledger is the truth of the promise: nothing is acknowledged before [`Ledger::commit`] has returned, and
 //! sequence numbers are given out by the same atomic batch that inserts the message. One thread commits; any
-//! number of threads read.
+//! number of threads read; one more may trim.
+//!
+//! Words: a conversation's **floor** is the last sequence number that was trimmed away, 0 if none was: messages above it
+//! are there without holes, up to the **head**. Its **change log** numbers what was changed after it was sent, from 1: each
+//! changed message stands in it once, under the number of its last change.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::key::{ConvKey, UserKey};
 
-/// Most items in one [`Batch`]. A writer that has more waiting commits several batches.
+/// Most items in one [`Batch`], of all kinds. A writer that has more waiting commits several batches.
 pub const BATCH_ITEMS_MAX: usize = 2048;
 
 /// A message to append.
@@ -54,15 +60,96 @@ pub enum CursorName {
     Device(Box<str>),
     /// How far the user has read a conversation: a conversation sequence number.
     Read(ConvKey),
+    /// How far a device has shown a conversation that is in no user log: a group.
+    Shown(Box<str>, ConvKey),
+    /// The user has deleted the history of a conversation up to here, for oneself.
+    Cleared(ConvKey),
 }
 
-/// What one [`Ledger::commit`] writes: everything or nothing.
+/// A message that gets another body: an edit, or what a recall leaves of it.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// The conversation of the message.
+    pub conv: ConvKey,
+    /// The message.
+    pub seq: u64,
+    /// What stands in its place. Its time stays.
+    pub body: Bytes,
+    /// User logs that get one more entry pointing at the message, so that devices that have shown it hear of the change.
+    pub logs: Vec<UserKey>,
+}
+
+/// A message that a user deletes for oneself: it stays, and [`Ledger::hidden`] names it. Idempotent; of a message that
+/// is not there nothing is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hide {
+    /// Who does not want to see it.
+    pub user: UserKey,
+    /// The conversation of the message.
+    pub conv: ConvKey,
+    /// The message.
+    pub seq: u64,
+}
+
+/// A user confirms to have read one message. Idempotent; of a message that is not there nothing is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The conversation of the message.
+    pub conv: ConvKey,
+    /// The message.
+    pub seq: u64,
+    /// Who has read it.
+    pub user: UserKey,
+}
+
+/// What one [`Ledger::commit`] writes: everything or nothing. Edits, hides and receipts are about messages of earlier
+/// batches: one of the same batch is not there for them.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Messages, in the order in which sequence numbers are given out.
     pub appends: Vec<Append>,
+    /// Changes of messages, in the order in which numbers of change logs are given out. Positions in user logs follow
+    /// those of the appends.
+    pub edits: Vec<Edit>,
+    /// Messages that users delete for themselves.
+    pub hides: Vec<Hide>,
+    /// Messages that users have read.
+    pub receipts: Vec<Receipt>,
     /// Cursor moves.
     pub cursors: Vec<CursorMove>,
+}
+
+impl Batch {
+    /// How many things it asks for, of every kind.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        let Self { appends, edits, hides, receipts, cursors } = self;
+        appends.len() + edits.len() + hides.len() + receipts.len() + cursors.len()
+    }
+
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items() == 0
+    }
+}
+
+/// What became of a [`Batch`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// One for each of [`Batch::appends`], in that order.
+    pub appended: Vec<Appended>,
+    /// One for each of [`Batch::edits`], in that order. `None`: there is no such message, and nothing was written.
+    pub edited: Vec<Option<Edited>>,
+}
+
+/// What became of one [`Edit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// Number of the change in the change log of the conversation, from 1.
+    pub edit: u64,
+    /// Position in each log of [`Edit::logs`], in that order.
+    pub positions: Vec<u64>,
 }
 
 /// What became of one [`Append`].
@@ -85,8 +172,23 @@ pub struct Entry {
     pub seq: u64,
     /// Server time in milliseconds.
     pub time_ms: u64,
-    /// The bytes given to [`Append::body`].
+    /// Number of its last change in the change log of its conversation; 0: it is as it was sent.
+    pub edit: u64,
+    /// The bytes given to [`Append::body`], or to the last [`Edit::body`].
     pub body: Bytes,
+}
+
+/// The ends of a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// The largest sequence number ever given out, 0 if none was.
+    pub seq: u64,
+    /// The largest number of the change log ever given out, 0 if none was.
+    pub edit: u64,
+    /// Time of the message `seq`, also when it was trimmed; 0 if there never was one.
+    pub time_ms: u64,
+    /// Messages up to here were trimmed. `seq` at most.
+    pub floor: u64,
 }
 
 /// An entry of a user log with the message it points at.
@@ -118,6 +220,34 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+/// What of each conversation is to be kept: messages older than this time, in milliseconds since the Unix epoch, may go. 0
+/// keeps everything.
+pub type Retention<'a> = &'a dyn Fn(&ConvKey) -> u64;
+
+/// Bounds of one [`Ledger::trim`]. A step takes one message, with all that belongs to it, whatever its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrimBudget {
+    /// Rows that are removed, about: a message has four and those of its receipts.
+    pub rows: usize,
+    /// After this time no more conversations and users are looked at.
+    pub time: Duration,
+}
+
+/// How far a trim has come. Another engine does not understand it; it stays good over a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrimPlace(pub Vec<u8>);
+
+/// What one [`Ledger::trim`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Where the next step goes on. `None`: this one has come to the end.
+    pub next: Option<TrimPlace>,
+    /// Messages removed.
+    pub messages: u64,
+    /// Entries of user logs removed.
+    pub log_entries: u64,
+}
+
 /// Why the ledger did not do as asked. After an error of [`Ledger::commit`] nothing of the batch may be
 /// acknowledged; whether it exists is unknown until the next start.
 #[derive(Debug, thiserror::Error)]
@@ -146,34 +276,107 @@ pub enum LedgerError {
 /// No read shows anything of a commit that a crash could still undo: a client would show a message whose place another
 /// one takes later. And a log entry is never seen without its message.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
-    /// Writes the batch atomically and durably; outcomes stand in the order of [`Batch::appends`].
+    /// Writes the batch atomically and durably.
     ///
     /// Guarantee: when this returns `Ok`, the batch survives a crash of the process, the kernel and the machine
     /// (fsync or quorum). Duplicates are found across batches and inside one. Only one thread calls this.
     ///
     /// # Errors
     /// See [`LedgerError`]. After an error every later commit fails too, until the ledger is opened again.
-    fn commit(&self, batch: &Batch) -> Result<Vec<Appended>, LedgerError>;
+    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError>;
 
-    /// A page of a conversation. Sees every commit that returned before the call.
+    /// A page of a conversation. What was trimmed is left out. Sees every commit that returned before the call.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError>;
 
-    /// The largest sequence number of a conversation, 0 if it has no message.
+    /// One message; `None` if it was never written, or trimmed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError>;
+
+    /// The largest sequence number ever given out in a conversation, 0 if none was. A trim does not change it.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError>;
 
-    /// A page of a user log, entries with `position > after`, smallest first, with their messages.
+    /// The ends of several conversations, in the order of `convs`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError>;
+
+    /// The first sequence number whose message is not older than `time_ms`; behind the head if all are, above the floor if
+    /// none is. Times of a conversation do not go back as long as its server's clock does not; where they do, any such
+    /// place may be the answer.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError>;
+
+    /// Changes with a number above `after`, smallest first, at most `limit` (and at least one if there is one): number and
+    /// sequence number of the message. A message that was changed several times stands at its last change only, a trimmed
+    /// one not at all, so numbers may be missing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError>;
+
+    /// The largest number ever given out in a change log, 0 if none was. A trim does not change it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError>;
+
+    /// Which messages between `first` and `last`, both included, a user has deleted for oneself, smallest first. Trimmed
+    /// ones may be among them.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError>;
+
+    /// Who has confirmed to have read a message: users above `after` in the order of their keys, at most `limit` (and at
+    /// least one if there is one).
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn receipts(
+        &self,
+        conv: &ConvKey,
+        seq: u64,
+        after: Option<&UserKey>,
+        limit: usize,
+    ) -> Result<Vec<UserKey>, LedgerError>;
+
+    /// How many have confirmed to have read a message. Costs the same for one and for thousands.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError>;
+
+    /// The pairs that a user is in and that ever had a message, above `after` in the order of their keys, at most `limit`
+    /// (and at least one if there is one). A trim does not change them.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn conversations(
+        &self,
+        user: &UserKey,
+        after: Option<&ConvKey>,
+        limit: usize,
+    ) -> Result<Vec<ConvKey>, LedgerError>;
+
+    /// A page of a user log, entries with `position > after`, smallest first, with their messages as they are now.
+    /// Entries whose message was trimmed are left out, so positions may be missing.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError>;
 
-    /// The largest position of a user log, 0 if it is empty.
+    /// The largest position ever given out in a user log, 0 if none was. A trim does not change it.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
@@ -184,6 +387,21 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError>;
+
+    /// One bounded step of removing what is older than `retention` says: from the front of each conversation its messages,
+    /// with idempotency keys, changes and receipts; then, of each user, what pointed at them. Heads and positions stay as
+    /// they were. Begins at `from` ([`TrimPlace::default`] is the start) and says where the next step goes on.
+    ///
+    /// May run beside commits and reads; one thread at a time calls it. What a step removed, it has removed durably.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn trim(
+        &self,
+        retention: Retention<'_>,
+        from: &TrimPlace,
+        budget: TrimBudget,
+    ) -> Result<Trimmed, LedgerError>;
 
     /// Whether commits can succeed: `Err` says why not. Cheap; `/readyz` calls it.
     ///

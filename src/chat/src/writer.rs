@@ -25,7 +25,7 @@ use prost::Message as _;
 
 use crate::downs::Downs;
 use crate::key::{ConvKey, UserKey};
-use crate::ledger::{Append, Batch, CursorMove, CursorName, IdemKey};
+use crate::ledger::{Append, Batch, Committed, CursorMove, CursorName, IdemKey};
 use crate::posts::Done;
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
@@ -56,7 +56,7 @@ impl Prepared {
     /// Whether there is anything to commit. If not, call [`Writer::finish`] with an empty outcome.
     #[must_use]
     pub fn needs_commit(&self) -> bool {
-        !self.batch.appends.is_empty() || !self.batch.cursors.is_empty()
+        !self.batch.is_empty()
     }
 }
 
@@ -120,8 +120,11 @@ impl Writer {
     /// One whole turn: prepare, commit, finish. `batch` is left empty.
     pub fn turn(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let prepared = self.prepare(batch, now_ms, out);
-        let outcome =
-            if prepared.needs_commit() { self.shared.ledger.commit(&prepared.batch) } else { Ok(Vec::new()) };
+        let outcome = if prepared.needs_commit() {
+            self.shared.ledger.commit(&prepared.batch)
+        } else {
+            Ok(Committed::default())
+        };
         self.finish(prepared, outcome, out);
     }
 

@@ -12,7 +12,7 @@ use nearport_chat::desk::Desk;
 use nearport_chat::directory::Directory;
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
-use nearport_chat::ledger::{Appended, LedgerError};
+use nearport_chat::ledger::{Committed, LedgerError};
 use nearport_chat::service::route;
 use nearport_chat::shared::Shared;
 use nearport_chat::writer::{Prepared, Writer};
@@ -342,10 +342,10 @@ impl Node {
     /// Second half: the disk has answered. Returns how many messages were stored, duplicates not counted.
     pub(crate) fn finish_commit(&mut self) -> Result<usize, String> {
         let Some(Commit { prepared, written }) = self.committing.take() else { return Ok(0) };
-        let outcome: Result<Vec<Appended>, LedgerError> =
+        let outcome: Result<Committed, LedgerError> =
             written.map(|pending| pending.map(PendingCommit::sync).unwrap_or_default());
         let stored = match &outcome {
-            Ok(appended) => Ok(appended.iter().filter(|appended| !appended.duplicate).count()),
+            Ok(done) => Ok(done.appended.iter().filter(|appended| !appended.duplicate).count()),
             Err(error) => Err(error.to_string()),
         };
         self.core.writer.finish(prepared, outcome, &mut self.core.downs);

@@ -140,7 +140,7 @@ fn run(engine: Engine, args: &Args, dir: &Path) -> Outcome<Run> {
         Engine::LoopPairs => {
             let mut next = pairs(&mut load);
             let commit = |messages: &[Append]| {
-                std::hint::black_box(Batch { appends: messages.to_vec(), cursors: Vec::new() });
+                std::hint::black_box(Batch { appends: messages.to_vec(), ..Batch::default() });
                 Ok(())
             };
             closed_loop(args.in_flight, duration, &mut next, commit)?
@@ -175,12 +175,12 @@ fn run(engine: Engine, args: &Args, dir: &Path) -> Outcome<Run> {
             while left > 0 {
                 let count = left.min(2048);
                 let appends = std::iter::repeat_with(&mut next).take(count).collect();
-                ledger.commit(&Batch { appends, cursors: Vec::new() })?;
+                ledger.commit(&Batch { appends, ..Batch::default() })?;
                 left -= count;
             }
             let commit = |messages: &[Append]| -> Result<(), LedgerError> {
                 let (started, compacting) = (Instant::now(), ledger.compacting());
-                let batch = Batch { appends: messages.to_vec(), cursors: Vec::new() };
+                let batch = Batch { appends: messages.to_vec(), ..Batch::default() };
                 ledger.commit(&batch)?;
                 total += messages.len();
                 commits[usize::from(compacting)].push(started.elapsed());

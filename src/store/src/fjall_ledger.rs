@@ -6,11 +6,15 @@
 //! - [`keys`]: the rows;
 //! - [`journal`] and [`watermark`]: what makes a start notice that acknowledged commits are missing;
 //! - [`open`]: the start, which brings them together;
+//! - [`append`] and [`amend`]: what a batch writes;
 //! - [`read`]: pages and heads;
+//! - [`trim`]: what has become too old;
 //! - [`owners`]: the cache that saves a lookup and a seek per message.
 //!
 //! After any error of a commit the ledger refuses every later one: what the disk holds is unknown then. Reads go on.
 
+mod amend;
+mod append;
 mod journal;
 mod keys;
 mod metrics;
@@ -18,10 +22,12 @@ mod open;
 mod options;
 mod owners;
 mod read;
+mod trim;
 mod watermark;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,15 +35,17 @@ use std::time::{Duration, Instant};
 use fjall::{Database, OwnedWriteBatch, PersistMode};
 use nearport_chat::key::{ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, CursorName, Entry, Ledger, LedgerError, LogEntry, PageLimit, Range,
+    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
+    TrimBudget, TrimPlace, Trimmed,
 };
 
+use self::append::Rows;
 use self::keys::{COMMIT_KEY, Commit, ConvId, UserId};
 use self::metrics::Metrics;
 use self::options::Keyspaces;
 pub use self::options::Options;
 pub(crate) use self::options::open_database;
-use self::owners::{Owner, Owners};
+use self::owners::Owners;
 use self::watermark::Watermark;
 use crate::lock::StoreLock;
 
@@ -45,6 +53,11 @@ use crate::lock::StoreLock;
 pub struct FjallLedger {
     // Fields drop in this order: the engine closes before the lock goes.
     writer: Mutex<Writer>,
+    /// Held during a step of a trim: one at a time. Taken before `writer`.
+    trimming: Mutex<()>,
+    /// Counts commits that change what belongs to messages, with the writer's lock and when they are visible. A trim that
+    /// has looked before one of them looks again.
+    amendments: AtomicU64,
     keyspaces: Keyspaces,
     db: Database,
     dir: PathBuf,
@@ -105,9 +118,6 @@ impl Stopped {
     }
 }
 
-/// fjall counts a row as its key and value; a skip-list node, sequence number and two slices come on top.
-const ROW_OVERHEAD_BYTES: usize = 96;
-
 /// Most sealed memtables and level-0 tables before a commit waits. Both lie below fjall's own thresholds (4 and 20),
 /// where it sleeps in a loop that does not notice a dead worker: a disk that fills up would hang the writer for ever.
 const SEALED_MAX: usize = 3;
@@ -146,6 +156,21 @@ impl FjallLedger {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does something that writes, if the ledger takes writes; whatever goes wrong with it stops the ledger.
+    fn or_stop<T>(&self, write: impl FnOnce() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if let Some(stopped) = self.stopped.get() {
+            self.metrics.write_failures.increment(1);
+            return Err(stopped.error());
+        }
+        let unwinding = StopOnUnwind(self);
+        let result = write();
+        std::mem::forget(unwinding);
+        result.inspect_err(|error| {
+            self.metrics.write_failures.increment(1);
+            self.stop(error);
+        })
+    }
+
     fn stop(&self, error: &LedgerError) {
         let stopped = match error {
             LedgerError::Full(reason) => Stopped::Full(reason.clone()),
@@ -172,22 +197,21 @@ impl FjallLedger {
         LedgerError::Failed(error.to_string())
     }
 
-    fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+    fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<Committed, LedgerError> {
         self.wait_for_room()?;
-        let rows = batch.appends.len() * 5 + batch.cursors.len() + 1;
-        let mut out = Rows {
-            batch: OwnedWriteBatch::with_capacity(self.db.clone(), rows)
-                .durability(Some(PersistMode::SyncData)),
-            bytes: 0,
-        };
+        let mut out = self.rows(batch.appends.len() * 5 + (batch.items() - batch.appends.len()) * 2 + 1);
         writer.seen.clear();
         writer.moved.clear();
         writer.convs.trim();
         writer.users.trim();
-        let mut outcomes = Vec::with_capacity(batch.appends.len());
+        let mut done = Committed { appended: Vec::with_capacity(batch.appends.len()), edited: Vec::new() };
         for append in &batch.appends {
             let outcome = self.append(writer, append, batch.appends.len() > 1, &mut out)?;
-            outcomes.push(outcome);
+            done.appended.push(outcome);
+        }
+        let amends = batch.items() > batch.appends.len() + batch.cursors.len();
+        if amends {
+            done.edited = self.amend(writer, batch, &mut out)?;
         }
         for cursor in &batch.cursors {
             keys::cursor(&mut writer.key, &cursor.user, &cursor.name);
@@ -200,11 +224,24 @@ impl FjallLedger {
         for (key, position) in &writer.moved {
             out.insert(&self.keyspaces.cursors, key, &position.to_be_bytes());
         }
-        if out.batch.is_empty() {
-            // Duplicates and cursors that stay: what they rest on is visible, hence durable already.
-            return Ok(outcomes);
+        self.seal(writer, out)?;
+        if amends {
+            self.amendments.fetch_add(1, Ordering::Release);
         }
+        Ok(done)
+    }
 
+    fn rows(&self, capacity: usize) -> Rows {
+        let batch = OwnedWriteBatch::with_capacity(self.db.clone(), capacity);
+        Rows { batch: batch.durability(Some(PersistMode::SyncData)), bytes: 0 }
+    }
+
+    /// Makes a batch durable as the next commit. One without rows is none: duplicates and cursors that stay rest on what is
+    /// visible, hence durable already.
+    fn seal(&self, writer: &mut Writer, mut out: Rows) -> Result<(), LedgerError> {
+        if out.batch.is_empty() {
+            return Ok(());
+        }
         let commit = Commit { number: writer.last.number + 1, ..writer.last };
         out.insert(&self.keyspaces.meta, COMMIT_KEY, &commit.encode());
         out.batch.commit().map_err(|error| self.write_error(&error))?;
@@ -221,98 +258,7 @@ impl FjallLedger {
             self.flush(writer)?;
             writer.unflushed_bytes = 0;
         }
-        Ok(outcomes)
-    }
-
-    fn append(
-        &self,
-        writer: &mut Writer,
-        append: &Append,
-        several: bool,
-        out: &mut Rows,
-    ) -> Result<Appended, LedgerError> {
-        let Writer { last, convs, users, key, value, seen, .. } = writer;
-        let from = &append.idem.sender;
-        let sender = users.of(from, || self.user(from, key, &mut last.next_user, out))?.id;
-        let idem = (sender, append.idem.client_msg_id);
-        let first = match seen.get(&idem) {
-            Some(first) => Some(*first),
-            None => self.first(sender, &append.idem.client_msg_id)?,
-        };
-        if let Some((seq, time_ms)) = first {
-            self.metrics.duplicates.increment(1);
-            return Ok(Appended { seq, time_ms, positions: Vec::new(), duplicate: true });
-        }
-
-        let mut positions = Vec::with_capacity(append.logs.len());
-        let conv = convs.of(&append.conv, || self.conv(&append.conv, key, &mut last.next_conv, out))?;
-        let seq = conv.next(|id| read::conv_head(&self.keyspaces.messages, *id))?;
-        out.insert(
-            &self.keyspaces.idem,
-            &keys::idem_key(sender, &append.idem.client_msg_id),
-            &keys::idem_value(seq, append.time_ms),
-        );
-        // The message before the log entries that point at it: fjall shows a reader the rows of a batch in this
-        // order, and a log entry without its message would look like damage.
-        keys::message(value, append, sender);
-        out.insert(&self.keyspaces.messages, &keys::message_key(conv.id, seq), value);
-        let entry = keys::log_value(seq, conv.id);
-        for user in &append.logs {
-            let log = users.of(user, || self.user(user, key, &mut last.next_user, out))?;
-            let position = log.next(|id| read::log_head(&self.keyspaces.logs, *id))?;
-            out.insert(&self.keyspaces.logs, &keys::log_key(log.id, position), &entry);
-            positions.push(position);
-        }
-        if several {
-            seen.insert(idem, (seq, append.time_ms));
-        }
-        Ok(Appended { seq, time_ms: append.time_ms, positions, duplicate: false })
-    }
-
-    /// The first message with this idempotency key, if there is one: its sequence number and time.
-    fn first(&self, sender: UserId, client_msg_id: &[u8; 16]) -> Result<Option<(u64, u64)>, LedgerError> {
-        let row =
-            self.keyspaces.idem.get(keys::idem_key(sender, client_msg_id)).map_err(|e| read::error(&e))?;
-        let unreadable = || LedgerError::Damaged("an idempotency row is unreadable".to_owned());
-        row.map(|value| keys::idem_parts(&value).ok_or_else(unreadable)).transpose()
-    }
-
-    /// Looks up a user, or adds one to the batch.
-    fn user(
-        &self,
-        user: &UserKey,
-        key: &mut Vec<u8>,
-        next: &mut UserId,
-        out: &mut Rows,
-    ) -> Result<Owner<UserId>, LedgerError> {
-        keys::user_name(key, user);
-        if let Some(id) = read::id(&self.keyspaces.ids, key, keys::user_id)? {
-            return Ok(Owner { id, head: None });
-        }
-        let id = *next;
-        // 4 billion users: their names alone would fill 200 GB.
-        *next = id.checked_add(1).ok_or_else(|| LedgerError::Failed("no user id left".to_owned()))?;
-        out.insert(&self.keyspaces.ids, key, &id.to_be_bytes());
-        Ok(Owner { id, head: Some(0) })
-    }
-
-    /// Looks up a conversation, or adds one to the batch.
-    fn conv(
-        &self,
-        conv: &ConvKey,
-        key: &mut Vec<u8>,
-        next: &mut u64,
-        out: &mut Rows,
-    ) -> Result<Owner<ConvId>, LedgerError> {
-        keys::conv_name(key, conv);
-        if let Some(id) = read::id(&self.keyspaces.ids, key, keys::conv_id)? {
-            return Ok(Owner { id, head: None });
-        }
-        let id = ConvId(*next);
-        *next += 1;
-        out.insert(&self.keyspaces.ids, key, &id.bytes());
-        out.insert(&self.keyspaces.ids, &keys::conv_by_id(id), conv.as_bytes());
-        Ok(Owner { id, head: Some(0) })
+        Ok(())
     }
 
     /// Asks for a flush of all keyspaces: only when all are flushed can fjall remove a journal.
@@ -358,19 +304,6 @@ impl FjallLedger {
     }
 }
 
-/// The batch being built, and its size in memory.
-struct Rows {
-    batch: OwnedWriteBatch,
-    bytes: u64,
-}
-
-impl Rows {
-    fn insert(&mut self, keyspace: &fjall::Keyspace, key: &[u8], value: &[u8]) {
-        self.bytes += (key.len() + value.len() + ROW_OVERHEAD_BYTES) as u64;
-        self.batch.insert(keyspace, key, value);
-    }
-}
-
 /// Whether the operating system had no space left for us.
 fn is_full(error: &fjall::Error) -> bool {
     use std::io::ErrorKind;
@@ -383,39 +316,73 @@ fn is_full(error: &fjall::Error) -> bool {
 }
 
 impl Ledger for FjallLedger {
-    fn commit(&self, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
         let mut writer = self.writer();
-        if let Some(stopped) = self.stopped.get() {
-            self.metrics.write_failures.increment(1);
-            return Err(stopped.error());
-        }
         let started = Instant::now();
         let number = writer.last.number;
-        let unwinding = StopOnUnwind(self);
-        let result = self.write(&mut writer, batch);
-        std::mem::forget(unwinding);
-        match &result {
-            Ok(_) if writer.last.number > number => {
-                self.metrics.commits.increment(1);
-                self.metrics.commit_seconds.record(started.elapsed());
-                #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
-                self.metrics.batch_items.record((batch.appends.len() + batch.cursors.len()) as f64);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                self.metrics.write_failures.increment(1);
-                self.stop(error);
-            }
+        let done = self.or_stop(|| self.write(&mut writer, batch))?;
+        if writer.last.number > number {
+            self.metrics.commits.increment(1);
+            self.metrics.commit_seconds.record(started.elapsed());
+            #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
+            self.metrics.batch_items.record(batch.items() as f64);
         }
-        result
+        Ok(done)
     }
 
     fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
         self.page(conv, range, limit)
     }
 
+    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+        self.message(conv, seq)
+    }
+
     fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
-        self.conv_id(conv)?.map_or(Ok(0), |id| read::conv_head(&self.keyspaces.messages, id))
+        self.conv_id(conv)?.map_or(Ok(0), |id| read::conv_head(&self.keyspaces, id))
+    }
+
+    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+        convs.iter().map(|conv| self.ends(conv)).collect()
+    }
+
+    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+        self.first_since(conv, time_ms)
+    }
+
+    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
+        self.changes(conv, after, limit)
+    }
+
+    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        self.conv_id(conv)?.map_or(Ok(0), |id| read::edit_head(&self.keyspaces, id))
+    }
+
+    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
+        self.hidden_between(user, conv, first, last)
+    }
+
+    fn receipts(
+        &self,
+        conv: &ConvKey,
+        seq: u64,
+        after: Option<&UserKey>,
+        limit: usize,
+    ) -> Result<Vec<UserKey>, LedgerError> {
+        self.readers(conv, seq, after, limit)
+    }
+
+    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+        self.reader_count(conv, seq)
+    }
+
+    fn conversations(
+        &self,
+        user: &UserKey,
+        after: Option<&ConvKey>,
+        limit: usize,
+    ) -> Result<Vec<ConvKey>, LedgerError> {
+        self.pairs(user, after, limit)
     }
 
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
@@ -423,13 +390,22 @@ impl Ledger for FjallLedger {
     }
 
     fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
-        self.user_id(user)?.map_or(Ok(0), |id| read::log_head(&self.keyspaces.logs, id))
+        self.user_id(user)?.map_or(Ok(0), |id| read::log_head(&self.keyspaces, id))
     }
 
     fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
         let mut key = Vec::with_capacity(128);
         keys::cursor(&mut key, user, name);
         self.cursor_at(&key)
+    }
+
+    fn trim(
+        &self,
+        retention: Retention<'_>,
+        from: &TrimPlace,
+        budget: TrimBudget,
+    ) -> Result<Trimmed, LedgerError> {
+        self.trim_step(retention, from, budget)
     }
 
     fn writable(&self) -> Result<(), LedgerError> {

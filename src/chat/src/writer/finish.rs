@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::key::UserKey;
-use crate::ledger::{Append, Appended, LedgerError};
+use crate::ledger::{Append, Appended, Committed, LedgerError};
 use crate::registry::Registry;
 use crate::reply::{Failure, ReplyTo};
 
@@ -23,16 +23,11 @@ impl Writer {
     /// After an error every request that had something to store gets ERROR 20005 and nothing of it is published: its
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
-    pub fn finish(
-        &mut self,
-        prepared: Prepared,
-        outcome: Result<Vec<Appended>, LedgerError>,
-        out: &mut Downs,
-    ) {
+    pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
         let Prepared { batch, orders, posts } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
-        let outcome = outcome.and_then(|appended| {
+        let outcome = outcome.and_then(|Committed { appended, edited: _ }| {
             // An engine that answers less than it was asked must not leave a request without an answer.
             let (want, got) = (batch.appends.len(), appended.len());
             if want == got {
@@ -43,7 +38,7 @@ impl Writer {
         });
         let appended = match outcome {
             Ok(appended) => {
-                let items = batch.appends.len() + batch.cursors.len();
+                let items = batch.items();
                 if items > 0 {
                     metrics.commit_items.record(items as f64);
                 }

@@ -5,7 +5,8 @@ use nearport_chat::Config;
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Appended, Batch, CursorMove, CursorName, Entry, Ledger, LedgerError, LogEntry, PageLimit, Range,
+    Batch, Committed, CursorMove, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range,
+    Retention, TrimBudget, TrimPlace, Trimmed,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{MemoryDirectory, MemoryLedger};
@@ -335,8 +336,60 @@ impl Accounts for Meddler {
 /// Passes all calls on; a macro keeps the wrappers below to what they are about.
 macro_rules! pass_on {
     () => {
-        fn commit(&self, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+        fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
             self.inner.commit(batch)
+        }
+        fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+            self.inner.entry(conv, seq)
+        }
+        fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+            self.inner.heads(convs)
+        }
+        fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+            self.inner.seq_at(conv, time_ms)
+        }
+        fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
+            self.inner.edits(conv, after, limit)
+        }
+        fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+            self.inner.edit_head(conv)
+        }
+        fn hidden(
+            &self,
+            user: &UserKey,
+            conv: &ConvKey,
+            first: u64,
+            last: u64,
+        ) -> Result<Vec<u64>, LedgerError> {
+            self.inner.hidden(user, conv, first, last)
+        }
+        fn receipts(
+            &self,
+            conv: &ConvKey,
+            seq: u64,
+            after: Option<&UserKey>,
+            limit: usize,
+        ) -> Result<Vec<UserKey>, LedgerError> {
+            self.inner.receipts(conv, seq, after, limit)
+        }
+        fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+            self.inner.receipt_count(conv, seq)
+        }
+        fn conversations(
+            &self,
+            user: &UserKey,
+            after: Option<&ConvKey>,
+            limit: usize,
+        ) -> Result<Vec<ConvKey>, LedgerError> {
+            self.inner.conversations(user, after, limit)
+        }
+        fn trim(
+            &self,
+            retention: Retention<'_>,
+            from: &TrimPlace,
+            budget: TrimBudget,
+        ) -> Result<Trimmed, LedgerError> {
+            self.inner.trim(retention, from, budget)
         }
         fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
             self.inner.read(conv, range, limit)
@@ -407,7 +460,7 @@ fn a_stored_cursor_beyond_the_head_is_cut() {
     let mut world = World::new();
     let name = CursorName::Device("phone".into());
     let cursor = CursorMove { user: user("alice"), name, position: 9 };
-    world.ledger.commit(&Batch { appends: Vec::new(), cursors: vec![cursor] }).unwrap();
+    world.ledger.commit(&Batch { cursors: vec![cursor], ..Batch::default() }).unwrap();
     let hello = world.hello("alice", "phone");
     assert_eq!(world.login_at(0, &hello).1.cursor, 0);
 }

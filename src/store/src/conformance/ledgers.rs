@@ -1,11 +1,14 @@
 //! The suite of the trait `Ledger`.
 
+mod amendments;
+mod trims;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, CursorMove, CursorName, Entry, IdemKey, Ledger, PageLimit, Range,
+    Append, Appended, Batch, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, PageLimit, Range,
 };
 
 const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };
@@ -21,6 +24,8 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     a_known_key_returns_the_first_message(&*make());
     a_key_twice_in_one_batch_is_one_message(&*make());
     a_key_belongs_to_its_sender(&*make());
+    single_messages_and_ends(&*make());
+    pairs_are_listed_from_their_first_message_on(&*make());
     pages_go_both_ways(&*make());
     a_page_holds_one_entry_whatever_its_size(&*make());
     logs_return_their_messages(&*make());
@@ -28,6 +33,8 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     similar_names_stay_apart(&*make());
     nothing_to_write_is_fine(&*make());
     readers_see_whole_commits_in_order(&*make());
+    amendments::all(&make);
+    trims::all(&make);
 }
 
 fn user(name: &str) -> UserKey {
@@ -49,7 +56,7 @@ fn pair_message(from: &str, to: &str, id: u32, body: &str) -> Append {
 }
 
 fn commit(ledger: &dyn Ledger, appends: Vec<Append>) -> Vec<Appended> {
-    ledger.commit(&Batch { appends, cursors: Vec::new() }).expect("commits")
+    ledger.commit(&Batch { appends, ..Batch::default() }).expect("commits").appended
 }
 
 fn read(ledger: &dyn Ledger, conv: &ConvKey, range: Range, limit: PageLimit) -> Vec<Entry> {
@@ -67,7 +74,16 @@ fn unknown_names_are_empty(ledger: &dyn Ledger) {
     assert_eq!(read(ledger, &conv, Range::After(0), ALL), []);
     assert_eq!(read(ledger, &conv, Range::Before(u64::MAX), ALL), []);
     assert_eq!(ledger.read_log(&user("alice"), 0, ALL).expect("reads"), []);
-    assert_eq!(ledger.cursor(&user("alice"), &CursorName::Read(conv)).expect("reads"), None);
+    assert_eq!(ledger.cursor(&user("alice"), &CursorName::Read(conv.clone())).expect("reads"), None);
+    assert_eq!(ledger.entry(&conv, 1).expect("reads"), None);
+    assert_eq!(ledger.heads(std::slice::from_ref(&conv)).expect("reads"), [Heads::default()]);
+    assert_eq!(ledger.seq_at(&conv, 0).expect("reads"), 1);
+    assert_eq!(ledger.edits(&conv, 0, 10).expect("reads"), []);
+    assert_eq!(ledger.edit_head(&conv).expect("reads"), 0);
+    assert_eq!(ledger.hidden(&user("alice"), &conv, 0, u64::MAX).expect("reads"), [0u64; 0]);
+    assert_eq!(ledger.receipts(&conv, 1, None, 10).expect("reads"), []);
+    assert_eq!(ledger.receipt_count(&conv, 1).expect("reads"), 0);
+    assert_eq!(ledger.conversations(&user("alice"), None, 10).expect("reads"), []);
     ledger.writable().expect("takes writes");
 }
 
@@ -125,6 +141,52 @@ fn a_key_belongs_to_its_sender(ledger: &dyn Ledger) {
     assert_eq!(outcomes.iter().map(|outcome| outcome.duplicate).collect::<Vec<_>>(), [false, false]);
 }
 
+fn single_messages_and_ends(ledger: &dyn Ledger) {
+    let (pair, other) = (ConvKey::pair(&user("alice"), &user("bob")), ConvKey::notices(&user("alice")));
+    commit(ledger, (1..=3).map(|id| pair_message("alice", "bob", id, "text")).collect());
+    let notice = Append { conv: other.clone(), ..pair_message("alice", "alice", 9, "you were invited") };
+    assert_eq!(commit(ledger, vec![notice])[0].positions, [4]);
+    let entry = ledger.entry(&pair, 2).expect("reads").expect("is there");
+    assert_eq!((entry.seq, entry.time_ms, entry.edit, &entry.body[..]), (2, 1_002, 0, &b"text"[..]));
+    for seq in [0, 4, u64::MAX] {
+        assert_eq!(ledger.entry(&pair, seq).expect("reads"), None);
+    }
+    let unknown = ConvKey::group(AppId(1), "nothing").expect("a good id");
+    let heads = ledger.heads(&[other, unknown, pair.clone()]).expect("reads");
+    let ends = |seq, time_ms| Heads { seq, edit: 0, time_ms, floor: 0 };
+    assert_eq!(heads, [ends(1, 1_009), ends(0, 0), ends(3, 1_003)]);
+    for (time_ms, seq) in [(0, 1), (1_001, 1), (1_002, 2), (1_003, 3), (1_004, 4), (u64::MAX, 4)] {
+        assert_eq!(ledger.seq_at(&pair, time_ms).expect("reads"), seq, "at {time_ms}");
+    }
+}
+
+fn pairs_are_listed_from_their_first_message_on(ledger: &dyn Ledger) {
+    let alice = user("alice");
+    let group = ConvKey::group(AppId(1), "@TGS#1").expect("a good id");
+    for (id, peer) in ["dave", "bob", "alice", "carol"].into_iter().enumerate() {
+        let id = u32::try_from(id).expect("four");
+        commit(ledger, vec![pair_message("alice", peer, id, "1"), pair_message(peer, "alice", 90 + id, "2")]);
+    }
+    let others = [group, ConvKey::notices(&alice)];
+    let other =
+        |conv: ConvKey| Append { logs: vec![alice.clone()], conv, ..pair_message("bob", "alice", 50, "") };
+    for (id, conv) in (50..).zip(others) {
+        let idem = pair_message("bob", "alice", id, "").idem;
+        commit(ledger, vec![Append { idem, ..other(conv) }]);
+    }
+    let mut pairs: Vec<_> =
+        ["alice", "bob", "carol", "dave"].iter().map(|peer| ConvKey::pair(&alice, &user(peer))).collect();
+    pairs.sort();
+    let read = |after: Option<&ConvKey>, limit| ledger.conversations(&alice, after, limit).expect("reads");
+    assert_eq!(read(None, usize::MAX), pairs);
+    assert_eq!(read(None, 0), pairs[..1]);
+    assert_eq!(read(None, 2), pairs[..2]);
+    assert_eq!(read(Some(&pairs[1]), 10), pairs[2..]);
+    assert_eq!(read(Some(&pairs[3]), 10), []);
+    let of_bob = ledger.conversations(&user("bob"), None, 10).expect("reads");
+    assert_eq!(of_bob, [ConvKey::pair(&alice, &user("bob"))]);
+}
+
 fn pages_go_both_ways(ledger: &dyn Ledger) {
     let conv = ConvKey::pair(&user("alice"), &user("bob"));
     commit(ledger, (1..=10).map(|id| pair_message("alice", "bob", id, "text")).collect());
@@ -170,10 +232,11 @@ fn logs_return_their_messages(ledger: &dyn Ledger) {
 fn cursors_only_move_forward(ledger: &dyn Ledger) {
     let alice = user("alice");
     let phone = CursorName::Device("phone".into());
-    let read = CursorName::Read(ConvKey::pair(&alice, &user("bob")));
+    let pair = ConvKey::pair(&alice, &user("bob"));
+    let read = CursorName::Read(pair.clone());
     let moves = |positions: &[u64], name: &CursorName| {
         let of = |position: &u64| CursorMove { user: alice.clone(), name: name.clone(), position: *position };
-        Batch { appends: Vec::new(), cursors: positions.iter().map(of).collect() }
+        Batch { cursors: positions.iter().map(of).collect(), ..Batch::default() }
     };
     let at = |name: &CursorName| ledger.cursor(&alice, name).expect("reads");
     for (positions, expected) in
@@ -186,6 +249,20 @@ fn cursors_only_move_forward(ledger: &dyn Ledger) {
     ledger.commit(&moves(&[u64::MAX], &read)).expect("commits");
     assert_eq!((at(&read), at(&phone)), (Some(u64::MAX), Some(12)));
     assert_eq!(ledger.cursor(&user("bob"), &phone).expect("reads"), None);
+    let shown = |device: &str, conv: &ConvKey| CursorName::Shown(device.into(), conv.clone());
+    let others = [
+        shown("phone", &pair),
+        shown("tablet", &pair),
+        shown("phone", &ConvKey::notices(&alice)),
+        CursorName::Cleared(pair.clone()),
+    ];
+    for (position, name) in (20..).zip(&others) {
+        assert_eq!(at(name), None, "{name:?}");
+        ledger.commit(&moves(&[position], name)).expect("commits");
+    }
+    for (position, name) in (20..).zip(&others) {
+        assert_eq!(at(name), Some(position), "{name:?}");
+    }
 }
 
 fn similar_names_stay_apart(ledger: &dyn Ledger) {

@@ -4,16 +4,27 @@
 //! | --- | --- | --- |
 //! | `ids` | `u` and user, or `c` and conversation | id of the user (4) or conversation (8) |
 //! | `ids` | `n` and conversation id (8) | conversation |
-//! | `messages` | conversation id (8), seq (8) | time ms (8), sender id (4), client id (16), body |
+//! | `messages` | conversation id (8), seq (8) | version (1), time ms (7), sender id (4), client id (16), body |
 //! | `idem` | sender id (4), client id (16) | seq (8), time ms (8) |
 //! | `logs` | user id (4), position (8) | seq (8), conversation id (8) |
-//! | `cursors` | user\*, kind (1), device name or conversation | position (8) |
+//! | `cursors` | user\*, kind (1), then device name, conversation, or device name\* and conversation | position (8) |
+//! | `edits` | conversation id (8), number (8) | seq (8) |
+//! | `hides` | user id (4), conversation id (8), seq (8) | |
+//! | `receipts` | conversation id (8), seq (8) | how many there are (8) |
+//! | `receipts` | conversation id (8), seq (8), user | |
+//! | `pairs` | user id (4), conversation | |
+//! | `floors` | `c` and conversation id (8) | seq (8), number of the change log (8), time ms (8) |
+//! | `floors` | `u` and user id (4) | position (8) |
 //! | `meta` | `commit` | commit number (8), store id (16), next user id (4), next conversation id (8) |
 //!
 //! Names become numbers once, when a user or conversation first has a message. So the keys that every message writes
 //! have a fixed length, none is a prefix of another, and at most 20 bytes, which fjall keeps inside its index nodes:
 //! longer keys, and values, cost an allocation each, and longer keys a cache miss per comparison
 //! (docs/decisions/0001-fjall.md). A message keeps its idempotency key so that both can be trimmed together.
+//!
+//! The version of a message row is 0 for a message as it was sent. In version 1 the number of its last change (8) stands
+//! before the body. An ordinary message pays nothing for what few need, and stores from before there were changes are
+//! read as they are.
 //!
 //! \* = one length byte, then the bytes, so that the users `al` and `alice` never share a key.
 
@@ -28,11 +39,17 @@ pub(super) type StoreId = [u8; 16];
 
 const CURSOR_DEVICE: u8 = 0;
 const CURSOR_READ: u8 = 1;
+const CURSOR_SHOWN: u8 = 2;
+const CURSOR_CLEARED: u8 = 3;
+
+/// The version of a message row that was changed, where its place is: in the first octet of the time.
+const CHANGED: u64 = 1 << 56;
+
+/// Milliseconds that a row has room for: two million years.
+const TIME_MS_MAX: u64 = CHANGED - 1;
 
 fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(
-        u8::try_from(bytes.len()).expect("user keys have at most 36 bytes, conversation keys at most 70"),
-    );
+    out.push(u8::try_from(bytes.len()).expect("user keys have at most 36 bytes, device names at most 32"));
     out.extend_from_slice(bytes);
 }
 
@@ -111,20 +128,130 @@ pub(super) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Value of a row of `messages`.
+/// Value of a row of `messages` for a message as it is sent.
 pub(super) fn message(out: &mut Vec<u8>, append: &Append, sender: UserId) {
     out.clear();
-    out.extend_from_slice(&append.time_ms.to_be_bytes());
+    out.extend_from_slice(&append.time_ms.min(TIME_MS_MAX).to_be_bytes());
     out.extend_from_slice(&sender.to_be_bytes());
     out.extend_from_slice(&append.idem.client_msg_id);
     out.extend_from_slice(&append.body);
 }
 
-/// Time and body of a row of `messages`.
-pub(super) fn message_parts(value: &[u8]) -> Option<(u64, &[u8])> {
-    let (time_ms, rest) = take::<8>(value)?;
-    let (_idem, body) = take::<20>(rest)?;
-    Some((u64::from_be_bytes(time_ms), body))
+/// A row of `messages`, read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    pub(super) time_ms: u64,
+    /// Sender and client id as they stand in a key of `idem`.
+    pub(super) idem: [u8; 20],
+    /// Number of the last change, 0 if it is as it was sent.
+    pub(super) edit: u64,
+    pub(super) body: &'a [u8],
+}
+
+impl Message<'_> {
+    pub(super) fn parse(value: &[u8]) -> Option<Message<'_>> {
+        let (time_ms, rest) = take::<8>(value)?;
+        let time_ms = u64::from_be_bytes(time_ms);
+        let (idem, rest) = take::<20>(rest)?;
+        let (edit, body) = match time_ms & !TIME_MS_MAX {
+            0 => (0, rest),
+            CHANGED => {
+                let (edit, body) = take::<8>(rest)?;
+                (u64::from_be_bytes(edit), body)
+            }
+            _ => return None,
+        };
+        Some(Message { time_ms: time_ms & TIME_MS_MAX, idem, edit, body })
+    }
+
+    /// The value of the row after change `edit`, which leaves `body`.
+    pub(super) fn changed(&self, edit: u64, body: &[u8]) -> Vec<u8> {
+        let version_and_time = (self.time_ms | CHANGED).to_be_bytes();
+        [&version_and_time[..], &self.idem, &edit.to_be_bytes(), body].concat()
+    }
+}
+
+/// Key of a row of `edits`.
+pub(super) fn edit_key(conv: ConvId, edit: u64) -> [u8; 16] {
+    message_key(conv, edit)
+}
+
+/// Value of a row that holds one number: of `cursors` and `edits`, a count of receipts, the floor of a user log.
+pub(super) fn number(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Key of a row of `hides`.
+pub(super) fn hide_key(user: UserId, conv: ConvId, seq: u64) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&user.to_be_bytes());
+    key[4..].copy_from_slice(&message_key(conv, seq));
+    key
+}
+
+/// Conversation and sequence number of a key of `hides`.
+pub(super) fn hide_parts(key: &[u8]) -> Option<(ConvId, u64)> {
+    let (_user, rest) = take::<4>(key)?;
+    let (conv, seq) = take::<8>(rest)?;
+    Some((ConvId::from_bytes(conv), number(seq)?))
+}
+
+/// Key of a row of `receipts` for a reader. How many there are stands under [`message_key`].
+pub(super) fn receipt_key(conv: ConvId, seq: u64, user: &UserKey) -> Vec<u8> {
+    [&message_key(conv, seq)[..], user.as_bytes()].concat()
+}
+
+/// Sequence number and reader of a key of `receipts`; no reader: the key of the row that counts.
+pub(super) fn receipt_parts(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (_conv, rest) = take::<8>(key)?;
+    let (seq, user) = take::<8>(rest)?;
+    Some((u64::from_be_bytes(seq), user))
+}
+
+/// Key of a row of `pairs`.
+pub(super) fn pair_key(user: UserId, conv: &[u8]) -> Vec<u8> {
+    [&user.to_be_bytes()[..], conv].concat()
+}
+
+/// Key of the floor of a conversation.
+pub(super) fn conv_floor_key(conv: ConvId) -> [u8; 9] {
+    let mut key = conv_by_id(conv);
+    key[0] = b'c';
+    key
+}
+
+/// Key of the floor of a user log.
+pub(super) fn log_floor_key(user: UserId) -> [u8; 5] {
+    let mut key = [b'u'; 5];
+    key[1..].copy_from_slice(&user.to_be_bytes());
+    key
+}
+
+/// What is remembered of the part of a conversation that was trimmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Floor {
+    /// The last message that was trimmed, 0 if none was.
+    pub(super) seq: u64,
+    /// The largest number of a change of a trimmed message.
+    pub(super) edit: u64,
+    /// Time of the message `seq`.
+    pub(super) time_ms: u64,
+}
+
+impl Floor {
+    pub(super) fn encode(&self) -> [u8; 24] {
+        let mut value = [0; 24];
+        value[..8].copy_from_slice(&self.seq.to_be_bytes());
+        value[8..16].copy_from_slice(&self.edit.to_be_bytes());
+        value[16..].copy_from_slice(&self.time_ms.to_be_bytes());
+        value
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let (seq, rest) = take::<8>(value)?;
+        let (edit, time_ms) = take::<8>(rest)?;
+        Some(Self { seq: u64::from_be_bytes(seq), edit: u64::from_be_bytes(edit), time_ms: number(time_ms)? })
+    }
 }
 
 /// Key of a row of `idem`.
@@ -176,12 +303,16 @@ pub(super) fn cursor(out: &mut Vec<u8>, user: &UserKey, name: &CursorName) {
             out.push(CURSOR_READ);
             out.extend_from_slice(conv.as_bytes());
         }
+        CursorName::Shown(device, conv) => {
+            out.push(CURSOR_SHOWN);
+            put_prefixed(out, device.as_bytes());
+            out.extend_from_slice(conv.as_bytes());
+        }
+        CursorName::Cleared(conv) => {
+            out.push(CURSOR_CLEARED);
+            out.extend_from_slice(conv.as_bytes());
+        }
     }
-}
-
-/// Value of a row of `cursors`.
-pub(super) fn cursor_position(value: &[u8]) -> Option<u64> {
-    value.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// The row of `meta`, part of every commit.
@@ -254,8 +385,20 @@ mod tests {
                 body: Bytes::from(body.clone()),
             };
             message(&mut out, &append, number);
-            prop_assert_eq!(message_parts(&out), Some((time_ms, &body[..])));
+            let idem = idem_key(number, &id);
+            let time_ms = time_ms.min(TIME_MS_MAX);
+            let sent = Message { time_ms, idem, edit: 0, body: &body[..] };
+            prop_assert_eq!(Message::parse(&out), Some(sent));
+            let changed = sent.changed(seq, b"changed");
+            prop_assert_eq!(Message::parse(&changed), Some(Message { edit: seq, body: b"changed", ..sent }));
             let by_number = ConvId(conv_number);
+            prop_assert_eq!(hide_parts(&hide_key(number, by_number, seq)), Some((by_number, seq)));
+            let reader = receipt_key(by_number, seq, &append.idem.sender);
+            prop_assert_eq!(receipt_parts(&reader), Some((seq, append.idem.sender.as_bytes())));
+            let counts = message_key(by_number, seq);
+            prop_assert_eq!(receipt_parts(&counts), Some((seq, &[][..])));
+            let floor = Floor { seq, edit: conv_number, time_ms };
+            prop_assert_eq!(Floor::decode(&floor.encode()), Some(floor));
             prop_assert_eq!(idem_parts(&idem_value(seq, time_ms)), Some((seq, time_ms)));
             prop_assert_eq!(log_parts(&log_value(seq, by_number)), Some((seq, by_number)));
             prop_assert_eq!(conv_id(&by_number.bytes()), Some(by_number));
@@ -284,20 +427,29 @@ mod tests {
             prop_assert_eq!(key(&|out| user_name(out, &a)) == key(&|out| user_name(out, &b)), a == b);
             prop_assert_eq!(key(&|out| conv_name(out, &c)) == key(&|out| conv_name(out, &d)), c == d);
             prop_assert_ne!(key(&|out| user_name(out, &a)), key(&|out| conv_name(out, &c)));
-            let names = [CursorName::Device(a.name().into()), CursorName::Read(c)];
+            let device = || a.name().into();
+            let names = [
+                CursorName::Device(device()),
+                CursorName::Read(c.clone()),
+                CursorName::Shown(device(), c.clone()),
+                CursorName::Cleared(c),
+            ];
             let cursors: std::collections::HashSet<_> = [&a, &b]
                 .into_iter()
                 .flat_map(|user| names.iter().map(move |name| key(&|out| cursor(out, user, name))))
                 .collect();
-            prop_assert_eq!(cursors.len(), if a == b { 2 } else { 4 });
+            prop_assert_eq!(cursors.len(), if a == b { 4 } else { 8 });
         }
 
         #[test]
         fn damaged_values_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let _ = message_parts(&bytes);
+            let _ = Message::parse(&bytes);
+            let _ = hide_parts(&bytes);
+            let _ = receipt_parts(&bytes);
+            let _ = Floor::decode(&bytes);
             let _ = idem_parts(&bytes);
             let _ = log_parts(&bytes);
-            let _ = cursor_position(&bytes);
+            let _ = super::number(&bytes);
             let _ = Commit::decode(&bytes);
             let _ = last_number(&bytes);
         }

@@ -17,6 +17,10 @@ pub(super) struct Metrics {
     pub(super) write_failures: Counter,
     /// Seconds that commits waited for flushes and compactions.
     pub(super) stall_seconds: Histogram,
+    /// Messages that a trim removed.
+    pub(super) trimmed_messages: Counter,
+    /// Seconds for which one step of a trim kept commits waiting.
+    pub(super) trim_seconds: Histogram,
 }
 
 impl Metrics {
@@ -26,7 +30,7 @@ impl Metrics {
         metrics::describe_histogram!(
             "nearport_ledger_batch_items",
             Unit::Count,
-            "messages and cursor moves per commit"
+            "messages, changes and cursor moves per commit"
         );
         metrics::describe_counter!("nearport_ledger_duplicates_total", Unit::Count, "messages sent again");
         metrics::describe_counter!("nearport_ledger_watermark_syncs_total", Unit::Count, "watermark syncs");
@@ -40,6 +44,16 @@ impl Metrics {
             Unit::Seconds,
             "commits waiting for compaction"
         );
+        metrics::describe_counter!(
+            "nearport_ledger_trimmed_messages_total",
+            Unit::Count,
+            "messages removed because of their age"
+        );
+        metrics::describe_histogram!(
+            "nearport_ledger_trim_seconds",
+            Unit::Seconds,
+            "commits waiting for a step of a trim"
+        );
         Self {
             commits: metrics::counter!("nearport_ledger_commits_total"),
             commit_seconds: metrics::histogram!("nearport_ledger_commit_seconds"),
@@ -48,6 +62,8 @@ impl Metrics {
             watermark_syncs: metrics::counter!("nearport_ledger_watermark_syncs_total"),
             write_failures: metrics::counter!("nearport_ledger_write_failures_total"),
             stall_seconds: metrics::histogram!("nearport_ledger_stall_seconds"),
+            trimmed_messages: metrics::counter!("nearport_ledger_trimmed_messages_total"),
+            trim_seconds: metrics::histogram!("nearport_ledger_trim_seconds"),
         }
     }
 }

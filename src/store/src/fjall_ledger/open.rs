@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
 
+use nearport_chat::key::{ConvKey, ConvKind};
 use nearport_chat::ledger::LedgerError;
 
 use super::journal::{self, Verdict};
-use super::keys::{COMMIT_KEY, Commit, StoreId};
+use super::keys::{self, COMMIT_KEY, Commit, StoreId};
 use super::metrics::Metrics;
 use super::options::{Keyspaces, Options, open_database};
 use super::owners::Owners;
 use super::watermark::{Record, Watermark};
-use super::{FjallLedger, Writer, is_full};
+use super::{FjallLedger, Writer, is_full, read};
 use crate::lock::StoreLock;
 
 /// fjall writes this file last when it makes a database.
@@ -47,7 +49,9 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<FjallLedger, LedgerEr
     let watermark = check_commits(dir, watermark, row, &options)?;
     let record = watermark.record();
     let last = row.unwrap_or(Commit { number: 0, store: record.store, next_user: 0, next_conv: 0 });
-    Ok(FjallLedger {
+    let ledger = FjallLedger {
+        trimming: Mutex::new(()),
+        amendments: AtomicU64::new(0),
         writer: Mutex::new(Writer {
             last,
             watermark,
@@ -67,7 +71,32 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<FjallLedger, LedgerEr
         stopped: OnceLock::new(),
         metrics: Metrics::new(),
         _lock: lock,
-    })
+    };
+    ledger.add_pairs()?;
+    Ok(ledger)
+}
+
+impl FjallLedger {
+    /// Adds the rows of `pairs` to a store from before there were any; all in one commit, so that there are all or none.
+    fn add_pairs(&self) -> Result<(), LedgerError> {
+        if !self.keyspaces.pairs.is_empty().map_err(|e| read::error(&e))? {
+            return Ok(());
+        }
+        let mut writer = self.writer();
+        let mut rows = self.rows(0);
+        for name in self.keyspaces.ids.prefix(b"n") {
+            let name = name.value().map_err(|e| read::error(&e))?;
+            let conv = ConvKey::from_bytes(&name)
+                .ok_or_else(|| LedgerError::Damaged("a name is unreadable".to_owned()))?;
+            let ConvKind::Pair(a, b) = conv.kind() else { continue };
+            for user in std::iter::once(&a).chain((a != b).then_some(&b)) {
+                if let Some(id) = self.user_id(user)? {
+                    rows.insert(&self.keyspaces.pairs, &keys::pair_key(id, conv.as_bytes()), &[]);
+                }
+            }
+        }
+        self.seal(&mut writer, rows)
+    }
 }
 
 /// The watermark, made for a new store. `None` means: lost, and the operator accepted that.

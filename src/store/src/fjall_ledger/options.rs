@@ -74,6 +74,11 @@ pub(super) struct Keyspaces {
     pub(super) logs: Keyspace,
     pub(super) cursors: Keyspace,
     pub(super) meta: Keyspace,
+    pub(super) edits: Keyspace,
+    pub(super) hides: Keyspace,
+    pub(super) receipts: Keyspace,
+    pub(super) pairs: Keyspace,
+    pub(super) floors: Keyspace,
 }
 
 impl Keyspaces {
@@ -105,10 +110,17 @@ impl Keyspaces {
             logs: db.keyspace("logs", ranges)?,
             cursors: db.keyspace("cursors", misses)?,
             meta: db.keyspace("meta", hits)?,
+            edits: db.keyspace("edits", ranges)?,
+            hides: db.keyspace("hides", ranges)?,
+            receipts: db.keyspace("receipts", misses)?,
+            pairs: db.keyspace("pairs", ranges)?,
+            // Asked for at every page, and nearly empty as long as conversations are younger than what is kept.
+            floors: db.keyspace("floors", misses)?,
         })
     }
 
-    pub(super) fn all(&self) -> [&Keyspace; 6] {
-        [&self.ids, &self.messages, &self.idem, &self.logs, &self.cursors, &self.meta]
+    pub(super) fn all(&self) -> [&Keyspace; 11] {
+        let Self { ids, messages, idem, logs, cursors, meta, edits, hides, receipts, pairs, floors } = self;
+        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, pairs, floors]
     }
 }

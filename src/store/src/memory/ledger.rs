@@ -1,14 +1,18 @@
 //! [`MemoryLedger`].
 
-use std::collections::BTreeMap;
+mod image;
+mod trim;
+
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use nearport_chat::key::{ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Appended, Batch, CursorName, Entry, Ledger, LedgerError, LogEntry, PageLimit, Range,
+    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
+    TrimBudget, TrimPlace, Trimmed,
 };
+
+use self::image::{Changes, Image, Message, all};
 
 /// A ledger in memory that models a disk. Clones share it.
 ///
@@ -28,74 +32,6 @@ struct Disk {
     fail_next: Option<LedgerError>,
     stopped: Option<String>,
     stopped_full: bool,
-}
-
-#[derive(Debug, Default)]
-struct Image {
-    messages: BTreeMap<(ConvKey, u64), (u64, Bytes)>,
-    idem: BTreeMap<(UserKey, [u8; 16]), (u64, u64)>,
-    logs: BTreeMap<(UserKey, u64), (ConvKey, u64)>,
-    cursors: BTreeMap<(UserKey, CursorName), u64>,
-}
-
-/// The rows that one commit adds, and what it answers.
-#[derive(Debug, Default)]
-struct Changes {
-    rows: Image,
-    outcomes: Vec<Appended>,
-}
-
-impl Image {
-    fn head(&self, conv: &ConvKey) -> u64 {
-        let all = (conv.clone(), 0)..=(conv.clone(), u64::MAX);
-        self.messages.range(all).next_back().map_or(0, |((_, seq), _)| *seq)
-    }
-
-    fn log_head(&self, user: &UserKey) -> u64 {
-        let all = (user.clone(), 0)..=(user.clone(), u64::MAX);
-        self.logs.range(all).next_back().map_or(0, |((_, position), _)| *position)
-    }
-
-    fn entry(&self, conv: &ConvKey, seq: u64) -> Option<Entry> {
-        let (time_ms, body) = self.messages.get(&(conv.clone(), seq))?;
-        Some(Entry { seq, time_ms: *time_ms, body: body.clone() })
-    }
-
-    fn plan(&self, batch: &Batch) -> Changes {
-        let mut new = Changes::default();
-        for append in &batch.appends {
-            let idem = (append.idem.sender.clone(), append.idem.client_msg_id);
-            if let Some(&(seq, time_ms)) = self.idem.get(&idem).or_else(|| new.rows.idem.get(&idem)) {
-                new.outcomes.push(Appended { seq, time_ms, positions: Vec::new(), duplicate: true });
-                continue;
-            }
-            let seq = self.head(&append.conv).max(new.rows.head(&append.conv)) + 1;
-            new.rows.messages.insert((append.conv.clone(), seq), (append.time_ms, append.body.clone()));
-            new.rows.idem.insert(idem, (seq, append.time_ms));
-            let mut positions = Vec::new();
-            for user in &append.logs {
-                let position = self.log_head(user).max(new.rows.log_head(user)) + 1;
-                new.rows.logs.insert((user.clone(), position), (append.conv.clone(), seq));
-                positions.push(position);
-            }
-            new.outcomes.push(Appended { seq, time_ms: append.time_ms, positions, duplicate: false });
-        }
-        for cursor in &batch.cursors {
-            let key = (cursor.user.clone(), cursor.name.clone());
-            let stored = self.cursors.get(&key).max(new.rows.cursors.get(&key));
-            if stored.is_none_or(|stored| cursor.position > *stored) {
-                new.rows.cursors.insert(key, cursor.position);
-            }
-        }
-        new
-    }
-
-    fn apply(&mut self, mut rows: Self) {
-        self.messages.append(&mut rows.messages);
-        self.idem.append(&mut rows.idem);
-        self.logs.append(&mut rows.logs);
-        self.cursors.append(&mut rows.cursors);
-    }
 }
 
 impl Disk {
@@ -152,7 +88,7 @@ impl MemoryLedger {
     pub fn crash_after_write(&self) {
         let mut disk = self.disk();
         if let Some(changes) = disk.written.take() {
-            disk.synced.apply(changes.rows);
+            disk.synced.apply(changes);
         }
         disk.restart();
     }
@@ -181,17 +117,16 @@ pub struct PendingCommit {
 }
 
 impl PendingCommit {
-    /// Makes the commit durable and visible, and returns what became of each append.
+    /// Makes the commit durable and visible, and returns what became of it.
     ///
     /// # Panics
     /// If the ledger crashed in between: a process that died cannot see its sync return.
     #[must_use]
-    pub fn sync(self) -> Vec<Appended> {
+    pub fn sync(self) -> Committed {
         let mut disk = self.ledger.disk();
         assert_eq!(disk.life, self.life, "the process that wrote this commit died before the sync");
-        let Changes { rows, outcomes } = disk.written.take().expect("only a crash or this call takes it");
-        disk.synced.apply(rows);
-        outcomes
+        let changes = disk.written.take().expect("only a crash or this call takes it");
+        disk.synced.apply(changes)
     }
 }
 
@@ -209,18 +144,14 @@ fn fill<T>(entries: impl Iterator<Item = T>, limit: PageLimit, size: impl Fn(&T)
 }
 
 impl Ledger for MemoryLedger {
-    fn commit(&self, batch: &Batch) -> Result<Vec<Appended>, LedgerError> {
+    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
         Ok(self.split_commit(batch)?.sync())
     }
 
     fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
         let disk = self.disk();
         let at = |seq: u64| (conv.clone(), seq);
-        let entry = |((_, seq), (time_ms, body)): (&(ConvKey, u64), &(u64, Bytes))| Entry {
-            seq: *seq,
-            time_ms: *time_ms,
-            body: body.clone(),
-        };
+        let entry = |((_, seq), message): (&(ConvKey, u64), &Message)| message.entry(*seq);
         let messages = &disk.synced.messages;
         let size = |entry: &Entry| entry.body.len();
         Ok(match range {
@@ -233,18 +164,84 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+        Ok(self.disk().synced.entry(conv, seq))
+    }
+
     fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
         Ok(self.disk().synced.head(conv))
+    }
+
+    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+        let disk = self.disk();
+        Ok(convs.iter().map(|conv| disk.synced.heads(conv)).collect())
+    }
+
+    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+        let disk = self.disk();
+        let mut messages = disk.synced.messages.range(all(conv));
+        let found = messages.find(|(_, message)| message.time_ms >= time_ms);
+        Ok(found.map_or_else(|| disk.synced.head(conv) + 1, |((_, seq), _)| *seq))
+    }
+
+    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
+        let disk = self.disk();
+        let range = (Bound::Excluded((conv.clone(), after)), Bound::Included((conv.clone(), u64::MAX)));
+        let rows = disk.synced.edits.range(range).map(|((_, edit), seq)| (*edit, *seq));
+        Ok(rows.take(limit.max(1)).collect())
+    }
+
+    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        Ok(self.disk().synced.edit_head(conv))
+    }
+
+    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let disk = self.disk();
+        let seqs = disk.synced.hides.get(&(user.clone(), conv.clone())).into_iter();
+        Ok(seqs.flat_map(|seqs| seqs.range(first..=last)).copied().collect())
+    }
+
+    fn receipts(
+        &self,
+        conv: &ConvKey,
+        seq: u64,
+        after: Option<&UserKey>,
+        limit: usize,
+    ) -> Result<Vec<UserKey>, LedgerError> {
+        let disk = self.disk();
+        let readers = disk.synced.receipts.get(&(conv.clone(), seq)).into_iter().flatten();
+        let readers = readers.filter(|user| after.is_none_or(|after| *user > after));
+        Ok(readers.take(limit.max(1)).cloned().collect())
+    }
+
+    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+        Ok(self.disk().synced.receipts.get(&(conv.clone(), seq)).map_or(0, |readers| readers.len() as u64))
+    }
+
+    fn conversations(
+        &self,
+        user: &UserKey,
+        after: Option<&ConvKey>,
+        limit: usize,
+    ) -> Result<Vec<ConvKey>, LedgerError> {
+        let disk = self.disk();
+        let convs = disk.synced.conversations.get(user).into_iter().flatten();
+        let convs = convs.filter(|conv| after.is_none_or(|after| *conv > after));
+        Ok(convs.take(limit.max(1)).cloned().collect())
     }
 
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
         let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
         let disk = self.disk();
         let rows = disk.synced.logs.range((user.clone(), first)..=(user.clone(), u64::MAX));
-        let entries = rows.map(|((_, position), (conv, seq))| LogEntry {
-            position: *position,
-            conv: conv.clone(),
-            entry: disk.synced.entry(conv, *seq).expect("one commit adds a log entry and its message"),
+        let entries = rows.filter_map(|((_, position), (conv, seq))| {
+            let entry = disk.synced.entry(conv, *seq);
+            let trimmed = *seq <= disk.synced.floor(conv).seq;
+            assert!(entry.is_some() || trimmed, "one commit adds a log entry and its message");
+            Some(LogEntry { position: *position, conv: conv.clone(), entry: entry? })
         });
         Ok(fill(entries, limit, |entry| entry.entry.body.len()))
     }
@@ -257,6 +254,21 @@ impl Ledger for MemoryLedger {
         Ok(self.disk().synced.cursors.get(&(user.clone(), name.clone())).copied())
     }
 
+    fn trim(
+        &self,
+        retention: Retention<'_>,
+        from: &TrimPlace,
+        budget: TrimBudget,
+    ) -> Result<Trimmed, LedgerError> {
+        let mut disk = self.disk();
+        disk.writable()?;
+        // A commit that is written was planned on the rows as they are: it goes first.
+        if disk.written.is_some() {
+            return Ok(Trimmed { next: Some(from.clone()), ..Trimmed::default() });
+        }
+        Ok(disk.synced.trim(retention, from, budget.rows))
+    }
+
     fn writable(&self) -> Result<(), LedgerError> {
         self.disk().writable()
     }
@@ -264,6 +276,7 @@ impl Ledger for MemoryLedger {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use nearport_chat::key::AppId;
     use nearport_chat::ledger::{Append, IdemKey};
 
@@ -281,7 +294,7 @@ mod tests {
             time_ms: 1,
             body: Bytes::from_static(b"note"),
         };
-        (conv, Batch { appends: vec![append], cursors: Vec::new() })
+        (conv, Batch { appends: vec![append], ..Batch::default() })
     }
 
     #[test]
@@ -295,7 +308,7 @@ mod tests {
         drop(pending);
         assert_eq!(ledger.head(&conv).unwrap(), 0);
         let synced = ledger.split_commit(&batch).unwrap().sync();
-        assert!(!synced[0].duplicate, "the crashed commit left nothing");
+        assert!(!synced.appended[0].duplicate, "the crashed commit left nothing");
         ledger.crash();
         assert_eq!(ledger.read(&conv, Range::After(0), ALL).unwrap().len(), 1);
     }
@@ -307,7 +320,7 @@ mod tests {
         let _lost_with_its_process = ledger.split_commit(&batch).unwrap();
         ledger.crash_after_write();
         assert_eq!(ledger.head(&conv).unwrap(), 1);
-        assert!(ledger.commit(&batch).unwrap()[0].duplicate);
+        assert!(ledger.commit(&batch).unwrap().appended[0].duplicate);
     }
 
     #[test]
@@ -332,6 +345,6 @@ mod tests {
         assert_eq!(ledger.head(&conv).unwrap(), 1, "reads go on");
         ledger.crash();
         ledger.writable().unwrap();
-        assert_eq!(ledger.commit(&note(2).1).unwrap()[0].seq, 2);
+        assert_eq!(ledger.commit(&note(2).1).unwrap().appended[0].seq, 2);
     }
 }

@@ -45,7 +45,7 @@ impl Drop for Mount {
 
 fn batch(number: u64) -> Batch {
     let body = Bytes::from(vec![u8::try_from(number % 251).unwrap(); 20_000]);
-    Batch { appends: vec![pair_message(1, 2, number, body)], cursors: Vec::new() }
+    Batch { appends: vec![pair_message(1, 2, number, body)], ..Batch::default() }
 }
 
 /// Fills the disk and returns how many commits were acknowledged.
@@ -91,9 +91,9 @@ fn fills_up(name: &str, size: &str, flush_bytes: u64) {
     let head = ledger.head(&conv).unwrap();
     assert!((acked..=acked + 1).contains(&head), "{head} messages, {acked} acknowledged");
     // The one commit that failed may exist. Sending it again settles it without a second message.
-    let settled = ledger.commit(&batch(acked + 1)).unwrap();
+    let settled = ledger.commit(&batch(acked + 1)).unwrap().appended;
     assert_eq!((settled[0].seq, settled[0].duplicate), (acked + 1, head == acked + 1));
-    assert_eq!(ledger.commit(&batch(acked + 2)).unwrap()[0].seq, acked + 2);
+    assert_eq!(ledger.commit(&batch(acked + 2)).unwrap().appended[0].seq, acked + 2);
     assert_eq!(ledger.read(&conv, Range::After(0), ALL).unwrap().len() as u64, acked + 2);
 }
 

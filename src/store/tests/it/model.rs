@@ -58,7 +58,11 @@ fn batch(messages: &[(u64, u64, u64, usize)], cursors: &[(u64, bool, u64)]) -> B
         },
         position,
     };
-    Batch { appends: messages.iter().map(append).collect(), cursors: cursors.iter().map(cursor).collect() }
+    Batch {
+        appends: messages.iter().map(append).collect(),
+        cursors: cursors.iter().map(cursor).collect(),
+        ..Batch::default()
+    }
 }
 
 proptest! {
