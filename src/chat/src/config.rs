@@ -4,6 +4,7 @@ use nearport_trunk::queue::Bound;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::group::GroupConfig;
 use crate::ledger::BATCH_ITEMS_MAX;
 
 /// Settings of the chat backend. [`Default`] fits a node of 2 cores with some 10,000 sessions.
@@ -60,6 +61,9 @@ pub struct Config {
     pub login_failures_max: u32,
     /// Users and addresses of which failures are counted in one minute, about 120 bytes each.
     pub login_failures_tracked: usize,
+
+    /// Types, custom fields and limits of groups.
+    pub groups: GroupConfig,
 }
 
 impl Default for Config {
@@ -84,6 +88,7 @@ impl Default for Config {
             apps_age_ms: 10_000,
             login_failures_max: 20,
             login_failures_tracked: 16_384,
+            groups: GroupConfig::default(),
         }
     }
 }

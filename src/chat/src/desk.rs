@@ -47,6 +47,7 @@ impl Desk {
         }
         let metrics = self.shared.metrics.clone();
         metrics.desk_batch.record(batch.len() as f64);
+        let mut groups = Vec::new();
         for (link, up) in batch.drain(..) {
             let Up::Frame { session, lane, kind, id, body } = up else {
                 metrics.strays.increment(1);
@@ -59,10 +60,23 @@ impl Desk {
             };
             let caller = Caller { user, session, link };
             let reply_to = ReplyTo { link, session, lane, id };
+            if kind == Kind::GROUP {
+                groups.push(group::Call { caller, reply_to, body });
+                continue;
+            }
+            self.groups(&mut groups, now_ms, out);
             match self.answer(&caller, kind, body, now_ms, out) {
                 Ok(body) => reply_to.reply(body, out),
                 Err(failure) => reply_to.fail(&failure, &metrics, out),
             }
+        }
+        self.groups(&mut groups, now_ms, out);
+    }
+
+    /// Requests about groups that stand in a row are written together.
+    fn groups(&self, calls: &mut Vec<group::Call>, now_ms: u64, out: &mut Downs) {
+        if !calls.is_empty() {
+            group::handle(&self.shared, std::mem::take(calls), now_ms, out);
         }
     }
 
@@ -75,7 +89,6 @@ impl Desk {
         out: &mut Downs,
     ) -> Result<Bytes, Failure> {
         match kind {
-            Kind::GROUP => group::answer(&self.shared, caller, body, now_ms, out),
             Kind::PEOPLE => people::answer(&self.shared, caller, body, now_ms, out),
             Kind(kind) => {
                 Err(Failure::new(code::UNKNOWN_REQUEST, format!("unknown request kind {kind:#04x}")))

@@ -1,11 +1,13 @@
 //! The trait [`Directory`]: what is looked up and changed rarely. Engines live in `nearport-store`.
 //!
-//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`]. An area that comes adds its trait
+//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`GroupStore`]. An area that comes adds its trait
 //! to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of them.
 
 mod accounts;
+mod groups;
 
 pub use accounts::{Account, Accounts, App};
+pub use groups::{Counted, GroupStore, Joined};
 
 /// Why the directory did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,6 @@ pub enum DirectoryError {
 }
 
 /// All that is looked up and changed rarely. All methods block; none is called on a shard's thread.
-pub trait Directory: Accounts {}
+pub trait Directory: Accounts + GroupStore {}
 
-impl<T: Accounts> Directory for T {}
+impl<T: Accounts + GroupStore> Directory for T {}

@@ -18,6 +18,7 @@ mod apps;
 mod login;
 mod pages;
 mod throttle;
+mod topics;
 
 use bytes::Bytes;
 use nearport_trunk::Up;

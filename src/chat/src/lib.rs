@@ -25,6 +25,7 @@ pub mod directory;
 pub mod downs;
 mod error;
 pub mod front;
+pub mod group;
 pub mod key;
 pub mod ledger;
 mod metrics;
@@ -33,6 +34,7 @@ mod registry;
 mod reply;
 pub mod service;
 pub mod shared;
+mod text;
 pub mod usersig;
 pub mod writer;
 

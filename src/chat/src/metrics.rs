@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) front_batch: Histogram,
     pub(crate) writer_batch: Histogram,
     pub(crate) desk_batch: Histogram,
+    pub(crate) posts_lost: Counter,
     pub(crate) commit_items: Histogram,
     pub(crate) stored: Counter,
     pub(crate) duplicates: Counter,
@@ -71,6 +72,7 @@ impl Metrics {
             front_batch: batch("front"),
             writer_batch: batch("writer"),
             desk_batch: batch("desk"),
+            posts_lost: counter!("nearport_chat_posts_lost_total"),
             commit_items: histogram!("nearport_chat_commit_items"),
             stored: send("stored"),
             duplicates: send("duplicate"),
@@ -115,6 +117,11 @@ fn describe() {
         "nearport_chat_logins_accepted_total",
         Unit::Count,
         "Accepted logins by what proved them."
+    );
+    describe_counter!(
+        "nearport_chat_posts_lost_total",
+        Unit::Count,
+        "Tips and notices that found no room at the writer."
     );
     describe_counter!("nearport_chat_sends_total", Unit::Count, "Well-formed SENDs by what became of them.");
     describe_counter!("nearport_chat_errors_total", Unit::Count, "ERROR answers by range of their code.");

@@ -192,6 +192,11 @@ impl Registry {
         Some(link)
     }
 
+    /// The topics that a session has joined beside its user's.
+    pub(crate) fn topics_of(&self, id: SessionId) -> &[Topic] {
+        self.sessions.get(&id).map_or(&[], |session| &session.topics)
+    }
+
     fn lose_interest(&mut self, topic: &Topic, link: LinkId) {
         let Some(links) = self.topics.get_mut(topic) else { return };
         if let Some(at) = links.iter().position(|(known, _)| *known == link) {

@@ -9,6 +9,7 @@ use nearport_wire::close::CloseCode;
 use crate::account::Accounts;
 use crate::directory::Directory;
 use crate::downs::{Downs, Links};
+use crate::group::{Groups, Rules};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::posts::{Posts, SharedPosts};
@@ -25,6 +26,7 @@ pub struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Arc<Config>,
     pub(crate) posts: SharedPosts,
+    pub(crate) groups: Arc<Groups>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -39,6 +41,8 @@ impl Shared {
         config: Config,
     ) -> Result<Self, Error> {
         config.check()?;
+        let rules = Rules::new(config.groups.clone())?;
+        let groups = Groups::new(directory.clone(), ledger.clone(), rules);
         let metrics = Arc::new(Metrics::new());
         let accounts = Accounts::new(directory.clone(), config.accounts_cached, metrics.clone());
         Ok(Self {
@@ -49,6 +53,7 @@ impl Shared {
             metrics,
             config: Arc::new(config),
             posts: Arc::default(),
+            groups: Arc::new(groups),
             registry: Arc::default(),
         })
     }

@@ -5,6 +5,7 @@
 //! in here, for each engine can be crashed in its own way; the tests of this crate do that for fjall.
 
 mod accounts;
+mod groups;
 mod ledgers;
 
 use nearport_chat::directory::Directory;
@@ -17,4 +18,5 @@ pub use ledgers::ledger;
 /// When the engine breaks a guarantee.
 pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     accounts::all(&make);
+    groups::all(&make);
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod directory;
+mod groups;
 mod ledger;
 
 pub use directory::MemoryDirectory;

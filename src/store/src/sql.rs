@@ -29,6 +29,7 @@
 
 mod accounts;
 mod directory;
+mod groups;
 mod migrations;
 mod sqlite;
 mod value;

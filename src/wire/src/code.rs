@@ -63,3 +63,5 @@ pub const NO_MESSAGE: u32 = 20022;
 pub const RECALLED: u32 = 20023;
 /// A message lives longer than seven days.
 pub const LIFE_TOO_LONG: u32 = 90026;
+
+pub mod group;

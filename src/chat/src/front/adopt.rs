@@ -10,6 +10,7 @@ use nearport_wire::close::CloseCode;
 use nearport_wire::code;
 
 use super::Front;
+use super::topics::topics;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey};
 use crate::registry::Session;
@@ -45,7 +46,13 @@ impl Front {
             }
         }
         let joined = self.join_adopted(adoptions, out);
-        let heads: Vec<_> = joined.iter().map(|adopted| self.shared.ledger.log_head(&adopted.user)).collect();
+        let sessions: Vec<_> = joined.iter().map(|adopted| (adopted.session, adopted.user.clone())).collect();
+        let heard = self.hear_groups(&sessions).map_err(|error| error.to_string());
+        let head = |adopted: &Adoption| {
+            heard.clone()?;
+            self.shared.ledger.log_head(&adopted.user).map_err(|error| error.to_string())
+        };
+        let heads: Vec<Result<u64, String>> = joined.iter().map(head).collect();
 
         let mut registry = self.shared.registry();
         for (Adoption { link, session, user, .. }, head) in joined.into_iter().zip(heads) {
@@ -54,12 +61,12 @@ impl Front {
                     // One that was taken out meanwhile is told so already.
                     if registry.accept(session, head) {
                         self.shared.metrics.adopted.increment(1);
-                        let topics = registry.topic(&user).into_iter().collect();
+                        let topics = topics(&registry, session, &user);
                         out.push(link, Down::Adopted { session, topics });
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "cannot read the ledger for an adopted session");
+                    tracing::error!(error, "cannot read the store for an adopted session");
                     if registry.remove(session).is_some() {
                         let reason = "the server's store does not answer, try again later".to_owned();
                         out.push(link, Down::Kick { session, code: CloseCode::UNAVAILABLE, reason });

@@ -16,6 +16,7 @@ use super::Front;
 use super::apps::NoApp;
 use super::pages::MISSED;
 use super::throttle::Throttle;
+use super::topics::topics;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
@@ -155,10 +156,16 @@ impl Front {
     /// Registers new accounts and opens the sessions. The order is explained in the documentation of [`super`].
     pub(super) fn admit(&mut self, candidates: Vec<Candidate>, now_ms: u64, out: &mut Downs) {
         let joined = self.join(candidates, now_ms, out);
+        let sessions: Vec<_> =
+            joined.iter().map(|candidate| (candidate.session, candidate.user.clone())).collect();
+        let heard = self.hear_groups(&sessions);
+        if let Err(error) = &heard {
+            tracing::error!(%error, "cannot read groups for a login");
+        }
         let welcomes: Vec<_> = joined
             .into_iter()
             .map(|candidate| {
-                let welcome = self.welcome(&candidate, now_ms);
+                let welcome = heard.is_ok().then(|| self.welcome(&candidate, now_ms));
                 (candidate, welcome)
             })
             .collect();
@@ -167,19 +174,21 @@ impl Front {
         for (candidate, welcome) in welcomes {
             let (link, session) = (candidate.link, candidate.session);
             match welcome {
-                Ok((head, welcome)) => {
+                Some(Ok((head, welcome))) => {
                     // One that was taken out meanwhile has its `Reject` already.
                     if registry.accept(session, head) {
                         self.shared.metrics.login(None);
                         self.shared.metrics.proofs[candidate.proof as usize].increment(1);
                         // Joined already, unless the link's queue was so full that it dropped the `Join`.
-                        let topics = registry.topic(&candidate.user).into_iter().collect();
+                        let topics = topics(&registry, session, &candidate.user);
                         let identity = Some(candidate.identity);
                         out.push(link, Down::Accept { session, welcome, topics, identity });
                     }
                 }
-                Err(error) => {
-                    tracing::error!(%error, "cannot read the ledger for a login");
+                failed => {
+                    if let Some(Err(error)) = failed {
+                        tracing::error!(%error, "cannot read the ledger for a login");
+                    }
                     if registry.remove(session).is_some() {
                         self.refuse(link, session, &Refusal::unavailable(), out);
                     }

@@ -2,8 +2,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nearport_chat::Config;
-use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
-use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::directory::{Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined};
+use nearport_chat::group::{GroupChange, GroupRecord};
+use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
 use nearport_chat::ledger::{
     Batch, Committed, CursorMove, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range,
     Retention, TrimBudget, TrimPlace, Trimmed,
@@ -270,25 +271,32 @@ fn a_ledger_that_cannot_be_read_refuses_logins_and_leaves_no_session() {
 
 /// A directory that counts, fails on demand, and may kick alice right after it was asked about her.
 #[derive(Debug)]
-struct Meddler {
+pub(crate) struct Meddler {
     inner: MemoryDirectory,
     app_reads: AtomicUsize,
     registered: Mutex<Vec<usize>>,
     broken: AtomicBool,
+    read_only: AtomicBool,
     kick_through: OnceLock<Shared>,
     kicked: AtomicBool,
 }
 
 impl Meddler {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             inner: directory(),
             app_reads: AtomicUsize::new(0),
             registered: Mutex::default(),
             broken: AtomicBool::new(false),
+            read_only: AtomicBool::new(false),
             kick_through: OnceLock::new(),
             kicked: AtomicBool::new(false),
         }
+    }
+
+    /// From here on changes of groups fail, or no more.
+    pub(crate) fn read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), DirectoryError> {
@@ -330,6 +338,36 @@ impl Accounts for Meddler {
 
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {
         self.inner.set_valid_from(key, unix_s)
+    }
+}
+
+impl GroupStore for Meddler {
+    fn groups(&self, keys: &[GroupKey]) -> Result<Vec<Option<GroupRecord>>, DirectoryError> {
+        self.inner.groups(keys)
+    }
+    fn groups_of(&self, users: &[UserKey]) -> Result<Vec<Vec<Joined>>, DirectoryError> {
+        self.inner.groups_of(users)
+    }
+    fn count_groups_of(&self, users: &[UserKey]) -> Result<Vec<u32>, DirectoryError> {
+        self.inner.count_groups_of(users)
+    }
+    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
+        if self.read_only.load(Ordering::Relaxed) {
+            return Err(DirectoryError::Engine("read only".into()));
+        }
+        self.inner.change_groups(changes)
+    }
+    fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError> {
+        self.inner.count_groups(app, which)
+    }
+    fn list_groups(
+        &self,
+        app: AppId,
+        kind: Option<&str>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, DirectoryError> {
+        self.inner.list_groups(app, kind, after, limit)
     }
 }
 

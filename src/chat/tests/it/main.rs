@@ -7,6 +7,8 @@ mod acks;
 #[cfg(test)]
 mod adopt;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod model;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nearport_chat::desk::Desk;
 use nearport_chat::directory::{Accounts as _, App, Directory};
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
@@ -31,6 +32,7 @@ pub(crate) struct World {
     pub(crate) shared: Shared,
     pub(crate) front: Front,
     pub(crate) writer: Writer,
+    pub(crate) desk: Desk,
     pub(crate) downs: Downs,
     pub(crate) links: Vec<DownQueue>,
     pub(crate) now_ms: u64,
@@ -81,6 +83,7 @@ impl World {
             directory,
             front: Front::new(shared.clone()),
             writer: Writer::new(shared.clone()),
+            desk: Desk::new(shared.clone()),
             downs: Downs::new(shared.links().clone()),
             shared,
             links,
@@ -189,6 +192,14 @@ impl World {
         self.writer.turn(&mut batch, self.now_ms, &mut self.downs);
         assert!(batch.is_empty());
         self.downs.flush();
+    }
+
+    /// Requests of the desk, in one batch, and what they post.
+    pub(crate) fn desk(&mut self, mut batch: Vec<(LinkId, Up)>) {
+        self.desk.handle(&mut batch, self.now_ms, &mut self.downs);
+        assert!(batch.is_empty());
+        self.downs.flush();
+        self.write(Vec::new());
     }
 
     pub(crate) fn received(&mut self, link: usize) -> Vec<Down> {

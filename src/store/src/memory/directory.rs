@@ -13,6 +13,7 @@ pub struct MemoryDirectory(Arc<Mutex<Tables>>);
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) accounts: accounts::Tables,
+    pub(super) groups: super::groups::Tables,
 }
 
 impl MemoryDirectory {

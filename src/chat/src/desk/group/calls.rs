@@ -1,0 +1,343 @@
+//! One request after the other: from the wire to an operation and back.
+
+use std::collections::BTreeMap;
+
+use nearport_wire::body::{self, Empty, group_answer::Answer, group_call::Call};
+use nearport_wire::code::group as code;
+
+use super::turn::{After, Turn};
+use super::{heads, unreadable};
+use crate::desk::Caller;
+use crate::directory::Counted;
+use crate::group::{self, Actor, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
+use crate::key::{GroupKey, UserKey};
+use crate::reply::Failure;
+
+/// Groups that one request asks for, of the public contract.
+const INFOS_MAX: usize = 50;
+/// Ids that are tried for a new group. They hold the time and a number, so the first one is free.
+const IDS_TRIED_MAX: u32 = 8;
+const DAY_MS: u64 = 86_400_000;
+
+type Answered = Result<(Answer, Option<After>), Failure>;
+
+/// Carries out a request.
+pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answered {
+    let app = caller.user.app();
+    let actor = Actor::User(&caller.user);
+    let key = |id: &str| {
+        GroupKey::new(app, id).map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
+    };
+    let nobody = BTreeMap::new();
+    match call {
+        Call::Create(asked) => create(turn, caller, &asked),
+        Call::Info(asked) => infos(turn, caller, &asked),
+        Call::Joined(asked) => joined(turn, caller, &asked),
+        Call::Join(asked) => {
+            let people = people(turn, std::iter::once(caller.user.clone()))?;
+            let (pending, after) =
+                turn.change(caller, &key(&asked.group)?, &people, |group, ctx, _, fx| {
+                    group.join(ctx, &caller.user, &asked.text, fx)
+                })?;
+            Ok((Answer::Join(body::GroupJoinOutcome { pending }), after))
+        }
+        Call::Handle(asked) => {
+            let user = UserKey::new(app, &asked.user)
+                .map_err(|error| Failure::new(code::BAD_PARAMETER, format!("the user: {error}")))?;
+            let people = people(turn, std::iter::once(user.clone()))?;
+            done(turn.change(caller, &key(&asked.group)?, &people, |group, ctx, actor, fx| {
+                group.handle(ctx, actor, &user, asked.agree, &asked.text, fx)
+            }))
+        }
+        Call::Invite(asked) => {
+            let key = key(&asked.group)?;
+            let people = named(turn, app, asked.users.iter())?;
+            let (items, after) = turn.change(caller, &key, &people, |group, ctx, actor, fx| {
+                group.invite(ctx, actor, &asked.users, &asked.text, asked.silent, fx)
+            })?;
+            Ok((Answer::Invited(body::GroupInvited { items }), after))
+        }
+        Call::Quit(asked) => done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, _, fx| {
+            group.quit(ctx, &caller.user, fx)
+        })),
+        Call::Kick(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.kick(ctx, actor, &asked.users, &asked.reason, asked.silent, fx)
+            }))
+        }
+        Call::Ban(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.ban(ctx, actor, &asked.users, asked.seconds, &asked.reason, fx)
+            }))
+        }
+        Call::Unban(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.unban(ctx, actor, &asked.users, fx)
+            }))
+        }
+        Call::Transfer(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.transfer(ctx, actor, &asked.user, fx)
+            }))
+        }
+        Call::Dismiss(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.dismiss(ctx, actor, fx)
+            }))
+        }
+        Call::Edit(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.edit(ctx, actor, &asked, fx)
+            }))
+        }
+        Call::EditMember(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.edit_member(ctx, actor, &asked, fx)
+            }))
+        }
+        Call::Mute(asked) => {
+            done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                group.mute(ctx, actor, &asked.users, asked.seconds, fx)
+            }))
+        }
+        Call::WriteAttributes(asked) => {
+            let (all, after) =
+                turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                    group.write_attributes(ctx, actor, &asked, fx)
+                })?;
+            Ok((Answer::Attributes(all), after))
+        }
+        Call::WriteCounters(asked) => {
+            let (items, after) =
+                turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
+                    group.write_counters(ctx, actor, &asked, fx)
+                })?;
+            Ok((Answer::Counters(body::GroupCounters { items }), after))
+        }
+        Call::Banned(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Penalties(group.penalties(ctx, actor, Penalty::Ban, &asked)?))
+        }),
+        Call::Muted(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Penalties(group.penalties(ctx, actor, Penalty::Mute, &asked)?))
+        }),
+        Call::Members(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Members(group.member_page(ctx, actor, &asked)?))
+        }),
+        Call::Roles(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Roles(body::GroupRoles { items: group.roles(ctx, actor, &asked.users)? }))
+        }),
+        Call::Applications(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Applications(group.application_page(ctx, actor, &asked)?))
+        }),
+        Call::Attributes(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Attributes(group.attributes(ctx, actor, &asked.keys)?))
+        }),
+        Call::Counters(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+            seen(Answer::Counters(body::GroupCounters { items: group.counters(ctx, actor, &asked.keys)? }))
+        }),
+        Call::Heads(asked) => seen(Answer::Heads(heads::answer(turn, caller, &asked)?)),
+    }
+}
+
+fn done(changed: Result<((), Option<After>), Failure>) -> Answered {
+    changed.map(|((), after)| (Answer::Done(Empty {}), after))
+}
+
+fn seen(answer: Answer) -> Answered {
+    Ok((answer, None))
+}
+
+/// Which of `users` have an account, and in how many groups each is.
+fn people(turn: &Turn<'_>, users: impl Iterator<Item = UserKey>) -> Result<BTreeMap<UserKey, u32>, Failure> {
+    let users: Vec<_> = users.collect();
+    let found = turn.shared.accounts.find(&users).map_err(|error| unreadable(&error))?;
+    let known: Vec<_> =
+        users.into_iter().zip(found.valid_from_s).filter_map(|(user, known)| known.map(|_| user)).collect();
+    let counts = match turn.shared.groups.rules().config.joined_max {
+        0 => vec![0; known.len()],
+        _ => turn.shared.directory.count_groups_of(&known).map_err(|error| unreadable(&error))?,
+    };
+    Ok(known.into_iter().zip(counts).collect())
+}
+
+/// The same for names of a request. Those that cannot be names belong to nobody; more than any request may have are not looked up.
+fn named<'n>(
+    turn: &Turn<'_>,
+    app: crate::key::AppId,
+    names: impl Iterator<Item = &'n String>,
+) -> Result<BTreeMap<UserKey, u32>, Failure> {
+    const LOOKED_UP_MAX: usize = 301;
+    people(turn, names.take(LOOKED_UP_MAX).filter_map(|name| UserKey::new(app, name).ok()))
+}
+
+fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> Answered {
+    let app = caller.user.app();
+    let rules = turn.shared.groups.rules().clone();
+    let kind = rules.types.find(&asked.r#type);
+    let kind =
+        kind.ok_or_else(|| Failure::new(code::BAD_PARAMETER, "there is no group type of this name"))?;
+    let count = |which: Counted<'_>, limit: u32| match limit {
+        0 => Ok(0),
+        _ => turn.shared.directory.count_groups(app, which).map_err(|error| unreadable(&error)),
+    };
+    let of = |wanted: bool, limit: u32| {
+        count(Counted { kind: Some(kind.name), since_ms: 0 }, if wanted { limit } else { 0 })
+    };
+    let counts = Counts {
+        today: count(
+            Counted { kind: None, since_ms: turn.now_ms - turn.now_ms % DAY_MS },
+            rules.config.created_per_day,
+        )?,
+        groups: count(Counted::default(), rules.config.groups_max)?,
+        communities: of(kind.community, rules.config.communities_max)?,
+        rooms: of(!kind.stored_members, rules.config.rooms_max)?,
+    };
+    check_counts(&kind, &rules, counts)?;
+    let key = match asked.group.as_str() {
+        "" => free_id(turn, app, kind.id_prefix)?,
+        id => {
+            let key = check_id(app, &kind, id)?;
+            if let Some(taken) = turn.find(&key)? {
+                let taken = taken.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let own = taken.info().owner.as_ref() == Some(&caller.user);
+                return Err(match own {
+                    true => Failure::new(code::ID_OWN, "the id is taken by a group of yours"),
+                    false => Failure::new(code::ID_TAKEN, "the id is taken"),
+                });
+            }
+            key
+        }
+    };
+    let names = asked.members.iter().map(|member| &member.user).take(101);
+    let mut people = named(turn, app, names)?;
+    people.extend(self::people(turn, std::iter::once(caller.user.clone()))?);
+    let head = turn.shared.groups.head(&key).map_err(|error| unreadable(&error))?;
+    let mut fx = Effects::default();
+    let group = {
+        let ctx = turn.ctx(head, &people);
+        group::create(&ctx, key, Actor::User(&caller.user), Some(&caller.user), asked, &mut fx)?
+    };
+    let id = group.key().id().to_owned();
+    let after = turn.add(group, fx);
+    Ok((Answer::Id(body::GroupRef { group: id }), Some(after)))
+}
+
+/// An id that the server makes: its prefix, then the time and a number in letters and digits.
+fn free_id(turn: &Turn<'_>, app: crate::key::AppId, prefix: &str) -> Result<GroupKey, Failure> {
+    for _ in 0..IDS_TRIED_MAX {
+        let number = turn.shared.groups.next_number() & 0xfff;
+        let id = format!("{prefix}{}", letters(turn.now_ms << 12 | number));
+        let key = GroupKey::new(app, &id).map_err(|error| Failure::new(code::INTERNAL, error.to_string()))?;
+        if turn.find(&key)?.is_none() {
+            return Ok(key);
+        }
+    }
+    Err(Failure::later(code::INTERNAL, "no free id was found, try again", 100))
+}
+
+/// A number in base 32, without letters that look like digits.
+fn letters(mut number: u64) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut out = Vec::new();
+    while number > 0 {
+        out.push(DIGITS[(number % 32) as usize]);
+        number /= 32;
+    }
+    out.reverse();
+    out.into_iter().map(char::from).collect()
+}
+
+fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered {
+    if asked.groups.len() > INFOS_MAX {
+        return Err(Failure::new(code::PAGE, "at most 50 groups are asked for at once"));
+    }
+    let infos = asked.groups.iter().map(|id| {
+        let info = GroupKey::new(caller.user.app(), id)
+            .map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
+            .and_then(|key| {
+                turn.look(&key, |group, ctx| {
+                    group.may_read(Actor::User(&caller.user), ctx.present)?;
+                    info(turn, group, ctx, caller)
+                })
+            });
+        info.unwrap_or_else(|failure| body::GroupInfo {
+            group: id.clone(),
+            error: failure.code,
+            ..body::GroupInfo::default()
+        })
+    });
+    seen(Answer::Infos(body::GroupInfos { infos: infos.collect() }))
+}
+
+fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered {
+    const PAGE: usize = 50;
+    const PAGE_MAX: usize = 100;
+    let limit = page_limit(asked.limit, PAGE, PAGE_MAX)?;
+    let of = turn.shared.directory.groups_of(std::slice::from_ref(&caller.user));
+    let mut keys: Vec<_> =
+        of.map_err(|error| unreadable(&error))?.into_iter().flatten().map(|joined| joined.group).collect();
+    keys.retain(|key| key.id() > asked.after.as_str());
+    let more = keys.len() > limit;
+    keys.truncate(limit);
+    let next = keys.last().filter(|_| more).map(|key| key.id().to_owned()).unwrap_or_default();
+    // One look for all of them; below they are in memory, or were changed by this turn.
+    turn.shared.groups.find_all(&keys).map_err(|error| unreadable(&error))?;
+    let mut infos = Vec::with_capacity(keys.len());
+    for key in &keys {
+        let shown = turn.look(key, |group, ctx| {
+            // One that is hidden yet, or was left in this very turn.
+            if group.may_read(Actor::User(&caller.user), ctx.present).is_err()
+                || group.member(&caller.user).is_none()
+            {
+                return Ok(None);
+            }
+            info(turn, group, ctx, caller).map(Some)
+        });
+        match shown {
+            Ok(info) => infos.extend(info),
+            Err(failure) if failure.code == code::GONE => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    seen(Answer::Joined(body::GroupJoinedPage { infos, next }))
+}
+
+/// The profile as `caller` sees it.
+fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller) -> Result<body::GroupInfo, Failure> {
+    let info = group.info();
+    let (head, time_ms) = heads::newest(turn, group.key())?;
+    Ok(body::GroupInfo {
+        group: group.key().id().to_owned(),
+        error: 0,
+        r#type: info.kind.clone(),
+        name: info.name.clone(),
+        introduction: info.introduction.clone(),
+        notification: info.notification.clone(),
+        face_url: info.face_url.clone(),
+        owner: info.owner.as_ref().map(|owner| owner.name().to_owned()).unwrap_or_default(),
+        created_ms: info.created_ms,
+        info_seq: info.info_seq,
+        info_ms: info.info_ms,
+        last_message_ms: if head > info.first_seq { time_ms } else { 0 },
+        next_seq: head + 1,
+        members: u32::try_from(group.member_count()).unwrap_or(u32::MAX),
+        members_max: info.members_max,
+        join: group::join_option_body(info.join).into(),
+        invite: group::join_option_body(info.invite).into(),
+        muted_all: info.muted_all,
+        fields: group.readable_fields(ctx, Actor::User(&caller.user)),
+        own: group.own(&caller.user, turn.now_ms),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::letters;
+
+    #[test]
+    fn numbers_become_letters_in_order_of_size() {
+        assert_eq!(letters(33), "11");
+        let (early, late) = (letters(1_700_000_000_000 << 12), letters(1_700_000_000_001 << 12));
+        assert!(early < late && early.len() == late.len());
+    }
+}

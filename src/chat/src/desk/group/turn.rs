@@ -1,0 +1,277 @@
+//! What the requests of one batch share.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use nearport_trunk::{Down, Topic};
+use nearport_wire::body::{
+    self, Content, Element, Event, GroupEvent, Target, element, event, group_event, target,
+};
+use nearport_wire::{Kind, Lane};
+use prost::Message as _;
+
+use super::unreadable;
+use crate::desk::Caller;
+use crate::directory::DirectoryError;
+use crate::downs::Downs;
+use crate::group::{Actor, Change, Ctx, Effects, Group, GroupChange, SharedGroup, gone};
+use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::ledger::{Append, IdemKey};
+use crate::posts::Post;
+use crate::registry::Registry;
+use crate::reply::Failure;
+use crate::shared::Shared;
+
+/// Who sends tips and notices, as the public contract has it.
+const SYSTEM: &str = "@TIM#SYSTEM";
+
+/// Users whose sessions join or leave a topic while the registry is locked once.
+const USERS_PER_LOCK: usize = 256;
+
+/// The requests of one batch, on the groups as they are after each other.
+pub(super) struct Turn<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) now_ms: u64,
+    /// Groups that were changed. Those that were dismissed say so.
+    touched: BTreeMap<GroupKey, SharedGroup>,
+    changes: Vec<GroupChange>,
+    posts: Vec<Post>,
+}
+
+/// What is left to be done about a request once its changes are on disk.
+pub(super) struct After {
+    group: SharedGroup,
+    effects: Effects,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(shared: &'a Shared, now_ms: u64) -> Self {
+        Self { shared, now_ms, touched: BTreeMap::new(), changes: Vec::new(), posts: Vec::new() }
+    }
+
+    /// A group as the requests before have left it.
+    pub(super) fn find(&self, key: &GroupKey) -> Result<Option<SharedGroup>, Failure> {
+        if let Some(group) = self.touched.get(key) {
+            let dismissed = group.read().unwrap_or_else(PoisonError::into_inner).is_dismissed();
+            return Ok((!dismissed).then(|| group.clone()));
+        }
+        self.shared.groups.find(key).map_err(|error| unreadable(&error))
+    }
+
+    /// What an operation knows beside the group.
+    pub(super) fn ctx<'b>(&'b self, head: u64, people: &'b BTreeMap<UserKey, u32>) -> Ctx<'b> {
+        Ctx { rules: self.shared.groups.rules(), now_ms: self.now_ms, head, people, present: true }
+    }
+
+    /// Lets `ask` look at a group.
+    pub(super) fn look<T>(
+        &self,
+        key: &GroupKey,
+        ask: impl FnOnce(&Group, &Ctx<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let group = self.find(key)?.ok_or_else(gone)?;
+        let group = group.read().unwrap_or_else(PoisonError::into_inner);
+        ask(&group, &self.ctx(0, &BTreeMap::new()))
+    }
+
+    /// Lets `operate` change a group. `people` are those whom the request would make members.
+    pub(super) fn change<T>(
+        &mut self,
+        caller: &Caller,
+        key: &GroupKey,
+        people: &BTreeMap<UserKey, u32>,
+        operate: impl FnOnce(&Group, &Ctx<'_>, Actor<'_>, &mut Effects) -> Result<T, Failure>,
+    ) -> Result<(T, Option<After>), Failure> {
+        let group = self.find(key)?.ok_or_else(gone)?;
+        // Only who becomes a member asks where the conversation stands.
+        let head = match people.is_empty() {
+            true => 0,
+            false => self.shared.groups.head(key).map_err(|error| unreadable(&error))?,
+        };
+        let mut effects = Effects::default();
+        let value = {
+            let group = group.read().unwrap_or_else(PoisonError::into_inner);
+            operate(&group, &self.ctx(head, people), Actor::User(&caller.user), &mut effects)?
+        };
+        Ok((value, Some(self.take(key, group, effects))))
+    }
+
+    /// Notes the changes of `effects`, which hold in memory from here on.
+    fn take(&mut self, key: &GroupKey, group: SharedGroup, mut effects: Effects) -> After {
+        let changes = std::mem::take(&mut effects.changes);
+        if !changes.is_empty() {
+            {
+                let mut group = group.write().unwrap_or_else(PoisonError::into_inner);
+                changes.iter().for_each(|change| group.apply(change, self.now_ms));
+            }
+            self.touched.insert(key.clone(), group.clone());
+            self.changes.push(GroupChange { group: key.clone(), changes });
+        }
+        After { group, effects }
+    }
+
+    /// A new group.
+    pub(super) fn add(&mut self, group: Group, mut effects: Effects) -> After {
+        let (key, changes) = (group.key().clone(), std::mem::take(&mut effects.changes));
+        debug_assert!(matches!(changes.first(), Some(Change::Create(_))), "a group begins with its creation");
+        let group = SharedGroup::new(group.into());
+        self.touched.insert(key.clone(), group.clone());
+        self.changes.push(GroupChange { group: key, changes });
+        After { group, effects }
+    }
+
+    /// Writes what has changed.
+    pub(super) fn commit(&mut self) -> Result<(), DirectoryError> {
+        let changes = std::mem::take(&mut self.changes);
+        let touched = std::mem::take(&mut self.touched);
+        let written = match changes.is_empty() {
+            true => Ok(()),
+            false => self.shared.directory.change_groups(&changes),
+        };
+        for (key, group) in &touched {
+            match &written {
+                Ok(()) => self.shared.groups.settle(key, group),
+                Err(_) => self.shared.groups.forget(key),
+            }
+        }
+        written
+    }
+
+    /// Sessions of who has become a member hear the group; this stands before the reply and before any message.
+    pub(super) fn subscribe(&self, after: &After, out: &mut Downs) {
+        let topic = after.group.read().unwrap_or_else(PoisonError::into_inner).key().topic();
+        for users in after.effects.joined.chunks(USERS_PER_LOCK) {
+            let mut registry = self.shared.registry();
+            let sessions: Vec<_> = users.iter().flat_map(|user| registry.sessions_of(user)).collect();
+            for (session, _) in sessions {
+                if let Some(link) = registry.join_topic(session, &topic) {
+                    out.push(link, Down::Join { session, topic: topic.clone() });
+                }
+            }
+            // Before the lock goes: what is published to the topic from here on must stand behind the `Join`.
+            out.flush();
+        }
+    }
+
+    /// Hints, then who left ceases to hear; tips and notices are collected for [`Self::post`].
+    pub(super) fn tell(&mut self, caller: &Caller, after: After, out: &mut Downs) {
+        let Effects { tips, notices, event, joined, left, .. } = after.effects;
+        let group = after.group.read().unwrap_or_else(PoisonError::into_inner);
+        let (key, topic, info_seq) = (group.key(), group.key().topic(), group.info().info_seq);
+        let shown = group.is_active();
+        if let Some(what) = event.filter(|_| shown) {
+            let body = event_body(key, what, info_seq);
+            let registry = self.shared.registry();
+            let mut links = Vec::new();
+            registry.reach_topic(&topic, &mut links);
+            drop(registry);
+            for link in links {
+                let except = Some(caller.session);
+                out.push(link, publish(&topic, body.clone(), except));
+            }
+        }
+        if shown && event != Some(group_event::What::Gone) {
+            let what = |user: &UserKey| match group.member(user) {
+                Some(_) => group_event::What::Joined,
+                None => group_event::What::Gone,
+            };
+            let mut registry = self.shared.registry();
+            for user in joined.iter().chain(&left) {
+                self.hint(&mut registry, user, event_body(key, what(user), info_seq), out);
+            }
+        }
+        for users in left.chunks(USERS_PER_LOCK) {
+            let mut registry = self.shared.registry();
+            let sessions: Vec<_> = users.iter().flat_map(|user| registry.sessions_of(user)).collect();
+            for (session, _) in sessions {
+                if let Some(link) = registry.leave_topic(session, &topic) {
+                    out.push(link, Down::Leave { session, topic: topic.clone() });
+                }
+            }
+            out.flush();
+        }
+        for tip in tips {
+            let to = Target { target: Some(target::Target::Group(key.id().to_owned())) };
+            let post = self.message(key, key.conv(), Vec::new(), to, element::Element::Tip(tip));
+            self.posts.extend(post);
+        }
+        for (user, notice) in notices {
+            let to = Target { target: Some(target::Target::User(user.name().to_owned())) };
+            let (conv, logs) = (ConvKey::notices(&user), vec![user]);
+            let post = self.message(key, conv, logs, to, element::Element::Notice(notice));
+            self.posts.extend(post);
+        }
+    }
+
+    /// A hint to all sessions of a user.
+    fn hint(&self, registry: &mut Registry, user: &UserKey, body: Bytes, out: &mut Downs) {
+        let Some(topic) = registry.topic(user) else { return };
+        let mut links = Vec::new();
+        registry.reach(user, 0, None, &mut links);
+        for link in links {
+            out.push(link, publish(&topic, body.clone(), None));
+        }
+    }
+
+    fn message(
+        &self,
+        group: &GroupKey,
+        conv: ConvKey,
+        logs: Vec<UserKey>,
+        to: Target,
+        element: element::Element,
+    ) -> Option<Post> {
+        // A name of printable ASCII, so this never fails.
+        let sender = UserKey::new(group.app(), SYSTEM).ok()?;
+        let client_msg_id = self.message_id(group);
+        let message = body::Message {
+            from: SYSTEM.to_owned(),
+            to: Some(to),
+            client_msg_id: client_msg_id.to_vec().into(),
+            content: Some(Content {
+                elements: vec![Element { element: Some(element) }],
+                ..Content::default()
+            }),
+            ..body::Message::default()
+        };
+        let idem = IdemKey { sender, client_msg_id };
+        let append = Append { conv, idem, logs, time_ms: self.now_ms, body: message.encode_to_vec().into() };
+        Some(Post { append, done: None })
+    }
+
+    /// An id that no other message of the system has: of the group, the time, and a number of this process.
+    fn message_id(&self, group: &GroupKey) -> [u8; 16] {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        digest.update(group.as_bytes());
+        digest.update(&self.now_ms.to_be_bytes());
+        digest.update(&self.shared.groups.next_number().to_be_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finish().as_ref()[..16]);
+        id
+    }
+
+    /// Hands tips and notices to the writer. One that finds no room is lost, and counted: what it says can be read from the
+    /// group, which is the truth about it.
+    pub(super) fn post(&mut self) {
+        let posts = std::mem::take(&mut self.posts);
+        if posts.is_empty() {
+            return;
+        }
+        let lost = self.shared.posts.push(posts).len();
+        if lost > 0 {
+            tracing::warn!(lost, "tips and notices found no room at the writer");
+            self.shared.metrics.posts_lost.increment(lost as u64);
+        }
+    }
+}
+
+fn event_body(key: &GroupKey, what: group_event::What, info_seq: u64) -> Bytes {
+    let event = GroupEvent { group: key.id().to_owned(), what: what.into(), info_seq };
+    Event { event: Some(event::Event::Group(event)) }.encode_to_vec().into()
+}
+
+fn publish(topic: &Topic, body: Bytes, except: Option<nearport_trunk::SessionId>) -> Down {
+    Down::Publish { topic: topic.clone(), lane: Lane::Chat, kind: Kind::EVENT, id: 0, body, except }
+}

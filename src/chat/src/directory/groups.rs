@@ -1,0 +1,81 @@
+//! [`GroupStore`]: the part of the directory that keeps groups.
+
+use super::DirectoryError;
+use crate::group::{GroupChange, GroupRecord, Role};
+use crate::key::{AppId, GroupKey, UserKey};
+
+/// A group that a user is in, with what a login asks of it: no group is loaded for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Which.
+    pub group: GroupKey,
+    /// [`GroupInfo::kind`](crate::group::GroupInfo::kind) of the group.
+    pub kind: String,
+    /// [`GroupInfo::info_seq`](crate::group::GroupInfo::info_seq) of the group.
+    pub info_seq: u64,
+    /// [`GroupInfo::first_seq`](crate::group::GroupInfo::first_seq) of the group.
+    pub first_seq: u64,
+    /// Whether it has an owner.
+    pub owned: bool,
+    /// What the user is in it.
+    pub role: Role,
+    /// [`Member::joined_seq`](crate::group::Member::joined_seq) of the user.
+    pub joined_seq: u64,
+    /// Its messages are sent to the user's devices: the user has not said `Discard`.
+    pub receives: bool,
+}
+
+/// Which groups [`GroupStore::count_groups`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted<'a> {
+    /// Those of this type; `None`: of every type.
+    pub kind: Option<&'a str>,
+    /// Those made at this time or later, milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+/// Groups and their members. All methods block; none is called on a shard's thread.
+pub trait GroupStore: Send + Sync + std::fmt::Debug {
+    /// The groups among `keys` with all that belongs to them, in the order of `keys`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn groups(&self, keys: &[GroupKey]) -> Result<Vec<Option<GroupRecord>>, DirectoryError>;
+
+    /// The groups that each user is a member of, by name, in the order of `users`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn groups_of(&self, users: &[UserKey]) -> Result<Vec<Vec<Joined>>, DirectoryError>;
+
+    /// How many groups each user is a member of, in the order of `users`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn count_groups_of(&self, users: &[UserKey]) -> Result<Vec<u32>, DirectoryError>;
+
+    /// Carries out all changes in one durable transaction, in order. What is to be changed of a group that does not exist, or
+    /// removed and is not there, is left out; creating a group that exists is an error.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then nothing has changed.
+    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError>;
+
+    /// How many groups an App has.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError>;
+
+    /// Ids of an App's groups behind `after`, by name, of one type or of all; at most `limit`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn list_groups(
+        &self,
+        app: AppId,
+        kind: Option<&str>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, DirectoryError>;
+}

@@ -1,0 +1,36 @@
+//! Groups: who is in them, and who may do what.
+//!
+//! The table in [`GroupType`] says what each type of group can do; [`GroupRecord`] is what is kept of a group. Operations are
+//! pure: they take a group as it is, who asks, the request and the time, and give what is to change (rows, not groups), what
+//! members see of it (tips and notices), and whose sessions begin or cease to hear the group; or a failure with a code of the public
+//! contract. The desk carries that out: it writes the rows in one transaction, then changes the group in memory by the same
+//! rows, answers, and posts the messages.
+//!
+//! A group in memory is shared and never copied: joining a community of 100,000 members is one row and one entry of a map.
+
+mod cache;
+mod create;
+mod effects;
+mod joining;
+mod leaving;
+mod members;
+mod profile;
+mod record;
+mod rules;
+mod state;
+mod types;
+mod values;
+
+pub(crate) use cache::{Groups, SharedGroup};
+pub(crate) use create::{Counts, check_counts, check_id, create};
+pub(crate) use effects::Effects;
+pub(crate) use members::page_limit;
+pub(crate) use profile::join_option_body;
+pub use record::{
+    Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
+    Reception, Role,
+};
+pub(crate) use rules::Rules;
+pub use rules::{FieldOf, FieldRule, GroupConfig};
+pub(crate) use state::{Actor, Ctx, Group, gone};
+pub use types::{CustomType, GroupType, Joining, PRESETS, Rank, Types};

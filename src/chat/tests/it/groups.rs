@@ -1,0 +1,189 @@
+//! Groups through the cores: what changes, who is told, who hears.
+
+use nearport_chat::key::{ConvKey, GroupKey};
+use nearport_chat::ledger::{PageLimit, Range};
+use nearport_trunk::{Down, SessionId};
+use nearport_wire::Kind;
+use nearport_wire::body::{
+    self, GroupAnswer, GroupCall, GroupCreate, group_answer::Answer, group_call::Call,
+};
+use prost::Message as _;
+
+use crate::world::{APP, World, answer, user};
+
+fn key(id: &str) -> GroupKey {
+    GroupKey::new(nearport_chat::key::AppId(APP), id).unwrap()
+}
+
+impl World {
+    /// Asks the desk; everything else that came down on link 0 stands beside the answer.
+    fn group(&mut self, session: SessionId, call: Call) -> (Result<Answer, u32>, Vec<Down>) {
+        let frame = self.frame(session, Kind::GROUP, 9, GroupCall { call: Some(call) }.encode_to_vec());
+        self.desk(vec![frame]);
+        let mut downs = self.received(0);
+        let at = downs.iter().position(|down| matches!(down, Down::Reply { .. })).expect("an answer");
+        let reply = answer::<GroupAnswer>(&downs.remove(at));
+        (reply.map(|reply| reply.answer.expect("an answer of a known kind")), downs)
+    }
+
+    fn ok(&mut self, session: SessionId, call: Call) -> Answer {
+        self.group(session, call).0.unwrap()
+    }
+
+    fn create(&mut self, session: SessionId, kind: &str, id: &str) -> String {
+        let create = GroupCreate {
+            r#type: kind.into(),
+            name: "name".into(),
+            group: id.into(),
+            join: body::GroupJoinOption::GroupJoinFree.into(),
+            ..GroupCreate::default()
+        };
+        match self.ok(session, Call::Create(create)) {
+            Answer::Id(id) => id.group,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn elements(&self, conv: &ConvKey) -> Vec<body::element::Element> {
+        let limit = PageLimit { entries: 100, bytes: usize::MAX };
+        let entries = self.ledger.read(conv, Range::After(0), limit).unwrap();
+        let message = |entry: nearport_chat::ledger::Entry| body::Message::decode(entry.body).unwrap();
+        let elements = entries.into_iter().flat_map(|entry| message(entry).content.unwrap().elements);
+        elements.map(|element| element.element.unwrap()).collect()
+    }
+
+    fn tips(&self, id: &str) -> Vec<(u32, String, Vec<String>)> {
+        let elements = self.elements(&key(id).conv()).into_iter();
+        elements
+            .map(|element| match element {
+                body::element::Element::Tip(tip) => (tip.r#type, tip.operator, tip.members),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn notices(&self, name: &str) -> Vec<(u32, String)> {
+        let elements = self.elements(&ConvKey::notices(&user(name))).into_iter();
+        elements
+            .map(|element| match element {
+                body::element::Element::Notice(notice) => (notice.r#type, notice.operator),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+fn group(id: &str) -> body::GroupRef {
+    body::GroupRef { group: id.into() }
+}
+
+fn join(id: &str) -> Call {
+    Call::Join(body::GroupJoin { group: id.into(), text: String::new() })
+}
+
+#[test]
+fn who_joins_hears_the_group_and_who_quits_does_not() {
+    let mut world = World::new();
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    world.received(0);
+    let id = world.create(alice, "Public", "");
+    assert!(id.starts_with("@TGS#2"), "{id}");
+    let topic = key(&id).topic();
+
+    let (joined, downs) = world.group(bob, join(&id));
+    assert_eq!(joined, Ok(Answer::Join(body::GroupJoinOutcome { pending: false })));
+    assert!(downs.iter().any(
+        |down| matches!(down, Down::Join { session, topic: joined } if *session == bob && *joined == topic)
+    ));
+    assert_eq!(world.tips(&id), [(1, "bob".into(), vec!["bob".into()])]);
+    // A second login finds the group by itself.
+    let hello = world.hello("bob", "desk");
+    let (desk, downs) = world.open(0, &hello);
+    let accepted = downs.iter().find_map(|down| match down {
+        Down::Accept { session, topics, .. } if *session == desk => Some(topics.clone()),
+        _ => None,
+    });
+    assert!(accepted.unwrap().contains(&topic));
+
+    let (quit, downs) = world.group(bob, Call::Quit(group(&id)));
+    assert!(quit.is_ok());
+    let left: Vec<_> = downs
+        .iter()
+        .filter_map(|down| match down {
+            Down::Leave { session, topic: left } if *left == topic => Some(*session),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(left, [bob, desk]);
+    assert_eq!(world.tips(&id)[1], (3, "bob".into(), vec!["bob".into()]));
+    assert_eq!(world.notices("bob"), [(8, "bob".into())]);
+    assert_eq!(world.group(bob, Call::Quit(group(&id))).0, Err(10007));
+}
+
+#[test]
+fn an_application_waits_for_an_administrator_and_is_handled_once() {
+    let mut world = World::new();
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    world.received(0);
+    let create = GroupCreate {
+        r#type: "Public".into(),
+        name: "n".into(),
+        group: "g".into(),
+        ..GroupCreate::default()
+    };
+    world.ok(alice, Call::Create(create));
+    assert_eq!(world.ok(bob, join("g")), Answer::Join(body::GroupJoinOutcome { pending: true }));
+    assert_eq!(world.notices("alice"), [(6, "alice".into()), (1, "bob".into())]);
+    let handle = Call::Handle(body::GroupHandle {
+        group: "g".into(),
+        user: "bob".into(),
+        agree: true,
+        text: String::new(),
+    });
+    assert_eq!(world.group(bob, handle.clone()).0, Err(10007));
+    world.ok(alice, handle.clone());
+    assert_eq!(world.group(alice, handle).0, Err(10024));
+    assert_eq!(world.notices("bob"), [(2, "alice".into())]);
+    assert_eq!(world.tips("g"), [(1, "bob".into(), vec!["bob".into()])]);
+}
+
+#[test]
+fn a_work_group_is_hidden_until_its_first_message() {
+    let mut world = World::new();
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    world.received(0);
+    let create = GroupCreate {
+        r#type: "Work".into(),
+        name: "n".into(),
+        group: "g".into(),
+        members: vec![body::GroupNewMember { user: "bob".into(), ..body::GroupNewMember::default() }],
+        ..GroupCreate::default()
+    };
+    world.ok(alice, Call::Create(create));
+    let heads = |world: &mut World, who| match world.ok(who, Call::Heads(body::GroupHeadsCall::default())) {
+        Answer::Heads(heads) => heads.items.into_iter().map(|head| head.group).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(heads(&mut world, alice), ["g"]);
+    assert!(heads(&mut world, bob).is_empty());
+    assert_eq!(world.group(bob, Call::Quit(group("g"))).0, Err(10010));
+    assert!(world.tips("g").is_empty() && world.notices("bob").is_empty());
+}
+
+#[test]
+fn a_store_that_fails_refuses_the_whole_turn_and_nothing_of_it_is_seen() {
+    use crate::login::Meddler;
+    let directory = std::sync::Arc::new(Meddler::new());
+    let ledger = std::sync::Arc::new(nearport_store::MemoryLedger::new());
+    let mut world = World::over(ledger, directory.clone(), nearport_chat::Config::default());
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    world.received(0);
+    let id = world.create(alice, "Meeting", "");
+    directory.read_only(true);
+    let (refused, downs) = world.group(bob, join(&id));
+    assert_eq!(refused, Err(10002));
+    assert!(downs.is_empty(), "{downs:?}");
+    directory.read_only(false);
+    assert_eq!(world.group(bob, Call::Quit(group(&id))).0, Err(10007), "not a member in memory either");
+    world.ok(bob, join(&id));
+}

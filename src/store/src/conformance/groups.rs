@@ -1,0 +1,249 @@
+//! Groups.
+
+use nearport_chat::directory::{Counted, Directory, Joined};
+use nearport_chat::group::{
+    Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
+    Reception, Role,
+};
+use nearport_chat::key::{AppId, GroupKey, UserKey};
+
+pub(super) fn all(make: &impl Fn() -> Box<dyn Directory>) {
+    a_group_comes_back_as_it_was_made(&*make());
+    each_change_is_there_and_nothing_else(&*make());
+    all_changes_or_none(&*make());
+    a_dismissed_group_leaves_nothing_behind(&*make());
+    groups_of_users_are_found_from_their_side(&*make());
+    groups_are_counted_and_listed(&*make());
+}
+
+fn key(app: u32, id: &str) -> GroupKey {
+    GroupKey::new(AppId(app), id).expect("a good id")
+}
+
+fn user(app: u32, name: &str) -> UserKey {
+    UserKey::new(AppId(app), name).expect("a good name")
+}
+
+fn info(kind: &str, created_ms: u64) -> GroupInfo {
+    GroupInfo {
+        kind: kind.to_owned(),
+        name: "家族 'n' \"co\"".to_owned(),
+        introduction: "line\nline".to_owned(),
+        notification: String::new(),
+        face_url: "https://example.com/a.png".to_owned(),
+        owner: Some(user(1, "alice")),
+        created_ms,
+        info_seq: 1,
+        info_ms: created_ms,
+        members_max: u32::MAX,
+        join: JoinOption::Approval,
+        invite: JoinOption::Closed,
+        muted_all: true,
+        first_seq: 7,
+        attributes_version: 0,
+        fields: Fields([("level".to_owned(), (&b"\0\xff"[..]).into())].into()),
+    }
+}
+
+fn member(role: Role) -> Member {
+    Member {
+        role,
+        joined_ms: 1_700_000_000_123,
+        joined_seq: 9,
+        reception: Reception::Quiet,
+        name_card: "Ärzte".into(),
+        fields: Fields([("x".to_owned(), (&b"1"[..]).into())].into()),
+    }
+}
+
+fn put(app: u32, name: &str, role: Role) -> Change {
+    Change::PutMember(user(app, name), Box::new(member(role)))
+}
+
+fn change(group: &GroupKey, changes: Vec<Change>) -> GroupChange {
+    GroupChange { group: group.clone(), changes }
+}
+
+fn get(directory: &dyn Directory, key: &GroupKey) -> Option<GroupRecord> {
+    directory.groups(std::slice::from_ref(key)).expect("reads").remove(0)
+}
+
+fn create(kind: &str, created_ms: u64) -> Change {
+    Change::Create(Box::new(info(kind, created_ms)))
+}
+
+fn a_group_comes_back_as_it_was_made(directory: &dyn Directory) {
+    let (one, two, other) = (key(1, "@TGS#_@TGS#c1"), key(1, "a b"), key(2, "a b"));
+    assert!(get(directory, &one).is_none());
+    let changes = [
+        change(&one, vec![create("Community", 5), put(1, "alice", Role::Owner)]),
+        change(&two, vec![create("Public", 6)]),
+    ];
+    directory.change_groups(&changes).expect("writes");
+    let mut want = GroupRecord::new(one.clone(), info("Community", 5));
+    want.members.insert(user(1, "alice"), member(Role::Owner));
+    let two_record = GroupRecord::new(two.clone(), info("Public", 6));
+    let found = directory.groups(&[two.clone(), other, one.clone(), two]).expect("reads");
+    assert_eq!(found, [Some(two_record.clone()), None, Some(want), Some(two_record)]);
+    assert!(directory.groups(&[]).expect("reads").is_empty());
+    directory.change_groups(&[]).expect("writes nothing");
+}
+
+fn each_change_is_there_and_nothing_else(directory: &dyn Directory) {
+    let (group, other) = (key(1, "group"), key(1, "other"));
+    let first = [create("Public", 5), put(1, "alice", Role::Owner), put(1, "bob", Role::Member)];
+    let both = [change(&group, first.to_vec()), change(&other, first.to_vec())];
+    directory.change_groups(&both).expect("writes");
+    let mut want = GroupRecord::new(group.clone(), info("Public", 5));
+    first.iter().for_each(|change| want.apply(change));
+    let untouched = get(directory, &other);
+    let application = |handled| Application {
+        inviter: Some(user(1, "bob")),
+        consent: true,
+        time_ms: 3,
+        text: "let me in".to_owned(),
+        handled,
+    };
+    let handled = Handled { by: "alice".to_owned(), agreed: true, text: "yes".to_owned() };
+    let changed = GroupInfo { owner: None, info_seq: 2, muted_all: false, ..info("Public", 5) };
+    let steps = [
+        vec![Change::Info(Box::new(changed))],
+        vec![put(1, "bob", Role::Admin), put(1, "carol", Role::Member), put(1, "dave", Role::Member)],
+        vec![Change::RemoveMember(user(1, "carol")), Change::RemoveMember(user(1, "nobody"))],
+        vec![Change::PutAttribute("seat".into(), "one".into()), Change::PutAttribute("".into(), "".into())],
+        vec![Change::PutAttribute("seat".into(), "two".into()), Change::RemoveAttribute("".into())],
+        vec![Change::PutCounter("likes".into(), i64::MIN), Change::PutCounter("x".into(), 1)],
+        vec![Change::PutCounter("likes".into(), i64::MAX), Change::RemoveCounter("x".into())],
+        vec![
+            Change::Penalty(Penalty::Mute, user(1, "bob"), 100),
+            Change::Penalty(Penalty::Ban, user(1, "bob"), u64::MAX >> 1),
+            Change::Penalty(Penalty::Ban, user(1, "mallory"), 5),
+        ],
+        vec![
+            Change::Penalty(Penalty::Ban, user(1, "mallory"), 0),
+            Change::Penalty(Penalty::Mute, user(1, "bob"), 7),
+        ],
+        vec![
+            Change::PutApplication(user(1, "erin"), Box::new(application(None))),
+            Change::PutApplication(
+                user(1, "frank"),
+                Box::new(Application { inviter: None, ..application(None) }),
+            ),
+        ],
+        vec![
+            Change::PutApplication(user(1, "erin"), Box::new(application(Some(handled)))),
+            Change::RemoveApplication(user(1, "frank")),
+        ],
+    ];
+    for changes in steps {
+        changes.iter().for_each(|change| want.apply(change));
+        directory.change_groups(&[change(&group, changes.clone())]).expect("writes");
+        assert_eq!(get(directory, &group).as_ref(), Some(&want), "after {changes:?}");
+    }
+    assert_eq!(get(directory, &other), untouched);
+    directory
+        .change_groups(&[change(&key(1, "none"), vec![put(1, "bob", Role::Member)])])
+        .expect("leaves it out");
+    assert!(get(directory, &key(1, "none")).is_none());
+}
+
+fn all_changes_or_none(directory: &dyn Directory) {
+    let (group, new) = (key(1, "group"), key(1, "new"));
+    directory.change_groups(&[change(&group, vec![create("Public", 5)])]).expect("writes");
+    let taken = [
+        change(&new, vec![create("Public", 6), put(1, "bob", Role::Owner)]),
+        change(&group, vec![put(1, "bob", Role::Member)]),
+        change(&group, vec![create("Public", 7)]),
+    ];
+    directory.change_groups(&taken).expect_err("the id is taken");
+    assert!(get(directory, &new).is_none());
+    assert_eq!(get(directory, &group), Some(GroupRecord::new(group, info("Public", 5))));
+    assert_eq!(directory.groups_of(&[user(1, "bob")]).expect("reads"), [vec![]]);
+}
+
+fn a_dismissed_group_leaves_nothing_behind(directory: &dyn Directory) {
+    let group = key(1, "group");
+    let full = vec![
+        create("Public", 5),
+        put(1, "alice", Role::Owner),
+        Change::PutAttribute("a".into(), "b".into()),
+        Change::PutCounter("c".into(), 1),
+        Change::Penalty(Penalty::Mute, user(1, "bob"), 100),
+        Change::PutApplication(
+            user(1, "erin"),
+            Box::new(Application {
+                inviter: None,
+                consent: false,
+                time_ms: 3,
+                text: String::new(),
+                handled: None,
+            }),
+        ),
+    ];
+    directory.change_groups(&[change(&group, full)]).expect("writes");
+    directory.change_groups(&[change(&group, vec![Change::Dismiss])]).expect("writes");
+    assert!(get(directory, &group).is_none());
+    assert_eq!(directory.groups_of(&[user(1, "alice")]).expect("reads"), [vec![]]);
+    directory.change_groups(&[change(&group, vec![create("Public", 9)])]).expect("the id is free");
+    assert_eq!(get(directory, &group), Some(GroupRecord::new(group, info("Public", 9))));
+}
+
+fn groups_of_users_are_found_from_their_side(directory: &dyn Directory) {
+    let (a, b) = (key(1, "a"), key(1, "B"));
+    let silent = Member { reception: Reception::Discard, ..member(Role::Member) };
+    let changes = [
+        change(&a, vec![create("Public", 5), put(1, "alice", Role::Owner)]),
+        change(
+            &b,
+            vec![
+                Change::Create(Box::new(GroupInfo { owner: None, ..info("Private", 5) })),
+                Change::PutMember(user(1, "alice"), Box::new(silent)),
+            ],
+        ),
+        change(&key(2, "a"), vec![create("Public", 5), put(2, "alice", Role::Member)]),
+    ];
+    directory.change_groups(&changes).expect("writes");
+    let joined = |group: &GroupKey, kind: &str, owned, role, receives| Joined {
+        group: group.clone(),
+        kind: kind.to_owned(),
+        info_seq: 1,
+        first_seq: 7,
+        owned,
+        role,
+        joined_seq: 9,
+        receives,
+    };
+    let users = [user(1, "bob"), user(1, "alice"), user(2, "alice")];
+    let want = [
+        vec![],
+        vec![
+            joined(&b, "Private", false, Role::Member, false),
+            joined(&a, "Public", true, Role::Owner, true),
+        ],
+        vec![joined(&key(2, "a"), "Public", true, Role::Member, true)],
+    ];
+    assert_eq!(directory.groups_of(&users).expect("reads"), want);
+    assert_eq!(directory.count_groups_of(&users).expect("reads"), [0, 2, 1]);
+    directory.change_groups(&[change(&a, vec![Change::RemoveMember(user(1, "alice"))])]).expect("writes");
+    assert_eq!(directory.count_groups_of(&users).expect("reads"), [0, 1, 1]);
+}
+
+fn groups_are_counted_and_listed(directory: &dyn Directory) {
+    let made = [("b", "Public", 5), ("a", "Public", 8), ("C", "Private", 9), ("d", "Public", 8)];
+    let changes: Vec<_> = made
+        .iter()
+        .map(|(id, kind, created_ms)| change(&key(1, id), vec![create(kind, *created_ms)]))
+        .collect();
+    directory.change_groups(&changes).expect("writes");
+    directory.change_groups(&[change(&key(2, "z"), vec![create("Public", 8)])]).expect("writes");
+    let count = |kind, since_ms| directory.count_groups(AppId(1), Counted { kind, since_ms }).expect("reads");
+    assert_eq!(
+        [count(None, 0), count(Some("Public"), 0), count(None, 8), count(Some("Private"), 10)],
+        [4, 3, 3, 0]
+    );
+    let list = |kind, after, limit| directory.list_groups(AppId(1), kind, after, limit).expect("reads");
+    assert_eq!(list(None, "", 9), ["C", "a", "b", "d"]);
+    assert_eq!(list(None, "a", 1), ["b"]);
+    assert_eq!(list(Some("Public"), "", 2), ["a", "b"]);
+    assert!(list(Some("Public"), "d", 2).is_empty());
+}
