@@ -12,11 +12,16 @@ pub mod conformance;
 mod fjall_ledger;
 mod lock;
 mod memory;
+mod postgres;
 pub mod sql;
 
 pub use fjall_ledger::{FjallLedger, Options};
 pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
+pub use postgres::{BadUrl, Postgres, PostgresOptions};
 
 /// The directory in one SQLite file.
 pub type SqliteDirectory = sql::SqlDirectory<sql::Sqlite>;
+
+/// The directory in PostgreSQL.
+pub type PgDirectory = sql::SqlDirectory<Postgres>;

@@ -31,6 +31,7 @@ mod accounts;
 mod directory;
 mod groups;
 mod migrations;
+mod postgres;
 mod sqlite;
 mod value;
 

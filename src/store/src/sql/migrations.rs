@@ -28,7 +28,6 @@ const VERSIONS: &[Version] = versions!["V1__apps_accounts", "V2__groups"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
-    #[expect(dead_code, reason = "the engine comes with the next change")]
     Postgres,
 }
 

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 
 use nearport_store::{
-    FjallLedger, MemoryDirectory, MemoryLedger, Options, SqliteDirectory, StoreLock, conformance,
+    FjallLedger, MemoryDirectory, MemoryLedger, Options, PgDirectory, Postgres, PostgresOptions,
+    SqliteDirectory, StoreLock, conformance,
 };
+
+use crate::postgres_server::PostgresServer;
 
 /// Fresh paths in one directory that lives as long as the test.
 fn fresh(root: &tempfile::TempDir) -> impl Fn() -> PathBuf {
@@ -43,6 +46,15 @@ fn sqlite_directory() {
     let root = tempfile::tempdir().unwrap();
     let fresh = fresh(&root);
     conformance::directory(|| Box::new(SqliteDirectory::open(&fresh()).unwrap()));
+}
+
+#[test]
+fn postgres_directory() {
+    let server = PostgresServer::shared();
+    conformance::directory(|| {
+        let server = Postgres::new(&PostgresOptions::new(server.fresh())).unwrap();
+        Box::new(PgDirectory::postgres(&server).unwrap())
+    });
 }
 
 #[test]

@@ -11,4 +11,7 @@ mod full_disk;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+#[path = "../../../../tests/postgres/server.rs"]
+mod postgres_server;
+#[cfg(test)]
 mod support;
