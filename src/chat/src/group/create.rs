@@ -124,11 +124,11 @@ pub(crate) fn create(
         fx.add(&group, ctx, owner, Role::Owner);
     }
     let added = first_members(ctx, &group, owner, asked, fx)?;
-    if members_max > 0 && group.member_count() + added.len() > members_max as usize {
-        return Err(Failure::new(code::MEMBERS_MAX, format!("the group has at most {members_max} members")));
-    }
     for change in &fx.changes {
         group.apply(change, ctx.now_ms);
+    }
+    if members_max > 0 && group.member_count() > members_max as usize {
+        return Err(Failure::new(code::MEMBERS_MAX, format!("the group has at most {members_max} members")));
     }
     if let Some(owner) = owner {
         fx.notice(&group, owner, notice(NoticeKind::Created, actor, ""));

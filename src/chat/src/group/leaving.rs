@@ -22,15 +22,16 @@ impl Group {
     pub(crate) fn quit(&self, ctx: &Ctx<'_>, user: &UserKey, fx: &mut Effects) -> Result<(), Failure> {
         let actor = Actor::User(user);
         self.visible(actor)?;
-        let Some(member) = self.member(user) else {
-            return Err(denied("you are not a member"));
-        };
-        if member.role == Role::Owner && !self.kind.owner_may_quit {
+        // The owner of a live room is no stored member, and stays its owner all the same.
+        if self.info().owner.as_ref() == Some(user) && !self.kind.owner_may_quit {
             return Err(Failure::new(
                 code::OWNER_MAY_NOT_QUIT,
                 "the owner may not quit: hand the group over, or dismiss it",
             ));
         }
+        let Some(member) = self.member(user) else {
+            return Err(denied("you are not a member"));
+        };
         if self.member_count() == 1 {
             fx.left.push(user.clone());
             fx.changes.push(Change::Dismiss);

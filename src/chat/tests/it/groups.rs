@@ -91,7 +91,7 @@ fn who_joins_hears_the_group_and_who_quits_does_not() {
     let topic = key(&id).topic();
 
     let (joined, downs) = world.group(bob, join(&id));
-    assert_eq!(joined, Ok(Answer::Join(body::GroupJoinOutcome { pending: false })));
+    assert_eq!(joined, Ok(Answer::Join(body::GroupJoinOutcome::default())));
     assert!(downs.iter().any(
         |down| matches!(down, Down::Join { session, topic: joined } if *session == bob && *joined == topic)
     ));
@@ -132,7 +132,7 @@ fn an_application_waits_for_an_administrator_and_is_handled_once() {
         ..GroupCreate::default()
     };
     world.ok(alice, Call::Create(create));
-    assert_eq!(world.ok(bob, join("g")), Answer::Join(body::GroupJoinOutcome { pending: true }));
+    assert_eq!(world.ok(bob, join("g")), Answer::Join(body::GroupJoinOutcome { pending: true, live: None }));
     assert_eq!(world.notices("alice"), [(6, "alice".into()), (1, "bob".into())]);
     let handle = Call::Handle(body::GroupHandle {
         group: "g".into(),

@@ -7,6 +7,8 @@ mod acks;
 #[cfg(test)]
 mod adopt;
 #[cfg(test)]
+mod group_table;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod login;

@@ -9,6 +9,8 @@ mod crash;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod groups_model;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 #[path = "../../../../tests/postgres/server.rs"]

@@ -39,7 +39,7 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answer
                 turn.change(caller, &key(&asked.group)?, &people, |group, ctx, _, fx| {
                     group.join(ctx, &caller.user, &asked.text, fx)
                 })?;
-            Ok((Answer::Join(body::GroupJoinOutcome { pending }), after))
+            Ok((Answer::Join(body::GroupJoinOutcome { pending, live: None }), after))
         }
         Call::Handle(asked) => {
             let user = UserKey::new(app, &asked.user)

@@ -225,15 +225,13 @@ impl<'a> Turn<'a> {
     ) -> Option<Post> {
         // A name of printable ASCII, so this never fails.
         let sender = UserKey::new(group.app(), SYSTEM).ok()?;
-        let client_msg_id = self.message_id(group);
+        let content = Content { elements: vec![Element { element: Some(element) }], ..Content::default() };
+        let client_msg_id = self.message_id(group, &content);
         let message = body::Message {
             from: SYSTEM.to_owned(),
             to: Some(to),
             client_msg_id: client_msg_id.to_vec().into(),
-            content: Some(Content {
-                elements: vec![Element { element: Some(element) }],
-                ..Content::default()
-            }),
+            content: Some(content),
             ..body::Message::default()
         };
         let idem = IdemKey { sender, client_msg_id };
@@ -241,12 +239,14 @@ impl<'a> Turn<'a> {
         Some(Post { append, done: None })
     }
 
-    /// An id that no other message of the system has: of the group, the time, and a number of this process.
-    fn message_id(&self, group: &GroupKey) -> [u8; 16] {
+    /// An id that no other message of the system has: of the group, the time, a number of this process, and what is said, for
+    /// the numbers begin again with the process.
+    fn message_id(&self, group: &GroupKey, content: &Content) -> [u8; 16] {
         let mut digest = digest::Context::new(&digest::SHA256);
         digest.update(group.as_bytes());
         digest.update(&self.now_ms.to_be_bytes());
         digest.update(&self.shared.groups.next_number().to_be_bytes());
+        digest.update(&content.encode_to_vec());
         let mut id = [0; 16];
         id.copy_from_slice(&digest.finish().as_ref()[..16]);
         id
