@@ -14,12 +14,13 @@ fn message(from: &str, to: &str, seq: u64, said: &str) -> Message {
         content: text(said),
         msg_key: String::new(),
         client_msg_id: Vec::new(),
+        ..Message::default()
     }
 }
 
 fn page(messages: Vec<Message>, peer_read: u64) -> HistoryPage {
     let head = messages.first().map_or(0, |message| message.seq);
-    HistoryPage { messages, complete: true, head, read: 0, peer_read }
+    HistoryPage { messages, complete: true, head, peer_read, ..HistoryPage::default() }
 }
 
 fn view() -> View {
@@ -161,6 +162,8 @@ fn posted(view: &mut View, said: &str) -> MsgId {
         client: String::new(),
         cursor: None,
         resume: None,
+        follow: nearport_client::Follow::Nothing,
+        groups: Vec::new(),
         acks: Acks::Manual,
         receive: Receive::Everything,
         limits: Limits::default(),

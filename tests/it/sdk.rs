@@ -148,7 +148,8 @@ async fn a_forged_token_falls_back_to_the_usersig() {
     let node = Node::start(dir.path(), &[]);
     let access = Access::of(&node, dir.path());
     let good_until = std::time::SystemTime::now() + Duration::from_secs(60);
-    let forged = nearport_client::ResumeState { token: vec![7; 90], good_until, cursor: 0 };
+    let forged =
+        nearport_client::ResumeState { token: vec![7; 90], good_until, cursor: 0, groups: Vec::new() };
     let config = access.config("alice", &[]);
     let alice = Client::connect(&access.network, Config { resume: Some(forged), ..config });
     assert_eq!(connected(&alice).await, Transport::Quic);

@@ -8,6 +8,8 @@
 pub(crate) mod group;
 pub(crate) mod people;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
@@ -29,6 +31,7 @@ pub struct Desk {
 #[allow(dead_code, reason = "read by what groups and relations bring")]
 pub(crate) struct Caller {
     pub(crate) user: UserKey,
+    pub(crate) device: Arc<str>,
     pub(crate) session: SessionId,
     pub(crate) link: LinkId,
 }
@@ -53,12 +56,16 @@ impl Desk {
                 metrics.strays.increment(1);
                 continue;
             };
-            let user = self.shared.registry().session_on(session, link).map(|known| known.user.clone());
-            let Some(user) = user else {
+            let known = self
+                .shared
+                .registry()
+                .session_on(session, link)
+                .map(|known| (known.user.clone(), known.device.clone()));
+            let Some((user, device)) = known else {
                 metrics.strays.increment(1);
                 continue;
             };
-            let caller = Caller { user, session, link };
+            let caller = Caller { user, device, session, link };
             let reply_to = ReplyTo { link, session, lane, id };
             if kind == Kind::GROUP {
                 groups.push(group::Call { caller, reply_to, body });

@@ -17,7 +17,10 @@ use crate::config::{Config, ResumeState};
 use crate::core::{Answer, Core, Reply, State};
 use crate::driver::Driver;
 use crate::error::{ConnectError, PostError, RequestError, SendError};
-use crate::event::{Content, Event, Failure, HistoryPage, HistoryRange, MsgId, RequestId, Sent, Target};
+use crate::event::{
+    Content, Event, Failure, HistoryPage, HistoryQuery, HistoryRange, MsgId, RequestId, SendOptions, Sent,
+    Target,
+};
 use crate::locate::Locator;
 use crate::network::{Edge, Network};
 
@@ -197,7 +200,12 @@ impl Client {
         let inner = self.shared().lock();
         let (token, good_for) = inner.core.resume_token(Instant::now())?;
         let good_until = SystemTime::now().checked_add(good_for)?;
-        Some(ResumeState { token: token.to_vec(), good_until, cursor: inner.core.shown() })
+        Some(ResumeState {
+            token: token.to_vec(),
+            good_until,
+            cursor: inner.core.shown(),
+            groups: inner.core.group_cursors(),
+        })
     }
 
     /// Messages without an acknowledgement.
@@ -221,8 +229,21 @@ impl Client {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, to: Target, content: Content) -> Result<Sent, SendError> {
+        self.send_with(to, content, SendOptions::default()).await
+    }
+
+    /// As [`Self::send`], with more than a content.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send_with(
+        &self,
+        to: Target,
+        content: Content,
+        options: SendOptions,
+    ) -> Result<Sent, SendError> {
         let outcome = self.command(|inner, now| {
-            let id = inner.core.send_awaited(now, to, content, false)?;
+            let id = inner.core.send_with(now, to, content, options, true)?;
             let (waiter, outcome) = oneshot::channel();
             inner.sends.insert(id, waiter);
             Ok::<_, PostError>(outcome)
@@ -241,7 +262,15 @@ impl Client {
     /// # Errors
     /// [`PostError`]; nothing was queued then.
     pub fn post(&self, to: Target, content: Content) -> Result<MsgId, PostError> {
-        self.command(|inner, now| inner.core.send(now, to, content, false))
+        self.post_with(to, content, SendOptions::default())
+    }
+
+    /// As [`Self::post`], with more than a content.
+    ///
+    /// # Errors
+    /// [`PostError`]; nothing was queued then.
+    pub fn post_with(&self, to: Target, content: Content, options: SendOptions) -> Result<MsgId, PostError> {
+        self.command(|inner, now| inner.core.send_with(now, to, content, options, false))
     }
 
     /// As [`Self::post`], for a message that is not stored and reaches only devices that are online: a typing
@@ -265,8 +294,17 @@ impl Client {
         range: HistoryRange,
         limit: u32,
     ) -> Result<HistoryPage, RequestError> {
-        let reply = self.ask(|core, now| Ok(core.request_history(now, with, range, limit)?)).await?;
-        match reply {
+        self.history_of(with, HistoryQuery::new(range, limit)).await
+    }
+
+    /// As [`Self::history`], within a time.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn history_of(&self, with: Target, query: HistoryQuery) -> Result<HistoryPage, RequestError> {
+        match self.ask(|core, now| Ok(core.request_history(now, with, query)?)).await? {
             Reply::History(page) => Ok(page),
             Reply::Done | Reply::Body(_) => unreachable!("a history request is answered by a page"),
         }
@@ -303,7 +341,17 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn request(&self, lane: Lane, kind: Kind, body: Bytes) -> Result<Bytes, RequestError> {
-        match self.ask(|core, now| core.request_other(now, lane, kind, body)).await? {
+        self.request_other(lane, kind, body, false).await
+    }
+
+    async fn request_other(
+        &self,
+        lane: Lane,
+        kind: Kind,
+        body: Bytes,
+        repeatable: bool,
+    ) -> Result<Bytes, RequestError> {
+        match self.ask(|core, now| core.request_other(now, lane, kind, body, repeatable)).await? {
             Reply::Body(body) => Ok(body),
             Reply::Done | Reply::History(_) => {
                 unreachable!("a request of another kind is answered by its body")
@@ -311,9 +359,32 @@ impl Client {
         }
     }
 
+    /// A request whose bodies are encoded messages. `repeatable`: it does the same the second time.
+    pub(crate) async fn call<A: prost::Message + Default>(
+        &self,
+        kind: Kind,
+        call: &impl prost::Message,
+        repeatable: bool,
+    ) -> Result<A, RequestError> {
+        // Answers may be long, and nothing waits behind them there.
+        let lane = if kind == Kind::AMEND { Lane::Chat } else { Lane::Bulk };
+        let answer = self.request_other(lane, kind, call.encode_to_vec().into(), repeatable).await?;
+        A::decode(answer).map_err(|_| RequestError::Unreadable)
+    }
+
+    /// The user has just entered or left a group.
+    pub(crate) fn groups_changed(&self) {
+        self.command(|inner, now| inner.core.groups_changed(now));
+    }
+
     /// Says that everything up to `position` is shown. Needed with [`Acks::Manual`](crate::Acks::Manual) only.
     pub fn acknowledge(&self, position: u64) {
         self.command(|inner, now| inner.core.acknowledge(now, position));
+    }
+
+    /// Says that a group is shown up to message `seq`. Needed with [`Acks::Manual`](crate::Acks::Manual) only.
+    pub fn acknowledge_group(&self, group: &str, seq: u64) {
+        self.command(|inner, now| inner.core.acknowledge_group(now, group, seq));
     }
 
     /// Waits for the next event; `None` once the client has stopped and everything was taken. With automatic

@@ -39,6 +39,31 @@ impl Default for Acks {
     }
 }
 
+/// Whether a client follows the user's groups, and where it begins in those whose cursor neither it nor the server knows.
+/// In every group that the user joins later it begins there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Follow {
+    /// It asks for nothing and shows nothing of groups.
+    Nothing,
+    /// A device that logs in for the first time begins with what comes next; else as the server remembers. With
+    /// [`FROM_NOW`] it always begins with what comes next.
+    #[default]
+    Remembered,
+    /// With the first message that the user may see. For few groups, or short ones: all of them are fetched.
+    SinceJoined,
+}
+
+/// Where a device stands in a group: what it has shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupCursor {
+    /// Which group.
+    pub group: String,
+    /// Newest message.
+    pub seq: u64,
+    /// Newest change of a message (an edit, a recall), as the group counts them.
+    pub edit: u64,
+}
+
 /// Which events the application takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Receive {
@@ -99,6 +124,8 @@ pub struct ResumeState {
     pub good_until: SystemTime,
     /// Position up to which this device has shown the user's log.
     pub cursor: u64,
+    /// The same for the user's groups.
+    pub groups: Vec<GroupCursor>,
 }
 
 impl ResumeState {
@@ -162,6 +189,11 @@ pub struct Config {
     /// login needs no UserSig as long as it is good, and `cursor`, if that is `None`, is taken from it. When it is
     /// refused, the UserSig is used.
     pub resume: Option<ResumeState>,
+    /// Whether to follow the user's groups.
+    pub follow: Follow,
+    /// What this device has shown of the user's groups, if the application keeps it, or else what `resume` says; what is not named
+    /// is as [`Self::follow`] says.
+    pub groups: Vec<GroupCursor>,
     /// When to acknowledge.
     pub acks: Acks,
     /// Which events to give.
@@ -196,6 +228,8 @@ impl Config {
             client: concat!("nearport-rust/", env!("CARGO_PKG_VERSION")).into(),
             cursor: None,
             resume: None,
+            follow: Follow::default(),
+            groups: Vec::new(),
             acks: Acks::default(),
             receive: Receive::default(),
             limits: Limits::default(),
@@ -223,7 +257,10 @@ impl Config {
     }
 
     /// The part that the core needs.
-    pub(crate) fn core(self, seed: u64) -> CoreConfig {
+    pub(crate) fn core(mut self, seed: u64) -> CoreConfig {
+        if let (true, Some(state)) = (self.groups.is_empty(), &mut self.resume) {
+            self.groups = std::mem::take(&mut state.groups);
+        }
         CoreConfig {
             app: self.app,
             user: self.user,
@@ -233,6 +270,8 @@ impl Config {
             client: self.client,
             cursor: self.cursor.or_else(|| self.resume.as_ref().map(|state| state.cursor)),
             resume: self.resume.map(ResumeState::for_core),
+            follow: self.follow,
+            groups: self.groups,
             acks: self.acks,
             receive: self.receive,
             limits: self.limits,
@@ -254,6 +293,7 @@ impl fmt::Debug for Config {
             .field("device", &self.device)
             .field("platform", &self.platform)
             .field("cursor", &self.cursor)
+            .field("follow", &self.follow)
             .field("acks", &self.acks)
             .field("receive", &self.receive)
             .field("limits", &self.limits)

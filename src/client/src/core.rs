@@ -20,23 +20,28 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_session::{self as session, Closing, Outbox};
-use nearport_wire::body::Hello;
+use nearport_wire::body::{self, Hello};
 use nearport_wire::close::CloseCode;
 
-use crate::config::{Acks, Limits, Platform, Receive};
+use crate::config::{Acks, Follow, GroupCursor, Limits, Platform, Receive};
 use crate::event::{Event, Failure, MsgId, RequestId, Sent};
 use crate::transport::Transport;
 
 mod attempts;
 mod backoff;
 mod commands;
+mod delivery;
+mod groups;
 mod inbox;
 mod leaving;
 mod live;
+mod live_rooms;
+mod pairs;
 mod requests;
 mod resume;
 mod sends;
@@ -45,9 +50,12 @@ pub use leaving::Referral;
 pub use requests::Reply;
 
 use backoff::{Backoff, SplitMix};
+use groups::Groups;
 use inbox::Inbox;
 use leaving::Leaving;
 use live::PAUSED_HEARTBEAT;
+use live_rooms::LiveRooms;
+use pairs::Pairs;
 use requests::Requests;
 use resume::ResumeToken;
 use sends::Sends;
@@ -68,6 +76,8 @@ pub struct CoreConfig {
     pub cursor: Option<u64>,
     /// A token of an earlier life, and how long it is good.
     pub resume: Option<(Bytes, Duration)>,
+    pub follow: Follow,
+    pub groups: Vec<GroupCursor>,
     pub acks: Acks,
     pub receive: Receive,
     pub limits: Limits,
@@ -142,7 +152,7 @@ pub enum State {
 /// The outcome of a command that somebody waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// Of [`Core::send_awaited`].
+    /// Of [`Core::send_with`] with `awaited`.
     Send {
         /// What it returned.
         id: MsgId,
@@ -159,10 +169,14 @@ pub enum Answer {
 }
 
 /// Whose answer a session request brings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Asked {
     Send(u64),
     Request(RequestId),
+    /// A page that the core wants for its groups.
+    Pull(groups::Pull),
+    /// What was shown of groups.
+    Shown(Vec<(Arc<str>, u64)>),
 }
 
 /// See the module documentation.
@@ -187,6 +201,13 @@ pub struct Core {
     /// Requests of the session in flight, by the session's id.
     asked: BTreeMap<u64, Asked>,
     inbox: Inbox,
+    groups: Groups<body::Delivery>,
+    /// Whether the present session still follows the groups: an older server does not know how.
+    follows: bool,
+    pairs: Pairs,
+    live_rooms: LiveRooms,
+    /// Own messages by their position in the log: the other side, and the number in the conversation.
+    own_places: BTreeMap<u64, (String, u64)>,
     answers: VecDeque<Answer>,
     backoff: Backoff,
     /// Within which the server wants this client back, should the session be lost.
@@ -234,6 +255,11 @@ impl Core {
             requests: Requests::default(),
             asked: BTreeMap::new(),
             inbox,
+            groups: delivery::groups(&config),
+            follows: false,
+            pairs: Pairs::default(),
+            live_rooms: LiveRooms::default(),
+            own_places: BTreeMap::new(),
             answers: VecDeque::new(),
             backoff: Backoff::new(dice),
             return_window: None,
@@ -277,6 +303,21 @@ impl Core {
     #[must_use]
     pub fn cursor(&self) -> Option<u64> {
         self.cursor
+    }
+
+    /// Whether something of the user's groups is missing and being asked for.
+    #[must_use]
+    pub fn lacks_groups(&self) -> bool {
+        self.follows && self.groups.is_behind()
+    }
+
+    /// Where the application stands in the user's groups, by what it has shown.
+    #[must_use]
+    pub fn group_cursors(&self) -> Vec<GroupCursor> {
+        let cursors = self.groups.stands();
+        cursors
+            .map(|at| GroupCursor { group: at.group.as_ref().into(), seq: at.seq, edit: at.edit })
+            .collect()
     }
 
     /// Position up to which the application has shown the user's log.
@@ -435,6 +476,9 @@ impl Core {
         }
         self.handle_leaving_timeout(now);
         self.sends.handle_timeout(now);
+        if self.state == State::Live {
+            self.groups.handle_timeout(now);
+        }
         self.handle_session_timeout(now);
         self.pump(now);
     }
@@ -476,6 +520,7 @@ impl Core {
 
     /// The next event for the application. With [`Acks::Auto`] asking says that the message before it is shown.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.shown_so_far();
         self.inbox.pop()
     }
 
@@ -488,9 +533,14 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let live = if self.state == State::Live {
-            [self.leaving_timeout(), self.sends.poll_timeout(), self.inbox.poll_timeout()]
+            [
+                self.leaving_timeout(),
+                self.sends.poll_timeout(),
+                self.inbox.poll_timeout(),
+                self.groups_timeout(),
+            ]
         } else {
-            [None; 3]
+            [None; 4]
         };
         live.into_iter().chain([self.deadline, self.session_timeout()]).flatten().min()
     }

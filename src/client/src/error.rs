@@ -79,6 +79,9 @@ pub enum RequestError {
     /// Refused, timed out or lost.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// The server's answer is not one to this request: it is younger than this client, or broken.
+    #[error("the server's answer cannot be read")]
+    Unreadable,
 }
 
 /// Not logged in.

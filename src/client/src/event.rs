@@ -11,6 +11,10 @@ use crate::transport::Transport;
 
 pub use nearport_wire::body::Content;
 pub use nearport_wire::body::target::Target;
+pub use nearport_wire::body::{
+    Changed, Element, GroupEvent, LiveFrame, Mentions, Notice, PeopleEvent, Priority, Recalled, SendControl,
+    Tip,
+};
 
 /// The name of a message before the server has given it a place: `client_msg_id` on the wire.
 ///
@@ -75,6 +79,54 @@ pub enum Event {
     CaughtUp,
     /// A message for this device.
     Message(Message),
+    /// A message that was shown before has other words now: the whole of it, as it is. Of one that this device does not know (it was
+    /// changed before this process began) it is all there is: show it in its place.
+    Edited(Message),
+    /// A message that was shown before was taken back: [`Message::recalled`] says by whom. Its content is gone.
+    Recalled(Message),
+    /// A system notice: somebody applied, the user was invited, removed, made an administrator. Stored like a message,
+    /// and in the user's log like one.
+    Notice {
+        /// What happened.
+        notice: Notice,
+        /// The message that brings it.
+        message: Message,
+    },
+    /// Somebody confirmed to have read messages that need receipts.
+    Receipts {
+        /// In which conversation.
+        with: Target,
+        /// Who.
+        user: String,
+        /// Which messages.
+        seqs: Vec<u64>,
+    },
+    /// This user deleted messages on another device.
+    Hidden {
+        /// In which conversation.
+        with: Target,
+        /// Which messages.
+        seqs: Vec<u64>,
+    },
+    /// This user deleted the history of a conversation on another device.
+    Cleared {
+        /// Which conversation.
+        with: Target,
+        /// Up to this message.
+        seq: u64,
+    },
+    /// Something about a group changed that is no message.
+    Group(GroupEvent),
+    /// A profile, a relation, a presence or the conversation list changed.
+    People(PeopleEvent),
+    /// A message of a live room, which is stored nowhere, or how many there were.
+    Live {
+        /// What was said, and what the room has taken so far.
+        frame: LiveFrame,
+        /// What of the room this client did not get since it came, by class: folded by the room, or left out on the way because
+        /// this client reads too slowly.
+        missed: LiveMissed,
+    },
     /// An online-only message: `position` and `seq` are 0, it is not stored and never comes again.
     Transient(Message),
     /// A posted message is on the server's disk.
@@ -131,7 +183,7 @@ pub enum Event {
 }
 
 /// A message of the user's log, or of a conversation's history.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Message {
     /// Position in the user's log, from 1; 0 in a history page and for an online-only message.
     pub position: u64,
@@ -149,12 +201,30 @@ pub struct Message {
     pub msg_key: String,
     /// The sender's id of it.
     pub client_msg_id: Vec<u8>,
+    /// Number of its newest change in the conversation's change log; 0: it is as it was sent.
+    pub edit: u64,
+    /// It was taken back: by whom and when.
+    pub recalled: Option<Recalled>,
+    /// Its content is not the one that was sent: by whom and when it was changed.
+    pub changed: Option<Changed>,
+    /// Its sender wants to know who has read it: [`Client::confirm_read`](crate::Client::confirm_read).
+    pub need_receipt: bool,
+    /// Who is meant by "@".
+    pub mentions: Option<Mentions>,
+    /// How important it is, in a group.
+    pub priority: Priority,
+    /// In a page of history, for its sender: how many have confirmed to have read it.
+    pub receipts: u32,
 }
 
 impl Message {
     pub(crate) fn from_delivery(position: u64, delivery: body::Delivery) -> Self {
-        let body::Delivery { message, seq, time_ms, .. } = delivery;
-        let body::Message { from, to, client_msg_id, content, .. } = message.unwrap_or_default();
+        let body::Delivery { message, seq, time_ms, edit, receipts } = delivery;
+        let message = message.unwrap_or_default();
+        let priority = message.priority();
+        let body::Message {
+            from, to, client_msg_id, content, need_receipt, mentions, recalled, changed, ..
+        } = message;
         Self {
             position,
             seq,
@@ -165,7 +235,38 @@ impl Message {
             msg_key: if seq > 0 { msg_key(seq, &client_msg_id, time_ms) } else { String::new() },
             // A copy: the original is a slice that would keep a whole datagram alive.
             client_msg_id: client_msg_id.to_vec(),
+            edit,
+            recalled,
+            changed,
+            need_receipt,
+            mentions,
+            priority,
+            receipts,
         }
+    }
+
+    /// The group that it was sent to.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        if let Some(Target::Group(group)) = &self.to { Some(group) } else { None }
+    }
+
+    /// What happened in the group, if that is what the message tells.
+    #[must_use]
+    pub fn tip(&self) -> Option<&Tip> {
+        self.content.elements.iter().find_map(|element| match &element.element {
+            Some(body::element::Element::Tip(tip)) => Some(tip),
+            _ => None,
+        })
+    }
+
+    /// The system notice that it brings.
+    #[must_use]
+    pub fn notice(&self) -> Option<&Notice> {
+        self.content.elements.iter().find_map(|element| match &element.element {
+            Some(body::element::Element::Notice(notice)) => Some(notice),
+            _ => None,
+        })
     }
 
     /// The text of the message: its text elements, one after the other.
@@ -204,6 +305,57 @@ pub(crate) fn msg_key(seq: u64, client_msg_id: &[u8], time_ms: u64) -> String {
     format!("{seq}_{random}_{}", time_ms / 1000)
 }
 
+impl Event {
+    /// What to tell of a message of the log that was not known.
+    pub(crate) fn new_message(message: Message) -> Self {
+        match message.notice() {
+            Some(notice) => Self::Notice { notice: notice.clone(), message },
+            None => Self::Message(message),
+        }
+    }
+
+    /// What to tell of a message that was given before.
+    pub(crate) fn changed(message: Message) -> Self {
+        if message.recalled.is_some() { Self::Recalled(message) } else { Self::Edited(message) }
+    }
+}
+
+/// Messages of a live room that a client did not get, by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveMissed {
+    /// Notices and tallies.
+    pub system: u64,
+    /// Gifts and other things of high priority.
+    pub gift: u64,
+    /// Talk.
+    pub chat: u64,
+    /// Likes and other things of low priority.
+    pub like: u64,
+}
+
+/// What a message is sent with beside its content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SendOptions {
+    /// Not stored, only to devices that are online now, sent at most once.
+    pub online_only: bool,
+    /// In a group: who goes first above the group's rate.
+    pub priority: Priority,
+    /// Receivers confirm that they have read it: [`Client::readers`](crate::Client::readers).
+    pub need_receipt: bool,
+    /// In a group: who is meant by "@".
+    pub mentions: Option<Mentions>,
+    /// What it leaves alone: the count of unread messages, the last message of the conversation.
+    pub control: Option<SendControl>,
+    /// A device that comes later than this many seconds is not told of it; 0: as long as history is kept.
+    pub life_time_s: u32,
+}
+
+/// The group of that name.
+#[must_use]
+pub fn group(name: impl Into<String>) -> Target {
+    Target::Group(name.into())
+}
+
 /// Which part of a conversation to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
@@ -215,8 +367,29 @@ pub enum HistoryRange {
     After(u64),
 }
 
+/// What to read of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// From where, and in which direction.
+    pub range: HistoryRange,
+    /// 1 to 200 messages.
+    pub limit: u32,
+    /// Only messages of this time or later, Unix milliseconds.
+    pub from_ms: u64,
+    /// Only messages up to this time, it included; 0: no bound.
+    pub to_ms: u64,
+}
+
+impl HistoryQuery {
+    /// `limit` messages of whatever time.
+    #[must_use]
+    pub fn new(range: HistoryRange, limit: u32) -> Self {
+        Self { range, limit, from_ms: 0, to_ms: 0 }
+    }
+}
+
 /// A page of a conversation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct HistoryPage {
     /// In the order that the range says.
     pub messages: Vec<Message>,
@@ -228,6 +401,10 @@ pub struct HistoryPage {
     pub read: u64,
     /// How far the peer has read (1:1).
     pub peer_read: u64,
+    /// Where the next page begins, if it is not complete: its `Before` or `After`.
+    pub next: u64,
+    /// Newest number of the conversation's change log.
+    pub edit: u64,
 }
 
 impl From<body::HistoryPage> for HistoryPage {
@@ -239,6 +416,8 @@ impl From<body::HistoryPage> for HistoryPage {
             head: page.head,
             read: page.read,
             peer_read: page.peer_read,
+            next: page.next,
+            edit: page.edit,
         }
     }
 }

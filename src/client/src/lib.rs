@@ -69,6 +69,7 @@
 //! # }
 //! ```
 
+mod amend;
 mod attempt;
 mod client;
 mod config;
@@ -76,6 +77,7 @@ pub mod core;
 mod driver;
 mod error;
 mod event;
+pub mod groups;
 #[cfg(test)]
 mod house;
 mod link;
@@ -85,6 +87,7 @@ mod memory;
 mod network;
 #[cfg(test)]
 mod path_tests;
+pub mod people;
 mod race;
 #[cfg(test)]
 mod relay;
@@ -92,12 +95,15 @@ mod silence;
 mod tasks;
 mod transport;
 
+pub use amend::{Confirmed, Readers};
 pub use client::Client;
-pub use config::{Acks, Config, FROM_NOW, Limits, Platform, Receive, ResumeState};
+pub use config::{Acks, Config, FROM_NOW, Follow, GroupCursor, Limits, Platform, Receive, ResumeState};
 pub use core::State;
 pub use error::{ConnectError, NetworkError, PostError, QueueFull, RequestError, SendError};
 pub use event::{
-    Content, Event, Failure, HistoryPage, HistoryRange, Message, MsgId, RequestId, Sent, Target, text, user,
+    Changed, Content, Element, Event, Failure, GroupEvent, HistoryPage, HistoryQuery, HistoryRange,
+    LiveFrame, LiveMissed, Mentions, Message, MsgId, Notice, PeopleEvent, Priority, Recalled, RequestId,
+    SendControl, SendOptions, Sent, Target, Tip, group, text, user,
 };
 pub use locate::{
     Contestant, LocateConfig, LocateError, Locator, Server, Source, StepFailure, Survey, SurveyStep,

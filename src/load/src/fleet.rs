@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearport_client::{
-    Client, Config, Event, FROM_NOW, Failure, Network, NetworkConfig, RequestError, Transport,
+    Client, Config, Event, FROM_NOW, Failure, Follow, Network, NetworkConfig, RequestError, Transport,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -84,6 +84,7 @@ struct Common {
     transports: Vec<Transport>,
     credentials: Arc<Credentials>,
     login_timeout: Duration,
+    follow: Follow,
     /// Logins, and later good-byes, under way.
     gate: Semaphore,
 }
@@ -111,6 +112,7 @@ impl Fleet {
             transports: options.transport.only().into_iter().collect(),
             credentials: Arc::clone(credentials),
             login_timeout: options.login_timeout,
+            follow: Follow::Nothing,
             gate: Semaphore::new(options.logins_max),
         });
         let count = options.connections as usize;
@@ -295,6 +297,7 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
     config.transports.clone_from(&common.transports);
     config.device = "load".into();
     config.client = concat!("nearport-load/", env!("CARGO_PKG_VERSION")).into();
+    config.follow = common.follow;
     // What earlier runs left in the user's log is not for this one.
     config.cursor = Some(FROM_NOW);
     let start = Instant::now();

@@ -562,6 +562,8 @@ mod tests {
             client: String::new(),
             cursor: None,
             resume: None,
+            follow: nearport_client::Follow::Nothing,
+            groups: Vec::new(),
             acks: Acks::default(),
             receive: Receive::default(),
             limits: Limits::default(),

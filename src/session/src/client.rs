@@ -71,6 +71,26 @@ pub enum Event {
     Transient(body::Delivery),
     /// Somebody moved a read cursor.
     Read(body::ReadEvent),
+    /// A message of a group, or a change of one, as it was pushed: a hint, like every push.
+    Group {
+        /// Position in the group.
+        seq: u64,
+        /// The message.
+        delivery: body::Delivery,
+    },
+    /// Pushes were dropped. The session itself sees to the user log.
+    Behind,
+    /// Something else of interest: an encoded `Event`.
+    Hint(Bytes),
+    /// A message of a live room: an encoded `LiveFrame`.
+    LiveFrame {
+        /// Its class.
+        class: u64,
+        /// The frame's body.
+        body: Bytes,
+    },
+    /// So many messages of live rooms were left out since the last such event, because this client reads too slowly.
+    Folded(u64),
     /// The answer to a request of the caller.
     Answer {
         /// What [`Client::request`] returned.
@@ -403,7 +423,16 @@ impl Client {
                 self.arrive(now, id, Some(delivery), false);
             }
             (State::Live, Kind::READ_EVENT) => self.events.push_back(Event::Read(decode(body)?)),
-            (State::Live, Kind::BEHIND) => self.ask_for_younger_page(now),
+            (State::Live, Kind::BEHIND) => {
+                self.events.push_back(Event::Behind);
+                self.ask_for_younger_page(now);
+            }
+            (State::Live, Kind::GROUP_PUSH) => {
+                self.events.push_back(Event::Group { seq: id, delivery: decode(body)? });
+            }
+            (State::Live, Kind::EVENT) => self.events.push_back(Event::Hint(body)),
+            (State::Live, Kind::LIVE) => self.events.push_back(Event::LiveFrame { class: id, body }),
+            (State::Live, Kind::FOLDED) => self.events.push_back(Event::Folded(id)),
             (State::Live, Kind::RETURN_WINDOW) => {
                 self.events.push_back(Event::ReturnWindow(Duration::from_millis(id)));
             }

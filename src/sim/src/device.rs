@@ -90,6 +90,8 @@ impl Device {
             client: "sim".to_owned(),
             cursor: self.disk,
             resume: None,
+            follow: nearport_client::Follow::Remembered,
+            groups: Vec::new(),
             acks: Acks::default(),
             receive: Receive::Everything,
             limits: Limits::default(),

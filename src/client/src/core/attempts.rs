@@ -142,6 +142,9 @@ impl Core {
 
     pub(super) fn forget_connection(&mut self) {
         self.asked.clear();
+        self.groups.connection_lost();
+        self.live_rooms.forget();
+        self.follows = false;
         self.live_since = None;
         self.leaving = None;
         self.prepare = false;

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::requests::Request;
 use super::{Answer, Core, NEW_PATH_TIMEOUT, State};
 use crate::error::{PostError, QueueFull, RequestError};
-use crate::event::{Content, Failure, HistoryRange, MsgId, RequestId, Target};
+use crate::event::{Content, Failure, HistoryQuery, MsgId, RequestId, SendOptions, Target};
 
 /// Longest name of a target. The contract's are shorter; this only keeps a frame below its limit.
 const TARGET_BYTES_MAX: usize = 256;
@@ -31,31 +31,22 @@ impl Core {
         content: Content,
         online_only: bool,
     ) -> Result<MsgId, PostError> {
-        self.enqueue(now, to, content, online_only, false)
+        self.send_with(now, to, content, SendOptions { online_only, ..SendOptions::default() }, false)
     }
 
-    /// As [`Self::send`], but the outcome is an [`Answer`].
+    /// As [`Self::send`], with everything that a message can be sent with; `awaited`: the outcome is an [`Answer`].
     ///
     /// # Errors
     /// [`PostError`]; nothing was queued then.
-    pub fn send_awaited(
+    pub fn send_with(
         &mut self,
         now: Instant,
         to: Target,
         content: Content,
-        online_only: bool,
-    ) -> Result<MsgId, PostError> {
-        self.enqueue(now, to, content, online_only, true)
-    }
-
-    fn enqueue(
-        &mut self,
-        now: Instant,
-        to: Target,
-        content: Content,
-        online_only: bool,
+        options: SendOptions,
         awaited: bool,
     ) -> Result<MsgId, PostError> {
+        let SendOptions { online_only, priority, need_receipt, mentions, control, life_time_s } = options;
         if self.state == State::Stopped {
             return Err(PostError::Stopped);
         }
@@ -74,20 +65,24 @@ impl Core {
         let id = MsgId::new(self.instance, self.sends.next_counter());
         let body = body::Send {
             client_msg_id: Bytes::copy_from_slice(id.as_bytes()),
-            to: Some(body::Target { target: Some(to) }),
+            to: Some(body::Target { target: Some(to.clone()) }),
             content: Some(content),
             online_only,
-            ..body::Send::default()
+            priority: priority.into(),
+            need_receipt,
+            mentions,
+            control,
+            life_time_s,
         };
         let body: Bytes = body.encode_to_vec().into();
         let limits = &self.config.limits;
         self.sends.check_room(body.len(), limits.outbox_messages_max, limits.outbox_bytes_max)?;
-        self.sends.push(body, online_only, awaited);
+        self.sends.push(body, online_only, awaited, to);
         self.pump(now);
         Ok(id)
     }
 
-    /// Asks for a page of a conversation; `limit` is 1 to 200 messages. Asked again after a reconnect.
+    /// Asks for a page of a conversation. Asked again after a reconnect.
     ///
     /// # Errors
     /// [`QueueFull`].
@@ -95,10 +90,9 @@ impl Core {
         &mut self,
         now: Instant,
         with: Target,
-        range: HistoryRange,
-        limit: u32,
+        query: HistoryQuery,
     ) -> Result<RequestId, QueueFull> {
-        self.ask(now, Request::History { with, range, limit })
+        self.ask(now, Request::History { with, query })
     }
 
     /// Moves this user's read cursor in a conversation. Asked again after a reconnect.
@@ -115,11 +109,12 @@ impl Core {
     /// # Errors
     /// [`QueueFull`].
     pub fn flush(&mut self, now: Instant) -> Result<RequestId, QueueFull> {
-        self.inbox.shown_so_far();
+        self.shown_so_far();
         self.ask(now, Request::Flush)
     }
 
-    /// A request of any kind. It is not asked again after a reconnect: it fails with [`Failure::Lost`].
+    /// A request of any kind. `repeatable`: it does the same the second time, so it is asked again after a reconnect; otherwise it
+    /// fails with [`Failure::Lost`] then.
     ///
     /// # Errors
     /// [`RequestError::QueueFull`]; [`RequestError::NotARequest`] for what would end the session.
@@ -129,11 +124,18 @@ impl Core {
         lane: Lane,
         kind: Kind,
         body: Bytes,
+        repeatable: bool,
     ) -> Result<RequestId, RequestError> {
         if !kind.is_request() || body.len() > nearport_wire::Limits::default().body_bytes_max {
             return Err(RequestError::NotARequest { kind: kind.0, bytes: body.len() });
         }
-        Ok(self.ask(now, Request::Other { lane, kind, body })?)
+        Ok(self.ask(now, Request::Other { lane, kind, body, repeatable })?)
+    }
+
+    /// The user has just entered or left a group: what the server says about all of them is asked for.
+    pub fn groups_changed(&mut self, now: Instant) {
+        self.groups_behind();
+        self.pump(now);
     }
 
     fn ask(&mut self, now: Instant, request: Request) -> Result<RequestId, QueueFull> {
@@ -151,6 +153,12 @@ impl Core {
     pub fn acknowledge(&mut self, now: Instant, position: u64) {
         self.inbox.tick(now);
         self.inbox.acknowledge(position);
+        self.pump(now);
+    }
+
+    /// Says that a group is shown up to message `seq` on this device. Needed with [`Acks::Manual`](crate::Acks::Manual) only.
+    pub fn acknowledge_group(&mut self, now: Instant, group: &str, seq: u64) {
+        self.groups.show(now, group, seq);
         self.pump(now);
     }
 
@@ -182,7 +190,7 @@ impl Core {
         if self.state == State::Stopped {
             return;
         }
-        self.inbox.shown_so_far();
+        self.shown_so_far();
         if self.state != State::Backoff {
             self.disconnect = Some(CloseCode::BYE);
         }
@@ -191,7 +199,10 @@ impl Core {
                 if let Some(position) = self.inbox.take_ack(now, true) {
                     session.acknowledge(now, position);
                 }
-                session.close(now);
+                self.tell_shown(now, true);
+                if let Some(session) = &mut self.session {
+                    session.close(now);
+                }
                 self.part();
             }
             _ => self.session = None,

@@ -1,10 +1,25 @@
 //! Events on their way to the application, and what it has shown of the user's log.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Acks, Limits, Receive};
-use crate::event::{Event, Message};
+use crate::event::Event;
+
+/// What it says about logs that an event was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Mark {
+    /// Nothing.
+    #[default]
+    None,
+    /// The user's log is shown up to this position.
+    Log(u64),
+    /// The group is shown up to this message.
+    Group(Arc<str>, u64),
+    /// The changes of the group are shown up to this one.
+    Change(Arc<str>, u64),
+}
 
 /// A bounded queue of events with the acknowledgement that follows from taking them.
 ///
@@ -12,14 +27,14 @@ use crate::event::{Event, Message};
 /// the session has given. Own entries in between are shown as soon as everything in front of them is.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    events: VecDeque<(Event, usize)>,
+    events: VecDeque<(Event, usize, Mark)>,
     bytes: usize,
     events_max: usize,
     bytes_max: usize,
     acks: Acks,
     receive: Receive,
-    /// Position of the message that the application is looking at.
-    handed: Option<u64>,
+    /// What the application is looking at.
+    handed: Mark,
     cursor: u64,
     /// Position of the newest message that was queued for the application.
     last_message: u64,
@@ -41,7 +56,7 @@ impl Inbox {
             bytes_max: limits.events_bytes_max,
             acks,
             receive,
-            handed: None,
+            handed: Mark::None,
             cursor: 0,
             last_message: 0,
             shown: 0,
@@ -69,20 +84,27 @@ impl Inbox {
     /// itself named the cursor, so it needs no acknowledgement.
     pub(crate) fn start(&mut self, cursor: u64, resumed: bool, acked: bool) {
         if !resumed {
-            (self.shown, self.last_message, self.handed) = (cursor, cursor, None);
+            (self.shown, self.last_message) = (cursor, cursor);
+            if matches!(self.handed, Mark::Log(_)) {
+                self.handed = Mark::None;
+            }
             self.acked = if acked { cursor } else { 0 };
         }
         self.cursor = cursor;
         self.unsure = self.shown > 0 && !(acked && self.shown == self.acked);
     }
 
-    /// A message at `position` for the application.
-    pub(crate) fn message(&mut self, message: Message, bytes: usize) {
-        self.cursor = message.position;
-        self.last_message = message.position;
+    /// What stands at `position`, for the application: a message, or the change of one.
+    pub(crate) fn logged(&mut self, position: u64, event: Event, bytes: usize) {
+        (self.cursor, self.last_message) = (position, position);
         if self.receive == Receive::Everything {
-            self.push(Event::Message(message), bytes);
+            self.push(event, bytes, Mark::Log(position));
         }
+    }
+
+    /// An event of a group. The core sees to what is shown there.
+    pub(crate) fn of_group(&mut self, event: Event, bytes: usize, mark: Mark) {
+        self.push(event, bytes, mark);
     }
 
     /// An entry at `position` that the application knows: its own message.
@@ -96,7 +118,7 @@ impl Inbox {
     /// An event without a position that an application may not want.
     pub(crate) fn hint(&mut self, event: Event, bytes: usize) {
         if self.receive == Receive::Everything {
-            self.push(event, bytes);
+            self.push(event, bytes, Mark::None);
         }
     }
 
@@ -104,34 +126,41 @@ impl Inbox {
     pub(crate) fn tell(&mut self, event: Event) {
         // Nobody takes events, and the connection comes and goes: only the newest state is worth keeping.
         if !self.has_room() && is_state(&event) {
-            while self.events.back().is_some_and(|(last, _)| is_state(last)) {
+            while self.events.back().is_some_and(|(last, ..)| is_state(last)) {
                 self.events.pop_back();
             }
         }
-        self.push(event, 0);
+        self.push(event, 0, Mark::None);
     }
 
-    fn push(&mut self, event: Event, bytes: usize) {
+    fn push(&mut self, event: Event, bytes: usize, mark: Mark) {
         self.bytes += bytes;
-        self.events.push_back((event, bytes));
+        self.events.push_back((event, bytes, mark));
     }
 
-    /// The next event. Asking for it says that the message before it is shown, if acknowledgements are automatic.
+    /// The next event. Call [`Self::shown_so_far`] before: asking says that the event before it is shown, if
+    /// acknowledgements are automatic.
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        self.shown_so_far();
-        let (event, bytes) = self.events.pop_front()?;
+        let (event, bytes, mark) = self.events.pop_front()?;
         self.bytes -= bytes;
-        if let (Event::Message(message), Acks::Auto { .. }) = (&event, self.acks) {
-            self.handed = Some(message.position);
+        if let Acks::Auto { .. } = self.acks {
+            self.handed = mark;
         }
         Some(event)
     }
 
-    /// The message that was taken last is shown.
-    pub(crate) fn shown_so_far(&mut self) {
-        if let Some(position) = self.handed.take() {
+    /// What was taken last is shown. Gives back what that says about a group.
+    pub(crate) fn shown_so_far(&mut self) -> Mark {
+        let handed = std::mem::take(&mut self.handed);
+        if let Mark::Log(position) = handed {
             self.show(position);
         }
+        handed
+    }
+
+    /// Time of the last input.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
     }
 
     /// The application says that everything up to `position` is shown.

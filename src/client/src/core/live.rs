@@ -9,15 +9,19 @@ use nearport_wire::close::CloseCode;
 use nearport_wire::{Kind, Lane};
 use prost::Message as _;
 
+use super::pairs::Class;
 use super::requests::Request;
 use super::sends::Item;
 use super::{Answer, Asked, Core, State};
-use crate::event::{Event, Failure, Message, MsgId, RequestId, Sent, msg_key};
+use crate::event::{Event, Failure, Message, MsgId, RequestId, Sent, Target, msg_key};
 use crate::transport::Transport;
 
 /// While input is paused the session's own heartbeat rests, because its answers are not read. A frame this often
 /// keeps the server (75 s of silence) from giving up.
 pub(super) const PAUSED_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Own messages whose entries in the log have not been reached. As many as may be in flight, and then some.
+const OWN_PLACES_MAX: usize = 1024;
 
 impl Core {
     pub(super) fn drain_session(&mut self, now: Instant) {
@@ -34,9 +38,17 @@ impl Core {
                     let bytes = user.len() + peer.len();
                     self.inbox.hint(Event::Read { user, peer, seq }, bytes);
                 }
+                session::Event::Group { seq, delivery } => self.take_group_push(now, seq, delivery),
+                session::Event::Behind => self.groups_behind(),
+                session::Event::Hint(hint) => self.take_hint(now, hint),
+                session::Event::LiveFrame { class, body } => self.take_live_frame(class, body),
+                // The counts of the next frame of each room say it by class.
+                session::Event::Folded(_) => {}
                 session::Event::Answer { id, result } => match self.asked.remove(&id) {
                     Some(Asked::Send(counter)) => self.take_send_answer(now, counter, result),
                     Some(Asked::Request(request)) => self.take_answer(now, request, result),
+                    Some(Asked::Pull(pull)) => self.take_pull(now, &pull, result),
+                    Some(Asked::Shown(shown)) => self.take_shown_answer(now, &shown, &result),
                     None => {}
                 },
                 session::Event::GoAway { reason, slot, targets } => {
@@ -75,6 +87,11 @@ impl Core {
             head: welcome.head,
             time_ms: welcome.time_ms,
         });
+        if !resumed {
+            self.pairs.begin(welcome.cursor == 0);
+            self.own_places.clear();
+        }
+        self.begin_following(welcome.cursor, from_server);
     }
 
     fn set_return_window(&mut self, window: Duration) {
@@ -84,19 +101,60 @@ impl Core {
     /// An entry of the user's log: each comes once, in order.
     fn take_entry(&mut self, position: u64, delivery: Option<body::Delivery>) {
         self.cursor = Some(position);
+        let place = self.own_places.remove(&position);
         // Without a delivery: the answer to an own send named the place before the log did.
-        let Some(delivery) = delivery else { return self.inbox.own_entry(position) };
-        if let Some(counter) = self.own_counter(&delivery) {
+        let Some(delivery) = delivery else {
+            if let Some((peer, seq)) = place {
+                self.pairs.own(&peer, seq);
+            }
+            return self.inbox.own_entry(position);
+        };
+        let peer = self.other_side(&delivery);
+        let class = self.pairs.classify(&peer, delivery.seq, delivery.edit);
+        let own = self.own_counter(&delivery);
+        // Without its answer an own message may have changed before this core learned its number.
+        if let Some(counter) =
+            own.filter(|counter| class == Class::Message || self.sends.get(*counter).is_some())
+        {
             self.inbox.own_entry(position);
-            self.settle_by_log(counter, &delivery);
-        } else {
-            let bytes = delivery.encoded_len();
-            self.inbox.message(Message::from_delivery(position, delivery), bytes);
+            return self.settle_by_log(counter, &delivery);
+        }
+        let bytes = delivery.encoded_len();
+        match class {
+            Class::Message => {
+                let event = Event::new_message(Message::from_delivery(position, delivery));
+                self.inbox.logged(position, event, bytes);
+            }
+            Class::Change => {
+                let event = Event::changed(Message::from_delivery(position, delivery));
+                self.inbox.logged(position, event, bytes);
+            }
+            Class::Known => self.inbox.own_entry(position),
+        }
+    }
+
+    /// An answer may overtake the entries in front of its own: until those came, the number says nothing about them.
+    fn note_own_place(&mut self, peer: String, sent: &body::Sent) {
+        if sent.position > self.cursor.unwrap_or(0) {
+            if self.own_places.len() >= OWN_PLACES_MAX {
+                self.own_places.pop_first();
+            }
+            self.own_places.insert(sent.position, (peer, sent.seq));
+        }
+    }
+
+    /// Who is at the other side of the conversation; empty for the user's notices.
+    fn other_side(&self, delivery: &body::Delivery) -> String {
+        let Some(message) = &delivery.message else { return String::new() };
+        match message.to.as_ref().and_then(|to| to.target.as_ref()) {
+            Some(Target::User(to)) if message.from == self.config.user => to.clone(),
+            Some(Target::Notices(_)) => String::new(),
+            _ => message.from.clone(),
         }
     }
 
     /// The counter of a message that this core sent. The prefix alone is no proof: every receiver has seen it.
-    fn own_counter(&self, delivery: &body::Delivery) -> Option<u64> {
+    pub(super) fn own_counter(&self, delivery: &body::Delivery) -> Option<u64> {
         let message = delivery.message.as_ref().filter(|message| message.from == self.config.user)?;
         let (instance, counter) = message.client_msg_id.split_first_chunk::<8>()?;
         (*instance == self.instance).then_some(())?;
@@ -104,7 +162,7 @@ impl Core {
     }
 
     /// An own message stands in the log: its answer was lost, or is still on its way.
-    fn settle_by_log(&mut self, counter: u64, delivery: &body::Delivery) {
+    pub(super) fn settle_by_log(&mut self, counter: u64, delivery: &body::Delivery) {
         if let Some(item) = self.sends.settle(counter) {
             let id = MsgId::new(self.instance, counter);
             let msg_key = msg_key(delivery.seq, id.as_bytes(), delivery.time_ms);
@@ -117,11 +175,18 @@ impl Core {
         let failure = match result.map(body::Sent::decode) {
             Ok(Ok(sent)) => {
                 self.last_refusal = None;
-                if let Some(session) = &mut self.session {
-                    session.own_entry(now, sent.position);
-                    if sent.duplicate {
-                        session.catch_up(now);
+                match self.sends.get(counter).map(|item| item.to.clone()) {
+                    Some(Target::Group(group)) => self.own_group_message(now, &group, sent.seq),
+                    Some(Target::User(user)) => {
+                        self.note_own_place(user, &sent);
+                        if let Some(session) = &mut self.session {
+                            session.own_entry(now, sent.position);
+                            if sent.duplicate {
+                                session.catch_up(now);
+                            }
+                        }
                     }
+                    Some(Target::Notices(_)) | None => {}
                 }
                 if let Some(item) = self.sends.settle(counter) {
                     self.report(counter, &item, Ok(sent.into()));
@@ -174,7 +239,7 @@ impl Core {
 
     /// A request went without an answer, and so did everything else: the path is dead. The heartbeat would not
     /// notice, because requests that are tried again keep it from asking.
-    fn suspect(&mut self, now: Instant, failure: &session::Failure) {
+    pub(super) fn suspect(&mut self, now: Instant, failure: &session::Failure) {
         let silent = now >= self.last_received + self.config.limits.answer_timeout;
         if *failure == session::Failure::Timeout && silent && self.state == State::Live {
             self.break_off(now, Closing::new(CloseCode::LOST, "no answer to a request, nor anything else"));
@@ -208,18 +273,33 @@ impl Core {
             self.asked.insert(id, Asked::Send(counter));
             self.sends.mark_sent(counter, now);
         }
+        self.pump_requests(now);
+        let Some(session) = &mut self.session else { return };
+        if let Some(position) = self.inbox.take_ack(now, false) {
+            session.acknowledge(now, position);
+        }
+        self.pump_groups(now);
+    }
+
+    fn pump_requests(&mut self, now: Instant) {
         while let Some((request_id, request)) = self.requests.next_to_send() {
             let flush = matches!(request, Request::Flush);
+            // What was shown of groups travels in a request of its own, which has to be answered before.
+            if flush && self.follows && self.groups.has_untold() {
+                self.tell_shown(now, true);
+                if self.groups.has_untold() {
+                    return;
+                }
+                continue;
+            }
+            let Some(session) = &mut self.session else { return };
             if let Some(position) = self.inbox.take_ack(now, flush) {
                 session.acknowledge(now, position);
             }
             let (lane, kind, body) = request.frame();
-            let Some(id) = session.request(now, lane, kind, &body) else { break };
+            let Some(id) = session.request(now, lane, kind, &body) else { return };
             self.asked.insert(id, Asked::Request(request_id));
             self.requests.mark_sent(request_id);
-        }
-        if let Some(position) = self.inbox.take_ack(now, false) {
-            session.acknowledge(now, position);
         }
     }
 

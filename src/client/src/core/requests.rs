@@ -7,15 +7,27 @@ use nearport_wire::{Kind, Lane, body};
 use prost::Message as _;
 
 use crate::error::QueueFull;
-use crate::event::{HistoryPage, HistoryRange, RequestId, Target};
+use crate::event::{HistoryPage, HistoryQuery, HistoryRange, RequestId, Target};
 
 /// A request.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
-    History { with: Target, range: HistoryRange, limit: u32 },
-    MarkRead { with: Target, seq: u64 },
+    History {
+        with: Target,
+        query: HistoryQuery,
+    },
+    MarkRead {
+        with: Target,
+        seq: u64,
+    },
     Flush,
-    Other { lane: Lane, kind: Kind, body: Bytes },
+    /// `repeatable`: it does the same the second time.
+    Other {
+        lane: Lane,
+        kind: Kind,
+        body: Bytes,
+        repeatable: bool,
+    },
 }
 
 /// A good answer.
@@ -35,14 +47,15 @@ impl Request {
     pub(crate) fn frame(&self) -> (Lane, Kind, Bytes) {
         let target = |target: &Target| Some(body::Target { target: Some(target.clone()) });
         match self {
-            Self::History { with, range, limit } => {
+            Self::History { with, query } => {
+                let HistoryQuery { range, limit, from_ms, to_ms } = *query;
                 let (before, after) = match range {
                     HistoryRange::Newest => (0, None),
-                    HistoryRange::Before(seq) => (*seq, None),
-                    HistoryRange::After(seq) => (0, Some(*seq)),
+                    HistoryRange::Before(seq) => (seq, None),
+                    HistoryRange::After(seq) => (0, Some(seq)),
                 };
-                let (with, limit) = (target(with), *limit);
-                let body = body::History { with, before, after, limit, ..body::History::default() };
+                let with = target(with);
+                let body = body::History { with, before, after, limit, from_ms, to_ms, changes_after: None };
                 (Lane::Bulk, Kind::HISTORY, body.encode_to_vec().into())
             }
             Self::MarkRead { with, seq } => {
@@ -50,7 +63,7 @@ impl Request {
                 (Lane::Chat, Kind::MARK_READ, body.encode_to_vec().into())
             }
             Self::Flush => (Lane::Control, Kind::FLUSH, Bytes::new()),
-            Self::Other { lane, kind, body } => (*lane, *kind, body.clone()),
+            Self::Other { lane, kind, body, .. } => (*lane, *kind, body.clone()),
         }
     }
 
@@ -64,7 +77,7 @@ impl Request {
     }
 
     fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Other { .. })
+        !matches!(self, Self::Other { repeatable: false, .. })
     }
 }
 

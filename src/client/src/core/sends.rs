@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::error::QueueFull;
+use crate::event::Target;
 
 /// Sends that wait for an answer at once; half of the session's request window, so pages and other requests
 /// always find room.
@@ -19,6 +20,7 @@ pub(crate) struct Item {
     pub(crate) online_only: bool,
     /// Somebody waits for the outcome; otherwise it is an event.
     pub(crate) awaited: bool,
+    pub(crate) to: Target,
     first_sent: Option<Instant>,
 }
 
@@ -71,11 +73,11 @@ impl Sends {
         Err(QueueFull { entries: self.items.len(), bytes: self.bytes })
     }
 
-    pub(crate) fn push(&mut self, body: Bytes, online_only: bool, awaited: bool) {
+    pub(crate) fn push(&mut self, body: Bytes, online_only: bool, awaited: bool, to: Target) {
         let counter = self.next;
         self.next += 1;
         self.bytes += body.len();
-        self.items.insert(counter, Item { body, online_only, awaited, first_sent: None });
+        self.items.insert(counter, Item { body, online_only, awaited, to, first_sent: None });
         self.queued.insert(counter);
     }
 
@@ -169,7 +171,7 @@ mod tests {
     fn the_window_opens_when_the_last_of_the_refused_is_settled() {
         let (mut sends, now) = (Sends::new(), Instant::now());
         for _ in 0..4 {
-            sends.push(Bytes::from_static(b"x"), false, false);
+            sends.push(Bytes::from_static(b"x"), false, false, Target::User(String::new()));
         }
         sends.mark_sent(1, now);
         sends.mark_sent(2, now);

@@ -1,8 +1,9 @@
 //! A core against the model server, with a network and a clock that the tests move.
 
 use super::*;
+use crate::config::Follow;
 use crate::error::{PostError, QueueFull, RequestError};
-use crate::event::{HistoryRange, text, user};
+use crate::event::{HistoryQuery, HistoryRange, SendOptions, text, user};
 use nearport_wire::{Kind, Lane, body};
 
 mod properties;
@@ -32,6 +33,8 @@ fn config() -> CoreConfig {
         client: String::new(),
         cursor: None,
         resume: None,
+        follow: Follow::Nothing,
+        groups: Vec::new(),
         acks: Acks::default(),
         receive: Receive::Everything,
         limits: Limits::default(),

@@ -360,6 +360,7 @@ mod tests {
             content: text(payload.encode(chat.text_bytes)),
             msg_key: String::new(),
             client_msg_id: Vec::new(),
+            ..Message::default()
         }
     }
 

@@ -38,8 +38,9 @@ pub(super) fn answer(
         if hides && joined.owned && joined.role != Role::Owner && head.seq <= joined.first_seq {
             continue;
         }
-        let read =
-            ledger.cursor(user, &CursorName::Read(conv)).map_err(|error| unread(&error))?.unwrap_or_default();
+        let cursor = |name: &CursorName| ledger.cursor(user, name).map_err(|error| unread(&error));
+        let shown = cursor(&CursorName::Shown((*caller.device).into(), conv.clone()))?.unwrap_or_default();
+        let read = cursor(&CursorName::Read(conv))?.unwrap_or_default();
         let before = kind.as_ref().is_some_and(|kind| kind.history_before_joining);
         let history_after = if before { joined.first_seq } else { joined.first_seq.max(joined.joined_seq) };
         let counted = kind.is_none_or(|kind| kind.unread);
@@ -53,6 +54,7 @@ pub(super) fn answer(
             time_ms: head.time_ms,
             info_seq: joined.info_seq,
             history_after,
+            shown,
         });
     }
     let known: BTreeSet<_> = items.iter().map(|item| item.group.as_str()).collect();

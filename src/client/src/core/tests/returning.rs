@@ -332,8 +332,10 @@ fn requests_are_asked_again_after_a_reconnect_except_unknown_ones() {
     let mut world = World::live(config());
     world.incoming("1");
     let now = world.now;
-    let history = world.core.request_history(now, user("alice"), HistoryRange::Newest, 10).unwrap();
-    let echo = world.core.request_other(now, Lane::Chat, Kind::ECHO, Bytes::from_static(b"x")).unwrap();
+    let history =
+        world.core.request_history(now, user("alice"), HistoryQuery::new(HistoryRange::Newest, 10)).unwrap();
+    let echo =
+        world.core.request_other(now, Lane::Chat, Kind::ECHO, Bytes::from_static(b"x"), false).unwrap();
     world.core.poll_output().take();
     world.lose(CloseCode::LOST);
     assert_eq!(world.core.poll_answer(), Some(Answer::Request { id: echo, result: Err(Failure::Lost) }));
@@ -342,7 +344,8 @@ fn requests_are_asked_again_after_a_reconnect_except_unknown_ones() {
         panic!()
     };
     assert_eq!((id, page.messages.len(), page.complete), (history, 1, true));
-    let echo = world.core.request_other(now, Lane::Chat, Kind::ECHO, Bytes::from_static(b"x")).unwrap();
+    let echo =
+        world.core.request_other(now, Lane::Chat, Kind::ECHO, Bytes::from_static(b"x"), false).unwrap();
     world.exchange();
     let answer = Answer::Request { id: echo, result: Ok(Reply::Body(Bytes::from_static(b"x"))) };
     assert_eq!(world.core.poll_answer(), Some(answer));
@@ -354,7 +357,7 @@ fn closing_acknowledges_says_good_bye_and_settles_everything() {
     world.incoming("1");
     assert_eq!(world.shown(), ["1"]);
     world.ledger.mute = true;
-    let id = world.core.send_awaited(world.now, user("alice"), text("x"), false).unwrap();
+    let id = world.core.send_with(world.now, user("alice"), text("x"), SendOptions::default(), true).unwrap();
     world.core.close(world.now);
     assert_eq!(world.core.poll_transport(), Some(TransportAction::Disconnect(CloseCode::BYE)));
     world.up();

@@ -77,7 +77,7 @@ fn what_would_end_the_session_is_refused_here() {
     assert!(matches!(long, Err(PostError::Content(_))), "{long:?}");
     let nobody = world.core.send(now, user(""), text("hi"), false);
     assert_eq!(nobody, Err(PostError::Target(0)));
-    let hello = world.core.request_other(now, Lane::Control, Kind::HELLO, Bytes::new());
+    let hello = world.core.request_other(now, Lane::Control, Kind::HELLO, Bytes::new(), false);
     assert_eq!(hello, Err(RequestError::NotARequest { kind: 1, bytes: 0 }));
 }
 
@@ -143,7 +143,7 @@ fn a_final_refusal_fails_and_the_next_one_goes_on() {
 #[test]
 fn an_awaited_outcome_is_an_answer_and_no_event() {
     let mut world = World::live(config());
-    let id = world.core.send_awaited(world.now, user("alice"), text("1"), false).unwrap();
+    let id = world.core.send_with(world.now, user("alice"), text("1"), SendOptions::default(), true).unwrap();
     world.exchange();
     assert!(matches!(world.core.poll_answer(), Some(Answer::Send { id: got, result: Ok(_) }) if got == id));
     assert_eq!(world.events(), []);

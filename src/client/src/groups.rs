@@ -1,0 +1,359 @@
+//! Groups: what a client asks of them. The bodies are those of the wire, [`nearport_wire::body`], where they have many fields.
+
+use nearport_wire::Kind;
+use nearport_wire::body::{self, group_answer::Answer, group_call::Call};
+
+pub use nearport_wire::body::{
+    GroupApplication, GroupAttribute, GroupAttributes, GroupAttributesWrite, GroupCounter,
+    GroupCountersWrite, GroupCreate, GroupEdit, GroupEvent, GroupField, GroupHead, GroupInfo,
+    GroupInviteItem, GroupInviteResult, GroupJoinOption, GroupMember, GroupMemberEdit, GroupMembers,
+    GroupMembersPage, GroupNewMember, GroupPenalty, GroupReception, GroupRole, GroupRoleItem, GroupSelf,
+};
+
+use crate::client::Client;
+use crate::error::RequestError;
+
+/// A page of something, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// What is in it.
+    pub items: Vec<T>,
+    /// The `after` of the next page; `None`: that was all.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    fn new(items: Vec<T>, next: String) -> Self {
+        Self { items, next: Some(next).filter(|next| !next.is_empty()) }
+    }
+}
+
+/// What became of a wish to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// The user is a member.
+    Now,
+    /// An administrator has to agree; [`Event::Notice`](crate::Event::Notice) tells.
+    Pending,
+}
+
+/// The answer that a call must have.
+macro_rules! expect {
+    ($answer:expr, $variant:ident) => {
+        match $answer? {
+            Answer::$variant(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    };
+}
+
+/// # Groups
+///
+/// All of these wait for a connection if there is none. What only reads, and what does the same the second time, is asked again
+/// after a reconnect; creating, inviting and counting are not, and fail with [`Failure::Lost`](crate::Failure::Lost).
+impl Client {
+    /// Any call about groups. `repeatable`: it does the same the second time.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_call(&self, call: Call, repeatable: bool) -> Result<Answer, RequestError> {
+        let answer: body::GroupAnswer =
+            self.call(Kind::GROUP, &body::GroupCall { call: Some(call) }, repeatable).await?;
+        answer.answer.ok_or(RequestError::Unreadable)
+    }
+
+    /// Makes a group, whose owner this user is. Returns its id.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn create_group(&self, create: GroupCreate) -> Result<String, RequestError> {
+        let id = expect!(self.group_call(Call::Create(create), false).await, Id)?;
+        self.groups_changed();
+        Ok(id.group)
+    }
+
+    /// What is known about groups, in the order of `groups` (at most 50). One that cannot be told of has its `error`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_infos(&self, groups: Vec<String>) -> Result<Vec<GroupInfo>, RequestError> {
+        let infos = expect!(self.group_call(Call::Info(body::GroupNames { groups }), true).await, Infos)?;
+        Ok(infos.infos)
+    }
+
+    /// A page of the groups that this user is in, after the one of that name.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn joined_groups(&self, after: &str, limit: u32) -> Result<Page<GroupInfo>, RequestError> {
+        let page = page("", after, limit);
+        let joined = expect!(self.group_call(Call::Joined(page), true).await, Joined)?;
+        Ok(Page::new(joined.infos, joined.next))
+    }
+
+    /// Joins a group, or applies for it: `text` is for who decides.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn join_group(&self, group: &str, text: &str) -> Result<Joined, RequestError> {
+        let join = body::GroupJoin { group: group.into(), text: text.into() };
+        let outcome = expect!(self.group_call(Call::Join(join), true).await, Join)?;
+        self.groups_changed();
+        Ok(if outcome.pending { Joined::Pending } else { Joined::Now })
+    }
+
+    /// Decides about somebody who applied, or about one's own invitation (`user` is oneself then).
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn handle_application(
+        &self,
+        group: &str,
+        user: &str,
+        agree: bool,
+        text: &str,
+    ) -> Result<(), RequestError> {
+        let handle = body::GroupHandle { group: group.into(), user: user.into(), agree, text: text.into() };
+        self.group_done(Call::Handle(handle)).await?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    /// A page of the applications and invitations that this user may decide about; of all its groups if `group` is empty.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_applications(
+        &self,
+        group: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<GroupApplication>, RequestError> {
+        let page = page(group, after, limit);
+        let list = expect!(self.group_call(Call::Applications(page), true).await, Applications)?;
+        Ok(Page::new(list.items, list.next))
+    }
+
+    /// Invites users, at most 300. Returns what became of each.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn invite_to_group(
+        &self,
+        group: &str,
+        users: Vec<String>,
+        text: &str,
+    ) -> Result<Vec<GroupInviteItem>, RequestError> {
+        let invite = body::GroupInvite { group: group.into(), users, text: text.into(), silent: false };
+        // Who is in already is said to be so.
+        let invited = expect!(self.group_call(Call::Invite(invite), true).await, Invited)?;
+        Ok(invited.items)
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn quit_group(&self, group: &str) -> Result<(), RequestError> {
+        self.group_done(Call::Quit(body::GroupRef { group: group.into() })).await?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    /// Removes members.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn kick_from_group(
+        &self,
+        group: &str,
+        users: Vec<String>,
+        reason: &str,
+    ) -> Result<(), RequestError> {
+        let kick = body::GroupKick { group: group.into(), users, reason: reason.into(), silent: false };
+        self.group_done(Call::Kick(kick)).await
+    }
+
+    /// Removes members and keeps them out for a time.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ban_from_group(
+        &self,
+        group: &str,
+        users: Vec<String>,
+        seconds: u32,
+        reason: &str,
+    ) -> Result<(), RequestError> {
+        let ban = body::GroupBan { group: group.into(), users, seconds, reason: reason.into() };
+        self.group_done(Call::Ban(ban)).await
+    }
+
+    /// Lets banned users come back.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn unban_from_group(&self, group: &str, users: Vec<String>) -> Result<(), RequestError> {
+        self.group_done(Call::Unban(body::GroupAccounts { group: group.into(), users })).await
+    }
+
+    /// Makes another member the owner.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn transfer_group(&self, group: &str, user: &str) -> Result<(), RequestError> {
+        self.group_done(Call::Transfer(body::GroupTransfer { group: group.into(), user: user.into() })).await
+    }
+
+    /// Ends a group.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn dismiss_group(&self, group: &str) -> Result<(), RequestError> {
+        self.group_done(Call::Dismiss(body::GroupRef { group: group.into() })).await?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    /// Changes a group's profile, its options, who may speak.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn edit_group(&self, edit: GroupEdit) -> Result<(), RequestError> {
+        self.group_done(Call::Edit(edit)).await
+    }
+
+    /// A page of the members; empty `roles`: all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_members(
+        &self,
+        group: &str,
+        roles: &[GroupRole],
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<GroupMember>, RequestError> {
+        let roles = roles.iter().map(|role| i32::from(*role)).collect();
+        let ask =
+            GroupMembersPage { group: group.into(), roles, after: after.into(), limit, users: Vec::new() };
+        let members = expect!(self.group_call(Call::Members(ask), true).await, Members)?;
+        Ok(Page::new(members.members, members.next))
+    }
+
+    /// Changes a member: role, name card, mute, fields; or oneself.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn edit_group_member(&self, edit: GroupMemberEdit) -> Result<(), RequestError> {
+        self.group_done(Call::EditMember(edit)).await
+    }
+
+    /// Silences members for so many seconds; 0: not any more.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn mute_group_members(
+        &self,
+        group: &str,
+        users: Vec<String>,
+        seconds: u32,
+    ) -> Result<(), RequestError> {
+        self.group_done(Call::Mute(body::GroupMute { group: group.into(), users, seconds })).await
+    }
+
+    /// A page of the members who are silenced; `banned`: of the users who are kept out.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_penalties(
+        &self,
+        group: &str,
+        banned: bool,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<GroupPenalty>, RequestError> {
+        let page = page(group, after, limit);
+        let call = if banned { Call::Banned(page) } else { Call::Muted(page) };
+        let list = expect!(self.group_call(call, true).await, Penalties)?;
+        Ok(Page::new(list.items, list.next))
+    }
+
+    /// What users, at most 500, are to a group.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_roles(
+        &self,
+        group: &str,
+        users: Vec<String>,
+    ) -> Result<Vec<GroupRoleItem>, RequestError> {
+        let ask = body::GroupAccounts { group: group.into(), users };
+        Ok(expect!(self.group_call(Call::Roles(ask), true).await, Roles)?.items)
+    }
+
+    /// The attributes of a group with their version; empty `keys`: all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_attributes(
+        &self,
+        group: &str,
+        keys: Vec<String>,
+    ) -> Result<GroupAttributes, RequestError> {
+        let ask = body::GroupAttributeNames { group: group.into(), keys };
+        expect!(self.group_call(Call::Attributes(ask), true).await, Attributes)
+    }
+
+    /// Changes attributes. Returns all that there are after it.
+    ///
+    /// # Errors
+    /// [`RequestError`]; refused with 10056 if somebody else changed them since the version that is named.
+    pub async fn write_group_attributes(
+        &self,
+        write: GroupAttributesWrite,
+    ) -> Result<GroupAttributes, RequestError> {
+        expect!(self.group_call(Call::WriteAttributes(write), false).await, Attributes)
+    }
+
+    /// The counters of a group; empty `keys`: all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_counters(
+        &self,
+        group: &str,
+        keys: Vec<String>,
+    ) -> Result<Vec<GroupCounter>, RequestError> {
+        let ask = body::GroupAttributeNames { group: group.into(), keys };
+        Ok(expect!(self.group_call(Call::Counters(ask), true).await, Counters)?.items)
+    }
+
+    /// Changes counters. Returns those that were written.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn write_group_counters(
+        &self,
+        write: GroupCountersWrite,
+    ) -> Result<Vec<GroupCounter>, RequestError> {
+        Ok(expect!(self.group_call(Call::WriteCounters(write), false).await, Counters)?.items)
+    }
+
+    /// Where the groups of this user stand: newest message, how far it was read, what is unread.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_heads(&self) -> Result<Vec<GroupHead>, RequestError> {
+        let heads = self.group_call(Call::Heads(body::GroupHeadsCall::default()), true).await;
+        Ok(expect!(heads, Heads)?.items)
+    }
+
+    async fn group_done(&self, call: Call) -> Result<(), RequestError> {
+        expect!(self.group_call(call, true).await, Done).map(|_| ())
+    }
+}
+
+fn page(group: &str, after: &str, limit: u32) -> body::GroupPage {
+    body::GroupPage { group: group.into(), after: after.into(), limit }
+}
