@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_load, cli_locate_ip, cli_message, cli_pop,
-    cli_secret, cli_serve, cli_trunk,
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_load, cli_locate_ip, cli_message,
+    cli_pop, cli_secret, cli_serve, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -46,6 +46,8 @@ enum Command {
     Send(cli_message::Send),
     /// Receive what is new; prints one JSON line per message.
     Recv(cli_message::Recv),
+    /// Groups: create, join, list, look at, change; prints JSON.
+    Group(Box<cli_group::Group>),
     /// Check, explain or print the settings.
     #[command(subcommand)]
     Config(cli_config::Config),
@@ -149,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Recv(command) => command.run(),
+        Command::Group(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Drain(command) => command.run(),
         Command::Pop(command) => command.run(),

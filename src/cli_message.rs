@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use nearport_client::{Acks, Client, Event, FROM_NOW, Message, Receive, Target, text, user};
+use nearport_client::{Acks, Client, Event, FROM_NOW, Follow, Message, Receive, Target, group, text, user};
 use nearport_wire::body::element::Element;
 use serde_json::{Value, json};
 
@@ -19,8 +19,11 @@ pub(crate) struct Send {
     #[command(flatten)]
     login: LoginArgs,
     /// Who gets it.
+    #[arg(long, required_unless_present = "group", conflicts_with = "group")]
+    to: Option<String>,
+    /// The group that gets it.
     #[arg(long)]
-    to: String,
+    group: Option<String>,
     /// The device that sends; it shows nothing, so it may be shared by many calls in a row.
     #[arg(long, default_value = "cli-send")]
     device: String,
@@ -39,7 +42,8 @@ impl Send {
                 config.receive = Receive::Nothing;
             });
             let client = client.await?;
-            let sending = client.send(user(self.to), text(self.text));
+            let to = self.group.map_or_else(|| user(self.to.unwrap_or_default()), group);
+            let sending = client.send(to, text(self.text));
             let sent = tokio::time::timeout(self.timeout, sending).await;
             let Ok(sent) = sent else {
                 return Err(match client.last_refusal() {
@@ -58,7 +62,10 @@ impl Send {
     }
 }
 
-/// Receive what is new; prints one JSON line per message. A second call of the same device shows only what is new.
+/// Receive what is new, of groups too; prints one JSON line per message. A second call of the same device shows only what is new.
+///
+/// A message that was shown before and has changed since comes again with `edit` or `recalled`; tips of groups have `tip` and system notices
+/// `notice`. None of these counts for --count.
 #[derive(Debug, Args)]
 pub(crate) struct Recv {
     #[command(flatten)]
@@ -81,7 +88,10 @@ impl Recv {
     pub(crate) fn run(self) -> Result<(), Failure> {
         runtime()?.block_on(async {
             let me = self.login.user.clone();
-            let tune = |config: &mut nearport_client::Config| config.acks = Acks::Manual;
+            let tune = |config: &mut nearport_client::Config| {
+                config.acks = Acks::Manual;
+                config.follow = Follow::SinceJoined;
+            };
             let client = self.login.clone().login(&self.device, tune).await?;
             let shown = self.receive(&client, &me).await;
             // Also after a failure: what was printed must not come again.
@@ -105,21 +115,27 @@ impl Recv {
                 next = tokio::time::timeout(self.timeout, self.next(client, me)) => next,
                 _ = tokio::signal::ctrl_c() => return Ok(shown),
             };
-            let Ok(message) = next else { break };
-            let message = message?;
+            let Ok(next) = next else { break };
+            let (message, counts) = next?;
             print_line(&describe(&message)).context("cannot write to stdout")?;
-            client.acknowledge(message.position);
-            shown += 1;
+            acknowledge(client, &message);
+            shown += u64::from(counts);
         }
         Ok(shown)
     }
 
-    /// The next message that is to be printed. Cancel-safe.
-    async fn next(&self, client: &Client, me: &str) -> anyhow::Result<Message> {
+    /// The next message that is to be printed, and whether it counts. Cancel-safe.
+    async fn next(&self, client: &Client, me: &str) -> anyhow::Result<(Message, bool)> {
         loop {
             match client.next_event().await {
-                Some(Event::Message(message)) if self.own || message.from != me => return Ok(message),
-                Some(Event::Message(message)) => client.acknowledge(message.position),
+                Some(Event::Message(message)) if self.own || message.from != me => {
+                    let counts = message.tip().is_none();
+                    return Ok((message, counts));
+                }
+                Some(Event::Message(message)) => acknowledge(client, &message),
+                Some(Event::Edited(message) | Event::Recalled(message) | Event::Notice { message, .. }) => {
+                    return Ok((message, false));
+                }
                 Some(Event::Stopped { code, reason }) => bail!("{code}: {reason}"),
                 Some(Event::Disconnected { reason, retry_in, .. }) => {
                     eprintln!("connection lost ({reason}), next attempt in {}", duration::format(retry_in));
@@ -131,7 +147,16 @@ impl Recv {
     }
 }
 
-fn print_line(value: &Value) -> std::io::Result<()> {
+/// What is printed is shown.
+fn acknowledge(client: &Client, message: &Message) {
+    match message.group() {
+        // The numbers of changes are not kept for a device: it begins behind those that there are.
+        Some(group) => client.acknowledge_group(group, message.seq),
+        None => client.acknowledge(message.position),
+    }
+}
+
+pub(crate) fn print_line(value: &Value) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{value}")?;
     stdout.flush()
@@ -170,6 +195,25 @@ fn describe(message: &Message) -> Value {
     });
     if let Some(group) = group {
         object["group"] = group.as_str().into();
+    }
+    if message.edit > 0 {
+        object["edit"] = message.edit.into();
+    }
+    if let Some(recalled) = &message.recalled {
+        object["recalled"] =
+            json!({ "by": recalled.by, "time": recalled.time_ms, "reason": recalled.reason });
+    }
+    if let Some(tip) = message.tip() {
+        let tip = json!({ "type": tip.r#type, "operator": tip.operator, "members": tip.members });
+        object["tip"] = tip;
+    }
+    if let Some(notice) = message.notice() {
+        object["notice"] = json!({
+            "type": notice.r#type,
+            "group": notice.group,
+            "operator": notice.operator,
+            "text": notice.text,
+        });
     }
     object
 }

@@ -23,6 +23,7 @@ mod cli_client_locate;
 mod cli_config;
 mod cli_doctor;
 mod cli_drain;
+mod cli_group;
 mod cli_load;
 mod cli_locate;
 mod cli_locate_ip;

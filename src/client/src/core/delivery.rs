@@ -209,7 +209,7 @@ impl Core {
                     seq: head.seq,
                     edit: head.edit,
                     shown: head.shown,
-                    joined: head.history_after,
+                    joined: head.joined.max(head.history_after),
                 });
                 self.groups.take_heads(now, heads.collect(), true);
             }

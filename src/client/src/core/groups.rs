@@ -28,6 +28,9 @@ const HELD_MAX: usize = 1024;
 /// Groups that a device follows; of more it shows nothing. Ten times what a user of the contract may be in.
 const GROUPS_MAX: usize = 10_000;
 
+/// Groups that were left and whose cursors are remembered, should the user come back.
+const LEFT_MAX: usize = 1024;
+
 /// An answer to an own send may overtake the pushes in front of it by as much, without anything being missing.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -137,6 +140,8 @@ pub(crate) struct Groups<T> {
     heads_asked: Option<Instant>,
     /// Groups of the heads that come in parts.
     named: BTreeSet<Arc<str>>,
+    /// Groups that the user is not in any more, and what this device had of them.
+    left: BTreeMap<Arc<str>, u64>,
     /// Heads have come before: a group that is new now was joined since.
     settled: bool,
     begin: Begin,
@@ -167,6 +172,7 @@ impl<T> Groups<T> {
             heads_failures: 0,
             heads_asked: None,
             named: BTreeSet::new(),
+            left: BTreeMap::new(),
             begin,
             queue: VecDeque::new(),
             later: BTreeSet::new(),
@@ -262,9 +268,18 @@ impl<T> Groups<T> {
             return;
         }
         let named = std::mem::take(&mut self.named);
-        let left: Vec<_> = self.rooms.keys().filter(|group| !named.contains(*group)).cloned().collect();
-        // Left, or dismissed. A group that was entered since these heads were read is asked for again.
-        left.iter().for_each(|group| self.forget(group));
+        if self.heads != (Heads::Asked { again: true }) {
+            let left = self.rooms.iter().filter(|(group, _)| !named.contains(*group));
+            // Left, or dismissed; unless something came since the heads were asked for: then they may be too old.
+            let (alive, left): (Vec<_>, Vec<_>) =
+                left.map(|(group, room)| (Arc::clone(group), room)).partition(|(_, room)| room.has_moved());
+            if !alive.is_empty() {
+                self.heads = Heads::Asked { again: true };
+            }
+            let left: Vec<_> = left.into_iter().map(|(group, _)| group).collect();
+            left.iter().for_each(|group| self.forget(group));
+        }
+        self.rooms.values_mut().for_each(|room| room.asked_at = None);
         self.settled = true;
         self.heads_failures = 0;
         self.heads = match self.heads {
@@ -281,11 +296,13 @@ impl<T> Groups<T> {
             0 => head.seq,
             shown => shown.max(head.joined),
         };
+        // Whoever was in the group before has seen what there was then.
+        let begin = self.left.remove(&head.group).map_or(begin, |left| begin.max(left.min(head.seq)));
         let room = self.rooms.entry(Arc::clone(&head.group)).or_insert_with(|| {
             Room::new(begin.min(head.seq), head.seq, head.edit, if forgets { begin } else { head.shown })
         });
         // Shorter than what was seen before it was asked for: the store is another one, and all of it is new.
-        if room.asked_at.take().is_some_and(|seen| seen > head.seq) {
+        if room.asked_at.is_some_and(|seen| seen > head.seq) {
             self.held -= room.counted;
             *room = Room::new(begin.min(head.seq), head.seq, head.edit, 0);
         }
@@ -543,6 +560,10 @@ impl<T> Groups<T> {
 
     fn forget(&mut self, group: &Arc<str>) {
         let Some(room) = self.rooms.remove(group) else { return };
+        if self.left.len() >= LEFT_MAX {
+            self.left.pop_first();
+        }
+        self.left.insert(Arc::clone(group), room.cursor());
         self.held -= room.counted;
         self.untold.remove(group);
         if let Some(at) = room.put_off {

@@ -55,6 +55,7 @@ pub(super) fn answer(
             info_seq: joined.info_seq,
             history_after,
             shown,
+            joined: joined.first_seq.max(joined.joined_seq),
         });
     }
     let known: BTreeSet<_> = items.iter().map(|item| item.group.as_str()).collect();

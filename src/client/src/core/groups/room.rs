@@ -101,6 +101,11 @@ impl<T> Room<T> {
         if self.changes_shown >= self.last_change { self.edit } else { self.changes_shown }
     }
 
+    /// Since the heads under way were asked for.
+    pub(super) fn has_moved(&self) -> bool {
+        self.asked_at.is_some_and(|at| at != self.cursor)
+    }
+
     pub(super) fn held(&self) -> usize {
         self.held.len()
     }
