@@ -336,7 +336,7 @@ fn describe(info: &GroupInfo) -> Value {
         "invite": option_name(info.invite()),
         "muted_all": info.muted_all,
     });
-    if let Some(own) = &info.self_ {
+    if let Some(own) = &info.own {
         object["role"] = role_name(own.role()).into();
     }
     object

@@ -40,7 +40,7 @@ impl Group {
     /// Three at a time, so that there is more than one page.
     fn page(&self, after: u64) -> Page<u64> {
         let seqs: Vec<u64> = (after.max(self.joined) + 1..=self.head()).take(3).collect();
-        let upto = seqs.last().copied().unwrap_or(self.head());
+        let upto = seqs.last().copied().unwrap_or_else(|| self.head());
         let visible = seqs.iter().filter(|seq| !self.stored(**seq).hidden);
         Page { entries: visible.map(|seq| self.entry(*seq)).collect(), upto, complete: upto == self.head() }
     }
