@@ -198,6 +198,8 @@ pub struct Chat {
     pub user_sessions_max: usize,
     pub app_sessions_max: usize,
     pub login_failures_max: u32,
+    pub retention_days: u32,
+    pub group_retention_days: u32,
 }
 
 /// `trunk.*`
@@ -377,17 +379,29 @@ impl Default for Store {
 impl Default for Chat {
     fn default() -> Self {
         let chat = nearport_chat::Config::default();
+        let retention = nearport_chat::retention::Retention::default();
         Self {
             heartbeat: Duration::from_millis(chat.heartbeat_ms.into()),
             ack_delay: Duration::from_millis(chat.ack_delay_ms),
             user_sessions_max: chat.user_sessions_max,
             app_sessions_max: chat.app_sessions_max,
             login_failures_max: chat.login_failures_max,
+            retention_days: retention.days,
+            group_retention_days: retention.group_days,
         }
     }
 }
 
 impl Chat {
+    /// What the ledger keeps.
+    pub(crate) fn retention(&self) -> nearport_chat::retention::Retention {
+        nearport_chat::retention::Retention {
+            days: self.retention_days,
+            group_days: self.group_retention_days,
+            ..Default::default()
+        }
+    }
+
     /// The backend's own settings.
     pub(crate) fn backend(&self) -> nearport_chat::Config {
         nearport_chat::Config {

@@ -131,6 +131,11 @@ pub const KEYS: &[Key] = &[
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
     },
+    Key {
+        name: "chat.retention_days",
+        doc: "days for which messages of pairs and system notices are kept; older ones are removed, slowly; 0: for ever",
+    },
+    Key { name: "chat.group_retention_days", doc: "the same for messages of groups; 0: for ever" },
     Key { name: "trunk.listen", doc: "TCP address where a core (--role core) takes the links of its edges" },
     Key { name: "trunk.core", doc: "HOST:PORT of the core, for an edge (--role edge)" },
     Key {

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nearport_chat::directory::{App, Directory};
+use nearport_chat::ledger::Ledger;
+use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
 use nearport_edge::Edge;
 use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
@@ -25,10 +27,18 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// What runs.
 #[derive(Debug, Clone)]
 enum Running {
-    Chat(Arc<Chat>),
+    Chat(Arc<Serving>),
     Echo(Echo),
     /// A core on another host, once it is dialled.
     Core(Option<Arc<Dialers>>),
+}
+
+/// The chat backend and what works on its store beside it.
+#[derive(Debug)]
+struct Serving {
+    // The trimmer is dropped first: what is left of the ledger goes with the chat.
+    _trimmer: Trimmer,
+    chat: Chat,
 }
 
 #[derive(Debug)]
@@ -71,13 +81,13 @@ impl Slot {
         let ended = match running {
             // Ends the dialling; the links went with the edge.
             Running::Echo(_) | Running::Core(_) => Ok(()),
-            Running::Chat(mut chat) => {
-                let ended = chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
+            Running::Chat(mut serving) => {
+                let ended = serving.chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
                 // A check of readiness may hold it for a moment. Nobody can get hold of it any more.
                 loop {
-                    match Arc::try_unwrap(chat) {
+                    match Arc::try_unwrap(serving) {
                         Ok(last) => break drop(last),
-                        Err(shared) => chat = shared,
+                        Err(shared) => serving = shared,
                     }
                     std::thread::yield_now();
                 }
@@ -97,7 +107,7 @@ impl Slot {
     pub(crate) fn ready(&self) -> Result<(), String> {
         let running = self.lock().as_ref().map(|opened| opened.running.clone());
         match running {
-            Some(Running::Chat(chat)) => chat.ready(),
+            Some(Running::Chat(serving)) => serving.chat.ready(),
             Some(Running::Echo(_)) => Ok(()),
             Some(Running::Core(Some(dialers))) => dialers.ready(),
             Some(Running::Core(None)) => Err("not dialled yet".to_owned()),
@@ -157,7 +167,7 @@ impl Backend for Slot {
     /// If the backend is closed: links are made by whoever opens it.
     fn link(&self, waker: Waker) -> Box<dyn Link> {
         match &self.lock().as_ref().expect("a link is asked of an open backend").running {
-            Running::Chat(chat) => chat.link(waker),
+            Running::Chat(serving) => serving.chat.link(waker),
             Running::Echo(echo) => echo.link(waker),
             Running::Core(_) => Box::new(NotYet),
         }
@@ -177,25 +187,29 @@ fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opene
     let running = match kind {
         BackendKind::Echo => Running::Echo(Echo::default()),
         BackendKind::Chat => {
-            let chat = start_chat(config, &layout, directory)?;
+            let serving = start_chat(config, &layout, directory)?;
             if !layout.client_file().exists() {
-                chat.register(app.id, &first_run::FIRST_USERS)?;
+                serving.chat.register(app.id, &first_run::FIRST_USERS)?;
             }
-            Running::Chat(Arc::new(chat))
+            Running::Chat(Arc::new(serving))
         }
         BackendKind::Core => Running::Core(None),
     };
     Ok((Opened { running, _lock: lock }, Some(app)))
 }
 
-fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Chat, Error> {
+fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Serving, Error> {
     let mut options = nearport_store::Options::default();
     options.cache_bytes = config.store.cache_bytes;
     options.flush_bytes = config.store.flush_bytes;
     options.accept_missing_commits = config.store.accept_missing_commits;
     let ledger = FjallLedger::open(&layout.ledger(), options).map_err(nearport_chat::Error::from)?;
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let clock: Clock = Arc::new(now_ms);
-    Ok(Chat::start(Arc::new(ledger), directory, clock, config.chat.backend())?)
+    let chat = Chat::start(ledger.clone(), directory, clock.clone(), config.chat.backend())?;
+    let trimmer = Trimmer::start(ledger, clock, config.chat.retention());
+    let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
+    Ok(Serving { _trimmer: trimmer, chat })
 }
 
 /// Takes the data directory's lock.

@@ -32,6 +32,7 @@ mod metrics;
 pub mod posts;
 mod registry;
 mod reply;
+pub mod retention;
 pub mod service;
 pub mod shared;
 mod text;

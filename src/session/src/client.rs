@@ -519,6 +519,7 @@ impl Client {
         self.pass_on();
         if page.complete {
             self.tracker.complete(page.head);
+            self.pass_on();
         }
         let again = std::mem::take(&mut self.page_again);
         if again || !page.complete || self.tracker.is_behind() {

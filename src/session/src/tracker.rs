@@ -79,8 +79,12 @@ impl<T> Tracker<T> {
         }
     }
 
-    /// The page ended with the log: nothing beyond `head` existed.
+    /// The page ended with the log: nothing beyond `head` existed, and what lies between the page's last entry and `head`
+    /// was trimmed. To be called when the page's entries are passed on; then there may be more to pass on.
     pub fn complete(&mut self, head: u64) {
+        if self.held.first_key_value().is_none_or(|(first, _)| *first > head) {
+            self.cursor = self.cursor.max(head);
+        }
         self.known = self.known.min(head.max(self.cursor));
         if let Some((last, _)) = self.held.last_key_value() {
             self.known = self.known.max(*last);
@@ -157,6 +161,12 @@ mod tests {
         let mut tracker = Tracker::<u64>::new(3, 9);
         tracker.complete(3);
         assert!(!tracker.is_behind(), "the log says that nothing is there: do not ask for ever");
+        let mut tracker = Tracker::new(3, 9);
+        tracker.arrive(10, Some(100));
+        tracker.complete(9);
+        drain(&mut tracker, &mut shown);
+        assert_eq!(shown, [8, 9, 10]);
+        assert!(!tracker.is_behind(), "everything up to the head is gone, and what follows it is shown");
     }
 
     #[test]

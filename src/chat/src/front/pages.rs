@@ -50,6 +50,9 @@ impl Front {
         // Read after the page, so that "complete" is true of the moment at which the page was read.
         let head = ledger.log_head(user)?;
         let last = entries.last().map_or(after, |entry| entry.position);
+        // What lies behind the last entry may have been trimmed. Only asking tells; it is rare.
+        let complete =
+            last >= head || ledger.read_log(user, last, PageLimit { entries: 1, bytes: 0 })?.is_empty();
         let raw = |entry: LogEntry| RawDelivery {
             position: entry.position,
             seq: entry.entry.seq,
@@ -58,7 +61,7 @@ impl Front {
             ..RawDelivery::default()
         };
         let entries = entries.into_iter().map(raw).collect();
-        Ok(LogPage { entries, head, complete: last >= head })
+        Ok(LogPage { entries, head, complete })
     }
 
     /// Answers SYNC. A limit outside 1..=200 is clamped. A position beyond the head gets an empty, complete page, whose
@@ -85,15 +88,16 @@ impl Front {
         };
         let ledger = &self.shared.ledger;
         let entries = ledger.read(&conv, range, page_limit(request.limit)).map_err(unreadable)?;
-        let head = ledger.head(&conv).map_err(unreadable)?;
+        let ends = ledger.heads(std::slice::from_ref(&conv)).map_err(unreadable)?;
+        let (head, floor) = ends.first().map_or((0, 0), |ends| (ends.seq, ends.floor));
         let read = |user| {
             let cursor = ledger.cursor(user, &CursorName::Read(conv.clone()));
             cursor.map(Option::unwrap_or_default).map_err(unreadable)
         };
         let last = entries.last().map(|entry| entry.seq);
         let complete = match range {
-            Range::After(after) => last.unwrap_or(after) >= head,
-            Range::Before(_) => last.is_none_or(|seq| seq == 1),
+            Range::After(after) => last.unwrap_or(after).max(floor) >= head,
+            Range::Before(_) => last.is_none_or(|seq| seq <= floor + 1),
         };
         let marks = HistoryMarks {
             complete,

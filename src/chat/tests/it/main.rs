@@ -18,6 +18,7 @@ mod model;
 mod pages;
 #[cfg(test)]
 mod resume;
+mod retention;
 #[cfg(test)]
 mod send;
 #[cfg(test)]
