@@ -7,10 +7,12 @@
 mod accounts;
 mod groups;
 mod ledgers;
+pub mod model;
 
 use nearport_chat::directory::Directory;
 
 pub use ledgers::ledger;
+pub use model::ledger_model;
 
 /// Runs every check of the trait `Directory`; each area has its own in a file of this module.
 ///

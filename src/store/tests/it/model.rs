@@ -1,108 +1,89 @@
-//! Random operations against fjall and the ledger in memory, with fjall closed and opened in between.
+//! A thousand random sequences of operations on each engine, compared with the model of the conformance suite, with the
+//! store closed and opened in between.
 
-use bytes::Bytes;
-use nearport_chat::key::ConvKey;
-use nearport_chat::ledger::{Batch, CursorMove, CursorName, Ledger, PageLimit, Range};
+use std::cell::{Cell, RefCell};
+
+use nearport_chat::key::AppId;
+use nearport_chat::ledger::{PageLimit, Range};
+use nearport_store::conformance::ledger_model;
+use nearport_store::conformance::model::{Op, Place, Store, TARGETS, USERS};
 use nearport_store::{FjallLedger, MemoryLedger, Options};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{pair_message, user};
-
-const USERS: u64 = 4;
-
-#[derive(Debug, Clone)]
-enum Op {
-    /// Messages (from, to, client id, body length) and cursor moves (user, device, position).
-    Commit(Vec<(u64, u64, u64, usize)>, Vec<(u64, bool, u64)>),
-    Read {
-        a: u64,
-        b: u64,
-        range: Range,
-        limit: PageLimit,
-    },
-    ReadLog {
-        user: u64,
-        after: u64,
-        limit: PageLimit,
-    },
-    Reopen,
-}
+/// Sequences that share a store. A store of its own for each would test the making of stores.
+const SEQUENCES_PER_STORE: u32 = 50;
 
 fn op() -> impl Strategy<Value = Op> {
-    let who = || 0..USERS;
+    let place = || (0..USERS, 0..TARGETS).prop_map(|(from, to)| Place { from, to });
+    // Small numbers, so that much meets, and those at the ends.
+    let seq = || prop_oneof![8 => 0..12u64, 1 => Just(u64::MAX)];
+    let on_message = || (place(), seq(), 0..USERS);
     // Few client ids, so that many are used again.
-    let message = (who(), who(), 0..40u64, 0..200usize);
-    let cursor = (who(), any::<bool>(), 0..20u64);
+    let append = (place(), 0..24u8, 0..120u16);
+    let commit = (
+        0..20u64,
+        vec(append, 0..10),
+        vec((place(), seq(), 0..40u8), 0..4),
+        vec(on_message(), 0..4),
+        vec(on_message(), 0..6),
+        vec((place(), 0..4u8, 0..20u64), 0..4),
+    );
+    let commit = commit.prop_map(|(later_ms, appends, edits, hides, receipts, cursors)| Op::Commit {
+        later_ms,
+        appends,
+        edits,
+        hides,
+        receipts,
+        cursors,
+    });
     let limit = || (0..6usize, prop_oneof![0..500usize, Just(usize::MAX)]);
     let limit = || limit().prop_map(|(entries, bytes)| PageLimit { entries, bytes });
-    let number = || prop_oneof![0..30u64, Just(u64::MAX)];
-    let range = prop_oneof![number().prop_map(Range::After), number().prop_map(Range::Before)];
+    let range = prop_oneof![seq().prop_map(Range::After), seq().prop_map(Range::Before)];
     prop_oneof![
-        6 => (vec(message, 0..12), vec(cursor, 0..4)).prop_map(|(messages, cursors)| Op::Commit(messages, cursors)),
-        3 => (who(), who(), range, limit()).prop_map(|(a, b, range, limit)| Op::Read { a, b, range, limit }),
-        2 => (who(), number(), limit()).prop_map(|(user, after, limit)| Op::ReadLog { user, after, limit }),
+        60 => commit,
+        20 => (place(), range, limit()).prop_map(|(place, range, limit)| Op::Read(place, range, limit)),
+        10 => (0..USERS, seq(), limit()).prop_map(|(user, after, limit)| Op::ReadLog(user, after, limit)),
+        5 => (0..80u64, 0..80u64, prop_oneof![1..20usize, Just(usize::MAX)]).prop_map(|(pairs, others, rows)| Op::Trim(pairs, others, rows)),
         1 => Just(Op::Reopen),
     ]
 }
 
-fn batch(messages: &[(u64, u64, u64, usize)], cursors: &[(u64, bool, u64)]) -> Batch {
-    let append =
-        |&(from, to, id, len): &(u64, u64, u64, usize)| pair_message(from, to, id, Bytes::from(vec![7; len]));
-    let cursor = |&(owner, device, position): &(u64, bool, u64)| CursorMove {
-        user: user(owner),
-        name: if device {
-            CursorName::Device("phone".into())
-        } else {
-            CursorName::Read(ConvKey::pair(&user(0), &user(1)))
-        },
-        position,
-    };
-    Batch {
-        appends: messages.iter().map(append).collect(),
-        cursors: cursors.iter().map(cursor).collect(),
-        ..Batch::default()
-    }
+/// Runs the thousand sequences; `make` gives a new store each time.
+pub(crate) fn thousand_sequences(make: impl Fn() -> Store) {
+    let (store, next) = (RefCell::new(make()), Cell::new(0));
+    let mut runner = TestRunner::new(Config { cases: 1_000, ..Config::default() });
+    let result = runner.run(&vec(op(), 1..24), |ops| {
+        next.set(next.get() + 1);
+        if next.get() % SEQUENCES_PER_STORE == 0 {
+            *store.borrow_mut() = make();
+        }
+        ledger_model(&mut store.borrow_mut(), AppId(next.get()), &ops);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn fjall_does_what_the_model_does(ops in vec(op(), 1..40), flush_bytes in prop_oneof![1..4_000u64, Just(1 << 26)]) {
-        let dir = tempfile::tempdir().unwrap();
+#[test]
+fn fjall_does_what_the_model_does() {
+    let root = tempfile::tempdir().unwrap();
+    let stores = Cell::new(0u64);
+    thousand_sequences(|| {
+        stores.set(stores.get() + 1);
+        let path = root.path().join(stores.get().to_string());
         let mut options = Options::default();
-        options.flush_bytes = flush_bytes;
+        // In turn: flushes every few commits, now and then, never.
+        options.flush_bytes = [20_000, 200_000, 1 << 26][usize::try_from(stores.get() % 3).unwrap()];
         options.owners_max = 3;
-        let model = MemoryLedger::new();
-        let mut ledger = FjallLedger::open(dir.path(), options.clone()).unwrap();
-        for op in ops {
-            match op {
-                Op::Commit(messages, cursors) => {
-                    let batch = batch(&messages, &cursors);
-                    prop_assert_eq!(ledger.commit(&batch).unwrap(), model.commit(&batch).unwrap());
-                }
-                Op::Read { a, b, range, limit } => {
-                    let conv = ConvKey::pair(&user(a), &user(b));
-                    prop_assert_eq!(ledger.read(&conv, range, limit).unwrap(), model.read(&conv, range, limit).unwrap());
-                    prop_assert_eq!(ledger.head(&conv).unwrap(), model.head(&conv).unwrap());
-                }
-                Op::ReadLog { user: owner, after, limit } => {
-                    let owner = user(owner);
-                    prop_assert_eq!(
-                        ledger.read_log(&owner, after, limit).unwrap(),
-                        model.read_log(&owner, after, limit).unwrap()
-                    );
-                    prop_assert_eq!(ledger.log_head(&owner).unwrap(), model.log_head(&owner).unwrap());
-                    for name in [CursorName::Device("phone".into()), CursorName::Read(ConvKey::pair(&user(0), &user(1)))] {
-                        prop_assert_eq!(ledger.cursor(&owner, &name).unwrap(), model.cursor(&owner, &name).unwrap());
-                    }
-                }
-                Op::Reopen => {
-                    drop(ledger);
-                    ledger = FjallLedger::open(dir.path(), options.clone()).unwrap();
-                }
-            }
-        }
-    }
+        Store::new(move || Box::new(FjallLedger::open(&path, options.clone()).unwrap()))
+    });
+}
+
+#[test]
+fn memory_does_what_the_model_does() {
+    thousand_sequences(|| {
+        let ledger = MemoryLedger::new();
+        Store::new(move || Box::new(ledger.clone()))
+    });
 }
