@@ -1,11 +1,13 @@
 //! Settings of the chat backend.
 
 use nearport_trunk::queue::Bound;
-use serde::Deserialize;
+use nearport_wire::body::Platform;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::group::GroupConfig;
 use crate::ledger::BATCH_ITEMS_MAX;
+use crate::people;
 
 /// Settings of the chat backend. [`Default`] fits a node of 2 cores with some 10,000 sessions.
 ///
@@ -50,6 +52,12 @@ pub struct Config {
 
     /// Sessions of one user. One more login ends the oldest session with close code KICKED.
     pub user_sessions_max: usize,
+    /// Which platforms of one user are online together.
+    pub multi_device: MultiDevice,
+    /// Sessions of one user on the same native platform; 0: one for each device where all platforms may be online, else one.
+    pub native_instances: usize,
+    /// The same in browsers.
+    pub web_instances: usize,
     /// Sessions of one App; 0: as many as the edges have room for. A login that would be one more is refused with close code BUSY and
     /// 60018, unless it takes the place of another session of its user. Sessions that were taken over stay in any case.
     pub app_sessions_max: usize,
@@ -61,9 +69,25 @@ pub struct Config {
     pub login_failures_max: u32,
     /// Users and addresses of which failures are counted in one minute, about 120 bytes each.
     pub login_failures_tracked: usize,
-
     /// Types, custom fields and limits of groups.
     pub groups: GroupConfig,
+    /// Profiles, relations, presence and the conversation list.
+    pub people: people::Config,
+}
+
+/// Which platforms of one user are online together. A login that does not go with another session ends it with KICKED.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MultiDevice {
+    /// All.
+    #[default]
+    All,
+    /// One, whichever it is.
+    Single,
+    /// One native platform, and browsers.
+    Two,
+    /// One phone or tablet, one computer, and browsers.
+    Three,
 }
 
 impl Default for Config {
@@ -83,12 +107,16 @@ impl Default for Config {
             session_sends_per_batch: 128,
             ack_delay_ms: 1000,
             user_sessions_max: 32,
+            multi_device: MultiDevice::All,
+            native_instances: 0,
+            web_instances: 0,
             app_sessions_max: 0,
             accounts_cached: 65_536,
             apps_age_ms: 10_000,
             login_failures_max: 20,
             login_failures_tracked: 16_384,
             groups: GroupConfig::default(),
+            people: people::Config::default(),
         }
     }
 }
@@ -123,7 +151,17 @@ impl Config {
                 "front_queue_bytes, desk_queue_bytes and writer_queue_bytes must be at least frame_bytes_max + 1024 ({frame})"
             )));
         }
-        Ok(())
+        self.people.check().map_err(Error::Config)
+    }
+
+    /// Sessions of one user on `platform`; 0: as many as there are devices.
+    pub(crate) fn instances(&self, platform: Platform) -> usize {
+        let instances = if platform == Platform::Web { self.web_instances } else { self.native_instances };
+        match (instances, self.multi_device) {
+            (0, MultiDevice::All) => 0,
+            (0, _) => 1,
+            (instances, _) => instances,
+        }
     }
 
     pub(crate) fn front_queue(&self) -> Bound {

@@ -43,8 +43,11 @@ impl Desk {
         Self { shared }
     }
 
-    /// Handles all requests of `batch` and leaves it empty. Frames of a session that has ended are dropped and counted.
+    /// Looks at who came and went, then handles all requests of `batch` and leaves it empty. Called twice a second even if
+    /// nothing has come. Frames of a session that has ended are dropped and counted.
     pub fn handle(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
+        let effects = self.shared.look_at_presence(now_ms);
+        people::publish(&self.shared, effects, None, out);
         if batch.is_empty() {
             return;
         }

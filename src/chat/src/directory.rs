@@ -1,13 +1,17 @@
 //! The trait [`Directory`]: what is looked up and changed rarely. Engines live in `nearport-store`.
 //!
-//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`GroupStore`]. An area that comes adds its trait
-//! to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of them.
+//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`GroupStore`], [`PeopleStore`]. An area that
+//! comes adds its trait to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of
+//! them.
 
 mod accounts;
+pub mod conversations;
 mod groups;
+pub mod people;
 
 pub use accounts::{Account, Accounts, App};
 pub use groups::{Counted, GroupStore, Joined};
+pub use people::PeopleStore;
 
 /// Why the directory did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +30,15 @@ pub enum DirectoryError {
     /// connects again.
     #[error("the directory's database is not there: {0}")]
     Unavailable(String),
+    /// Whoever asked for the transaction gave it up: nothing has changed.
+    #[error("the transaction was given up")]
+    Abandoned,
     /// Anything else the engine said.
     #[error("directory: {0}")]
     Engine(String),
 }
 
 /// All that is looked up and changed rarely. All methods block; none is called on a shard's thread.
-pub trait Directory: Accounts + GroupStore {}
+pub trait Directory: Accounts + GroupStore + PeopleStore {}
 
-impl<T: Accounts + GroupStore> Directory for T {}
+impl<T: Accounts + GroupStore + PeopleStore> Directory for T {}

@@ -29,6 +29,7 @@ pub mod group;
 pub mod key;
 pub mod ledger;
 mod metrics;
+pub mod people;
 pub mod posts;
 mod registry;
 mod reply;
@@ -41,8 +42,9 @@ pub mod writer;
 
 use std::sync::Arc;
 
-pub use config::Config;
+pub use config::{Config, MultiDevice};
 pub use error::Error;
+pub use reply::Failure;
 pub use service::Chat;
 
 /// Milliseconds since the Unix epoch, from wherever the node has its time.

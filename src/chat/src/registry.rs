@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Topic};
+use nearport_wire::body::Platform;
 
 use crate::Config;
+use crate::config::MultiDevice;
 use crate::key::{AppId, UserKey};
 
 /// A live session: accepted, or about to be.
@@ -14,12 +16,29 @@ use crate::key::{AppId, UserKey};
 pub(crate) struct Session {
     pub(crate) user: UserKey,
     pub(crate) device: Arc<str>,
+    /// As the client says; unknown for one that was adopted.
+    pub(crate) platform: Platform,
     pub(crate) link: LinkId,
     /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
     pub(crate) accepted: bool,
     /// Topics that it has joined beside its user's: groups and live rooms.
     pub(crate) topics: Vec<Topic>,
+    /// It has said that its device is logged out: nothing is left of it when it ends.
+    pub(crate) logged_out: bool,
 }
+
+/// A session came or went: the presence of its user may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Touched {
+    pub(crate) user: UserKey,
+    pub(crate) platform: Platform,
+    /// It went by itself: where that is a phone, it can still be pushed to.
+    pub(crate) lost: bool,
+}
+
+/// Sessions that came or went and that nobody has looked at. The desk does so twice a second; presence of what is beyond is found
+/// by asking, as after any hint that was dropped.
+const TOUCHED_MAX: usize = 65_536;
 
 /// A session that was taken out to make room; somebody has to tell its client.
 #[derive(Debug)]
@@ -47,6 +66,7 @@ struct Live {
     id: SessionId,
     link: LinkId,
     device: Arc<str>,
+    platform: Platform,
     /// It logged in at another backend: it is older than all that logged in here.
     adopted: bool,
 }
@@ -62,12 +82,15 @@ pub(crate) struct Registry {
     apps: HashMap<AppId, usize>,
     /// For each topic that is not a user's: the links with sessions that joined it, and how many. Short: as many as links.
     topics: HashMap<Topic, Vec<(LinkId, usize)>>,
+    /// In the order in which it happened.
+    touched: Vec<Touched>,
 }
 
 impl Registry {
     /// Adds a session that is not accepted yet. From here on, publishes to its user reach its link.
     ///
-    /// Takes out the session of the same device or, if the user then has more than `user_sessions_max`, the oldest.
+    /// Takes out the session of the same device, those beside which [`Config::multi_device`] does not allow this one and, if the
+    /// user then has more than `user_sessions_max`, the oldest.
     ///
     /// # Errors
     /// [`AppFull`] if nothing is taken out and the App has `app_sessions_max`. One that takes another's place finds
@@ -77,19 +100,17 @@ impl Registry {
         id: SessionId,
         session: Session,
         config: &Config,
-    ) -> Result<Option<Removed>, AppFull> {
-        let Session { user, device, link, .. } = &session;
-        let known = self.users.get(user);
-        let same_device = known.and_then(|known| known.live.iter().find(|live| live.device == *device));
-        let oldest = || known.filter(|known| known.live.len() >= config.user_sessions_max)?.live.first();
-        let leaves = same_device.or_else(oldest).map(|live| live.id);
+    ) -> Result<Vec<Removed>, AppFull> {
+        let Session { user, device, platform, link, .. } = &session;
+        let known = self.users.get(user).map_or(&[][..], |user| &user.live);
+        let leaves = leaving(known, device, *platform, config);
         let app = self.apps.get(&user.app()).copied().unwrap_or_default();
-        if leaves.is_none() && config.app_sessions_max > 0 && app >= config.app_sessions_max {
+        if leaves.is_empty() && config.app_sessions_max > 0 && app >= config.app_sessions_max {
             return Err(AppFull);
         }
-        let live = Live { id, link: *link, device: device.clone(), adopted: false };
+        let live = Live { id, link: *link, device: device.clone(), platform: *platform, adopted: false };
         let user = user.clone();
-        let removed = leaves.and_then(|id| self.remove(id));
+        let removed = leaves.into_iter().filter_map(|id| self.end(id)).collect();
         self.user(user).live.push(live);
         self.insert(id, session);
         Ok(removed)
@@ -113,7 +134,8 @@ impl Registry {
         }
         // In front of those that logged in here, behind those that were adopted before.
         let at = known.iter().take_while(|live| live.adopted).count();
-        let live = Live { id, link: session.link, device: session.device.clone(), adopted: true };
+        let (device, platform) = (session.device.clone(), session.platform);
+        let live = Live { id, link: session.link, device, platform, adopted: true };
         self.user(session.user.clone()).live.insert(at, live);
         self.insert(id, session);
         true
@@ -136,12 +158,54 @@ impl Registry {
         if let Some(user) = self.users.get_mut(&session.user) {
             user.head = user.head.max(head);
         }
+        let (user, platform) = (session.user.clone(), session.platform);
+        self.touch(Touched { user, platform, lost: false });
         true
+    }
+
+    fn touch(&mut self, touched: Touched) {
+        if self.touched.len() < TOUCHED_MAX {
+            self.touched.push(touched);
+        }
+    }
+
+    /// Who came or went since the last call.
+    pub(crate) fn touched(&mut self) -> Vec<Touched> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Platforms of the user's accepted sessions, each once.
+    pub(crate) fn platforms(&self, user: &UserKey) -> Vec<Platform> {
+        let mut platforms = Vec::new();
+        for live in self.users.get(user).into_iter().flat_map(|user| &user.live) {
+            let accepted = self.sessions.get(&live.id).is_some_and(|session| session.accepted);
+            if accepted && !platforms.contains(&live.platform) {
+                platforms.push(live.platform);
+            }
+        }
+        platforms
+    }
+
+    /// The device of a session has logged out; the session itself ends when its client closes it.
+    pub(crate) fn log_out(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.logged_out = true;
+        }
+    }
+
+    /// As [`Self::remove`], because somebody wants it to end: its device counts as logged out.
+    fn end(&mut self, id: SessionId) -> Option<Removed> {
+        self.log_out(id);
+        self.remove(id)
     }
 
     /// Takes a session out; publishes no longer count it. Nothing happens if it is not there.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Removed> {
         let session = self.sessions.remove(&id)?;
+        if session.accepted {
+            let lost = !session.logged_out;
+            self.touch(Touched { user: session.user.clone(), platform: session.platform, lost });
+        }
         for topic in &session.topics {
             self.lose_interest(topic, session.link);
         }
@@ -164,7 +228,7 @@ impl Registry {
     pub(crate) fn remove_user(&mut self, user: &UserKey) -> Vec<Removed> {
         let ids: Vec<_> =
             self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| live.id).collect();
-        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+        ids.into_iter().filter_map(|id| self.end(id)).collect()
     }
 
     /// Notes that a session joins a topic that is not its user's, and gives the link that is to be told by `Down::Join`.
@@ -265,6 +329,47 @@ impl Registry {
     }
 }
 
+/// Which of a user's sessions end when one of `device` comes, oldest first.
+fn leaving(known: &[Live], device: &Arc<str>, platform: Platform, config: &Config) -> Vec<SessionId> {
+    let (policy, instances) = (config.multi_device, config.instances(platform));
+    let mut leaves = Vec::new();
+    let mut beside = Vec::new();
+    for live in known {
+        let same_slot = policy.slot(live.platform) == policy.slot(platform);
+        if live.device == *device || (same_slot && live.platform != platform) {
+            leaves.push(live.id);
+        } else if live.platform == platform {
+            beside.push(live.id);
+        }
+    }
+    if instances > 0 && beside.len() >= instances {
+        let surplus = beside.len() + 1 - instances;
+        leaves.extend(&beside[..surplus]);
+    }
+    let stay = known.len() - leaves.len();
+    if stay >= config.user_sessions_max {
+        let surplus = stay + 1 - config.user_sessions_max;
+        let oldest = known.iter().map(|live| live.id).filter(|id| !leaves.contains(id));
+        let oldest: Vec<_> = oldest.take(surplus).collect();
+        leaves.extend(oldest);
+    }
+    leaves
+}
+
+impl MultiDevice {
+    /// Platforms with the same number are not online together, unless they are the same platform.
+    fn slot(self, platform: Platform) -> i32 {
+        match (self, platform) {
+            (Self::All, platform) => platform as i32,
+            (Self::Single, _) => 0,
+            (Self::Two | Self::Three, Platform::Web) => 1,
+            (Self::Two, _) => 0,
+            (Self::Three, Platform::Android | Platform::Iphone | Platform::Ipad) => 2,
+            (Self::Three, _) => 0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,7 +381,87 @@ mod tests {
 
     fn session(name: &str, device: &str, link: usize) -> Session {
         let user = UserKey::new(AppId(1), name).unwrap();
-        Session { user, device: device.into(), link: LinkId(link), accepted: false, topics: Vec::new() }
+        Session {
+            user,
+            device: device.into(),
+            platform: Platform::Other,
+            link: LinkId(link),
+            accepted: false,
+            topics: Vec::new(),
+            logged_out: false,
+        }
+    }
+
+    /// The policies of the contract, and that the default is none: who stays, when each platform logs in one after the
+    /// other, the last one twice.
+    #[test]
+    fn each_policy_lets_those_stay_that_it_says() {
+        use Platform::{Android, Ipad, Iphone, Linux, Mac, Web, Windows};
+        let order = [Android, Iphone, Ipad, Windows, Mac, Linux, Web, Web];
+        let stay = |policy, native, web| {
+            let config = Config {
+                multi_device: policy,
+                native_instances: native,
+                web_instances: web,
+                user_sessions_max: 32,
+                ..Config::default()
+            };
+            let mut registry = Registry::default();
+            for (id, platform) in (1..).zip(order) {
+                let session = Session { platform, ..session("alice", &format!("d{id}"), 0) };
+                registry.add(SessionId(id), session, &config).unwrap();
+                registry.accept(SessionId(id), 0);
+            }
+            let user = session("alice", "", 0).user;
+            (registry.platforms(&user), registry.len())
+        };
+        assert_eq!(stay(MultiDevice::Single, 0, 0), (vec![Web], 1));
+        assert_eq!(stay(MultiDevice::Two, 0, 0), (vec![Linux, Web], 2));
+        assert_eq!(stay(MultiDevice::Three, 0, 0), (vec![Ipad, Linux, Web], 3));
+        assert_eq!(stay(MultiDevice::Three, 0, 2), (vec![Ipad, Linux, Web], 4));
+        assert_eq!(stay(MultiDevice::All, 0, 0), (order[..7].to_vec(), 8), "one of each device");
+        assert_eq!(stay(MultiDevice::All, 1, 1), (order[..7].to_vec(), 7), "one of each platform");
+    }
+
+    #[test]
+    fn instances_of_a_platform_leave_the_oldest_first_and_are_told_apart_by_device() {
+        let config = Config { native_instances: 2, ..Config::default() };
+        let mut registry = Registry::default();
+        let mut add = |id, device: &str, platform| {
+            let session = Session { platform, ..session("alice", device, 0) };
+            let removed = registry.add(SessionId(id), session, &config).unwrap();
+            removed.iter().map(|removed| removed.id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(add(1, "a", Platform::Android), Vec::<u64>::new());
+        assert_eq!(add(2, "b", Platform::Android), Vec::<u64>::new());
+        assert_eq!(add(3, "w", Platform::Windows), Vec::<u64>::new());
+        assert_eq!(add(4, "c", Platform::Android), [1]);
+        assert_eq!(add(5, "b", Platform::Android), [2], "the same device, and there is room then");
+    }
+
+    #[test]
+    fn who_came_and_went_is_told_once_and_bounded() {
+        let mut registry = Registry::default();
+        registry.add(SessionId(1), session("alice", "a", 0), &config(9)).unwrap();
+        registry.remove(SessionId(1));
+        assert_eq!(registry.touched(), [], "it was never accepted");
+        let lost = |registry: &mut Registry| {
+            registry.touched().iter().map(|touched| touched.lost).collect::<Vec<_>>()
+        };
+        registry.add(SessionId(2), session("alice", "a", 0), &config(9)).unwrap();
+        registry.accept(SessionId(2), 0);
+        registry.remove(SessionId(2));
+        assert_eq!(lost(&mut registry), [false, true]);
+        registry.add(SessionId(3), session("alice", "a", 0), &config(9)).unwrap();
+        registry.accept(SessionId(3), 0);
+        registry.log_out(SessionId(3));
+        registry.remove(SessionId(3));
+        assert_eq!(lost(&mut registry), [false, false]);
+        for id in 0..TOUCHED_MAX as u64 {
+            registry.add(SessionId(id), session("alice", "a", 0), &config(9)).unwrap();
+            registry.accept(SessionId(id), 0);
+        }
+        assert_eq!(registry.touched().len(), TOUCHED_MAX);
     }
 
     #[test]
@@ -284,12 +469,12 @@ mod tests {
         let mut registry = Registry::default();
         let mut add = |id, device| {
             let removed = registry.add(SessionId(id), session("alice", device, 0), &config(2)).unwrap();
-            removed.map(|removed| removed.id.0)
+            removed.iter().map(|removed| removed.id.0).collect::<Vec<_>>()
         };
-        assert_eq!(add(1, "phone"), None);
-        assert_eq!(add(2, "laptop"), None);
-        assert_eq!(add(3, "laptop"), Some(2));
-        assert_eq!(add(4, "tablet"), Some(1));
+        assert_eq!(add(1, "phone"), Vec::<u64>::new());
+        assert_eq!(add(2, "laptop"), Vec::<u64>::new());
+        assert_eq!(add(3, "laptop"), [2]);
+        assert_eq!(add(4, "tablet"), [1]);
         assert_eq!(registry.len(), 2);
     }
 
@@ -302,7 +487,7 @@ mod tests {
         assert!(registry.adopt(SessionId(4), session("alice", "laptop", 1), 3));
         assert!(!registry.adopt(SessionId(5), session("alice", "watch", 1), 3), "no place is left");
         let mut oldest = |id, device| {
-            registry.add(SessionId(id), session("alice", device, 0), &config(3)).unwrap().unwrap().id.0
+            registry.add(SessionId(id), session("alice", device, 0), &config(3)).unwrap()[0].id.0
         };
         assert_eq!([oldest(6, "a"), oldest(7, "b"), oldest(8, "c")], [3, 4, 1]);
     }
@@ -327,7 +512,7 @@ mod tests {
         let mut registry = Registry::default();
         let add = |registry: &mut Registry, id, name, device| {
             let removed = registry.add(SessionId(id), session(name, device, 0), &config);
-            removed.map(|removed| removed.map(|removed| removed.id.0))
+            removed.map(|removed| removed.first().map(|removed| removed.id.0))
         };
         for (id, name, device) in [(1, "alice", "a"), (2, "alice", "b"), (3, "bob", "a")] {
             assert_eq!(add(&mut registry, id, name, device), Ok(None));
@@ -337,7 +522,7 @@ mod tests {
         assert_eq!(add(&mut registry, 5, "bob", "a"), Ok(Some(3)), "the same device");
         assert_eq!(add(&mut registry, 6, "alice", "c"), Ok(Some(1)), "the user's oldest");
         let other = Session { user: UserKey::new(AppId(2), "dave").unwrap(), ..session("dave", "a", 0) };
-        assert!(registry.add(SessionId(7), other, &config).unwrap().is_none(), "another App");
+        assert!(registry.add(SessionId(7), other, &config).unwrap().is_empty(), "another App");
         assert!(registry.adopt(SessionId(8), session("erin", "a", 0), 2), "it is live already");
         registry.remove(SessionId(2));
         assert_eq!(add(&mut registry, 9, "carol", "a"), Err(AppFull), "the adopted one counts");

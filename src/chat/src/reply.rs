@@ -47,13 +47,13 @@ impl ReplyTo {
 
 /// Why a request failed, as its ERROR frame says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// A code of the public contract.
-    pub(crate) code: u32,
+    pub code: u32,
     /// For people. Names no path and no other user.
-    pub(crate) info: Cow<'static, str>,
+    pub info: Cow<'static, str>,
     /// 0: the same request gives the same answer.
-    pub(crate) retry_after_ms: u32,
+    pub retry_after_ms: u32,
 }
 
 impl Failure {

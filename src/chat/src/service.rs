@@ -23,6 +23,9 @@ use crate::{Clock, Config, Error};
 /// How long a thread sleeps when it has no deadline. Only an upper bound: an arriving item wakes it.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How often the desk looks at who came and went when nobody asks for anything.
+const PRESENCE: Duration = Duration::from_millis(500);
+
 /// Workers of a link, as [`route`] numbers them.
 const FRONT: usize = 0;
 const WRITER: usize = 1;
@@ -187,7 +190,7 @@ fn run_front(mut front: Front, queue: &Receiver<Item>, mut downs: Downs, clock: 
 
 fn run_desk(mut desk: Desk, queue: &Receiver<Item>, mut downs: Downs, clock: &Clock, batch_items: usize) {
     let mut batch = Vec::with_capacity(batch_items);
-    while queue.wait(&mut batch, batch_items, IDLE) != Waited::Closed {
+    while queue.wait(&mut batch, batch_items, PRESENCE) != Waited::Closed {
         desk.handle(&mut batch, clock(), &mut downs);
         downs.flush();
     }

@@ -12,6 +12,7 @@ use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
 use crate::registry::{Registry, Removed};
 use crate::{Config, Error};
@@ -27,6 +28,8 @@ pub struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) posts: SharedPosts,
     pub(crate) groups: Arc<Groups>,
+    pub(crate) people: Arc<People>,
+    pub(crate) watching: Arc<Watching>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -45,15 +48,19 @@ impl Shared {
         let groups = Groups::new(directory.clone(), ledger.clone(), rules);
         let metrics = Arc::new(Metrics::new());
         let accounts = Accounts::new(directory.clone(), config.accounts_cached, metrics.clone());
+        let accounts = Arc::new(accounts);
+        let people = People::new(directory.clone(), accounts.clone(), config.people.clone());
         Ok(Self {
             ledger,
             directory,
-            accounts: Arc::new(accounts),
+            accounts,
             links: Links::default(),
             metrics,
             config: Arc::new(config),
             posts: Arc::default(),
             groups: Arc::new(groups),
+            people: Arc::new(people),
+            watching: Arc::default(),
             registry: Arc::default(),
         })
     }
@@ -62,6 +69,12 @@ impl Shared {
     #[must_use]
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// Profiles and relations.
+    #[must_use]
+    pub fn people(&self) -> &People {
+        &self.people
     }
 
     /// Messages for the writer from elsewhere.

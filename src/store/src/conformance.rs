@@ -8,6 +8,7 @@ mod accounts;
 mod groups;
 mod ledgers;
 pub mod model;
+mod people;
 
 use nearport_chat::directory::Directory;
 
@@ -21,4 +22,5 @@ pub use model::ledger_model;
 pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     accounts::all(&make);
     groups::all(&make);
+    people::all(&make);
 }

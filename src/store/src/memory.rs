@@ -4,6 +4,7 @@ mod accounts;
 mod directory;
 mod groups;
 mod ledger;
+mod people;
 
 pub use directory::MemoryDirectory;
 pub use ledger::{MemoryLedger, PendingCommit};

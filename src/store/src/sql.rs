@@ -28,9 +28,11 @@
 //! 4. `conformance/area.rs`: what every engine must do; it runs on SQLite, PostgreSQL and in memory.
 
 mod accounts;
+mod conversations;
 mod directory;
 mod groups;
 mod migrations;
+mod people;
 mod postgres;
 mod sqlite;
 mod value;

@@ -6,6 +6,7 @@
 
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{Down, Identity, SessionId};
+use nearport_wire::body::Platform;
 use nearport_wire::close::CloseCode;
 use nearport_wire::code;
 
@@ -103,7 +104,15 @@ impl Front {
                 }
                 let (user, device) = (user.clone(), device.as_str().into());
                 // Accepted from the start: whatever ends it from here on is a `Kick`.
-                let entry = Session { user: user.clone(), device, link, accepted: true, topics: Vec::new() };
+                let entry = Session {
+                    user: user.clone(),
+                    device,
+                    platform: Platform::Other,
+                    link,
+                    accepted: true,
+                    topics: Vec::new(),
+                    logged_out: false,
+                };
                 if !registry.adopt(session, entry, self.shared.config.user_sessions_max) {
                     self.shared.metrics.kicks.increment(1);
                     let reason = "another login took this session's place".to_owned();

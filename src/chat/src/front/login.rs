@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{Down, Identity, SessionId};
-use nearport_wire::body::{Hello, Welcome, append_missed};
+use nearport_wire::body::{Hello, Platform, Welcome, append_missed};
 use nearport_wire::close::CloseCode;
 use nearport_wire::code;
 use prost::Message as _;
@@ -48,6 +48,7 @@ pub(super) struct Candidate {
     session: SessionId,
     user: UserKey,
     device: Arc<str>,
+    platform: Platform,
     /// `Hello.cursor`.
     cursor: Option<u64>,
     /// What the edge may seal into a token.
@@ -140,8 +141,10 @@ impl Front {
                 (Box::new(Identity { app, user, device, issued_s, expires_s }), Proof::UserSig)
             }
         };
+        // A number that is not known here is that of a younger client.
+        let platform = Platform::try_from(hello.platform).unwrap_or_default();
         let device = hello.device.into();
-        Ok(Candidate { link, session, user, device, cursor: hello.cursor, identity, proof })
+        Ok(Candidate { link, session, user, device, platform, cursor: hello.cursor, identity, proof })
     }
 
     /// Refuses a login.
@@ -211,7 +214,7 @@ impl Front {
             }
             let mut joined = Vec::with_capacity(candidates.len());
             for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
-                let Candidate { link, session, user, device, .. } = &candidate;
+                let Candidate { link, session, user, device, platform, .. } = &candidate;
                 if let Err(refusal) = verdict {
                     self.refuse(*link, *session, &refusal, out);
                     continue;
@@ -220,13 +223,16 @@ impl Front {
                     user: user.clone(),
                     device: device.clone(),
                     link: *link,
+                    platform: *platform,
                     accepted: false,
                     topics: Vec::new(),
+                    logged_out: false,
                 };
                 match registry.add(*session, entry, &self.shared.config) {
-                    Ok(None) => {}
-                    Ok(Some(removed)) => {
-                        self.shared.kick(&removed, "another login took this session's place", out);
+                    Ok(removed) => {
+                        for removed in &removed {
+                            self.shared.kick(removed, "another login took this session's place", out);
+                        }
                     }
                     Err(AppFull) => {
                         self.shared.metrics.app_full.increment(1);

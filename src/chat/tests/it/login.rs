@@ -2,7 +2,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nearport_chat::Config;
-use nearport_chat::directory::{Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined};
+use nearport_chat::directory::people::PeopleWork;
+use nearport_chat::directory::{
+    Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined, PeopleStore,
+};
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
 use nearport_chat::ledger::{
@@ -338,6 +341,17 @@ impl Accounts for Meddler {
 
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {
         self.inner.set_valid_from(key, unix_s)
+    }
+}
+
+impl PeopleStore for Meddler {
+    fn read_people(&self, work: &mut PeopleWork<'_>) -> Result<(), DirectoryError> {
+        self.check()?;
+        self.inner.read_people(work)
+    }
+    fn write_people(&self, work: &mut PeopleWork<'_>) -> Result<(), DirectoryError> {
+        self.check()?;
+        self.inner.write_people(work)
     }
 }
 

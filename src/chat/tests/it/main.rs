@@ -17,6 +17,8 @@ mod model;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod resume;
 mod retention;
 #[cfg(test)]

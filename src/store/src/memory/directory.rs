@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::accounts;
+use super::{accounts, people};
 
 /// A directory in memory. Clones share it; every change is durable at once, so it outlives simulated crashes.
 ///
@@ -14,6 +14,7 @@ pub struct MemoryDirectory(Arc<Mutex<Tables>>);
 pub(super) struct Tables {
     pub(super) accounts: accounts::Tables,
     pub(super) groups: super::groups::Tables,
+    pub(super) people: people::Tables,
 }
 
 impl MemoryDirectory {

@@ -1,0 +1,230 @@
+//! The conversation list.
+
+use nearport_wire::body::people_answer::Answer;
+use nearport_wire::body::people_call::Call;
+use nearport_wire::body::{self, Disturb};
+use nearport_wire::code;
+use prost::Message as _;
+
+use super::done;
+use crate::directory::conversations::Peer;
+use crate::key::{ConvKey, ConvKind, UserKey};
+use crate::ledger::{CursorName, LedgerError, PageLimit, Range};
+use crate::people::Effects;
+use crate::people::conversations::{Known, Settings, Wanted, to_peer, to_peers};
+use crate::reply::Failure;
+use crate::shared::Shared;
+
+pub(super) fn carry_out(
+    shared: &Shared,
+    user: &UserKey,
+    call: Call,
+    now_ms: u64,
+    effects: &mut Effects,
+) -> Result<Answer, Failure> {
+    let people = &*shared.people;
+    match call {
+        Call::ConversationList(call) => return list(shared, user, call).map(Answer::Conversations),
+        Call::ConversationGet(call) => {
+            let with = to_peers(user, call.with)?;
+            return get(shared, user, &with).map(Answer::Conversations);
+        }
+        Call::UnreadTotal(_) => {
+            let settings = people.conversation_settings(user)?;
+            let all = known(shared, user, &settings)?;
+            let count = settings.page(all, &Wanted::default()).unread;
+            return Ok(Answer::Unread(body::UnreadCount { count }));
+        }
+        Call::ConversationPin(call) => {
+            let with = to_peers(user, call.with)?;
+            people.pin_conversations(user, &with, call.pinned, now_ms, effects)?;
+        }
+        Call::ConversationMark(call) => {
+            let with = to_peers(user, call.with)?;
+            people.mark_conversations(user, &with, (call.set, call.clear), effects)?;
+        }
+        Call::ConversationMute(call) => {
+            let quiet = call.mute() == Disturb::Quiet;
+            let with = to_peers(user, call.with)?;
+            people.mute_conversations(user, &with, quiet, effects)?;
+        }
+        Call::ConversationDraft(call) => {
+            let with = to_peer(user, call.with.unwrap_or_default())?;
+            people.set_draft(user, &with, &call.text, now_ms, effects)?;
+        }
+        Call::ConversationDelete(call) => {
+            let with = to_peers(user, call.with)?;
+            let mut heads = Vec::with_capacity(with.len());
+            for peer in with {
+                let head = shared.ledger.head(&conv(user, &peer)?).map_err(unreadable)?;
+                heads.push((peer, head));
+            }
+            people.delete_conversations(user, &heads, effects)?;
+        }
+        Call::ConversationGroupCreate(call) => {
+            let with = if call.with.is_empty() { Vec::new() } else { to_peers(user, call.with)? };
+            people.create_conversation_group(user, &call.name, &with, effects)?;
+        }
+        Call::ConversationGroupDelete(call) => people.delete_conversation_group(user, &call.name, effects)?,
+        Call::ConversationGroupRename(call) => {
+            people.rename_conversation_group(user, (&call.name, &call.new_name), effects)?;
+        }
+        Call::ConversationGroupMembers(call) => {
+            let add = if call.add.is_empty() { Vec::new() } else { to_peers(user, call.add)? };
+            // Without any, the call is empty: that is said by the check of the second list.
+            let remove = if call.remove.is_empty() && !add.is_empty() {
+                Vec::new()
+            } else {
+                to_peers(user, call.remove)?
+            };
+            people.set_conversation_group_members(user, &call.name, (&add, &remove), effects)?;
+        }
+        Call::ConversationGroupList(_) => {
+            let settings = people.conversation_settings(user)?;
+            let groups = body::ConversationGroups { names: settings.groups, sequence: settings.sequence };
+            return Ok(Answer::ConversationGroups(groups));
+        }
+        _ => return Err(Failure::new(code::UNKNOWN_REQUEST, "this server does not offer it")),
+    }
+    Ok(done())
+}
+
+/// Most conversations in a page. Each has one message of at most 16 KiB, but a page ends before what a client reads.
+const PAGE_MAX: u32 = 100;
+
+/// Bytes of last messages after which a page has none: 256 KiB less the rest of 100 conversations.
+const LAST_BYTES_MAX: usize = 160 * 1024;
+
+/// Pairs that are looked at for a list. Whoever has more sees the newest among these.
+const PAIRS_MAX: usize = 10_000;
+
+/// Pairs read at once.
+const PAIRS_AT_ONCE: usize = 1000;
+
+fn list(
+    shared: &Shared,
+    user: &UserKey,
+    call: body::ConversationList,
+) -> Result<body::ConversationPage, Failure> {
+    let settings = shared.people.conversation_settings(user)?;
+    let limit = if call.limit == 0 { PAGE_MAX } else { call.limit.min(PAGE_MAX) } as usize;
+    let wanted = Wanted { after: call.after, limit, group: call.group, marks: call.marks };
+    let page = settings.page(known(shared, user, &settings)?, &wanted);
+    let next = page.conversations.last().map(|(key, _)| key.clone()).unwrap_or_default();
+    Ok(body::ConversationPage {
+        conversations: with_last(shared, user, &settings, page.conversations)?,
+        next,
+        complete: page.complete,
+        sequence: settings.sequence,
+        unread: page.unread,
+    })
+}
+
+fn get(shared: &Shared, user: &UserKey, with: &[Peer]) -> Result<body::ConversationPage, Failure> {
+    let settings = shared.people.conversation_settings(user)?;
+    let convs = with.iter().map(|peer| conv(user, peer)).collect::<Result<Vec<_>, _>>()?;
+    let mut known = heads(shared, with.to_vec(), &convs)?;
+    read_cursors(shared, user, &mut known)?;
+    let found = known.into_iter().map(|known| (settings.order_key(&known), known)).collect();
+    Ok(body::ConversationPage {
+        conversations: with_last(shared, user, &settings, found)?,
+        complete: true,
+        sequence: settings.sequence,
+        ..body::ConversationPage::default()
+    })
+}
+
+/// The list of `user` with all read cursors.
+fn known(shared: &Shared, user: &UserKey, settings: &Settings) -> Result<Vec<(String, Known)>, Failure> {
+    let (mut peers, mut convs) = (Vec::new(), Vec::new());
+    loop {
+        let page = shared.ledger.conversations(user, convs.last(), PAIRS_AT_ONCE).map_err(unreadable)?;
+        let last = page.len() < PAIRS_AT_ONCE;
+        for conv in page {
+            if let ConvKind::Pair(a, b) = conv.kind() {
+                let other = if a == *user { b } else { a };
+                peers.push(Peer::User(other.name().to_owned()));
+                convs.push(conv);
+            }
+        }
+        if last || convs.len() >= PAIRS_MAX {
+            break;
+        }
+    }
+    let known = heads(shared, peers, &convs)?;
+    let mut all = settings.list(known, shared.people.config().conversations_max);
+    for (_, known) in &mut all {
+        read_cursors(shared, user, std::slice::from_mut(known))?;
+    }
+    Ok(all)
+}
+
+/// Conversations with their ends. Those whose messages have all been trimmed are over.
+fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Known>, Failure> {
+    let heads = shared.ledger.heads(convs).map_err(unreadable)?;
+    let alive = peers.into_iter().zip(heads).filter(|(_, heads)| heads.seq > heads.floor);
+    let one = |(peer, heads): (Peer, crate::ledger::Heads)| Known {
+        peer,
+        head: heads.seq,
+        read: 0,
+        time_ms: heads.time_ms,
+        counts: true,
+        quiet: false,
+    };
+    Ok(alive.map(one).collect())
+}
+
+fn read_cursors(shared: &Shared, user: &UserKey, known: &mut [Known]) -> Result<(), Failure> {
+    for known in known {
+        let name = CursorName::Read(conv(user, &known.peer)?);
+        known.read = shared.ledger.cursor(user, &name).map_err(unreadable)?.unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Conversations with their last messages, as far as the user has not deleted them.
+fn with_last(
+    shared: &Shared,
+    user: &UserKey,
+    settings: &Settings,
+    known: Vec<(String, Known)>,
+) -> Result<Vec<body::Conversation>, Failure> {
+    let ledger = &shared.ledger;
+    let mut bytes = 0;
+    let mut conversations = Vec::with_capacity(known.len());
+    for (key, known) in known {
+        let conv = conv(user, &known.peer)?;
+        let limit = PageLimit { entries: 1, bytes: 0 };
+        let entry = ledger.read(&conv, Range::Before(u64::MAX), limit).map_err(unreadable)?.pop();
+        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone())).map_err(unreadable)?;
+        let shown = |entry: &crate::ledger::Entry| -> Result<bool, Failure> {
+            let hidden = ledger.hidden(user, &conv, entry.seq, entry.seq).map_err(unreadable)?;
+            Ok(entry.seq > cleared.unwrap_or_default() && hidden.is_empty())
+        };
+        let last = match entry {
+            Some(entry) if bytes + entry.body.len() <= LAST_BYTES_MAX && shown(&entry)? => {
+                bytes += entry.body.len();
+                let message = body::Message::decode(entry.body.clone()).ok();
+                let (seq, time_ms, edit) = (entry.seq, entry.time_ms, entry.edit);
+                Some(body::Delivery { message, seq, time_ms, edit, ..body::Delivery::default() })
+            }
+            _ => None,
+        };
+        conversations.push(settings.to_wire(key, &known, last));
+    }
+    Ok(conversations)
+}
+
+/// The conversation of `user` with a peer that was checked.
+fn conv(user: &UserKey, peer: &Peer) -> Result<ConvKey, Failure> {
+    let bad = |error: crate::key::BadName| Failure::new(code::BAD_REQUEST, error.to_string());
+    match peer {
+        Peer::User(name) => Ok(ConvKey::pair(user, &UserKey::new(user.app(), name).map_err(bad)?)),
+        Peer::Group(id) => ConvKey::group(user.app(), id).map_err(bad),
+    }
+}
+
+fn unreadable(error: LedgerError) -> Failure {
+    tracing::error!(%error, "cannot read the ledger for a list of conversations");
+    Failure::later(crate::people::codes::CONVERSATION_INTERNAL, "the store cannot be read, try again", 1000)
+}

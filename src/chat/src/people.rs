@@ -1,0 +1,326 @@
+//! People: profiles, relations, and who may write to whom.
+//!
+//! [`People`] holds the rules; rows are in the directory. A call is carried out in one transaction, in which the users
+//! concerned are locked in the order of their keys, so both sides of a friendship and the sequences of both change
+//! together or not at all. Users call for themselves, an admin for anybody ([`Actor`]); both go through the same functions.
+//!
+//! What changed is given back as [`Effects`]: events for the devices of those whom it concerns. They are hints; the
+//! sequences of [`RelationHead`] tell who missed one.
+//!
+//! [`RelationHead`]: crate::directory::people::RelationHead
+
+mod applications;
+mod blocks;
+pub(crate) mod codes;
+mod config;
+pub mod conversations;
+
+mod friend_groups;
+mod friends;
+mod heads;
+mod presence;
+
+pub(crate) mod profiles;
+pub(crate) mod reads;
+mod tags;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use nearport_wire::body;
+
+pub use applications::{Answer, ReceivedPage};
+pub use config::{AllowType, Config, CustomField, FieldOf, Holds};
+pub use friends::{AddFriend, AddFriends, ImportFriend, UpdateFriend};
+pub(crate) use presence::Watching;
+pub use reads::{Checked, FriendInfo, FriendPage, Known};
+pub use verdict::Verdict;
+
+use crate::Failure;
+use crate::account::Accounts;
+use crate::directory::people::{PeopleTx, PeopleWork, PhoneRow, RelationHead};
+use crate::directory::{Directory, DirectoryError};
+use crate::key::UserKey;
+use tags::Tags;
+use verdict::Verdicts;
+
+/// Most items in one call.
+pub const ITEMS_MAX: usize = 1000;
+
+/// When a client whose change met another one tries again.
+const CONFLICT_RETRY_MS: u32 = 100;
+
+/// When a client whose change could not be stored tries again.
+const STORE_RETRY_MS: u32 = 1000;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A user, for herself.
+    User(UserKey),
+    /// The back end of the App, for anybody in it.
+    Admin,
+}
+
+impl Actor {
+    /// Whether it may do what is for admins.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::Admin)
+    }
+}
+
+/// What became of one item of a call that succeeded as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// A user, or a friend group.
+    pub id: String,
+    /// 0, or a code of the contract.
+    pub code: u32,
+    /// For people; empty for 0.
+    pub info: String,
+}
+
+impl Item {
+    fn done(id: &str) -> Self {
+        Self { id: id.to_owned(), code: 0, info: String::new() }
+    }
+
+    fn failed(id: &str, failure: &Failure) -> Self {
+        Self { id: id.to_owned(), code: failure.code, info: failure.info.clone().into_owned() }
+    }
+
+    fn of(id: &str, outcome: Result<(), Failure>) -> Self {
+        match outcome {
+            Ok(()) => Self::done(id),
+            Err(failure) => Self::failed(id, &failure),
+        }
+    }
+}
+
+/// Items of a call with the caller's counters after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items {
+    /// In the order of the call.
+    pub items: Vec<Item>,
+    /// Of the user for whom the call was made.
+    pub head: RelationHead,
+}
+
+/// Events that follow from a change, each for all devices of one user.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub(crate) events: Vec<(UserKey, body::PeopleEvent)>,
+}
+
+impl Effects {
+    pub(crate) fn push(&mut self, user: UserKey, event: body::people_event::Event) {
+        self.events.push((user, body::PeopleEvent { event: Some(event) }));
+    }
+
+    /// The counters of these users have changed.
+    fn relations(&mut self, heads: &BTreeMap<UserKey, RelationHead>) {
+        for (user, head) in heads {
+            self.push(user.clone(), body::people_event::Event::Relation(sequences(head)));
+        }
+    }
+}
+
+pub(crate) fn sequences(head: &RelationHead) -> body::RelationSequences {
+    body::RelationSequences {
+        standard: head.standard_seq,
+        custom: head.custom_seq,
+        blocks: head.blocks_seq,
+        groups: head.groups_seq,
+        applications: head.applications_seq,
+    }
+}
+
+/// Why a transaction was given up.
+#[derive(Debug)]
+enum Stop {
+    /// By a rule.
+    Failure(Failure),
+    /// By the engine.
+    Directory(DirectoryError),
+}
+
+impl From<DirectoryError> for Stop {
+    fn from(error: DirectoryError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Rules of profiles and relations over the directory. See the module documentation.
+pub struct People {
+    directory: Arc<dyn Directory>,
+    accounts: Arc<Accounts>,
+    config: Config,
+    verdicts: Verdicts,
+}
+
+impl People {
+    pub(crate) fn new(directory: Arc<dyn Directory>, accounts: Arc<Accounts>, config: Config) -> Self {
+        let verdicts = Verdicts::new(config.cached);
+        Self { directory, accounts, config, verdicts }
+    }
+
+    /// Limits and switches.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn tags(&self, user: &UserKey) -> Tags<'_> {
+        Tags { config: &self.config, app: user.app() }
+    }
+
+    /// One durable transaction. `area` turns what the engine says into a failure.
+    fn write<T>(
+        &self,
+        area: Area,
+        mut work: impl FnMut(&mut dyn PeopleTx) -> Result<T, Stop>,
+    ) -> Result<T, Failure> {
+        run(area, &mut work, &mut |work| self.directory.write_people(work))
+    }
+
+    /// The same, which only reads.
+    fn read<T>(
+        &self,
+        area: Area,
+        mut work: impl FnMut(&mut dyn PeopleTx) -> Result<T, Stop>,
+    ) -> Result<T, Failure> {
+        run(area, &mut work, &mut |work| self.directory.read_people(work))
+    }
+
+    /// Users by name, and what is wrong with those that are no accounts. One look-up for all.
+    fn users(
+        &self,
+        of: &UserKey,
+        names: &[&str],
+        area: Area,
+    ) -> Result<Vec<Result<UserKey, Failure>>, Failure> {
+        let mut users: Vec<_> = names
+            .iter()
+            .map(|name| {
+                UserKey::new(of.app(), name)
+                    .map_err(|error| Failure::new(area.no_account(), error.to_string()))
+            })
+            .collect();
+        let good: Vec<UserKey> = users.iter().flatten().cloned().collect();
+        let found = self.accounts.find(&good).map_err(|error| area.failure(&error))?;
+        let mut known = found.valid_from_s.iter();
+        for user in &mut users {
+            if user.is_ok() && known.next().is_none_or(Option::is_none) {
+                *user = Err(Failure::new(area.no_account(), "there is no such account"));
+            }
+        }
+        Ok(users)
+    }
+
+    /// Which of `names` are accounts.
+    pub(crate) fn accounts_of(&self, of: &UserKey, names: &[&str]) -> Result<Vec<Option<UserKey>>, Failure> {
+        let users = self.users(of, names, Area::Profiles)?;
+        Ok(users.into_iter().map(Result::ok).collect())
+    }
+
+    /// Leases of phones, for each of `users`.
+    pub(crate) fn phones(&self, users: &[UserKey]) -> Result<Vec<Vec<PhoneRow>>, Failure> {
+        self.read(Area::Profiles, |tx| {
+            Ok(users.iter().map(|user| tx.phones(user)).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Refuses a call for somebody who has no account.
+    fn registered(&self, user: &UserKey, area: Area) -> Result<(), Failure> {
+        self.users(user, &[user.name()], area)?.remove(0).map(|_| ())
+    }
+}
+
+/// Runs a transaction whose work may give up.
+fn run<T>(
+    area: Area,
+    work: &mut dyn FnMut(&mut dyn PeopleTx) -> Result<T, Stop>,
+    begin: &mut dyn FnMut(&mut PeopleWork<'_>) -> Result<(), DirectoryError>,
+) -> Result<T, Failure> {
+    let mut value = None;
+    let mut refused = None;
+    let done = begin(&mut |tx| {
+        // It may be the second time.
+        (value, refused) = (None, None);
+        match work(tx) {
+            Ok(result) => {
+                value = Some(result);
+                Ok(())
+            }
+            Err(Stop::Directory(error)) => Err(error),
+            Err(Stop::Failure(failure)) => {
+                refused = Some(failure);
+                Err(DirectoryError::Abandoned)
+            }
+        }
+    });
+    match (done, value, refused) {
+        (Ok(()), Some(value), _) => Ok(value),
+        (_, _, Some(failure)) => Err(failure),
+        (Err(error), ..) => Err(area.failure(&error)),
+        (Ok(()), None, None) => {
+            Err(area.failure(&DirectoryError::Engine("the transaction did not run".to_owned())))
+        }
+    }
+}
+
+/// Whose codes a call answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Area {
+    Profiles,
+    Relations,
+    Conversations,
+}
+
+impl Area {
+    fn no_account(self) -> u32 {
+        match self {
+            Self::Profiles => codes::PROFILE_NO_ACCOUNT,
+            Self::Relations => codes::RELATION_NO_ACCOUNT,
+            Self::Conversations => codes::CONVERSATION_BAD,
+        }
+    }
+
+    fn failure(self, error: &DirectoryError) -> Failure {
+        tracing::error!(%error, area = ?self, "the directory failed");
+        let internal = match self {
+            Self::Profiles => codes::PROFILE_INTERNAL,
+            Self::Relations if matches!(error, DirectoryError::Locked(_)) => {
+                let info = "somebody else changes the same, try again";
+                return Failure::later(codes::RELATION_CONFLICT, info, CONFLICT_RETRY_MS);
+            }
+            Self::Relations => codes::RELATION_INTERNAL,
+            Self::Conversations => codes::CONVERSATION_INTERNAL,
+        };
+        Failure::later(internal, "the store does not answer, try again", STORE_RETRY_MS)
+    }
+}
+
+/// Refuses a call with no item or with too many.
+fn check_count(count: usize, max: usize, code: u32) -> Result<(), Failure> {
+    match count {
+        0 => Err(Failure::new(code, "nobody is named")),
+        n if n > max => Err(Failure::new(code, format!("{n} items: at most {max} in one call"))),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for People {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("People").finish_non_exhaustive()
+    }
+}

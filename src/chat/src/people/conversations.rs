@@ -1,0 +1,545 @@
+//! What users set for their conversations: pins, marks, do-not-disturb, drafts, groups, and which are off the list.
+//!
+//! The list itself is not kept: it follows from the conversations that the ledger knows, their heads and the user's read
+//! cursors, and from these settings ([`Settings::list`], [`Settings::page`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nearport_wire::body::{self, people_event};
+
+use super::{Area, Effects, People, Stop, codes};
+use crate::Failure;
+use crate::directory::conversations::{ConversationRow, Peer};
+use crate::directory::people::PeopleTx;
+use crate::key::UserKey;
+
+/// Most conversations in one change.
+const CHANGED_MAX: usize = 100;
+
+/// Longest draft, bytes.
+const DRAFT_BYTES_MAX: usize = 2048;
+
+/// Longest name of a conversation group, bytes.
+const GROUP_NAME_BYTES_MAX: usize = 32;
+
+/// All that a user has set.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Grows with every change.
+    pub sequence: u64,
+    /// Conversations with settings of their own.
+    pub rows: BTreeMap<Peer, ConversationRow>,
+    /// Names of the conversation groups, in order.
+    pub groups: Vec<String>,
+    /// In which groups a conversation is.
+    pub members: BTreeMap<Peer, Vec<String>>,
+}
+
+/// A conversation as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The other side.
+    pub peer: Peer,
+    /// Newest seq.
+    pub head: u64,
+    /// How far the user has read.
+    pub read: u64,
+    /// When the last message was sent, milliseconds.
+    pub time_ms: u64,
+    /// What was not read is counted: not so for group types whose messages are gone when nobody is there.
+    pub counts: bool,
+    /// Do not disturb, where it is not a setting of this list: groups.
+    pub quiet: bool,
+}
+
+impl Known {
+    /// Head − read cursor.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        if self.counts { self.head.saturating_sub(self.read) } else { 0 }
+    }
+}
+
+/// Which part of the list is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Order key of the last one that the asker has; empty: from the top.
+    pub after: String,
+    /// Most conversations.
+    pub limit: usize,
+    /// Only of this conversation group; empty: all.
+    pub group: String,
+    /// Only with one of these marks; 0: all.
+    pub marks: u64,
+}
+
+/// A page of the list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// With their order keys, largest first.
+    pub conversations: Vec<(String, Known)>,
+    /// There is nothing behind it.
+    pub complete: bool,
+    /// What was not read in all conversations that are not muted.
+    pub unread: u64,
+}
+
+impl Settings {
+    fn quiet(&self, known: &Known) -> bool {
+        known.quiet || self.rows.get(&known.peer).is_some_and(|row| row.quiet)
+    }
+
+    /// Sorts the list: pinned ones first, then by the time of the last message, and by name where that is equal. It changes with every
+    /// message, so a page begins at a key that may have moved meanwhile: what moved up is seen by its event.
+    #[must_use]
+    pub fn order_key(&self, known: &Known) -> String {
+        let pinned = self.rows.get(&known.peer).is_some_and(|row| row.pinned_ms > 0);
+        let (kind, name) = (known.peer.kind(), known.peer.name());
+        format!("{}{:015}{kind}{name}", u8::from(pinned), known.time_ms)
+    }
+
+    /// Whether it is on the list: it has a message, and a newer one than when it was deleted.
+    fn shows(&self, known: &Known) -> bool {
+        known.head > self.rows.get(&known.peer).map_or(0, |row| row.hidden_seq)
+    }
+
+    /// The list as it is, by order key, largest first: `max` conversations at most.
+    #[must_use]
+    pub fn list(&self, known: Vec<Known>, max: usize) -> Vec<(String, Known)> {
+        let mut all: Vec<(String, Known)> = known
+            .into_iter()
+            .filter(|known| self.shows(known))
+            .map(|known| (self.order_key(&known), known))
+            .collect();
+        all.sort_by(|(a, _), (b, _)| b.cmp(a));
+        all.truncate(max);
+        all
+    }
+
+    /// What is wanted of the list, and what was not read of all of it.
+    #[must_use]
+    pub fn page(&self, mut all: Vec<(String, Known)>, wanted: &Wanted) -> Page {
+        let unread =
+            all.iter().filter(|(_, known)| !self.quiet(known)).map(|(_, known)| known.unread()).sum();
+        let fits = |(key, known): &(String, Known)| {
+            let in_group = wanted.group.is_empty()
+                || self.members.get(&known.peer).is_some_and(|groups| groups.contains(&wanted.group));
+            let marks = self.rows.get(&known.peer).map_or(0, |row| row.marks);
+            let marked = wanted.marks == 0 || wanted.marks & marks != 0;
+            let behind = wanted.after.is_empty() || *key < wanted.after;
+            in_group && marked && behind
+        };
+        all.retain(fits);
+        let complete = all.len() <= wanted.limit;
+        all.truncate(wanted.limit);
+        Page { conversations: all, complete, unread }
+    }
+
+    /// One of the list, as the wire has it.
+    pub(crate) fn to_wire(
+        &self,
+        key: String,
+        known: &Known,
+        last: Option<body::Delivery>,
+    ) -> body::Conversation {
+        let row = self.rows.get(&known.peer).cloned().unwrap_or_default();
+        let quiet = self.quiet(known);
+        body::Conversation {
+            with: Some(to_target(&known.peer)),
+            order_key: key,
+            head: known.head,
+            read: known.read,
+            unread: known.unread(),
+            time_ms: known.time_ms,
+            last,
+            pinned_ms: row.pinned_ms,
+            marks: row.marks,
+            mute: if quiet { body::Disturb::Quiet } else { body::Disturb::Notify } as i32,
+            draft: row.draft,
+            draft_ms: row.draft_ms,
+            groups: self.members.get(&known.peer).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+pub(crate) fn to_target(peer: &Peer) -> body::Target {
+    use body::target::Target;
+    let target = match peer {
+        Peer::User(name) => Target::User(name.clone()),
+        Peer::Group(id) => Target::Group(id.clone()),
+    };
+    body::Target { target: Some(target) }
+}
+
+/// A user or group that can exist. Whether it does is not looked at: what is set for nobody shows nowhere.
+pub(crate) fn to_peer(user: &UserKey, target: body::Target) -> Result<Peer, Failure> {
+    use body::target::Target;
+    match target.target {
+        Some(Target::User(name)) => match UserKey::new(user.app(), &name) {
+            Ok(_) => Ok(Peer::User(name)),
+            Err(error) => Err(Failure::new(codes::CONVERSATION_BAD, format!("the other user: {error}"))),
+        },
+        Some(Target::Group(id)) => match crate::key::ConvKey::group(user.app(), &id) {
+            Ok(_) => Ok(Peer::Group(id)),
+            Err(error) => Err(Failure::new(codes::CONVERSATION_NO_GROUP, format!("the group: {error}"))),
+        },
+        Some(Target::Notices(_)) | None => Err(Failure::new(
+            codes::CONVERSATION_BAD,
+            "the conversation is neither with a user nor with a group",
+        )),
+    }
+}
+
+/// The conversations of a change.
+pub(crate) fn to_peers(user: &UserKey, targets: Vec<body::Target>) -> Result<Vec<Peer>, Failure> {
+    if targets.is_empty() || targets.len() > CHANGED_MAX {
+        let info = format!("{} conversations: 1 to {CHANGED_MAX} in one change", targets.len());
+        return Err(Failure::new(codes::CONVERSATION_COUNT, info));
+    }
+    targets.into_iter().map(|target| to_peer(user, target)).collect()
+}
+
+impl People {
+    /// All that `user` has set for conversations.
+    ///
+    /// # Errors
+    /// 50004.
+    pub fn conversation_settings(&self, user: &UserKey) -> Result<Settings, Failure> {
+        self.read(Area::Conversations, |tx| Ok(settings(tx, user)?))
+    }
+
+    /// One transaction over settings, if it changes anything.
+    fn set(
+        &self,
+        user: &UserKey,
+        with: &[Peer],
+        effects: &mut Effects,
+        mut work: impl FnMut(&mut dyn PeopleTx, &mut Settings) -> Result<(), Stop>,
+    ) -> Result<(), Failure> {
+        let sequence = self.write(Area::Conversations, |tx| {
+            let sequence = tx.next_conversation_seq(user)?;
+            let mut settings = settings(tx, user)?;
+            work(tx, &mut settings)?;
+            Ok(sequence)
+        })?;
+        let with = with.iter().map(to_target).collect();
+        let changed = body::ConversationChanged { sequence, with };
+        effects.push(user.clone(), people_event::Event::Conversation(changed));
+        Ok(())
+    }
+
+    /// Changes the settings of each of `with`, and keeps to the limits.
+    fn set_each(
+        &self,
+        user: &UserKey,
+        with: &[Peer],
+        effects: &mut Effects,
+        change: impl Fn(&mut ConversationRow),
+    ) -> Result<(), Failure> {
+        self.set(user, with, effects, |tx, settings| {
+            for peer in with {
+                let row = settings.rows.entry(peer.clone()).or_default();
+                change(row);
+                tx.put_conversation(user, peer, row)?;
+            }
+            self.check_limits(settings)
+        })
+    }
+
+    fn check_limits(&self, settings: &Settings) -> Result<(), Stop> {
+        let pins = settings.rows.values().filter(|row| row.pinned_ms > 0).count();
+        if pins > self.config.pins_max as usize {
+            let info = format!("at most {} pinned conversations", self.config.pins_max);
+            return Err(Failure::new(codes::CONVERSATION_PINS_FULL, info).into());
+        }
+        let marked = settings.rows.iter().filter(|(_, row)| row.marks != 0).map(|(peer, _)| peer);
+        let marked: BTreeSet<&Peer> = marked.chain(settings.members.keys()).collect();
+        if marked.len() > self.config.marked_max as usize {
+            let info = format!("at most {} conversations with marks or groups", self.config.marked_max);
+            return Err(Failure::new(codes::CONVERSATION_MARKED_FULL, info).into());
+        }
+        Ok(())
+    }
+
+    /// Pins conversations, or lets them go. A pin keeps its first time.
+    ///
+    /// # Errors
+    /// 50004, 51012.
+    pub fn pin_conversations(
+        &self,
+        user: &UserKey,
+        with: &[Peer],
+        pinned: bool,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        self.set_each(user, with, effects, |row| match (pinned, row.pinned_ms) {
+            (true, 0) => row.pinned_ms = now_ms.max(1),
+            (true, _) => {}
+            (false, _) => row.pinned_ms = 0,
+        })
+    }
+
+    /// Sets and clears marks.
+    ///
+    /// # Errors
+    /// 50002 (a mark of bit 63, or one that is set and cleared), 50004, 51008.
+    pub fn mark_conversations(
+        &self,
+        user: &UserKey,
+        with: &[Peer],
+        (set, clear): (u64, u64),
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        if set & clear != 0 || (set | clear) >> 63 != 0 {
+            let info = "a mark is set and cleared at once, or is that of bit 63";
+            return Err(Failure::new(codes::CONVERSATION_BAD, info));
+        }
+        self.set_each(user, with, effects, |row| row.marks = row.marks & !clear | set)
+    }
+
+    /// Do not disturb, for users. Groups have it as a field of the member.
+    ///
+    /// # Errors
+    /// 50002 for a group, 50004.
+    pub fn mute_conversations(
+        &self,
+        user: &UserKey,
+        with: &[Peer],
+        quiet: bool,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        if with.iter().any(|peer| matches!(peer, Peer::Group(_))) {
+            let info = "for a group set the member's MsgFlag";
+            return Err(Failure::new(codes::CONVERSATION_BAD, info));
+        }
+        self.set_each(user, with, effects, |row| row.quiet = quiet)
+    }
+
+    /// Keeps what is typed and not sent.
+    ///
+    /// # Errors
+    /// 50002 for more than 2048 bytes, 50004.
+    pub fn set_draft(
+        &self,
+        user: &UserKey,
+        with: &Peer,
+        text: &str,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        if text.len() > DRAFT_BYTES_MAX || text.contains('\0') {
+            let info = format!("a draft has at most {DRAFT_BYTES_MAX} bytes, none of them zero");
+            return Err(Failure::new(codes::CONVERSATION_BAD, info));
+        }
+        self.set_each(user, std::slice::from_ref(with), effects, |row| {
+            text.clone_into(&mut row.draft);
+            row.draft_ms = if text.is_empty() { 0 } else { now_ms };
+        })
+    }
+
+    /// Takes conversations off the list until they have a message beyond the given seq, with all settings.
+    ///
+    /// # Errors
+    /// 50004.
+    pub fn delete_conversations(
+        &self,
+        user: &UserKey,
+        heads: &[(Peer, u64)],
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        let with: Vec<_> = heads.iter().map(|(peer, _)| peer.clone()).collect();
+        self.set(user, &with, effects, |tx, settings| {
+            for (peer, head) in heads {
+                let row = ConversationRow { hidden_seq: *head, ..ConversationRow::default() };
+                tx.put_conversation(user, peer, &row)?;
+                for group in settings.members.remove(peer).unwrap_or_default() {
+                    tx.set_conversation_group_member(user, &group, peer, false)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes a conversation group with these in it.
+    ///
+    /// # Errors
+    /// 50002 (no name, or there is one of it), 50004, 51008, 51010, 51011.
+    pub fn create_conversation_group(
+        &self,
+        user: &UserKey,
+        name: &str,
+        with: &[Peer],
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        check_group_name(name)?;
+        let max = self.config.conversation_groups_max;
+        self.set(user, with, effects, |tx, settings| {
+            if !tx.add_conversation_group(user, name)? {
+                return Err(Failure::new(codes::CONVERSATION_BAD, "there is a group of that name").into());
+            }
+            if settings.groups.len() >= max as usize {
+                let info = format!("at most {max} conversation groups");
+                return Err(Failure::new(codes::CONVERSATION_GROUPS_FULL, info).into());
+            }
+            for peer in with {
+                tx.set_conversation_group_member(user, name, peer, true)?;
+                settings.members.entry(peer.clone()).or_default();
+            }
+            self.check_limits(settings)
+        })
+    }
+
+    /// Takes a conversation group away. Its conversations stay.
+    ///
+    /// # Errors
+    /// 50004, 51009.
+    pub fn delete_conversation_group(
+        &self,
+        user: &UserKey,
+        name: &str,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        self.set(user, &[], effects, |tx, _| match tx.delete_conversation_group(user, name)? {
+            true => Ok(()),
+            false => Err(no_group()),
+        })
+    }
+
+    /// Gives a conversation group another name.
+    ///
+    /// # Errors
+    /// 50002 (there is one of that name), 50004, 51009, 51011.
+    pub fn rename_conversation_group(
+        &self,
+        user: &UserKey,
+        (name, new_name): (&str, &str),
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        check_group_name(new_name)?;
+        self.set(user, &[], effects, |tx, settings| {
+            if !tx.delete_conversation_group(user, name)? {
+                return Err(no_group());
+            }
+            if !tx.add_conversation_group(user, new_name)? {
+                return Err(Failure::new(codes::CONVERSATION_BAD, "there is a group of the new name").into());
+            }
+            for (peer, groups) in &settings.members {
+                if groups.iter().any(|group| group == name) {
+                    tx.set_conversation_group_member(user, new_name, peer, true)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts conversations into a group, or takes them out.
+    ///
+    /// # Errors
+    /// 50004, 51008, 51009.
+    pub fn set_conversation_group_members(
+        &self,
+        user: &UserKey,
+        name: &str,
+        (add, remove): (&[Peer], &[Peer]),
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        let with: Vec<_> = add.iter().chain(remove).cloned().collect();
+        self.set(user, &with, effects, |tx, settings| {
+            if !settings.groups.iter().any(|group| group == name) {
+                return Err(no_group());
+            }
+            for peer in remove {
+                tx.set_conversation_group_member(user, name, peer, false)?;
+                let left = settings.members.get_mut(peer).is_none_or(|groups| {
+                    groups.retain(|group| group != name);
+                    groups.is_empty()
+                });
+                if left {
+                    settings.members.remove(peer);
+                }
+            }
+            for peer in add {
+                tx.set_conversation_group_member(user, name, peer, true)?;
+                settings.members.entry(peer.clone()).or_default();
+            }
+            self.check_limits(settings)
+        })
+    }
+}
+
+fn settings(tx: &mut dyn PeopleTx, user: &UserKey) -> Result<Settings, crate::directory::DirectoryError> {
+    let mut members: BTreeMap<Peer, Vec<String>> = BTreeMap::new();
+    for (group, peer) in tx.conversation_group_members(user)? {
+        members.entry(peer).or_default().push(group);
+    }
+    Ok(Settings {
+        sequence: tx.conversation_seq(user)?,
+        rows: tx.conversations(user)?.into_iter().collect(),
+        groups: tx.conversation_groups(user)?,
+        members,
+    })
+}
+
+fn check_group_name(name: &str) -> Result<(), Failure> {
+    if name.is_empty() || name.contains('\0') {
+        return Err(Failure::new(codes::CONVERSATION_BAD, "a conversation group needs a name"));
+    }
+    if name.len() > GROUP_NAME_BYTES_MAX {
+        let info = format!("the name has {} bytes: at most {GROUP_NAME_BYTES_MAX}", name.len());
+        return Err(Failure::new(codes::CONVERSATION_GROUP_NAME, info));
+    }
+    Ok(())
+}
+
+fn no_group() -> Stop {
+    Failure::new(codes::CONVERSATION_GROUP_MISSING, "there is no conversation group of that name").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(name: &str, time_ms: u64, head: u64, read: u64) -> Known {
+        let peer = Peer::User(name.to_owned());
+        Known { peer, head, read, time_ms, counts: true, quiet: false }
+    }
+
+    #[test]
+    fn the_list_is_sorted_cut_and_counted() {
+        let mut settings = Settings::default();
+        let mut set = |name: &str, row| settings.rows.insert(Peer::User(name.to_owned()), row);
+        set("pinned", ConversationRow { pinned_ms: 5, ..ConversationRow::default() });
+        set("gone", ConversationRow { hidden_seq: 4, ..ConversationRow::default() });
+        set("back", ConversationRow { hidden_seq: 4, marks: 2, ..ConversationRow::default() });
+        set("quiet", ConversationRow { quiet: true, ..ConversationRow::default() });
+        settings.members.insert(Peer::User("back".to_owned()), vec!["work".to_owned()]);
+        let all = vec![
+            known("old", 1_000, 3, 3),
+            known("pinned", 999, 7, 2),
+            known("gone", 9_000, 4, 0),
+            known("back", 5_000, 5, 0),
+            known("quiet", 6_000, 9, 0),
+            known("none", 0, 0, 0),
+        ];
+        let names = |page: &Page| {
+            page.conversations.iter().map(|(_, known)| known.peer.name().to_owned()).collect::<Vec<_>>()
+        };
+        let wanted = Wanted { limit: 3, ..Wanted::default() };
+        let page = settings.page(settings.list(all.clone(), 100), &wanted);
+        assert_eq!(names(&page), ["pinned", "quiet", "back"]);
+        assert_eq!((page.complete, page.unread), (false, 10), "what is muted does not count");
+        let after = page.conversations[2].0.clone();
+        let page = settings.page(settings.list(all.clone(), 100), &Wanted { after, ..wanted.clone() });
+        assert_eq!((names(&page), page.complete), (vec!["old".to_owned()], true));
+        for wanted in
+            [Wanted { marks: 3, ..wanted.clone() }, Wanted { group: "work".to_owned(), ..wanted.clone() }]
+        {
+            assert_eq!(names(&settings.page(settings.list(all.clone(), 100), &wanted)), ["back"]);
+        }
+        let short = settings.page(settings.list(all, 2), &wanted);
+        assert_eq!(names(&short), ["pinned", "quiet"], "no longer than it may be");
+        assert_eq!(Known { counts: false, ..known("meeting", 1, 9, 0) }.unread(), 0);
+        assert_eq!(known("ahead", 1, 3, 9).unread(), 0);
+    }
+}
