@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
+pub use crate::config_people::People;
 pub use crate::config_steer::Steer;
 use crate::{cidrs, duration, node_drain};
 
@@ -197,9 +198,13 @@ pub struct Chat {
     pub ack_delay: Duration,
     pub user_sessions_max: usize,
     pub app_sessions_max: usize,
+    pub multi_device: nearport_chat::MultiDevice,
+    pub native_instances: usize,
+    pub web_instances: usize,
     pub login_failures_max: u32,
     pub retention_days: u32,
     pub group_retention_days: u32,
+    pub people: People,
 }
 
 /// `trunk.*`
@@ -385,9 +390,13 @@ impl Default for Chat {
             ack_delay: Duration::from_millis(chat.ack_delay_ms),
             user_sessions_max: chat.user_sessions_max,
             app_sessions_max: chat.app_sessions_max,
+            multi_device: chat.multi_device,
+            native_instances: chat.native_instances,
+            web_instances: chat.web_instances,
             login_failures_max: chat.login_failures_max,
             retention_days: retention.days,
             group_retention_days: retention.group_days,
+            people: People::default(),
         }
     }
 }
@@ -410,7 +419,11 @@ impl Chat {
             ack_delay_ms: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
             user_sessions_max: self.user_sessions_max,
             app_sessions_max: self.app_sessions_max,
+            multi_device: self.multi_device,
+            native_instances: self.native_instances,
+            web_instances: self.web_instances,
             login_failures_max: self.login_failures_max,
+            people: self.people.backend(),
             ..nearport_chat::Config::default()
         }
     }
@@ -516,6 +529,10 @@ impl Config {
         }
         if self.chat.user_sessions_max == 0 {
             return Err(("chat.user_sessions_max", "must be at least 1".into()));
+        }
+        if let Err(reason) = self.chat.people.backend().check() {
+            // The only values of it that can be wrong together.
+            return Err(("chat.people.fields", reason));
         }
         if let Err(reason) = node_drain::targets(&self.drain.targets) {
             return Err(("drain.targets", reason));

@@ -128,6 +128,50 @@ pub const KEYS: &[Key] = &[
         doc: "sessions of one App; a login above is refused with BUSY and told to come back in 5s; 0: unlimited",
     },
     Key {
+        name: "chat.multi_device",
+        doc: "which platforms of one user are online together: all; single: one; two: one native platform and browsers; three: one \
+              phone or tablet, one computer, and browsers. What does not go with a new login ends with KICKED",
+    },
+    Key {
+        name: "chat.native_instances",
+        doc: "sessions of one user on the same native platform; 0: one for each device with multi_device all, else one",
+    },
+    Key { name: "chat.web_instances", doc: "the same in browsers" },
+    Key { name: "chat.people.friends_max", doc: "friends of one user (30010, 30014)" },
+    Key { name: "chat.people.blocks_max", doc: "users in one blocklist (30013)" },
+    Key { name: "chat.people.friend_groups_max", doc: "friend groups of one user (30011)" },
+    Key {
+        name: "chat.people.applications_unread_max",
+        doc: "applications for a friendship that one user has not read (30012); five times as many are kept",
+    },
+    Key {
+        name: "chat.people.allow_type",
+        doc: "how a user who has not said so takes applications: allow_any, need_confirm, deny_any",
+    },
+    Key {
+        name: "chat.people.fields",
+        doc: "custom fields of an App's profiles and friendships, [{ app = 1400000000, of = \"profile\", key = \"Shoe\", holds = \"text\", \
+              app_reads = true, app_writes = true }]: at most 20 of each kind; key is 1 to 8 letters, of is profile or friend, holds \
+              is text or bytes; without app_reads or app_writes a field is for admins only",
+    },
+    Key {
+        name: "chat.people.refused_words",
+        doc: "words, in whatever case, that names, signatures, remarks and wordings must not hold (40005, 30005)",
+    },
+    Key { name: "chat.people.friend_check", doc: "1:1 messages only among friends (20009, 20010, 20011)" },
+    Key {
+        name: "chat.people.block_silently",
+        doc: "a message to somebody who has blocked its sender looks sent and goes nowhere; false: 20007",
+    },
+    Key {
+        name: "chat.people.push_online",
+        doc: "how long a phone that lost its session counts as reachable by push",
+    },
+    Key { name: "chat.people.watched_max", doc: "users whose presence one user may watch" },
+    Key { name: "chat.people.watchers_max", doc: "users that may watch the presence of one user" },
+    Key { name: "chat.people.conversations_max", doc: "conversations in a user's list, 1 to 3000" },
+    Key { name: "chat.people.pins_max", doc: "pinned conversations of one user (51012)" },
+    Key {
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
     },

@@ -37,6 +37,7 @@ mod config_dns;
 mod config_keys;
 pub mod config_load;
 mod config_locate;
+mod config_people;
 mod config_steer;
 mod control;
 mod control_server;

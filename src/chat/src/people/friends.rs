@@ -356,6 +356,9 @@ impl People {
             if user == peer {
                 return Err(Failure::new(codes::RELATION_BAD, "nobody is a friend of herself").into());
             }
+            if ledgered.tx.block(user, peer.name())?.is_some() {
+                return Err(Failure::new(codes::RELATION_BAD, "the user is in the blocklist").into());
+            }
             let known = ledgered.tx.friend(user, peer.name())?.is_some();
             if !known && ledgered.heads.get(user).friends >= self.config.friends_max {
                 return Err(Failure::new(codes::FRIENDS_FULL, "the friend list is full").into());

@@ -13,6 +13,8 @@ mod groups_model;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 #[path = "../../../../tests/postgres/server.rs"]
 mod postgres_server;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The conversation list.
 
+use std::sync::PoisonError;
+
 use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::{self, Disturb};
@@ -7,9 +9,11 @@ use nearport_wire::code;
 use prost::Message as _;
 
 use super::done;
+use crate::directory::DirectoryError;
 use crate::directory::conversations::Peer;
-use crate::key::{ConvKey, ConvKind, UserKey};
-use crate::ledger::{CursorName, LedgerError, PageLimit, Range};
+use crate::group::Reception;
+use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
+use crate::ledger::{CursorName, Heads, LedgerError, PageLimit, Range};
 use crate::people::Effects;
 use crate::people::conversations::{Known, Settings, Wanted, to_peer, to_peers};
 use crate::reply::Failure;
@@ -122,9 +126,21 @@ fn list(
 
 fn get(shared: &Shared, user: &UserKey, with: &[Peer]) -> Result<body::ConversationPage, Failure> {
     let settings = shared.people.conversation_settings(user)?;
-    let convs = with.iter().map(|peer| conv(user, peer)).collect::<Result<Vec<_>, _>>()?;
-    let mut known = heads(shared, with.to_vec(), &convs)?;
+    let (mut peers, mut convs, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for peer in with {
+        match peer {
+            Peer::User(_) => {
+                convs.push(conv(user, peer)?);
+                peers.push(peer.clone());
+            }
+            Peer::Group(id) => keys.push(group_key(user, id)?),
+        }
+    }
+    let mut known = heads(shared, peers, &convs)?;
+    known.extend(groups(shared, user, keys)?);
     read_cursors(shared, user, &mut known)?;
+    // In the order of the call.
+    known.sort_by_key(|known| with.iter().position(|peer| *peer == known.peer));
     let found = known.into_iter().map(|known| (settings.order_key(&known), known)).collect();
     Ok(body::ConversationPage {
         conversations: with_last(shared, user, &settings, found)?,
@@ -151,7 +167,9 @@ fn known(shared: &Shared, user: &UserKey, settings: &Settings) -> Result<Vec<(St
             break;
         }
     }
-    let known = heads(shared, peers, &convs)?;
+    let mut known = heads(shared, peers, &convs)?;
+    let keys = shared.groups.of_users(std::slice::from_ref(user)).map_err(no_directory)?;
+    known.extend(groups(shared, user, keys.into_iter().flatten().collect())?);
     let mut all = settings.list(known, shared.people.config().conversations_max);
     for (_, known) in &mut all {
         read_cursors(shared, user, std::slice::from_mut(known))?;
@@ -159,11 +177,47 @@ fn known(shared: &Shared, user: &UserKey, settings: &Settings) -> Result<Vec<(St
     Ok(all)
 }
 
+/// Groups of these that `user` is a member of and sees, as conversations. Where a type shows no history to its members, there is
+/// nothing to list.
+fn groups(shared: &Shared, user: &UserKey, keys: Vec<GroupKey>) -> Result<Vec<Known>, Failure> {
+    let found = shared.groups.find_all(&keys).map_err(no_directory)?;
+    let (mut seen, mut convs) = (Vec::new(), Vec::new());
+    for (key, group) in keys.into_iter().zip(found) {
+        let Some(group) = group else { continue };
+        let group = group.read().unwrap_or_else(PoisonError::into_inner);
+        let (Some(member), Some(after)) = (group.member(user), group.history_after(user)) else { continue };
+        let hidden = !group.is_active() && group.info().owner.as_ref() != Some(user);
+        if group.is_dismissed() || hidden || !group.kind().history {
+            continue;
+        }
+        let quiet = member.reception != Reception::Notify;
+        let known = Known {
+            peer: Peer::Group(key.id().to_owned()),
+            head: 0,
+            // What came before joining was never to be read.
+            read: member.joined_seq,
+            time_ms: 0,
+            counts: group.kind().unread,
+            quiet,
+        };
+        seen.push((known, after));
+        convs.push(key.conv());
+    }
+    let heads = shared.ledger.heads(&convs).map_err(unreadable)?;
+    let alive = seen.into_iter().zip(heads).filter(|((_, after), heads)| heads.seq > heads.floor.max(*after));
+    let one = |((known, _), heads): ((Known, u64), Heads)| Known {
+        head: heads.seq,
+        time_ms: heads.time_ms,
+        ..known
+    };
+    Ok(alive.map(one).collect())
+}
+
 /// Conversations with their ends. Those whose messages have all been trimmed are over.
 fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Known>, Failure> {
     let heads = shared.ledger.heads(convs).map_err(unreadable)?;
     let alive = peers.into_iter().zip(heads).filter(|(_, heads)| heads.seq > heads.floor);
-    let one = |(peer, heads): (Peer, crate::ledger::Heads)| Known {
+    let one = |(peer, heads): (Peer, Heads)| Known {
         peer,
         head: heads.seq,
         read: 0,
@@ -177,7 +231,8 @@ fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Kno
 fn read_cursors(shared: &Shared, user: &UserKey, known: &mut [Known]) -> Result<(), Failure> {
     for known in known {
         let name = CursorName::Read(conv(user, &known.peer)?);
-        known.read = shared.ledger.cursor(user, &name).map_err(unreadable)?.unwrap_or_default();
+        let read = shared.ledger.cursor(user, &name).map_err(unreadable)?.unwrap_or_default();
+        known.read = known.read.max(read);
     }
     Ok(())
 }
@@ -222,6 +277,15 @@ fn conv(user: &UserKey, peer: &Peer) -> Result<ConvKey, Failure> {
         Peer::User(name) => Ok(ConvKey::pair(user, &UserKey::new(user.app(), name).map_err(bad)?)),
         Peer::Group(id) => ConvKey::group(user.app(), id).map_err(bad),
     }
+}
+
+fn group_key(user: &UserKey, id: &str) -> Result<GroupKey, Failure> {
+    GroupKey::new(user.app(), id).map_err(|error| Failure::new(code::BAD_REQUEST, error.to_string()))
+}
+
+fn no_directory(error: DirectoryError) -> Failure {
+    tracing::error!(%error, "cannot look groups up for a list of conversations");
+    Failure::later(crate::people::codes::CONVERSATION_INTERNAL, "the store does not answer, try again", 1000)
 }
 
 fn unreadable(error: LedgerError) -> Failure {
