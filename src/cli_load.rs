@@ -41,7 +41,7 @@ Words may stand for one direction: up.loss=2% (client to server), down.rate=1mbi
 /// Exit code 0 only if nothing was lost, duplicated, reordered or failed.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// connect, idle, echo, chat, weak, roam, storm or locate.
+    /// connect, idle, echo, chat, group, weak, roam, storm or locate.
     scenario: Scenario,
     #[command(flatten)]
     access: AccessArgs,
@@ -104,6 +104,18 @@ pub(crate) struct Load {
     /// Networks that ask (locate).
     #[arg(long)]
     networks: Option<u32>,
+    /// Groups (group).
+    #[arg(long)]
+    groups: Option<u32>,
+    /// Members of each group (group).
+    #[arg(long)]
+    members: Option<u32>,
+    /// Members of each group that are online and write (group).
+    #[arg(long)]
+    online: Option<u32>,
+    /// Messages per second in the first group; --rate counts for each of the others (group).
+    #[arg(long)]
+    hot_rate: Option<u32>,
     /// UDP sockets that the clients share.
     #[arg(long)]
     sockets: Option<usize>,
@@ -209,6 +221,13 @@ impl Load {
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);
         options.api = self.api;
         options.networks = self.networks;
+        if self.scenario == Scenario::Group {
+            let of = |given: Option<u32>, usual| given.unwrap_or(usual);
+            let online = of(self.online, options.online);
+            let members = of(self.members, options.members.max(online));
+            options.set_groups(of(self.groups, options.groups), members, online);
+        }
+        options.hot_rate = self.hot_rate;
         let local = access.and_then(local_server);
         options.server_pid = self.server_pid.or_else(|| local.as_ref().map(|run| run.pid));
         options.ops = self.ops.or_else(|| local.map(|run| run.ops));

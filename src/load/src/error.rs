@@ -43,6 +43,9 @@ pub enum Error {
         /// Why the first of the others did not.
         first: String,
     },
+    /// What a scenario needs could not be made.
+    #[error("cannot prepare the run: {0}")]
+    Setup(String),
     /// The scenario `echo` against a server with another backend.
     #[error(
         "the server has no echo backend ({answer}): use scenario chat, or a server whose backend is echo"

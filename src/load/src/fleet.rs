@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::latency::Latency;
-use crate::options::{Credentials, Options};
+use crate::options::{Credentials, Options, Scenario};
 use crate::progress::Progress;
 use crate::report::Connect;
 use crate::stop::Stop;
@@ -112,7 +112,7 @@ impl Fleet {
             transports: options.transport.only().into_iter().collect(),
             credentials: Arc::clone(credentials),
             login_timeout: options.login_timeout,
-            follow: Follow::Nothing,
+            follow: if options.scenario == Scenario::Group { Follow::Remembered } else { Follow::Nothing },
             gate: Semaphore::new(options.logins_max),
         });
         let count = options.connections as usize;

@@ -70,8 +70,8 @@ impl OpenLoop<'_> {
     pub(crate) async fn offer_all(&self, target: &impl Target, stop: &mut Stop) -> Result<Window, Error> {
         let options = self.options;
         let length = options.warmup + options.duration;
-        let senders = options.connections as usize;
-        let schedule = Schedule::new(options.pattern, options.rate, length, senders, options.seed);
+        let senders = options.senders();
+        let schedule = Schedule::new(options.pattern, options.total_rate(), length, senders, options.seed);
         self.progress.begin("messages", schedule.total());
 
         let start = Instant::now() + LEAD;

@@ -16,6 +16,15 @@ const BYTES_MAX: u64 = 4 << 20;
 /// Datagrams that a shard gave to another in user space, because the kernel had not steered them.
 const HANDED_OVER: &str = "nearport_edge_datagrams_handed_over_total";
 
+/// Messages that the ledger holds: one row each.
+const MESSAGES: &str = "nearport_ledger_messages_total";
+
+/// Messages written to the ledger so far; `None` if the server does not say.
+pub(crate) async fn messages_stored(ops: SocketAddr) -> Option<u64> {
+    let page = timeout(PATIENCE, page(ops)).await.ok()?.ok()?;
+    sum(&page, MESSAGES)
+}
+
 /// Datagrams handed over so far, over all shards; `None` if the server does not say.
 pub(crate) async fn handed_over(ops: SocketAddr) -> Option<u64> {
     let page = timeout(PATIENCE, page(ops)).await.ok()?.ok()?;

@@ -32,6 +32,9 @@ pub enum Scenario {
     Roam,
     /// `chat` while the server dies and comes back. Measures how long it takes until every client is back.
     Storm,
+    /// Groups with many members, of whom some are online and write. Checks that each message reaches every member online once, in
+    /// order, and counts the rows that it costs.
+    Group,
     /// Questions of many networks to the addressing service over HTTP. Measures answers.
     Locate,
 }
@@ -148,6 +151,15 @@ pub struct Options {
     pub api: Option<SocketAddr>,
     /// Networks that ask (`locate`), 1 to 1,000,000. `None`: 10,000; of each the service answers 50 in a second.
     pub networks: Option<u32>,
+    /// Groups (`group`). Default 10.
+    pub groups: u32,
+    /// Members of each group, online or not (`group`). Default 2,000.
+    pub members: u32,
+    /// Members of each group that are online, each with its own connection (`group`): there are `groups` times as many
+    /// connections. Default 200.
+    pub online: u32,
+    /// Messages per second in the first group instead of `rate`, which counts for each of the others (`group`).
+    pub hot_rate: Option<u32>,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
     pub seed: u64,
     /// What the program was built from, for the report.
@@ -215,6 +227,10 @@ impl Options {
             ops: None,
             api: None,
             networks: None,
+            groups: 10,
+            members: 2_000,
+            online: 200,
+            hot_rate: None,
             seed: 1,
             commit: None,
         };
@@ -222,6 +238,7 @@ impl Options {
             Scenario::Connect | Scenario::Idle | Scenario::Echo | Scenario::Chat | Scenario::Locate => {
                 defaults
             }
+            Scenario::Group => Self { connections: 2_000, rate: 10, ..defaults },
             // Two messages a second from each: what is measured is the network, not a queue.
             Scenario::Weak => Self { connections: 40, rate: 80, logins_max: 8, sockets: 40, ..defaults },
             Scenario::Roam => Self { connections: 1_000, sockets: 1_000, ..defaults },
@@ -238,13 +255,39 @@ impl Options {
         }
     }
 
+    /// Changes how many groups there are and who is in them, and the connections that follow from it.
+    pub fn set_groups(&mut self, groups: u32, members: u32, online: u32) {
+        (self.groups, self.members, self.online) = (groups, members, online);
+        self.connections = groups.saturating_mul(online);
+    }
+
+    /// Messages per second over all clients.
+    pub(crate) fn total_rate(&self) -> u32 {
+        match self.scenario {
+            Scenario::Group => {
+                let first = self.hot_rate.unwrap_or(self.rate);
+                self.rate.saturating_mul(self.groups.saturating_sub(1)).saturating_add(first)
+            }
+            _ => self.rate,
+        }
+    }
+
+    /// Who sends, as far as a schedule has to tell them apart: clients, or in `group` units of the rate, each of one group.
+    pub(crate) fn senders(&self) -> usize {
+        match self.scenario {
+            Scenario::Group => self.total_rate() as usize,
+            _ => self.connections as usize,
+        }
+    }
+
     /// Whether the options make sense together; [`run`](crate::run) asks by itself.
     ///
     /// # Errors
     /// [`Error::Options`] with the first that does not.
     pub fn check(&self) -> Result<(), Error> {
         let scenario = self.scenario;
-        let sends = matches!(scenario, Scenario::Echo | Scenario::Locate) || scenario.is_chat();
+        let sends =
+            matches!(scenario, Scenario::Echo | Scenario::Locate | Scenario::Group) || scenario.is_chat();
         let only_for =
             |option: &str, of: Scenario| format!("{option} belongs to scenario {of}, not {scenario}");
         let wrong = if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
@@ -259,6 +302,16 @@ impl Options {
             format!("message_bytes must be at most {MESSAGE_BYTES_MAX}, not {}", self.message_bytes)
         } else if self.logins_max == 0 || self.sockets == 0 {
             "logins_max and sockets must be at least 1".into()
+        } else if scenario == Scenario::Group && (self.groups == 0 || self.online < 2) {
+            "a group scenario has at least one group, and two of its members online".into()
+        } else if scenario == Scenario::Group && self.members < self.online {
+            format!("{} members online are more than there are members, {}", self.online, self.members)
+        } else if scenario == Scenario::Group && self.connections != self.groups.saturating_mul(self.online) {
+            "scenario group connects every member online: set groups and online instead of connections".into()
+        } else if scenario == Scenario::Group && self.hot_rate == Some(0) {
+            "hot_rate must be at least 1".into()
+        } else if scenario != Scenario::Group && self.hot_rate.is_some() {
+            only_for("hot_rate", Scenario::Group)
         } else if scenario != Scenario::Locate && self.api.is_some() {
             only_for("api", Scenario::Locate)
         } else if scenario != Scenario::Locate && self.networks.is_some() {
@@ -342,11 +395,12 @@ impl fmt::Debug for Credentials {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::Idle,
         Self::Echo,
         Self::Chat,
+        Self::Group,
         Self::Weak,
         Self::Roam,
         Self::Storm,
@@ -361,6 +415,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Echo => "echo",
             Self::Chat => "chat",
+            Self::Group => "group",
             Self::Weak => "weak",
             Self::Roam => "roam",
             Self::Storm => "storm",
@@ -495,7 +550,12 @@ mod tests {
     fn each_mistake_has_its_words() {
         assert!(Scenario::ALL.into_iter().all(|scenario| Options::new(scenario).check().is_ok()));
         type Spoil = fn(&mut Options);
-        let cases: [(Scenario, &str, Spoil); 20] = [
+        let cases: [(Scenario, &str, Spoil); 25] = [
+            (Scenario::Group, "two of its members", |o| o.set_groups(3, 9, 1)),
+            (Scenario::Group, "more than there are members", |o| o.set_groups(3, 4, 5)),
+            (Scenario::Group, "instead of connections", |o| o.connections = 7),
+            (Scenario::Group, "hot_rate must be", |o| o.hot_rate = Some(0)),
+            (Scenario::Chat, "hot_rate belongs to", |o| o.hot_rate = Some(1)),
             (Scenario::Chat, "connections must be 1", |o| o.connections = 0),
             (Scenario::Chat, "connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
             (Scenario::Chat, "pairs", |o| o.connections = 3),

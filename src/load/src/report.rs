@@ -91,6 +91,9 @@ pub struct Report {
     pub locate: Option<Located>,
     /// The window in slots.
     pub timeline: Vec<Slot>,
+    /// What `group` found. `sent` and `acked` count messages, `delivered`, `lost`, `duplicated` and `reordered` count deliveries to
+    /// members online.
+    pub group: Option<Grouped>,
     /// Points of the distribution of `latency_ms`, for the page: share of messages, and milliseconds.
     #[serde(skip)]
     pub latency_curve: Vec<(f64, f64)>,
@@ -107,6 +110,31 @@ pub struct Roam {
     pub survived: u64,
     /// Datagrams that the server's shards gave to each other in user space meanwhile; `None` if it was not asked.
     pub handed_over: Option<u64>,
+}
+
+/// Messages of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Grouped {
+    /// Groups.
+    pub groups: u32,
+    /// Members of each.
+    pub members: u32,
+    /// Of them online.
+    pub online: u32,
+    /// Messages per second in each group.
+    pub rate: u32,
+    /// The same in the first one, if it is another.
+    pub hot_rate: Option<u32>,
+    /// Messages that got a number: they are due at every other member online.
+    pub stored: u64,
+    /// Messages above a group's rate: told as sent, and nobody gets them.
+    pub folded: u64,
+    /// Deliveries per second of the window.
+    pub deliveries_per_s: Option<f64>,
+    /// Messages that the server's ledger wrote meanwhile, of whatever conversation; `None` if it was not asked.
+    pub rows: Option<u64>,
+    /// The same for each message that got a number.
+    pub rows_per_message: Option<f64>,
 }
 
 /// Where clients were sent.
@@ -246,6 +274,7 @@ impl Report {
             storm: None,
             locate: None,
             timeline: Vec::new(),
+            group: None,
             latency_curve: Vec::new(),
         }
     }

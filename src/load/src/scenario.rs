@@ -18,6 +18,7 @@ use crate::stop::Stop;
 mod books;
 mod chat;
 mod echo;
+mod group;
 mod locate;
 mod roam;
 mod silent;
@@ -55,6 +56,7 @@ pub(crate) async fn run(
     let report = match options.scenario {
         Scenario::Connect | Scenario::Idle => silent::run(&mut run).await,
         Scenario::Echo => echo::run(&mut run).await,
+        Scenario::Group => group::run(&mut run).await,
         Scenario::Locate => locate::run(&mut run).await,
         Scenario::Chat | Scenario::Weak | Scenario::Roam | Scenario::Storm => chat::run(&mut run).await,
     };

@@ -324,6 +324,8 @@ impl Ledger for FjallLedger {
         if writer.last.number > number {
             self.metrics.commits.increment(1);
             self.metrics.commit_seconds.record(started.elapsed());
+            let written = done.appended.iter().filter(|appended| !appended.duplicate).count();
+            self.metrics.messages.increment(written as u64);
             #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
             self.metrics.batch_items.record(batch.items() as f64);
         }

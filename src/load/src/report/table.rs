@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::latency::Quantiles;
 use crate::options::Transport;
 use crate::relay::RelayCounts;
-use crate::report::{Located, Report, Roam, Storm};
+use crate::report::{Grouped, Located, Report, Roam, Storm};
 
 /// Lines of a name and what there is to say; lines with nothing to say are left out.
 pub(super) fn render(report: &Report) -> String {
@@ -26,6 +26,7 @@ pub(super) fn render(report: &Report) -> String {
         ("roam", report.roam.as_ref().map(|roam| self::roam(report, roam))),
         ("storm", report.storm.as_ref().map(storm)),
         ("answers", report.locate.as_ref().map(answers)),
+        ("groups", report.group.as_ref().map(groups)),
         ("server", server(report)),
     ];
     let mut out = String::new();
@@ -189,6 +190,27 @@ fn storm(storm: &Storm) -> String {
         storm.rss_ratio.map(|ratio| format!("peak memory {ratio:.2} of steady")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("   ")
+}
+
+fn groups(group: &Grouped) -> String {
+    let mut text = format!(
+        "{} of {} members, {} online, {}/s each",
+        grouped(group.groups.into()),
+        grouped(group.members.into()),
+        grouped(group.online.into()),
+        group.rate
+    );
+    if let Some(rate) = group.hot_rate {
+        let _ = write!(text, ", the first {rate}/s");
+    }
+    let _ = write!(text, "   stored {}   folded {}", grouped(group.stored), grouped(group.folded));
+    if let Some(per_s) = group.deliveries_per_s {
+        let _ = write!(text, "   {} deliveries/s", decimal(per_s));
+    }
+    if let Some(rows) = group.rows_per_message {
+        let _ = write!(text, "   {rows:.3} rows per message");
+    }
+    text
 }
 
 fn server(report: &Report) -> Option<String> {

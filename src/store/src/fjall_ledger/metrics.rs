@@ -17,6 +17,8 @@ pub(super) struct Metrics {
     pub(super) write_failures: Counter,
     /// Seconds that commits waited for flushes and compactions.
     pub(super) stall_seconds: Histogram,
+    /// Messages written: one row of a conversation each.
+    pub(super) messages: Counter,
     /// Messages that a trim removed.
     pub(super) trimmed_messages: Counter,
     /// Seconds for which one step of a trim kept commits waiting.
@@ -32,6 +34,7 @@ impl Metrics {
             Unit::Count,
             "messages, changes and cursor moves per commit"
         );
+        metrics::describe_counter!("nearport_ledger_messages_total", Unit::Count, "messages written");
         metrics::describe_counter!("nearport_ledger_duplicates_total", Unit::Count, "messages sent again");
         metrics::describe_counter!("nearport_ledger_watermark_syncs_total", Unit::Count, "watermark syncs");
         metrics::describe_counter!(
@@ -58,6 +61,7 @@ impl Metrics {
             commits: metrics::counter!("nearport_ledger_commits_total"),
             commit_seconds: metrics::histogram!("nearport_ledger_commit_seconds"),
             batch_items: metrics::histogram!("nearport_ledger_batch_items"),
+            messages: metrics::counter!("nearport_ledger_messages_total"),
             duplicates: metrics::counter!("nearport_ledger_duplicates_total"),
             watermark_syncs: metrics::counter!("nearport_ledger_watermark_syncs_total"),
             write_failures: metrics::counter!("nearport_ledger_write_failures_total"),
