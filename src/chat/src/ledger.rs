@@ -266,6 +266,10 @@ pub enum LedgerError {
     /// Another process holds the store.
     #[error("the store is in use by another process: {0}")]
     Locked(String),
+    /// The database is elsewhere and cannot be reached, or gave up half way. Nothing of it is stopped: the next commit
+    /// connects again.
+    #[error("the ledger's database is not there: {0}")]
+    Unavailable(String),
     /// Any other error of the operating system.
     #[error("ledger i/o: {0}")]
     Io(String),
@@ -282,7 +286,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// (fsync or quorum). Duplicates are found across batches and inside one. Only one thread calls this.
     ///
     /// # Errors
-    /// See [`LedgerError`]. After an error every later commit fails too, until the ledger is opened again.
+    /// See [`LedgerError`]. After an error every later commit fails too, until the ledger is opened again; only after
+    /// [`LedgerError::Unavailable`] a later one may do.
     fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError>;
 
     /// A page of a conversation. What was trimmed is left out. Sees every commit that returned before the call.

@@ -12,12 +12,14 @@ pub mod conformance;
 mod fjall_ledger;
 mod lock;
 mod memory;
+mod pg_ledger;
 mod postgres;
 pub mod sql;
 
 pub use fjall_ledger::{FjallLedger, Options};
 pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
+pub use pg_ledger::PgLedger;
 pub use postgres::{BadUrl, Postgres, PostgresOptions};
 
 /// The directory in one SQLite file.

@@ -10,7 +10,7 @@ mod metrics;
 mod options;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime as PoolRuntime};
@@ -58,6 +58,15 @@ impl Drop for Inner {
             // May happen on a thread of another runtime, where waiting for threads is forbidden.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A server that its last user may let go.
+pub(crate) struct WeakPostgres(Weak<Inner>);
+
+impl WeakPostgres {
+    pub(crate) fn upgrade(&self) -> Option<Postgres> {
+        self.0.upgrade().map(Postgres)
     }
 }
 
@@ -119,6 +128,11 @@ impl Postgres {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// For tasks of the runtime, which must not keep it.
+    pub(crate) fn downgrade(&self) -> WeakPostgres {
+        WeakPostgres(Arc::downgrade(&self.0))
+    }
+
     /// A task of the runtime, for what goes on beside calls.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.0.runtime {
@@ -132,7 +146,6 @@ impl Postgres {
     }
 
     /// A free connection for the ledger's commits and trims.
-    #[expect(dead_code, reason = "the ledger comes with the next change")]
     pub(crate) async fn writer(&self) -> Result<Client, PgError> {
         self.client(&self.0.writers).await
     }

@@ -31,7 +31,7 @@ mod accounts;
 mod conversations;
 mod directory;
 mod groups;
-mod migrations;
+pub(crate) mod migrations;
 mod people;
 mod postgres;
 mod sqlite;

@@ -81,17 +81,6 @@ impl PgError {
             Self::Other(_) => "other",
         }
     }
-
-    #[expect(dead_code, reason = "the ledger comes with the next change")]
-    pub(crate) fn text(self) -> String {
-        match self {
-            Self::Conflict(text)
-            | Self::Unavailable(text)
-            | Self::Full(text)
-            | Self::Exists(text)
-            | Self::Other(text) => text,
-        }
-    }
 }
 
 impl From<PgError> for DirectoryError {

@@ -41,6 +41,17 @@ pub(crate) fn directory(dialect: Dialect) -> Result<Runner, DirectoryError> {
     Ok(Runner::new(&migrations))
 }
 
+/// What brings the ledger's tables in PostgreSQL up to date. They have a history of their own: ledger and directory may be
+/// in different databases.
+pub(crate) fn ledger() -> Result<Runner, DirectoryError> {
+    let versions = [("V1__ledger", include_str!("../../migrations/postgres_ledger/V1__ledger.sql"))];
+    let migrations = versions.iter().map(|(name, sql)| Migration::unapplied(name, sql));
+    let migrations = migrations.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut runner = Runner::new(&migrations);
+    runner.set_migration_table_name("ledger_schema_history");
+    Ok(runner)
+}
+
 /// What a run of `runner` that failed means. Tables that a newer program made are refused with what to do.
 pub(crate) fn refused(runner: &Runner, error: refinery::Error) -> DirectoryError {
     let known = runner.get_migrations().iter().map(Migration::version).max().unwrap_or(0);

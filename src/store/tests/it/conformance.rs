@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 
 use nearport_store::{
-    FjallLedger, MemoryDirectory, MemoryLedger, Options, PgDirectory, Postgres, PostgresOptions,
+    FjallLedger, MemoryDirectory, MemoryLedger, Options, PgDirectory, PgLedger, Postgres, PostgresOptions,
     SqliteDirectory, StoreLock, conformance,
 };
 
@@ -34,6 +34,15 @@ fn fjall_ledger_that_forgets_heads_and_flushes_all_the_time() {
     options.owners_max = 2;
     options.flush_bytes = 1;
     conformance::ledger(|| Box::new(FjallLedger::open(&fresh(), options.clone()).unwrap()));
+}
+
+#[test]
+fn postgres_ledger() {
+    let server = PostgresServer::shared();
+    conformance::ledger(|| {
+        let server = Postgres::new(&PostgresOptions::new(server.fresh())).unwrap();
+        Box::new(PgLedger::open(&server).unwrap())
+    });
 }
 
 #[test]

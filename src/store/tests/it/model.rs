@@ -7,10 +7,12 @@ use nearport_chat::key::AppId;
 use nearport_chat::ledger::{PageLimit, Range};
 use nearport_store::conformance::ledger_model;
 use nearport_store::conformance::model::{Op, Place, Store, TARGETS, USERS};
-use nearport_store::{FjallLedger, MemoryLedger, Options};
+use nearport_store::{FjallLedger, MemoryLedger, Options, PgLedger, Postgres, PostgresOptions};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+
+use crate::postgres_server::PostgresServer;
 
 /// Sequences that share a store. A store of its own for each would test the making of stores.
 const SEQUENCES_PER_STORE: u32 = 50;
@@ -85,5 +87,16 @@ fn memory_does_what_the_model_does() {
     thousand_sequences(|| {
         let ledger = MemoryLedger::new();
         Store::new(move || Box::new(ledger.clone()))
+    });
+}
+
+#[test]
+fn postgres_does_what_the_model_does() {
+    let server = PostgresServer::shared();
+    thousand_sequences(|| {
+        let url = server.fresh();
+        Store::new(move || {
+            Box::new(PgLedger::open(&Postgres::new(&PostgresOptions::new(&url)).unwrap()).unwrap())
+        })
     });
 }

@@ -1,0 +1,262 @@
+//! Reads: each one statement, on one snapshot. Ids are looked up by scalar subqueries, so that the plan is a walk along one
+//! index and stops at its LIMIT.
+
+use bytes::Bytes;
+use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::ledger::{CursorName, Entry, Heads, LedgerError, LogEntry, PageLimit, Range};
+use tokio_postgres::Row;
+
+use super::PgLedger;
+use super::plan::{signed, unsigned};
+
+/// Rows that one statement brings at most: the rest of a page that is full by its bytes would travel for nothing.
+const ROWS_MAX: usize = 256;
+
+/// Conversations whose heads one statement asks for.
+const HEADS_MAX: usize = 4096;
+
+const AFTER: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1)
+     AND seq > (SELECT GREATEST(floor, $2::bigint) FROM ledger_conversations WHERE key = $1)
+     ORDER BY seq LIMIT $3";
+const BEFORE: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1)
+     AND seq > (SELECT floor FROM ledger_conversations WHERE key = $1) AND seq < $2
+     ORDER BY seq DESC LIMIT $3";
+const ENTRY: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
+const HEADS: &str =
+    "SELECT key, head, edit_head, head_ms, floor FROM ledger_conversations WHERE key = ANY($1::bytea[])";
+const EDITS: &str = "SELECT edit, seq FROM ledger_messages
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND edit > $2 AND edit > 0 ORDER BY edit LIMIT $3";
+/// Halves the range between floor and head until its ends meet. A message that a trim takes away meanwhile ends it early.
+const SEQ_AT: &str = "WITH RECURSIVE s (conv, low, high) AS (
+         SELECT id, floor + 1, head + 1 FROM ledger_conversations WHERE key = $1
+     UNION ALL
+         SELECT h.conv, CASE WHEN m.time_ms >= $2 THEN h.low ELSE h.middle + 1 END,
+             CASE WHEN m.time_ms >= $2 THEN h.middle ELSE h.high END
+         FROM (SELECT conv, low, high, (low + high) / 2 AS middle FROM s WHERE low < high) h
+         JOIN ledger_messages m ON m.conv = h.conv AND m.seq = h.middle)
+     SELECT low, high FROM s ORDER BY high - low LIMIT 1";
+const HIDDEN: &str = "SELECT seq FROM ledger_hides WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1)
+     AND conv = (SELECT id FROM ledger_conversations WHERE key = $2) AND seq >= $3 AND seq <= $4 ORDER BY seq";
+const RECEIPTS: &str = "SELECT user_key FROM ledger_receipts
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2 AND user_key > $3
+     ORDER BY user_key LIMIT $4";
+const RECEIPT_COUNT: &str = "SELECT readers FROM ledger_receipt_counts
+     WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
+const PAIRS: &str =
+    "SELECT conv_key FROM ledger_pairs WHERE user_key = $1 AND conv_key > $2 ORDER BY conv_key LIMIT $3";
+const LOG: &str = "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body
+     FROM (SELECT position, conv, seq FROM ledger_logs
+         WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1)
+         AND position > (SELECT GREATEST(floor, $2::bigint) FROM ledger_users WHERE key = $1)
+         ORDER BY position LIMIT $3) l
+     JOIN ledger_conversations c ON c.id = l.conv
+     LEFT JOIN ledger_messages m ON m.conv = l.conv AND m.seq = l.seq
+     ORDER BY l.position";
+const LOG_HEAD: &str = "SELECT head FROM ledger_users WHERE key = $1";
+const CURSOR: &str = "SELECT position FROM ledger_cursors
+     WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1) AND name = $2";
+
+/// Name of a cursor inside its user: a letter, then what it is about.
+pub(super) fn cursor_name(name: &CursorName) -> Vec<u8> {
+    match name {
+        CursorName::Device(device) => [b"d", device.as_bytes()].concat(),
+        CursorName::Read(conv) => [b"r", conv.as_bytes()].concat(),
+        CursorName::Cleared(conv) => [b"c", conv.as_bytes()].concat(),
+        CursorName::Shown(device, conv) => {
+            let length = [u8::try_from(device.len()).expect("device names have at most 32 bytes")];
+            [b"s", &length[..], device.as_bytes(), conv.as_bytes()].concat()
+        }
+    }
+}
+
+/// A bound of rows as LIMIT takes it: at least one.
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows.max(1)).unwrap_or(i64::MAX)
+}
+
+fn entry(row: &Row, column: usize) -> Result<Entry, tokio_postgres::Error> {
+    Ok(Entry {
+        seq: unsigned(row.try_get(column)?),
+        time_ms: unsigned(row.try_get(column + 1)?),
+        edit: unsigned(row.try_get(column + 2)?),
+        body: Bytes::copy_from_slice(row.try_get(column + 3)?),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
+fn unreadable(error: tokio_postgres::Error) -> LedgerError {
+    LedgerError::Damaged(format!("a row is unreadable: {error}"))
+}
+
+fn user_key(bytes: &[u8]) -> Result<UserKey, LedgerError> {
+    let parts =
+        bytes.split_first_chunk::<4>().and_then(|(app, name)| Some((app, std::str::from_utf8(name).ok()?)));
+    parts
+        .and_then(|(app, name)| UserKey::new(AppId(u32::from_be_bytes(*app)), name).ok())
+        .ok_or_else(|| LedgerError::Damaged("the name of a user is unreadable".to_owned()))
+}
+
+fn conv_key(bytes: &[u8]) -> Result<ConvKey, LedgerError> {
+    ConvKey::from_bytes(bytes)
+        .ok_or_else(|| LedgerError::Damaged("the name of a conversation is unreadable".to_owned()))
+}
+
+impl PgLedger {
+    pub(super) fn read_page(
+        &self,
+        conv: &ConvKey,
+        range: Range,
+        limits: PageLimit,
+    ) -> Result<Vec<Entry>, LedgerError> {
+        let (sql, mut from) = match range {
+            Range::After(after) => (AFTER, signed(after)),
+            Range::Before(before) => (BEFORE, signed(before)),
+        };
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        loop {
+            let rows_max = ROWS_MAX.min(limits.entries.saturating_sub(page.len()).max(1));
+            let rows = self.query(sql, &[&conv.as_bytes(), &from, &limit(rows_max)])?;
+            for row in &rows {
+                let entry = entry(row, 0).map_err(unreadable)?;
+                (from, bytes) = (signed(entry.seq), bytes + entry.body.len());
+                page.push(entry);
+                if page.len() >= limits.entries || bytes >= limits.bytes {
+                    return Ok(page);
+                }
+            }
+            if rows.len() < rows_max {
+                return Ok(page);
+            }
+        }
+    }
+
+    pub(super) fn read_entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+        let rows = self.query(ENTRY, &[&conv.as_bytes(), &signed(seq)])?;
+        rows.first().map(|row| entry(row, 0).map_err(unreadable)).transpose()
+    }
+
+    pub(super) fn read_heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+        let mut all = Vec::with_capacity(convs.len());
+        for some in convs.chunks(HEADS_MAX) {
+            let keys: Vec<&[u8]> = some.iter().map(ConvKey::as_bytes).collect();
+            let rows = self.query(HEADS, &[&keys])?;
+            let mut known = std::collections::HashMap::with_capacity(rows.len());
+            for row in &rows {
+                let number = |column| row.try_get(column).map(unsigned).map_err(unreadable);
+                let heads =
+                    Heads { seq: number(1)?, edit: number(2)?, time_ms: number(3)?, floor: number(4)? };
+                known.insert(row.try_get::<_, &[u8]>(0).map_err(unreadable)?, heads);
+            }
+            all.extend(some.iter().map(|conv| known.get(conv.as_bytes()).copied().unwrap_or_default()));
+        }
+        Ok(all)
+    }
+
+    pub(super) fn find_seq(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+        loop {
+            let rows = self.query(SEQ_AT, &[&conv.as_bytes(), &signed(time_ms)])?;
+            let Some(row) = rows.first() else { return Ok(1) };
+            let (low, high): (i64, i64) =
+                (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
+            // Otherwise a trim was faster, and has moved the floor: it cannot do that for ever.
+            if low >= high {
+                return Ok(unsigned(low));
+            }
+        }
+    }
+
+    pub(super) fn read_edits(
+        &self,
+        conv: &ConvKey,
+        after: u64,
+        rows: usize,
+    ) -> Result<Vec<(u64, u64)>, LedgerError> {
+        let rows = self.query(EDITS, &[&conv.as_bytes(), &signed(after), &limit(rows)])?;
+        let change = |row: &Row| Ok((unsigned(row.try_get(0)?), unsigned(row.try_get(1)?)));
+        rows.iter().map(|row| change(row).map_err(unreadable)).collect()
+    }
+
+    pub(super) fn read_hidden(
+        &self,
+        user: &UserKey,
+        conv: &ConvKey,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, LedgerError> {
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&user.as_bytes(), &conv.as_bytes(), &signed(first), &signed(last)];
+        let rows = self.query(HIDDEN, &params)?;
+        rows.iter().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).collect()
+    }
+
+    pub(super) fn read_receipts(
+        &self,
+        conv: &ConvKey,
+        seq: u64,
+        after: Option<&UserKey>,
+        rows: usize,
+    ) -> Result<Vec<UserKey>, LedgerError> {
+        let after = after.map_or(&[][..], UserKey::as_bytes);
+        let rows = self.query(RECEIPTS, &[&conv.as_bytes(), &signed(seq), &after, &limit(rows)])?;
+        rows.iter().map(|row| user_key(row.try_get(0).map_err(unreadable)?)).collect()
+    }
+
+    pub(super) fn read_receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+        let rows = self.query(RECEIPT_COUNT, &[&conv.as_bytes(), &signed(seq)])?;
+        rows.first().map_or(Ok(0), |row| row.try_get(0).map(unsigned).map_err(unreadable))
+    }
+
+    pub(super) fn read_pairs(
+        &self,
+        user: &UserKey,
+        after: Option<&ConvKey>,
+        rows: usize,
+    ) -> Result<Vec<ConvKey>, LedgerError> {
+        let after = after.map_or(&[][..], ConvKey::as_bytes);
+        let rows = self.query(PAIRS, &[&user.as_bytes(), &after, &limit(rows)])?;
+        rows.iter().map(|row| conv_key(row.try_get(0).map_err(unreadable)?)).collect()
+    }
+
+    pub(super) fn read_log_page(
+        &self,
+        user: &UserKey,
+        after: u64,
+        limits: PageLimit,
+    ) -> Result<Vec<LogEntry>, LedgerError> {
+        let (mut page, mut bytes, mut from) = (Vec::new(), 0, signed(after));
+        loop {
+            let rows_max = ROWS_MAX.min(limits.entries.saturating_sub(page.len()).max(1));
+            let rows = self.query(LOG, &[&user.as_bytes(), &from, &limit(rows_max)])?;
+            for row in &rows {
+                from = row.try_get(0).map_err(unreadable)?;
+                if row.try_get::<_, Option<i64>>(2).map_err(unreadable)?.is_none() {
+                    // Its message was trimmed.
+                    continue;
+                }
+                let entry = entry(row, 2).map_err(unreadable)?;
+                bytes += entry.body.len();
+                let conv = conv_key(row.try_get(1).map_err(unreadable)?)?;
+                page.push(LogEntry { position: unsigned(from), conv, entry });
+                if page.len() >= limits.entries || bytes >= limits.bytes {
+                    return Ok(page);
+                }
+            }
+            if rows.len() < rows_max {
+                return Ok(page);
+            }
+        }
+    }
+
+    pub(super) fn read_log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
+        let rows = self.query(LOG_HEAD, &[&user.as_bytes()])?;
+        rows.first().map_or(Ok(0), |row| row.try_get(0).map(unsigned).map_err(unreadable))
+    }
+
+    pub(super) fn read_cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
+        let rows = self.query(CURSOR, &[&user.as_bytes(), &cursor_name(name)])?;
+        rows.first().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).transpose()
+    }
+}
