@@ -15,7 +15,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{Append, Batch, IdemKey, Ledger, PageLimit, Range};
 use nearport_store::bare::{BareMessage, CONVERSATIONS, Messages, process_cpu};
-use nearport_store::{FjallLedger, Options};
+use nearport_store::{FjallLedger, Options, PgLedger, Postgres, PostgresOptions};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -182,6 +182,92 @@ impl Store for BareFjall {
     }
 }
 
+/// The same rows in bare tokio-postgres: one transaction of multi-row statements per batch, sent one after the other, as its
+/// documentation shows. `tables` are copies of the ledger's, with their keys and settings.
+struct BarePostgres {
+    client: tokio_postgres::Client,
+    runtime: tokio::runtime::Runtime,
+    statements: [tokio_postgres::Statement; 4],
+    numbers: Numbers,
+}
+
+const BARE_TABLES: &str = "DROP TABLE IF EXISTS bare_messages, bare_logs, bare_conversations, bare_users;
+    CREATE TABLE bare_messages (conv BIGINT NOT NULL, seq BIGINT NOT NULL, time_ms BIGINT NOT NULL, edit BIGINT NOT NULL,
+        sender BIGINT NOT NULL, client_msg_id BYTEA NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (conv, seq));
+    CREATE UNIQUE INDEX bare_messages_idem ON bare_messages (sender, client_msg_id);
+    CREATE TABLE bare_logs (user_id BIGINT NOT NULL, position BIGINT NOT NULL, conv BIGINT NOT NULL, seq BIGINT NOT NULL,
+        PRIMARY KEY (user_id, position));
+    CREATE TABLE bare_conversations (id BIGINT PRIMARY KEY, head BIGINT NOT NULL) WITH (fillfactor = 50);
+    CREATE TABLE bare_users (id BIGINT PRIMARY KEY, head BIGINT NOT NULL) WITH (fillfactor = 50);
+    INSERT INTO bare_conversations SELECT n, 0 FROM generate_series(0, 99999) AS n;
+    INSERT INTO bare_users SELECT n, 0 FROM generate_series(0, 199999) AS n;
+    SET synchronous_commit = on";
+
+const BARE_STATEMENTS: [&str; 4] = [
+    "INSERT INTO bare_messages SELECT c, s, t, 0, f, i, b FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
+     $5::bytea[], $6::bytea[]) AS r (c, s, t, f, i, b)",
+    "INSERT INTO bare_logs SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])",
+    "UPDATE bare_conversations c SET head = r.h FROM unnest($1::bigint[], $2::bigint[]) AS r (i, h) WHERE c.id = r.i",
+    "UPDATE bare_users c SET head = r.h FROM unnest($1::bigint[], $2::bigint[]) AS r (i, h) WHERE c.id = r.i",
+];
+
+impl BarePostgres {
+    fn open(url: &str) -> Outcome<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, tokio_postgres::NoTls))?;
+        runtime.spawn(connection);
+        runtime.block_on(client.batch_execute(BARE_TABLES))?;
+        let mut statements = Vec::new();
+        for sql in BARE_STATEMENTS {
+            statements.push(runtime.block_on(client.prepare(sql))?);
+        }
+        let statements = statements.try_into().map_err(|_| "four statements")?;
+        Ok(Self { client, runtime, statements, numbers: Numbers::new() })
+    }
+}
+
+impl Store for BarePostgres {
+    fn store(&mut self, batch: &[BareMessage]) -> Outcome<()> {
+        let (mut convs, mut seqs, mut times, mut senders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut bodies) = (Vec::new(), Vec::new());
+        let (mut users, mut positions, mut log_convs, mut log_seqs) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut conv_heads, mut user_heads) =
+            (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
+        for message in batch {
+            let (count, seq, places) = self.numbers.next(message);
+            let (conv, seq) = (i64::from(message.conversation), i64::try_from(seq)?);
+            convs.push(conv);
+            seqs.push(seq);
+            times.push(i64::try_from(count)?);
+            senders.push(i64::from(message.user));
+            ids.push(message_id(count).to_vec());
+            bodies.push(&message.body[..]);
+            conv_heads.insert(conv, seq);
+            for (side, position) in (0i64..).zip(places) {
+                let (user, position) = (2 * conv + side, i64::try_from(position)?);
+                users.push(user);
+                positions.push(position);
+                log_convs.push(conv);
+                log_seqs.push(seq);
+                user_heads.insert(user, position);
+            }
+        }
+        let (conv_ids, conv_values): (Vec<i64>, Vec<i64>) = conv_heads.into_iter().unzip();
+        let (user_ids, user_values): (Vec<i64>, Vec<i64>) = user_heads.into_iter().unzip();
+        let Self { client, runtime, statements: [messages, logs, conversations, owners], .. } = self;
+        runtime.block_on(async {
+            let transaction = client.transaction().await?;
+            transaction.execute(messages, &[&convs, &seqs, &times, &senders, &ids, &bodies]).await?;
+            transaction.execute(logs, &[&users, &positions, &log_convs, &log_seqs]).await?;
+            transaction.execute(conversations, &[&conv_ids, &conv_values]).await?;
+            transaction.execute(owners, &[&user_ids, &user_values]).await?;
+            transaction.commit().await
+        })?;
+        Ok(())
+    }
+}
+
 /// What one turn of a store measured.
 #[derive(Clone, Copy)]
 struct Turn {
@@ -279,5 +365,13 @@ fn main() -> Outcome<()> {
     let bare = Box::new(BareFjall::open(&dir.path().join("bare"))?);
     let ledger = compare("fjall", &args, through, bare)?;
     read_last("fjall", &*ledger)?;
+    drop(ledger);
+    if let Some(url) = &args.postgres {
+        let server = Postgres::new(&PostgresOptions::new(url))?;
+        let through = Through { ledger: Box::new(PgLedger::open(&server)?), count: 0 };
+        let bare = Box::new(BarePostgres::open(url)?);
+        let ledger = compare("PostgreSQL", &args, through, bare)?;
+        read_last("PostgreSQL", &*ledger)?;
+    }
     Ok(())
 }
