@@ -50,6 +50,13 @@ pub struct Config {
     /// client that must not sends FLUSH.
     pub ack_delay_ms: u64,
 
+    /// How long after sending a message its sender may take it back, seconds; 0: not at all. An administrator may at any time.
+    pub recall_window_s: u32,
+    /// The same for changing what it says.
+    pub edit_window_s: u32,
+    /// How far back pages show messages, days; 0: as far as they are kept.
+    pub roaming_days: u32,
+
     /// Sessions of one user. One more login ends the oldest session with close code KICKED.
     pub user_sessions_max: usize,
     /// Which platforms of one user are online together.
@@ -106,6 +113,9 @@ impl Default for Config {
             writer_batch_items: 1024,
             session_sends_per_batch: 128,
             ack_delay_ms: 1000,
+            recall_window_s: 120,
+            edit_window_s: 86_400,
+            roaming_days: 7,
             user_sessions_max: 32,
             multi_device: MultiDevice::All,
             native_instances: 0,

@@ -15,10 +15,13 @@
 
 mod adopt;
 mod apps;
+mod history;
 mod login;
 mod pages;
+mod readers;
 mod throttle;
 mod topics;
+mod view;
 
 use bytes::Bytes;
 use nearport_trunk::Up;
@@ -33,7 +36,7 @@ use crate::shared::Shared;
 use apps::Apps;
 use throttle::Throttle;
 
-/// Opens and closes sessions and answers SYNC and HISTORY. See the module documentation.
+/// Opens and closes sessions and answers SYNC, HISTORY and READERS. See the module documentation.
 #[derive(Debug)]
 pub struct Front {
     shared: Shared,
@@ -89,7 +92,7 @@ impl Front {
             self.admit(candidates, now_ms, out);
         }
         for question in self.resolve(rest) {
-            self.answer(question, out);
+            self.answer(question, now_ms, out);
         }
     }
 
@@ -120,11 +123,12 @@ impl Front {
         questions
     }
 
-    fn answer(&self, question: Question, out: &mut Downs) {
+    fn answer(&self, question: Question, now_ms: u64, out: &mut Downs) {
         let Question { reply_to, user, kind, body } = question;
         let answer = match kind {
-            Kind::SYNC => self.sync(&user, body),
-            Kind::HISTORY => self.history(&user, body),
+            Kind::SYNC => self.sync(&user, body, now_ms),
+            Kind::HISTORY => self.history(&user, body, now_ms),
+            Kind::READERS => self.readers(&user, body),
             Kind(kind) => {
                 Err(Failure::new(code::UNKNOWN_REQUEST, format!("unknown request kind {kind:#04x}")))
             }

@@ -26,6 +26,7 @@ pub mod downs;
 mod error;
 pub mod front;
 pub mod group;
+pub mod kept;
 pub mod key;
 pub mod ledger;
 mod metrics;

@@ -19,6 +19,10 @@ pub(crate) struct Metrics {
     pub(crate) duplicates: Counter,
     pub(crate) online_only: Counter,
     pub(crate) not_stored: Counter,
+    /// Messages above the rate of their group.
+    pub(crate) over_rate: Counter,
+    /// Recalls and edits.
+    pub(crate) changes: Counter,
     pub(crate) publishes: Counter,
     pub(crate) kicks: Counter,
     pub(crate) adopted: Counter,
@@ -78,6 +82,8 @@ impl Metrics {
             duplicates: send("duplicate"),
             online_only: send("online_only"),
             not_stored: send("not_stored"),
+            over_rate: send("over_rate"),
+            changes: counter!("nearport_chat_changes_total"),
             publishes: counter!("nearport_chat_publishes_total"),
             kicks: counter!("nearport_chat_kicks_total"),
             adopted: counter!("nearport_chat_adoptions_total"),
@@ -124,6 +130,7 @@ fn describe() {
         "Tips and notices that found no room at the writer."
     );
     describe_counter!("nearport_chat_sends_total", Unit::Count, "Well-formed SENDs by what became of them.");
+    describe_counter!("nearport_chat_changes_total", Unit::Count, "Messages that were recalled or edited.");
     describe_counter!("nearport_chat_errors_total", Unit::Count, "ERROR answers by range of their code.");
     describe_counter!("nearport_chat_publishes_total", Unit::Count, "Publishes, one per topic and link.");
     describe_counter!("nearport_chat_kicks_total", Unit::Count, "Sessions ended by the backend.");

@@ -1,10 +1,13 @@
-//! Messages that other threads hand to the writer: tips, notices, what an administrator sends.
+//! What other threads hand to the writer: tips, notices, what an administrator sends and changes.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use nearport_wire::body::Element;
+
+use crate::key::ConvKey;
 use crate::ledger::{Append, Appended, LedgerError};
 
 /// Hears what became of a post, on the writer's thread and before it is published: it must not wait for anything.
@@ -24,6 +27,49 @@ impl fmt::Debug for Post {
     }
 }
 
+/// Hears what became of a change: its number in the change log of the conversation, or the code of a refusal. On the writer's thread.
+pub type Changed = Box<dyn FnOnce(Result<u64, u32>) + Send>;
+
+/// A recall or an edit by an administrator of the App, who may change any message of users at any time.
+pub struct AdminChange {
+    /// The conversation of the message.
+    pub conv: ConvKey,
+    /// The message.
+    pub seq: u64,
+    /// What becomes of it.
+    pub what: AdminWhat,
+    /// Called once, after the commit or with the refusal. One that never reaches a commit (the backend ends) drops it uncalled.
+    pub done: Changed,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone)]
+pub enum AdminWhat {
+    /// It is taken back.
+    Recall {
+        /// For people.
+        reason: String,
+    },
+    /// It says something else.
+    Edit {
+        /// Instead of the stored ones; empty: those stay.
+        elements: Vec<Element>,
+        /// Instead of the stored one; `None`: that stays.
+        cloud_custom_data: Option<String>,
+    },
+}
+
+impl fmt::Debug for AdminChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { conv, seq, what, done: _ } = self;
+        f.debug_struct("AdminChange")
+            .field("conv", conv)
+            .field("seq", seq)
+            .field("what", what)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Most posts that wait. The writer takes that many in a few commits.
 const POSTS_MAX: usize = 4096;
 
@@ -33,7 +79,14 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 struct Waiting {
     posts: VecDeque<Post>,
+    changes: VecDeque<AdminChange>,
     ended: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.posts.is_empty() && self.changes.is_empty()
+    }
 }
 
 /// The queue of posts: bounded, in order. Cheap to share.
@@ -77,6 +130,31 @@ impl Posts {
         posts.into()
     }
 
+    /// Appends a change, if there is room; it comes back if there is none, to be refused as busy, and after [`Self::end`].
+    ///
+    /// # Errors
+    /// The change.
+    pub fn change(&self, change: AdminChange) -> Result<(), Box<AdminChange>> {
+        let mut waiting = self.lock();
+        if waiting.ended || waiting.changes.len() >= POSTS_MAX {
+            return Err(Box::new(change));
+        }
+        waiting.changes.push_back(change);
+        drop(waiting);
+        self.changed.notify_all();
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+        Ok(())
+    }
+
+    /// Takes up to `max` changes, oldest first.
+    pub(crate) fn take_changes(&self, max: usize) -> Vec<AdminChange> {
+        let mut waiting = self.lock();
+        let count = waiting.changes.len().min(max);
+        waiting.changes.drain(..count).collect()
+    }
+
     /// Takes up to `max`, oldest first.
     pub(crate) fn take(&self, max: usize) -> Vec<Post> {
         let mut waiting = self.lock();
@@ -92,7 +170,7 @@ impl Posts {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().posts.is_empty()
+        self.lock().is_empty()
     }
 
     /// Takes nothing more from here on.
@@ -104,12 +182,12 @@ impl Posts {
     /// Whether nothing waits and nothing will come.
     pub(crate) fn has_ended(&self) -> bool {
         let waiting = self.lock();
-        waiting.ended && waiting.posts.is_empty()
+        waiting.ended && waiting.is_empty()
     }
 
     /// Waits until something is there, or nothing comes any more.
     pub(crate) fn wait(&self, timeout: Duration) {
-        let idle = |waiting: &mut Waiting| waiting.posts.is_empty() && !waiting.ended;
+        let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.ended;
         drop(self.changed.wait_timeout_while(self.lock(), timeout, idle));
     }
 

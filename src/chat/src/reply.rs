@@ -10,7 +10,7 @@ use nearport_wire::{Kind, Lane, code};
 use prost::Message;
 
 use crate::downs::Downs;
-use crate::key::UserKey;
+use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::metrics::Metrics;
 
 /// Where the answer to a request goes.
@@ -78,16 +78,50 @@ pub(crate) fn decode<M: Message + Default>(body: Bytes, what: &'static str) -> R
     M::decode(body).map_err(|error| Failure::new(code::BAD_REQUEST, format!("{what}: {error}")))
 }
 
-/// The other side of a 1:1 conversation. Whether it is registered is not looked at.
-pub(crate) fn peer(user: &UserKey, target: Option<Target>) -> Result<UserKey, Failure> {
-    match target.and_then(|target| target.target) {
-        Some(target::Target::User(name)) => UserKey::new(user.app(), &name)
-            .map_err(|error| Failure::new(code::BAD_PEER, format!("the other user: {error}"))),
-        Some(target::Target::Group(_)) => {
-            Err(Failure::new(code::NO_GROUP, "the group does not exist: this server has no groups"))
+/// Which conversation of a user a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum With {
+    /// With another user, or with oneself. Whether they are registered is not looked at.
+    User(UserKey),
+    /// Of a group. Whether it exists is not looked at.
+    Group(GroupKey),
+    /// What the system tells the user.
+    Notices,
+}
+
+impl With {
+    /// Reads a target of `user`.
+    pub(crate) fn of(user: &UserKey, target: Option<Target>) -> Result<Self, Failure> {
+        match target.and_then(|target| target.target) {
+            Some(target::Target::User(name)) => UserKey::new(user.app(), &name)
+                .map(Self::User)
+                .map_err(|error| Failure::new(code::BAD_PEER, format!("the other user: {error}"))),
+            Some(target::Target::Group(id)) => GroupKey::new(user.app(), &id)
+                .map(Self::Group)
+                .map_err(|error| Failure::new(code::group::BAD_ID, format!("the group: {error}"))),
+            Some(target::Target::Notices(true)) => Ok(Self::Notices),
+            Some(target::Target::Notices(false)) | None => {
+                Err(Failure::new(code::BAD_REQUEST, "no user or group is named"))
+            }
         }
-        Some(target::Target::Notices(_)) | None => {
-            Err(Failure::new(code::BAD_REQUEST, "no user is named to talk to"))
+    }
+
+    /// The conversation.
+    pub(crate) fn conv(&self, user: &UserKey) -> ConvKey {
+        match self {
+            Self::User(peer) => ConvKey::pair(user, peer),
+            Self::Group(group) => group.conv(),
+            Self::Notices => ConvKey::notices(user),
         }
+    }
+
+    /// As the user names it.
+    pub(crate) fn target(&self) -> Target {
+        let target = match self {
+            Self::User(peer) => target::Target::User(peer.name().to_owned()),
+            Self::Group(group) => target::Target::Group(group.id().to_owned()),
+            Self::Notices => target::Target::Notices(true),
+        };
+        Target { target: Some(target) }
     }
 }

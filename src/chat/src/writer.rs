@@ -10,34 +10,52 @@
 //! Requests do not wait for each other: one turn takes whatever is waiting, up to `Config::writer_batch_items`.
 
 mod acks;
+mod amend;
+mod checks;
 mod finish;
+mod groups;
+mod publish;
+mod rates;
 mod request;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
-use nearport_wire::body::Message;
+use nearport_wire::body::{Amended, Event, Message};
 use nearport_wire::{Kind, code};
-use prost::Message as _;
 
 use crate::downs::Downs;
-use crate::key::{ConvKey, UserKey};
-use crate::ledger::{Append, Batch, Committed, CursorMove, CursorName, IdemKey};
-use crate::posts::Done;
-use crate::reply::{Failure, ReplyTo};
+use crate::group::SharedGroup;
+use crate::kept::{Audience, seal};
+use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::ledger::{Append, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey};
+use crate::posts::{Changed, Done};
+use crate::reply::{Failure, ReplyTo, With};
 use crate::shared::Shared;
 
 use acks::Acks;
-use request::{MarkRead, Request, Send};
+use rates::Rates;
+use request::{MarkRead, Request, Send, To};
 
-/// Does all that writes: SEND, MARK_READ, acks and FLUSH. See the module documentation.
+pub use rates::GroupBooks;
+
+/// Most items of one batch that requests ask for: one for each, and some that ask for many. What goes beyond is answered with 60018.
+/// With as many acks as may wait there is room left for posts.
+const REQUEST_ITEMS_MAX: usize = BATCH_ITEMS_MAX / 2 + 128;
+
+/// AMENDs of one session in one group commit: each reads the messages that it is about.
+const SESSION_AMENDS_PER_BATCH: u32 = 32;
+
+/// Does all that writes: SEND, MARK_READ, AMEND, acks and FLUSH. See the module documentation.
 #[derive(Debug)]
 pub struct Writer {
     shared: Shared,
     acks: Acks,
+    rates: Rates,
     /// Time of the newest message. Message times never go back, whatever the clock does; a restart forgets it.
     last_time_ms: u64,
 }
@@ -50,6 +68,10 @@ pub struct Prepared {
     orders: Vec<Order>,
     /// Of the last [`Batch::appends`]: who hears what became of them.
     posts: Vec<Option<Done>>,
+    /// Of the last [`Batch::edits`]: the same, of what administrators change.
+    changes: Vec<(amend::Changing, Changed)>,
+    /// Messages as they will be after the edits so far: one request of a batch sees what the one before it does.
+    changed: HashMap<(ConvKey, u64), Bytes>,
 }
 
 impl Prepared {
@@ -69,6 +91,17 @@ impl fmt::Debug for Prepared {
     }
 }
 
+/// A decoded request and who asks.
+#[derive(Debug)]
+struct Asked {
+    reply_to: ReplyTo,
+    user: UserKey,
+    device: Arc<str>,
+    request: Request,
+    /// Whom the message is for.
+    audience: Audience,
+}
+
 /// A request that is answered after the commit.
 #[derive(Debug)]
 struct Order {
@@ -80,12 +113,27 @@ struct Order {
 enum What {
     /// The next of [`Batch::appends`].
     Send { random: u32 },
+    /// The same, to a group.
+    GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
-    OnlineOnly { random: u32, time_ms: u64, owners: Vec<UserKey>, message: Bytes },
-    /// A read cursor of `reader` moves.
-    MarkRead { reader: UserKey, peer: UserKey, seq: u64 },
+    OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
+    /// Above the rate of its group: the sender is told that it was sent.
+    Dropped { random: u32, time_ms: u64 },
+    /// A read cursor moves.
+    MarkRead { reader: UserKey, with: With, seq: u64 },
+    /// The next of [`Batch::edits`].
+    Change(amend::Changing),
+    /// Marks on messages; who hears of them.
+    Amended { amended: Amended, events: Vec<(UserKey, Event)> },
     /// Answered when the acks before it are stored.
     Flush,
+}
+
+/// Who gets a message that is not stored.
+#[derive(Debug)]
+enum Online {
+    Users(Vec<UserKey>),
+    Group(GroupKey),
 }
 
 impl Writer {
@@ -93,13 +141,19 @@ impl Writer {
     #[must_use]
     pub fn new(shared: Shared) -> Self {
         let acks = Acks::new(shared.config.ack_delay_ms);
-        Self { shared, acks, last_time_ms: 0 }
+        Self { shared, acks, rates: Rates::default(), last_time_ms: 0 }
     }
 
     /// When [`Self::turn`] wants to be called even if nothing arrives, milliseconds; `None`: not before something does.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
         if self.shared.posts.is_empty() { self.acks.deadline_ms() } else { Some(0) }
+    }
+
+    /// What became of a group's messages by class, as far as it is remembered.
+    #[must_use]
+    pub fn group_books(&self, group: &GroupKey) -> Option<GroupBooks> {
+        self.rates.books(group)
     }
 
     /// Whether nobody posts any more and nothing posted waits.
@@ -137,24 +191,20 @@ impl Writer {
         if !batch.is_empty() {
             self.shared.metrics.writer_batch.record(batch.len() as f64);
         }
-        let requests = self.requests(batch, now_ms, out);
-        let requests = self.registered(requests, out);
+        let asked = self.requests(batch, now_ms, out);
+        let asked = self.registered(asked, out);
+        let mut places = self.places(&asked, now_ms);
+        // Message times never go back.
+        self.last_time_ms = self.last_time_ms.max(now_ms);
         let mut prepared = Prepared::default();
-        for (reply_to, user, request) in requests {
-            match request {
-                Request::Send(send) => self.prepare_send(reply_to, user, send, now_ms, &mut prepared),
-                Request::MarkRead(mark) => {
-                    if let Err(failure) = self.prepare_mark_read(reply_to, user, mark, &mut prepared) {
-                        reply_to.fail(&failure, &self.shared.metrics, out);
-                    }
-                }
-                Request::Flush => prepared.orders.push(Order { reply_to, what: What::Flush }),
+        for (at, asked) in asked.into_iter().enumerate() {
+            let place = places.get_mut(at).and_then(Option::take);
+            let reply_to = asked.reply_to;
+            if let Err(failure) = self.prepare_one(asked, place, now_ms, &mut prepared) {
+                reply_to.fail(&failure, &self.shared.metrics, out);
             }
         }
-        for post in self.shared.posts.take(self.shared.config.writer_batch_items) {
-            prepared.batch.appends.push(post.append);
-            prepared.posts.push(post.done);
-        }
+        self.prepare_posts(&mut prepared);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
             self.acks.take(&mut prepared.batch.cursors);
@@ -164,13 +214,47 @@ impl Writer {
         prepared
     }
 
-    /// Reads a batch: acks are noted, requests decoded. Frames of sessions that have ended are dropped and counted.
-    fn requests(
-        &mut self,
-        batch: &mut Vec<(LinkId, Up)>,
+    fn prepare_one(
+        &self,
+        asked: Asked,
+        place: Option<Result<groups::Place, Failure>>,
         now_ms: u64,
-        out: &mut Downs,
-    ) -> Vec<(ReplyTo, UserKey, Request)> {
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
+        let Asked { reply_to, user, device, request, audience } = asked;
+        let place = place.transpose()?;
+        let what = match request {
+            Request::Send(send) => match place {
+                Some(place) => self.group_send(user, *send, place, prepared),
+                None => self.pair_send(user, *send, audience, prepared),
+            },
+            Request::MarkRead(mark) => self.mark_read(user, mark, prepared)?,
+            Request::Amend(amend) => {
+                self.amend(&user, &device, amend, place.map(|place| place.group), now_ms, prepared)?
+            }
+            Request::Flush => What::Flush,
+        };
+        prepared.orders.push(Order { reply_to, what });
+        Ok(())
+    }
+
+    /// What other threads have handed over, as far as the batch has room.
+    fn prepare_posts(&self, prepared: &mut Prepared) {
+        let room = BATCH_ITEMS_MAX.saturating_sub(acks::WAITING_MAX + 1 + prepared.batch.items());
+        for change in self.shared.posts.take_changes(room) {
+            self.admin_change(change, prepared);
+        }
+        let room = BATCH_ITEMS_MAX.saturating_sub(acks::WAITING_MAX + 1 + prepared.batch.items());
+        for mut post in self.shared.posts.take(room) {
+            // Made on another thread's clock, some time ago.
+            post.append.time_ms = self.last_time_ms;
+            prepared.batch.appends.push(post.append);
+            prepared.posts.push(post.done);
+        }
+    }
+
+    /// Reads a batch: acks are noted, requests decoded. Frames of sessions that have ended are dropped and counted.
+    fn requests(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) -> Vec<Asked> {
         let metrics = self.shared.metrics.clone();
         let mut frames = Vec::with_capacity(batch.len());
         let registry = self.shared.registry();
@@ -178,7 +262,8 @@ impl Writer {
             match up {
                 Up::Frame { session, lane, kind, id, body } => match registry.session_on(session, link) {
                     Some(known) => {
-                        frames.push((ReplyTo { link, session, lane, id }, known.user.clone(), kind, body));
+                        let reply_to = ReplyTo { link, session, lane, id };
+                        frames.push((reply_to, known.user.clone(), known.device.clone(), kind, body));
                     }
                     None => metrics.strays.increment(1),
                 },
@@ -199,19 +284,20 @@ impl Writer {
         }
         drop(registry);
 
-        let mut sends: HashMap<SessionId, u32> = HashMap::new();
-        let mut requests = Vec::with_capacity(frames.len());
-        for (reply_to, user, kind, body) in frames {
+        // SENDs and AMENDs of each session.
+        let mut counts: HashMap<SessionId, [u32; 2]> = HashMap::new();
+        let most = [self.shared.config.session_sends_per_batch, SESSION_AMENDS_PER_BATCH];
+        let mut asked = Vec::with_capacity(frames.len());
+        for (reply_to, user, device, kind, body) in frames {
+            let mut within = |what: usize| {
+                let count = &mut counts.entry(reply_to.session).or_default()[what];
+                *count += 1;
+                let later = || Failure::later(code::TOO_MANY_REQUESTS, "too many messages at once", 100);
+                (*count <= most[what]).then_some(()).ok_or_else(later)
+            };
             let request = match kind {
-                Kind::SEND => {
-                    let count = sends.entry(reply_to.session).or_default();
-                    *count += 1;
-                    if *count > self.shared.config.session_sends_per_batch {
-                        Err(Failure::later(code::TOO_MANY_REQUESTS, "too many messages at once", 100))
-                    } else {
-                        request::send(&user, body).map(Request::Send)
-                    }
-                }
+                Kind::SEND => within(0).and_then(|()| request::send(&user, body)).map(Request::Send),
+                Kind::AMEND => within(1).and_then(|()| request::amend(&user, body)).map(Request::Amend),
                 Kind::MARK_READ => request::mark_read(&user, body).map(Request::MarkRead),
                 Kind::FLUSH => Ok(Request::Flush),
                 Kind(kind) => {
@@ -219,101 +305,40 @@ impl Writer {
                 }
             };
             match request {
-                Ok(request) => requests.push((reply_to, user, request)),
+                Ok(request) => {
+                    asked.push(Asked { reply_to, user, device, request, audience: Audience::All });
+                }
                 Err(failure) => reply_to.fail(&failure, &metrics, out),
             }
         }
-        requests
+        asked
     }
 
-    /// Refuses requests whose other side is not registered; one directory query for all that are not cached.
-    fn registered(
-        &self,
-        requests: Vec<(ReplyTo, UserKey, Request)>,
-        out: &mut Downs,
-    ) -> Vec<(ReplyTo, UserKey, Request)> {
-        let metrics = &self.shared.metrics;
-        let peers: Vec<_> = requests.iter().filter_map(|(_, _, request)| request.peer()).cloned().collect();
-        if peers.is_empty() {
-            return requests;
-        }
-        let found = self.shared.accounts.find(&peers);
-        if let Err(error) = &found {
-            tracing::error!(%error, "cannot look accounts up");
-        }
-        let mut known = found.as_ref().map(|found| found.valid_from_s.iter());
-        let mut kept = Vec::with_capacity(requests.len());
-        for (reply_to, user, request) in requests {
-            let verdict = match (&mut known, request.peer()) {
-                (_, None) => Ok(()),
-                (Ok(known), Some(_)) => match known.next() {
-                    Some(Some(_)) => Ok(()),
-                    _ => Err(Failure::new(code::BAD_PEER, "the other user is not registered")),
-                },
-                (Err(_), Some(_)) => {
-                    Err(Failure::later(code::INTERNAL, "accounts cannot be looked up, try again", 1000))
-                }
-            };
-            match verdict {
-                Ok(()) => kept.push((reply_to, user, request)),
-                Err(failure) => reply_to.fail(&failure, metrics, out),
-            }
-        }
-        kept
-    }
-
-    fn prepare_send(
-        &mut self,
-        reply_to: ReplyTo,
-        sender: UserKey,
-        send: Send,
-        now_ms: u64,
-        prepared: &mut Prepared,
-    ) {
-        self.last_time_ms = self.last_time_ms.max(now_ms);
+    fn pair_send(&self, sender: UserKey, send: Send, audience: Audience, prepared: &mut Prepared) -> What {
         let time_ms = self.last_time_ms;
-        let Send { peer, client_msg_id, to, content, online_only } = send;
-        let [a, b, c, d, ..] = client_msg_id;
-        let random = u32::from_be_bytes([a, b, c, d]);
-        let message = Message {
-            from: sender.name().to_owned(),
-            to: Some(to),
-            client_msg_id: client_msg_id.to_vec().into(),
-            content: Some(content),
-            ..Message::default()
-        };
-        let message: Bytes = message.encode_to_vec().into();
-        let conv = ConvKey::pair(&sender, &peer);
+        let To::User(peer) = &send.to else { unreachable!("a message to a group has a place") };
+        let (client_msg_id, random, online_only) = (send.client_msg_id, send.random(), send.online_only);
+        let conv = ConvKey::pair(&sender, peer);
         // A note to oneself has one entry. The sender's log stands first: `finish` counts on it.
         let mut owners = vec![sender.clone()];
-        if peer != sender {
-            owners.push(peer);
+        if *peer != sender && audience != Audience::Sender {
+            owners.push(peer.clone());
         }
-        let what = if online_only {
-            What::OnlineOnly { random, time_ms, owners, message }
-        } else {
-            #[cfg(nearport_bug = "skip_dedup")]
-            let client_msg_id = fresh_id();
-            let idem = IdemKey { sender, client_msg_id };
-            prepared.batch.appends.push(Append { conv, idem, logs: owners, time_ms, body: message });
-            What::Send { random }
-        };
-        prepared.orders.push(Order { reply_to, what });
+        let body = seal(&send.into_message(&sender), audience);
+        if online_only {
+            return What::OnlineOnly { random, time_ms, to: Online::Users(owners), message: body };
+        }
+        #[cfg(nearport_bug = "skip_dedup")]
+        let client_msg_id = fresh_id();
+        let idem = IdemKey { sender, client_msg_id };
+        prepared.batch.appends.push(Append { conv, idem, logs: owners, time_ms, body });
+        What::Send { random }
     }
 
-    fn prepare_mark_read(
-        &self,
-        reply_to: ReplyTo,
-        reader: UserKey,
-        mark: MarkRead,
-        prepared: &mut Prepared,
-    ) -> Result<(), Failure> {
-        let MarkRead { peer, seq } = mark;
-        let conv = ConvKey::pair(&reader, &peer);
-        let head = self.shared.ledger.head(&conv).map_err(|error| {
-            tracing::error!(%error, "cannot read the ledger");
-            Failure::unreadable()
-        })?;
+    fn mark_read(&self, reader: UserKey, mark: MarkRead, prepared: &mut Prepared) -> Result<What, Failure> {
+        let MarkRead { with, seq } = mark;
+        let conv = with.conv(&reader);
+        let head = self.shared.ledger.head(&conv).map_err(|error| unreadable(&error))?;
         if seq > head {
             self.shared.metrics.cursors_clamped.increment(1);
         }
@@ -322,9 +347,41 @@ impl Writer {
             let name = CursorName::Read(conv);
             prepared.batch.cursors.push(CursorMove { user: reader.clone(), name, position: seq });
         }
-        prepared.orders.push(Order { reply_to, what: What::MarkRead { reader, peer, seq } });
-        Ok(())
+        Ok(What::MarkRead { reader, with, seq })
     }
+}
+
+impl Send {
+    /// `random` of the message key: the first four bytes of `client_msg_id`.
+    fn random(&self) -> u32 {
+        let [a, b, c, d, ..] = self.client_msg_id;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    fn into_message(self, sender: &UserKey) -> Message {
+        let to = match self.to {
+            To::User(peer) => With::User(peer).target(),
+            To::Group(group) => With::Group(group).target(),
+        };
+        Message {
+            from: sender.name().to_owned(),
+            to: Some(to),
+            client_msg_id: self.client_msg_id.to_vec().into(),
+            content: Some(self.content),
+            priority: self.priority.into(),
+            need_receipt: self.need_receipt,
+            mentions: self.mentions,
+            control: self.control,
+            life_time_s: self.life_time_s,
+            recalled: None,
+            changed: None,
+        }
+    }
+}
+
+fn unreadable(error: &crate::ledger::LedgerError) -> Failure {
+    tracing::error!(%error, "cannot read the ledger");
+    Failure::unreadable()
 }
 
 /// A key that no message ever had: the ledger then finds no duplicates.

@@ -73,6 +73,34 @@ pub struct MessageHead {
     pub life_time_s: u32,
     #[prost(bytes = "bytes", optional, tag = "10")]
     pub recalled: Option<Bytes>,
+    /// Kept by a server, never sent: see [`append_audience`].
+    #[prost(uint32, tag = "1000")]
+    pub audience: u32,
+}
+
+/// An encoded `Message` with a number of the server's own behind it, which no client is to see: [`without_audience`] takes it
+/// off again.
+#[must_use]
+pub fn append_audience(message: &[u8], audience: u32) -> Bytes {
+    let mut out = BytesMut::with_capacity(message.len() + audience_len(audience));
+    out.put_slice(message);
+    prost::encoding::uint32::encode(AUDIENCE_TAG, &audience, &mut out);
+    out.freeze()
+}
+
+/// The message that [`append_audience`] was given with this number.
+#[must_use]
+pub fn without_audience(message: &Bytes, audience: u32) -> Bytes {
+    match audience {
+        0 => message.clone(),
+        _ => message.slice(..message.len().saturating_sub(audience_len(audience))),
+    }
+}
+
+const AUDIENCE_TAG: u32 = 1000;
+
+fn audience_len(audience: u32) -> usize {
+    prost::encoding::uint32::encoded_len(AUDIENCE_TAG, &audience)
 }
 
 /// One message with its place, its `Message` still encoded.
@@ -281,6 +309,13 @@ mod tests {
         let head = MessageHead::decode(&message.encode_to_vec()[..]).unwrap();
         assert_eq!(&head.from[..], b"alice");
         assert!(head.need_receipt && head.recalled.is_some());
-        assert_eq!((head.life_time_s, head.control), (60, message.control));
+        assert_eq!((head.life_time_s, head.control, head.audience), (60, message.control, 0));
+
+        let encoded = Bytes::from(message.encode_to_vec());
+        let kept = append_audience(&encoded, 2);
+        let head = MessageHead::decode(kept.clone()).unwrap();
+        assert_eq!(head.audience, 2);
+        assert_eq!(without_audience(&kept, head.audience), encoded);
+        assert_eq!(without_audience(&encoded, 0), encoded);
     }
 }

@@ -307,7 +307,9 @@ impl Front {
         }
         let cursor = cursor.min(head);
         let page = match cursor < head {
-            true => Some(self.log_page(&candidate.user, cursor, MISSED)?).filter(|page| !page.is_empty()),
+            true => {
+                Some(self.log_page(&candidate.user, cursor, MISSED, now_ms)?).filter(|page| !page.is_empty())
+            }
             false => None,
         };
         if let Some(page) = &page {

@@ -239,7 +239,7 @@ impl Group {
     }
 
     /// Refuses what nobody can ask of a group that is gone, or of one that they do not see.
-    pub(super) fn visible(&self, actor: Actor<'_>) -> Result<(), Failure> {
+    pub(crate) fn visible(&self, actor: Actor<'_>) -> Result<(), Failure> {
         let hidden = !self.is_active()
             && self.record.info.owner.is_some()
             && matches!(actor, Actor::User(_))

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::key::UserKey;
 use crate::ledger::{BATCH_ITEMS_MAX, CursorMove, CursorName};
 
-/// Devices whose acks may wait. Beyond it they are due, so a batch never exceeds [`BATCH_ITEMS_MAX`]: this many, and
-/// as many items of one turn.
-const WAITING_MAX: usize = BATCH_ITEMS_MAX / 2;
+/// Devices whose acks may wait. Beyond it they are due, so a batch never exceeds [`BATCH_ITEMS_MAX`]: this many, what requests of
+/// one turn ask for, and some posts.
+pub(super) const WAITING_MAX: usize = BATCH_ITEMS_MAX * 3 / 8;
 
 /// The newest ack of each device since the last commit. Ordered, so that equal input makes equal batches.
 #[derive(Debug)]

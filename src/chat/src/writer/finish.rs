@@ -1,17 +1,17 @@
 //! After the commit: answers, then publishes.
 
-use bytes::{Bytes, BytesMut};
-use nearport_trunk::local::LinkId;
-use nearport_trunk::{Down, SessionId, Topic};
-use nearport_wire::body::{Empty, RawDelivery, ReadEvent, Sent, encode_delivery};
-use nearport_wire::{Kind, Lane, code};
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use nearport_wire::body::{Amended, Empty, Sent};
+use nearport_wire::code;
 use prost::Message as _;
 
+use super::publish::{Publisher, Shared};
 use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
-use crate::key::UserKey;
-use crate::ledger::{Append, Appended, Committed, LedgerError};
-use crate::registry::Registry;
+use crate::kept::Kept;
+use crate::ledger::{Appended, Committed, LedgerError};
 use crate::reply::{Failure, ReplyTo};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
@@ -24,62 +24,70 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { batch, orders, posts } = prepared;
+        let Prepared { batch, orders, posts, changes, changed: _ } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
-        let outcome = outcome.and_then(|Committed { appended, edited: _ }| {
+        let outcome = outcome.and_then(|Committed { appended, edited }| {
             // An engine that answers less than it was asked must not leave a request without an answer.
-            let (want, got) = (batch.appends.len(), appended.len());
+            let (want, got) = ((batch.appends.len(), batch.edits.len()), (appended.len(), edited.len()));
             if want == got {
-                Ok(appended)
+                Ok((appended, edited))
             } else {
-                Err(LedgerError::Io(format!("{got} outcomes for {want} appends")))
+                Err(LedgerError::Io(format!("{got:?} outcomes for {want:?} appends and edits")))
             }
         });
-        let appended = match outcome {
-            Ok(appended) => {
+        let outcome = match outcome {
+            Ok(outcome) => {
                 let items = batch.items();
                 if items > 0 {
                     metrics.commit_items.record(items as f64);
                 }
-                Some(appended)
+                Some(outcome)
             }
             Err(error) => {
-                tracing::error!(%error, messages = batch.appends.len(), cursors = batch.cursors.len(), "commit failed");
+                tracing::error!(%error, messages = batch.appends.len(), items = batch.items(), "commit failed");
                 metrics.not_stored.increment(batch.appends.len() as u64);
                 failed = Some(error);
                 None
             }
         };
+        let is_stored = outcome.is_some();
+        let (appended, edited) = outcome.unwrap_or_default();
         let failure =
             Failure::later(code::INTERNAL, "the store takes no writes, try again later", STORE_RETRY_MS);
-        let mut stored = batch.appends.iter().zip(appended.iter().flatten());
+        let mut stored = batch.appends.iter().zip(&appended);
+        let mut edits = batch.edits.iter().zip(&edited);
         let mut registry = self.shared.registry();
         let mut publisher = Publisher { registry: &mut registry, links: Vec::new(), count: 0, out };
         for Order { reply_to, what } in orders {
             match what {
-                What::OnlineOnly { random, time_ms, owners, message } => {
+                What::OnlineOnly { random, time_ms, to, message } => {
                     metrics.online_only.increment(1);
-                    let sent = Sent { time_ms, msg_key: msg_key(0, random, time_ms), ..Sent::default() };
-                    reply_to.reply(sent.encode_to_vec().into(), publisher.out);
-                    let mut delivery = Shared::new(&message, 0, time_ms);
-                    owners
-                        .iter()
-                        .for_each(|owner| publisher.message(owner, 0, Some(reply_to.session), &mut delivery));
+                    reply_to.unstored(random, time_ms, publisher.out);
+                    let message = Kept::open(&message).message;
+                    publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
                 }
-                _ if appended.is_none() => {
+                What::Dropped { random, time_ms } => {
+                    metrics.over_rate.increment(1);
+                    reply_to.unstored(random, time_ms, publisher.out);
+                }
+                _ if !is_stored => {
                     #[cfg(nearport_bug = "ack_before_commit")]
-                    if matches!(what, What::Send { .. }) {
+                    if matches!(what, What::Send { .. } | What::GroupSend { .. }) {
                         continue;
                     }
                     reply_to.fail(&failure, metrics, publisher.out);
                 }
-                What::Send { random } => {
+                What::Send { random } | What::GroupSend { random, .. } => {
                     let (append, done) = stored.next().expect("one append per Send order, counted above");
                     if done.duplicate {
                         metrics.duplicates.increment(1)
                     } else {
                         metrics.stored.increment(1)
+                    }
+                    if let What::GroupSend { group, .. } = &what {
+                        // A group that hid until now has its first message.
+                        group.read().unwrap_or_else(PoisonError::into_inner).activate();
                     }
                     #[cfg(not(nearport_bug = "ack_before_commit"))]
                     reply_to.sent(random, done, publisher.out);
@@ -87,16 +95,59 @@ impl Writer {
                     let _ = random;
                     publisher.appended(append, done, Some(reply_to.session));
                 }
-                What::MarkRead { reader, peer, seq } => {
+                What::Change(changing) => {
+                    let (edit, done) = edits.next().expect("one edit per Change order, counted above");
+                    let Some(done) = done else {
+                        // It was there when the batch was prepared: trimmed meanwhile.
+                        let gone = if edit.conv.is_group() {
+                            code::group::RECALL_NOT_FOUND
+                        } else {
+                            code::NO_MESSAGE
+                        };
+                        reply_to.fail(
+                            &Failure::new(gone, "the message is not kept any more"),
+                            metrics,
+                            publisher.out,
+                        );
+                        continue;
+                    };
+                    metrics.changes.increment(1);
+                    let amended =
+                        Amended { edit: done.edit, time_ms: changing.changed_ms, ..Amended::default() };
+                    reply_to.reply(amended.encode_to_vec().into(), publisher.out);
+                    publisher.changed(edit, &changing, done);
+                }
+                What::Amended { amended, events } => {
+                    reply_to.reply(amended.encode_to_vec().into(), publisher.out);
+                    for (user, event) in &events {
+                        publisher.event(user, event, reply_to.session);
+                    }
+                }
+                What::MarkRead { reader, with, seq } => {
                     reply_to.reply(Empty {}.encode_to_vec().into(), publisher.out);
                     if seq > 0 {
-                        publisher.read(&reader, &peer, seq, Some(reply_to.session));
+                        publisher.read(&reader, &with, seq, reply_to.session);
                     }
                 }
                 What::Flush => reply_to.reply(Bytes::new(), publisher.out),
             }
         }
-        // Posts stand behind the messages of all requests.
+        // What other threads have handed over stands behind all requests.
+        for (changing, done) in changes {
+            match (is_stored, edits.next()) {
+                (true, Some((edit, Some(outcome)))) => {
+                    metrics.changes.increment(1);
+                    done(Ok(outcome.edit));
+                    publisher.changed(edit, &changing, outcome);
+                }
+                (true, Some((edit, None))) if edit.conv.is_group() => {
+                    done(Err(code::group::RECALL_NOT_FOUND));
+                }
+                (true, Some((_, None))) => done(Err(code::NO_MESSAGE)),
+                (true, None) => unreachable!("as many outcomes as edits, counted above"),
+                (false, _) => done(Err(code::INTERNAL)),
+            }
+        }
         for done in posts {
             match (&failed, stored.next()) {
                 (None, Some((append, outcome))) => {
@@ -123,17 +174,20 @@ impl Writer {
         let (mut heads, mut log_heads) = (BTreeMap::new(), BTreeMap::new());
         let mut appends = prepared.batch.appends.iter();
         for Order { reply_to, what } in &prepared.orders {
-            let What::Send { random } = what else { continue };
+            let (What::Send { random } | What::GroupSend { random, .. }) = what else { continue };
             let append = appends.next().expect("one append per Send order");
             let ledger = &self.shared.ledger;
             let head =
                 heads.entry(append.conv.clone()).or_insert_with(|| ledger.head(&append.conv).unwrap_or(0));
             *head += 1;
-            let owner = &append.logs[0];
-            let log = log_heads.entry(owner.clone()).or_insert_with(|| ledger.log_head(owner).unwrap_or(0));
-            *log += 1;
-            let done =
-                Appended { seq: *head, time_ms: append.time_ms, positions: vec![*log], duplicate: false };
+            let log = append.logs.first().map(|owner| {
+                let log =
+                    log_heads.entry(owner.clone()).or_insert_with(|| ledger.log_head(owner).unwrap_or(0));
+                *log += 1;
+                *log
+            });
+            let positions = log.into_iter().collect();
+            let done = Appended { seq: *head, time_ms: append.time_ms, positions, duplicate: false };
             reply_to.sent(*random, &done, out);
         }
         out.flush();
@@ -141,6 +195,12 @@ impl Writer {
 }
 
 impl ReplyTo {
+    /// What is said of a message that is not stored.
+    fn unstored(self, random: u32, time_ms: u64, out: &mut Downs) {
+        let sent = Sent { time_ms, msg_key: msg_key(0, random, time_ms), ..Sent::default() };
+        self.reply(sent.encode_to_vec().into(), out);
+    }
+
     /// The acknowledgement of a stored message.
     fn sent(self, random: u32, done: &Appended, out: &mut Downs) {
         let sent = Sent {
@@ -157,91 +217,4 @@ impl ReplyTo {
 /// `MsgKey` of the public contract. `random` is the first four bytes of `client_msg_id`.
 fn msg_key(seq: u64, random: u32, time_ms: u64) -> String {
     format!("{seq}_{random}_{}", time_ms / 1000)
-}
-
-/// A `Delivery` that is encoded at the first use and then shared: often nobody is online.
-struct Shared<'a> {
-    message: &'a Bytes,
-    seq: u64,
-    time_ms: u64,
-    encoded: Option<Bytes>,
-}
-
-impl<'a> Shared<'a> {
-    fn new(message: &'a Bytes, seq: u64, time_ms: u64) -> Self {
-        Self { message, seq, time_ms, encoded: None }
-    }
-
-    fn bytes(&mut self) -> Bytes {
-        let encode = || {
-            let mut out = BytesMut::new();
-            let message = Some(self.message.clone());
-            let (seq, time_ms) = (self.seq, self.time_ms);
-            encode_delivery(&RawDelivery { seq, time_ms, message, ..RawDelivery::default() }, &mut out);
-            out.freeze()
-        };
-        self.encoded.get_or_insert_with(encode).clone()
-    }
-}
-
-/// Sends to topics, one copy per link with interest.
-struct Publisher<'a> {
-    registry: &'a mut Registry,
-    links: Vec<LinkId>,
-    count: u64,
-    out: &'a mut Downs,
-}
-
-impl Publisher<'_> {
-    /// A stored message, to the owner of each log. A duplicate was published when it was stored.
-    fn appended(&mut self, append: &Append, done: &Appended, sender: Option<SessionId>) {
-        if done.duplicate {
-            return;
-        }
-        let mut delivery = Shared::new(&append.body, done.seq, done.time_ms);
-        for (owner, position) in append.logs.iter().zip(&done.positions) {
-            self.message(owner, *position, sender, &mut delivery);
-        }
-    }
-
-    /// A message to all sessions of `owner` but the one that sent it, which has its reply.
-    fn message(
-        &mut self,
-        owner: &UserKey,
-        position: u64,
-        sender: Option<SessionId>,
-        delivery: &mut Shared<'_>,
-    ) {
-        if let Some(topic) = self.reach(owner, position, sender) {
-            self.publish(&topic, Kind::PUSH, position, &delivery.bytes(), sender);
-        }
-    }
-
-    /// A moved read cursor, to both sides.
-    fn read(&mut self, reader: &UserKey, peer: &UserKey, seq: u64, by: Option<SessionId>) {
-        let (user, peer_name) = (reader.name().to_owned(), peer.name().to_owned());
-        let event = ReadEvent { user, peer: peer_name, seq, ..ReadEvent::default() };
-        let body = Bytes::from(event.encode_to_vec());
-        let sides = if reader == peer { &[reader][..] } else { &[reader, peer] };
-        for side in sides {
-            if let Some(topic) = self.reach(side, 0, by) {
-                self.publish(&topic, Kind::READ_EVENT, 0, &body, by);
-            }
-        }
-    }
-
-    /// Finds the links; `None` if nobody but `except` is there.
-    fn reach(&mut self, user: &UserKey, position: u64, except: Option<SessionId>) -> Option<Topic> {
-        self.registry.reach(user, position, except, &mut self.links);
-        if self.links.is_empty() { None } else { self.registry.topic(user) }
-    }
-
-    fn publish(&mut self, topic: &Topic, kind: Kind, id: u64, body: &Bytes, except: Option<SessionId>) {
-        self.count += self.links.len() as u64;
-        for link in &self.links {
-            let (topic, body) = (topic.clone(), body.clone());
-            let down = Down::Publish { topic, lane: Lane::Chat, kind, id, body, except };
-            self.out.push(*link, down);
-        }
-    }
 }

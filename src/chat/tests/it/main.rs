@@ -7,6 +7,8 @@ mod acks;
 #[cfg(test)]
 mod adopt;
 #[cfg(test)]
+mod amend;
+#[cfg(test)]
 mod group_table;
 #[cfg(test)]
 mod groups;
@@ -20,6 +22,7 @@ mod pages;
 mod people;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod send;

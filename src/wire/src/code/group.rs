@@ -72,3 +72,9 @@ pub const GROUPS_MAX: u32 = 10058;
 pub const NO_RECEIPTS: u32 = 10062;
 /// Counters: more than 20 keys.
 pub const COUNTER_KEYS: u32 = 10063;
+/// The App has switched recalls off.
+pub const RECALL_OFF: u32 = 10041;
+/// Too many messages to delete at once.
+pub const DELETE_TOO_MANY: u32 = 10051;
+/// There is no message to delete.
+pub const NOTHING_TO_DELETE: u32 = 10052;

@@ -1,0 +1,88 @@
+//! What of a conversation a user may see.
+
+use nearport_wire::code;
+
+use super::Front;
+use crate::group::{Actor, gone};
+use crate::kept::Kept;
+use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::ledger::{CursorName, Entry, LedgerError};
+use crate::reply::{Failure, With};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// System notices that are shown of one's notices, of the public contract: the newest.
+const NOTICES_SHOWN: u64 = 100;
+
+/// Which messages of a range of a conversation one user may see.
+#[derive(Debug)]
+pub(super) struct View {
+    user: UserKey,
+    /// Only what lies above.
+    pub(super) floor: u64,
+    /// Only what is not older, milliseconds.
+    pub(super) since_ms: u64,
+    /// What the user has deleted, ascending.
+    hidden: Vec<u64>,
+}
+
+impl View {
+    pub(super) fn shows(&self, entry: &Entry, kept: &Kept) -> bool {
+        entry.seq > self.floor
+            && entry.time_ms >= self.since_ms
+            && self.hidden.binary_search(&entry.seq).is_err()
+            && kept.is_for(&self.user)
+    }
+}
+
+impl Front {
+    /// What `user` may see of the messages `first` to `last`, whatever kind of conversation it is.
+    pub(super) fn view(
+        &self,
+        user: &UserKey,
+        conv: &ConvKey,
+        first: u64,
+        last: u64,
+        now_ms: u64,
+    ) -> Result<View, LedgerError> {
+        let ledger = &self.shared.ledger;
+        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone()))?.unwrap_or_default();
+        let hidden = ledger.hidden(user, conv, first, last)?;
+        Ok(View { user: user.clone(), floor: cleared, since_ms: self.since_ms(now_ms), hidden })
+    }
+
+    /// The time before which nothing is shown.
+    pub(super) fn since_ms(&self, now_ms: u64) -> u64 {
+        match self.shared.config.roaming_days {
+            0 => 0,
+            days => now_ms.saturating_sub(u64::from(days) * DAY_MS),
+        }
+    }
+
+    /// The seq above which `user` may see a conversation at all.
+    pub(super) fn floor(&self, user: &UserKey, with: &With) -> Result<u64, Failure> {
+        match with {
+            With::User(_) => Ok(0),
+            With::Notices => {
+                let head = self.shared.ledger.head(&ConvKey::notices(user));
+                Ok(head.map_err(|error| super::pages::unreadable(&error))?.saturating_sub(NOTICES_SHOWN))
+            }
+            With::Group(key) => self.group_floor(user, key),
+        }
+    }
+
+    fn group_floor(&self, user: &UserKey, key: &GroupKey) -> Result<u64, Failure> {
+        let found = self.shared.groups.find(key).map_err(|error| {
+            tracing::error!(%error, "cannot look a group up");
+            Failure::later(code::group::INTERNAL, "groups cannot be looked up, try again", 1000)
+        })?;
+        let group = found.ok_or_else(gone)?;
+        let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        group.visible(Actor::User(user))?;
+        if !group.kind().history {
+            return Err(Failure::new(code::group::NO_PERMISSION, "groups of this type keep no messages"));
+        }
+        let denied = || Failure::new(code::group::NO_PERMISSION, "only members read the messages of a group");
+        group.history_after(user).ok_or_else(denied)
+    }
+}

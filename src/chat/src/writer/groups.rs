@@ -1,0 +1,157 @@
+//! Messages to groups: who may send them, and which of them the group's rate takes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+use nearport_wire::code::group as code;
+
+use super::request::{Request, Send, To};
+use super::{Asked, Online, Prepared, What, Writer, rates};
+use crate::group::{Actor, Group, SharedGroup, gone};
+use crate::kept::{Audience, seal};
+use crate::key::{GroupKey, UserKey};
+use crate::ledger::{Append, IdemKey};
+use crate::reply::Failure;
+
+/// The group that a request is about, which exists and in which the asker may do what is asked for.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) group: SharedGroup,
+    /// Of a message: whether the group's rate takes it.
+    taken: bool,
+    /// Of a message: nothing of it is stored.
+    online_only: bool,
+    /// Of a message: its receipts are kept.
+    receipts: bool,
+}
+
+/// Messages of one batch to one group.
+#[derive(Default)]
+struct Together {
+    per_s: u32,
+    /// Places among the requests, and classes.
+    at: Vec<usize>,
+    classes: Vec<usize>,
+}
+
+impl Writer {
+    /// The groups that requests are about, in the order of the requests; empty if none is about one. One look into the cache for
+    /// all.
+    pub(super) fn places(&mut self, asked: &[Asked], now_ms: u64) -> Vec<Option<Result<Place, Failure>>> {
+        let keys: Vec<GroupKey> = asked.iter().filter_map(|asked| asked.request.group()).cloned().collect();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let found = self.shared.groups.find_all(&keys);
+        if let Err(error) = &found {
+            tracing::error!(%error, "cannot look groups up");
+        }
+        let groups: HashMap<GroupKey, SharedGroup> = keys
+            .iter()
+            .cloned()
+            .zip(found.iter().flatten())
+            .filter_map(|(key, group)| Some((key, group.clone()?)))
+            .collect();
+        let mut together: BTreeMap<GroupKey, Together> = BTreeMap::new();
+        let mut places: Vec<_> = asked
+            .iter()
+            .enumerate()
+            .map(|(at, asked)| {
+                let key = asked.request.group()?;
+                if found.is_err() {
+                    return Some(Err(Failure::later(
+                        code::INTERNAL,
+                        "groups cannot be looked up, try again",
+                        1000,
+                    )));
+                }
+                let Some(shared) = groups.get(key) else { return Some(Err(gone())) };
+                let group = shared.read().unwrap_or_else(PoisonError::into_inner);
+                let place = match &asked.request {
+                    Request::Send(send) => {
+                        let place = send_place(shared, &group, &asked.user, send, now_ms);
+                        if place.is_ok() {
+                            let together = together.entry(key.clone()).or_default();
+                            together.per_s = group.kind().messages_per_s;
+                            together.at.push(at);
+                            together.classes.push(rates::class(send.priority));
+                        }
+                        place
+                    }
+                    _ => known(shared, &group, &asked.user),
+                };
+                Some(place)
+            })
+            .collect();
+        for (key, Together { per_s, at, classes }) in together {
+            let taken = self.rates.take(&key, per_s, now_ms, &classes);
+            for (at, taken) in at.into_iter().zip(taken) {
+                if let Some(Some(Ok(place))) = places.get_mut(at) {
+                    place.taken = taken;
+                }
+            }
+        }
+        places
+    }
+
+    pub(super) fn group_send(
+        &self,
+        sender: UserKey,
+        send: Send,
+        place: Place,
+        prepared: &mut Prepared,
+    ) -> What {
+        let time_ms = self.last_time_ms;
+        let To::Group(key) = &send.to else { unreachable!("a message to a user has no place") };
+        let (random, client_msg_id, key) = (send.random(), send.client_msg_id, key.clone());
+        if !place.taken {
+            return What::Dropped { random, time_ms };
+        }
+        let send = Send { need_receipt: place.receipts, ..send };
+        let body = seal(&send.into_message(&sender), Audience::All);
+        if place.online_only {
+            return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body };
+        }
+        let idem = IdemKey { sender, client_msg_id };
+        // One row, whatever the size of the group.
+        prepared.batch.appends.push(Append { conv: key.conv(), idem, logs: Vec::new(), time_ms, body });
+        What::GroupSend { random, group: place.group }
+    }
+}
+
+fn send_place(
+    shared: &SharedGroup,
+    group: &Group,
+    user: &UserKey,
+    send: &Send,
+    now_ms: u64,
+) -> Result<Place, Failure> {
+    group.check_send(user, false, now_ms)?;
+    let kind = group.kind();
+    let denied = |info: &'static str| Err(Failure::new(code::NO_PERMISSION, info));
+    if (send.online_only || send.control.is_some()) && !kind.message_controls {
+        return denied("groups of this type know no messages that are not stored or not counted");
+    }
+    if send.mentions.as_ref().is_some_and(|mentions| mentions.all) && !kind.mention_all {
+        return denied("nobody means all in groups of this type");
+    }
+    if send.need_receipt && !kind.receipts {
+        return denied("messages to groups of this type have no receipts");
+    }
+    let few = group.member_count() <= kind.receipts_members_max as usize;
+    Ok(Place {
+        group: shared.clone(),
+        taken: false,
+        online_only: send.online_only || !kind.history,
+        // In a larger group nobody waits for them.
+        receipts: send.need_receipt && few && !send.online_only,
+    })
+}
+
+fn known(shared: &SharedGroup, group: &Group, user: &UserKey) -> Result<Place, Failure> {
+    group.visible(Actor::User(user))?;
+    if group.history_after(user).is_none() {
+        return Err(Failure::new(code::NO_PERMISSION, "only members do that"));
+    }
+    Ok(Place { group: shared.clone(), taken: false, online_only: false, receipts: false })
+}
