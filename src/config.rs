@@ -20,6 +20,7 @@ pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
 pub use crate::config_people::People;
 pub use crate::config_steer::Steer;
+pub use crate::config_storage::{Engine, Postgres, Storage};
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
@@ -42,7 +43,9 @@ pub struct Config {
     pub acme: Acme,
     /// The operations server.
     pub ops: Ops,
-    /// The ledger's engine.
+    /// Which engines keep what is kept.
+    pub storage: Storage,
+    /// The embedded ledger's engine.
     pub store: Store,
     /// The chat backend.
     pub chat: Chat,
@@ -268,6 +271,7 @@ impl Default for Config {
             tls: Tls::default(),
             acme: Acme::default(),
             ops: Ops::default(),
+            storage: Storage::default(),
             store: Store::default(),
             chat: Chat::default(),
             trunk: Trunk::default(),
@@ -496,6 +500,7 @@ impl Config {
             return Err(("tls.poll", "must be 100ms to 1d".into()));
         }
         self.acme.check()?;
+        self.storage.check()?;
         self.locate.check()?;
         self.steer.check()?;
         self.dns.check()?;

@@ -102,6 +102,35 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "acme.ca", doc: "PEM file of the CA of a private directory; unset: what this system trusts" },
     Key { name: "ops.listen", doc: "TCP address of /livez, /readyz and /metrics: for operators only" },
+    Key {
+        name: "storage.ledger",
+        doc: "embedded: messages are in the data directory; postgres: in a database that several cores may share",
+    },
+    Key {
+        name: "storage.directory",
+        doc: "embedded: Apps, accounts, groups and people are in a SQLite file of the data directory; postgres: in a database",
+    },
+    Key {
+        name: "storage.postgres.url",
+        doc: "postgres://user@host:port/database; TLS for every host but this one unless it says sslmode=disable",
+    },
+    Key {
+        name: "storage.postgres.password_file",
+        doc: "file whose text is the password; keeps it out of settings, which `config print` shows",
+    },
+    Key {
+        name: "storage.postgres.ca",
+        doc: "PEM file of the CA that the database's certificate must be from; unset: what this system trusts",
+    },
+    Key {
+        name: "storage.postgres.connections",
+        doc: "most connections for reads and the directory, 2 to 1000; two more are for commits of the ledger",
+    },
+    Key { name: "storage.postgres.connect_timeout", doc: "longest time to connect, 100ms to 10m" },
+    Key {
+        name: "storage.postgres.statement_timeout",
+        doc: "longest time of one statement, waiting for locks included, 100ms to 10m",
+    },
     Key { name: "store.cache_bytes", doc: "memory for recently read blocks of the ledger" },
     Key {
         name: "store.flush_bytes",

@@ -71,6 +71,9 @@ pub enum Error {
     /// A setting without which another, or a role, cannot work.
     #[error("{0} is not set: {1} needs it")]
     Missing(&'static str, &'static str),
+    /// The settings of the database, or files that they name.
+    #[error("storage.postgres: {0}")]
+    Storage(nearport_store::BadUrl),
     /// The link between edge and core.
     #[error("trunk: {0}")]
     Trunk(std::io::Error),
