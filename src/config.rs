@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
+pub use crate::config_media::{Hidden, Media};
 pub use crate::config_people::People;
 pub use crate::config_steer::Steer;
 pub use crate::config_storage::{Engine, Postgres, Storage};
@@ -53,6 +54,8 @@ pub struct Config {
     pub trunk: Trunk,
     /// The HTTP API.
     pub api: Api,
+    /// Files of messages.
+    pub media: Media,
     /// Addressing.
     pub locate: Locate,
     /// The link between edges and processes that locate.
@@ -276,6 +279,7 @@ impl Default for Config {
             chat: Chat::default(),
             trunk: Trunk::default(),
             api: Api::default(),
+            media: Media::default(),
             locate: Locate::default(),
             steer: Steer::default(),
             dns: Dns::default(),
@@ -502,6 +506,7 @@ impl Config {
         self.acme.check()?;
         self.storage.check()?;
         self.locate.check()?;
+        self.media.check()?;
         self.steer.check()?;
         self.dns.check()?;
         self.trunk.check()?;

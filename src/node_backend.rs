@@ -1,10 +1,11 @@
 //! The backend of a node with the store under it: opened, closed, and opened again when a hand-over fails.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nearport_chat::directory::{App, Directory};
+use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
 use nearport_edge::Edge;
@@ -53,6 +54,8 @@ struct Opened {
 pub(crate) struct Slot {
     kind: BackendKind,
     opened: Mutex<Option<Opened>>,
+    /// For a backend that is opened again.
+    media: OnceLock<Arc<dyn MediaSigner>>,
 }
 
 impl Slot {
@@ -64,12 +67,15 @@ impl Slot {
         patience: Duration,
     ) -> Result<(Self, Option<App>), Error> {
         let (opened, app) = open(config, kind, patience)?;
-        Ok((Self { kind, opened: Mutex::new(Some(opened)) }, app))
+        Ok((Self { kind, opened: Mutex::new(Some(opened)), media: OnceLock::new() }, app))
     }
 
     /// After [`Self::close`]: as before.
     pub(crate) fn reopen(&self, config: &Config, patience: Duration) -> Result<(), Error> {
         let (opened, _) = open(config, self.kind, patience)?;
+        if let (Running::Chat(serving), Some(signer)) = (&opened.running, self.media.get()) {
+            serving.chat.serve_media(signer.clone());
+        }
         *self.lock() = Some(opened);
         Ok(())
     }
@@ -96,6 +102,14 @@ impl Slot {
         };
         drop(lock);
         ended
+    }
+
+    /// Has the backend answer media calls by `signer`.
+    pub(crate) fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        let signer = self.media.get_or_init(|| signer);
+        if let Some(Opened { running: Running::Chat(serving), .. }) = &*self.lock() {
+            serving.chat.serve_media(signer.clone());
+        }
     }
 
     /// Which backend.

@@ -29,6 +29,7 @@ pub mod group;
 pub mod kept;
 pub mod key;
 pub mod ledger;
+pub mod media;
 mod metrics;
 pub mod people;
 pub mod posts;

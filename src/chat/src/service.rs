@@ -16,6 +16,7 @@ use crate::downs::Downs;
 use crate::front::Front;
 use crate::key::AppId;
 use crate::ledger::Ledger;
+use crate::media::MediaSigner;
 use crate::shared::Shared;
 use crate::writer::Writer;
 use crate::{Clock, Config, Error};
@@ -100,6 +101,11 @@ impl Chat {
     /// [`Error::Name`], [`Error::NoAccount`], [`Error::Directory`]; then nothing has changed.
     pub fn kick(&self, app: AppId, name: &str) -> Result<usize, Error> {
         self.shared.kick_user(app, name, (self.clock)())
+    }
+
+    /// Media calls are answered by `signer` from now on; before, they are refused. The first one stays.
+    pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        self.shared.serve_media(signer);
     }
 
     /// Whether it can serve: both threads run and the ledger takes writes. For `/readyz`; cheap.

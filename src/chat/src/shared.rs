@@ -11,6 +11,7 @@ use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
 use crate::ledger::Ledger;
+use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
 use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
@@ -30,6 +31,7 @@ pub struct Shared {
     pub(crate) groups: Arc<Groups>,
     pub(crate) people: Arc<People>,
     pub(crate) watching: Arc<Watching>,
+    pub(crate) media: Signer,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -61,6 +63,7 @@ impl Shared {
             groups: Arc::new(groups),
             people: Arc::new(people),
             watching: Arc::default(),
+            media: Arc::default(),
             registry: Arc::default(),
         })
     }
@@ -81,6 +84,11 @@ impl Shared {
     #[must_use]
     pub fn posts(&self) -> &Posts {
         &self.posts
+    }
+
+    /// Media calls are answered by `signer` from now on. The first one stays.
+    pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        let _ = self.media.set(signer);
     }
 
     /// Locks the registry. Held for look-ups and pushes to link queues only, never across a read or a commit.

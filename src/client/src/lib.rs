@@ -83,6 +83,7 @@ mod house;
 mod link;
 mod locate;
 mod loss;
+pub mod media;
 mod memory;
 mod network;
 #[cfg(test)]
