@@ -207,6 +207,7 @@ pub struct Chat {
     pub multi_device: nearport_chat::MultiDevice,
     pub native_instances: usize,
     pub web_instances: usize,
+    pub live_last_n: usize,
     pub login_failures_max: u32,
     pub retention_days: u32,
     pub group_retention_days: u32,
@@ -401,6 +402,7 @@ impl Default for Chat {
             multi_device: chat.multi_device,
             native_instances: chat.native_instances,
             web_instances: chat.web_instances,
+            live_last_n: chat.live_last_n,
             login_failures_max: chat.login_failures_max,
             retention_days: retention.days,
             group_retention_days: retention.group_days,
@@ -430,6 +432,7 @@ impl Chat {
             multi_device: self.multi_device,
             native_instances: self.native_instances,
             web_instances: self.web_instances,
+            live_last_n: self.live_last_n,
             login_failures_max: self.login_failures_max,
             people: self.people.backend(),
             ..nearport_chat::Config::default()

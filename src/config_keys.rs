@@ -201,6 +201,10 @@ pub const KEYS: &[Key] = &[
     Key { name: "chat.people.conversations_max", doc: "conversations in a user's list, 1 to 3000" },
     Key { name: "chat.people.pins_max", doc: "pinned conversations of one user (51012)" },
     Key {
+        name: "chat.live_last_n",
+        doc: "messages that a live room keeps for newcomers, at most 20; 0: none",
+    },
+    Key {
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
     },

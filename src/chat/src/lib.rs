@@ -36,6 +36,7 @@ pub mod posts;
 mod registry;
 mod reply;
 pub mod retention;
+mod room;
 pub mod service;
 pub mod shared;
 mod text;
