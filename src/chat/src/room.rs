@@ -99,6 +99,15 @@ pub(crate) struct Saying<'a> {
     pub(crate) delivery: body::Delivery,
 }
 
+/// The class of what is said with this priority. What the system says is nobody's to send.
+pub(crate) fn class_of(priority: body::Priority) -> Class {
+    match priority {
+        body::Priority::High => Class::Gift,
+        body::Priority::Default | body::Priority::Normal => Class::Chat,
+        body::Priority::Low | body::Priority::Lowest => Class::Like,
+    }
+}
+
 /// All rooms. See the module documentation.
 pub(crate) struct Rooms {
     state: Mutex<State>,

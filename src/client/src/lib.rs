@@ -81,6 +81,7 @@ pub mod groups;
 #[cfg(test)]
 mod house;
 mod link;
+pub mod live;
 mod locate;
 mod loss;
 pub mod media;

@@ -3,6 +3,7 @@
 use nearport_trunk::local::DownQueue;
 use nearport_trunk::{Topic, Waker};
 use nearport_wire::Kind;
+use nearport_wire::body::Platform;
 use prost::Message as _;
 
 use super::*;
@@ -48,8 +49,15 @@ impl World {
     fn join(&mut self, n: u32, link: usize) -> body::LiveJoined {
         let (session, link) = (SessionId(u64::from(n)), LinkId(link));
         if self.registry.session_on(session, link).is_none() {
-            let entry =
-                Session { user: user(n), device: "d".into(), link, accepted: true, topics: Vec::new() };
+            let entry = Session {
+                user: user(n),
+                device: "d".into(),
+                platform: Platform::Other,
+                link,
+                accepted: true,
+                topics: Vec::new(),
+                logged_out: false,
+            };
             self.registry.add(session, entry, &Config::default()).unwrap();
         }
         let member = Member { user: user(n), session, link };
