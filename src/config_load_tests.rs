@@ -56,6 +56,18 @@ fn refusals_name_place_key_and_nearest_key() {
         ("drain.within = '5'", "n.toml:1: `drain.within`: `5` is not a duration"),
         ("\ntls.cert = 'a.pem'", "n.toml:2: `tls.cert`: it needs tls.key beside it"),
         ("log.level = 'a=b=c'", "n.toml:1: `log.level`: "),
+        (
+            "\n[[chat.groups.types]]\nname = 'Class'\nbase = 'None'",
+            "n.toml:2: `chat.groups.types`: group type \"Class\": its base \"None\" does not exist",
+        ),
+        (
+            "[[chat.groups.types]]\nname = 'A'\nbase = 'Public'\nkik = 'owner'",
+            "n.toml:1: `chat.groups.types`: unknown field `kik`",
+        ),
+        (
+            "[[chat.groups.fields]]\nname = '1'\nof = 'group'",
+            "n.toml:1: `chat.groups.fields`: \"1\": keys have",
+        ),
         ("a = 1\nb = ", "n.toml:2: "),
         ("data = 'a'\ndata = 'b'", "n.toml:2: "),
     ];
@@ -63,6 +75,18 @@ fn refusals_name_place_key_and_nearest_key() {
         let error = file(text).unwrap_err().to_string();
         assert!(error.starts_with(want), "{text:?} gave {error:?}");
     }
+}
+
+#[test]
+fn types_and_fields_of_groups_are_tables_of_their_own() {
+    let text = "[[chat.groups.types]]\nname = 'Class'\nbase = 'Public'\nmembers_max = 50\nkick = 'owner'\n\n\
+                [[chat.groups.fields]]\nname = 'level'\nof = 'member'\nread = 'admin'\n\n[chat.groups]\njoined_max = 7\n";
+    let loaded = file(text).unwrap();
+    let groups = &loaded.config.chat.groups;
+    assert_eq!((groups.types.len(), groups.fields.len(), groups.joined_max), (1, 1, 7));
+    assert_eq!(loaded.origin("chat.groups.joined_max"), Origin::File("n.toml".into(), 13));
+    let printed = toml::to_string(&loaded.config).unwrap();
+    assert_eq!(file(&printed).unwrap().config, loaded.config);
 }
 
 #[test]

@@ -35,8 +35,6 @@ mod load;
 mod locate;
 mod locate_eval;
 #[cfg(test)]
-mod media;
-#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pebble;
@@ -54,8 +52,6 @@ mod raw_stream;
 mod resume;
 #[cfg(test)]
 mod rotation;
-#[cfg(test)]
-mod s3;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]

@@ -9,7 +9,6 @@
 
 mod calls;
 mod heads;
-mod rooms;
 mod turn;
 
 use bytes::Bytes;
@@ -39,7 +38,7 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
     for Call { caller, reply_to, body } in calls {
         let answer = decode::<GroupCall>(body, "group").and_then(|call| {
             let call = call.call.ok_or_else(|| Failure::new(code::UNKNOWN_COMMAND, "no known group command"));
-            calls::answer(&mut turn, &caller, call?, out)
+            calls::answer(&mut turn, &caller, call?)
         });
         answers.push((caller, reply_to, answer));
     }

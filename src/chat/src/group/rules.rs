@@ -1,13 +1,12 @@
 //! What an operator decides about groups: types, custom fields, limits.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::types::{CustomType, Rank, Types};
-use crate::Error;
 use crate::key::AppId;
 
 /// Settings of groups. [`Default`] has the limits of the public contract's flagship plan.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
     /// Types beside the presets.
@@ -51,8 +50,18 @@ impl Default for GroupConfig {
     }
 }
 
+impl GroupConfig {
+    /// Checks that the values can work together.
+    ///
+    /// # Errors
+    /// The name of the setting and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        Rules::new(self.clone()).map(drop)
+    }
+}
+
 /// What a custom field belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldOf {
     /// A group.
@@ -62,7 +71,7 @@ pub enum FieldOf {
 }
 
 /// A custom field that exists: it must be declared before anybody writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldRule {
     /// Its key: 1 to 16 letters, digits and `_`, not a digit first.
@@ -70,7 +79,7 @@ pub struct FieldRule {
     /// Of a group or of its members.
     pub of: FieldOf,
     /// The App; absent: every App.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<u32>,
     /// Types of groups that have it, by wire name; empty: all.
     #[serde(default)]
@@ -106,9 +115,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(config: GroupConfig) -> Result<Self, Error> {
-        let types = Types::new(&config.types).map_err(|why| Error::Config(format!("groups.types: {why}")))?;
-        let wrong = |why: String| Err(Error::Config(format!("groups.fields: {why}")));
+    pub(crate) fn new(config: GroupConfig) -> Result<Self, (&'static str, String)> {
+        let types = Types::new(&config.types).map_err(|why| ("chat.groups.types", why))?;
+        let wrong = |why: String| Err(("chat.groups.fields", why));
         for (at, field) in config.fields.iter().enumerate() {
             let name = &field.name;
             let good = (1..=16).contains(&name.len())
@@ -137,7 +146,7 @@ impl Rules {
             }
         }
         if config.applications_max == 0 {
-            return Err(Error::Config("groups.applications_max must be at least 1".into()));
+            return Err(("chat.groups.applications_max", "must be at least 1".into()));
         }
         Ok(Self { config, types })
     }
@@ -192,7 +201,7 @@ mod tests {
             vec![FieldRule { types: vec!["Nothing".into()], ..field("a", FieldOf::Group, None) }],
             (0..6).map(|n| field(&format!("a{n}"), FieldOf::Member, None)).collect(),
         ] {
-            assert!(matches!(rules(bad), Err(Error::Config(_))));
+            assert_eq!(rules(bad).unwrap_err().0, "chat.groups.fields");
         }
     }
 }

@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::{JoinOption, Reception};
 
 /// How much somebody may do in a group, in ascending order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rank {
     /// Not a member.
@@ -38,7 +38,7 @@ impl Rank {
 }
 
 /// How one becomes a member on one's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Joining {
     /// Not at all: one is invited.
@@ -270,7 +270,7 @@ const MEETING: GroupType = GroupType {
 };
 
 /// A type that an operator adds: a row that is there with some columns changed. Columns as in [`GroupType`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the columns are documented at GroupType")]
 pub struct CustomType {
@@ -278,33 +278,61 @@ pub struct CustomType {
     pub name: String,
     /// The row that it starts from, by name.
     pub base: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub admins: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub edit_info: Option<Rank>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub member_list: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dismiss: Option<Rank>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub find_by_id: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joining>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub join_default: Option<JoinOption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_default: Option<JoinOption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_fixed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_consent: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_may_quit: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kick: Option<Rank>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mute: Option<Rank>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ban: Option<Rank>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub history_before_joining: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub change_tips: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden_until_message: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reception: Option<Reception>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub recall: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub counters: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub receipts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mention_all: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub members_max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_per_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub receipts_members_max: Option<u32>,
 }
 

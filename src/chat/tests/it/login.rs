@@ -280,6 +280,8 @@ pub(crate) struct Meddler {
     registered: Mutex<Vec<usize>>,
     broken: AtomicBool,
     read_only: AtomicBool,
+    /// Rows of groups that were written.
+    pub(crate) rows: AtomicUsize,
     kick_through: OnceLock<Shared>,
     kicked: AtomicBool,
 }
@@ -292,6 +294,7 @@ impl Meddler {
             registered: Mutex::default(),
             broken: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
+            rows: AtomicUsize::new(0),
             kick_through: OnceLock::new(),
             kicked: AtomicBool::new(false),
         }
@@ -369,6 +372,8 @@ impl GroupStore for Meddler {
         if self.read_only.load(Ordering::Relaxed) {
             return Err(DirectoryError::Engine("read only".into()));
         }
+        let rows: usize = changes.iter().map(|change| change.changes.len()).sum();
+        self.rows.fetch_add(rows, Ordering::Relaxed);
         self.inner.change_groups(changes)
     }
     fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError> {

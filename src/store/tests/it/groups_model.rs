@@ -8,10 +8,12 @@ use nearport_chat::group::{
     Role,
 };
 use nearport_chat::key::{AppId, GroupKey, UserKey};
-use nearport_store::{MemoryDirectory, SqliteDirectory};
+use nearport_store::{MemoryDirectory, PgDirectory, Postgres, PostgresOptions, SqliteDirectory};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+
+use crate::postgres_server::PostgresServer;
 
 /// Sequences of changes that each engine is compared on.
 const CASES: u32 = 1000;
@@ -174,4 +176,11 @@ fn compare(directory: &dyn Directory) {
 fn sqlite_does_what_the_model_does() {
     let root = tempfile::tempdir().unwrap();
     compare(&SqliteDirectory::open(&root.path().join("directory.sqlite")).unwrap());
+}
+
+#[test]
+fn postgres_does_what_the_model_does() {
+    let server = PostgresServer::shared();
+    let database = Postgres::new(&PostgresOptions::new(server.fresh())).unwrap();
+    compare(&PgDirectory::postgres(&database).unwrap());
 }
