@@ -68,6 +68,24 @@ impl Editor {
         Edit::Changed
     }
 
+    /// Ends the word that is being typed as one of `words` does, or as far as all that fit go on alike. Returns those that fit, if
+    /// there are several.
+    pub(crate) fn complete(&mut self, words: &[&str]) -> Vec<String> {
+        let typed: String = self.text[..self.cursor].iter().collect();
+        let fit: Vec<&str> = words.iter().copied().filter(|word| word.starts_with(&typed)).collect();
+        let Some(first) = fit.first().filter(|_| !typed.is_empty()) else { return Vec::new() };
+        let alike = fit.iter().fold(first.len(), |alike, word| {
+            first.bytes().zip(word.bytes()).take(alike).take_while(|(a, b)| a == b).count()
+        });
+        let mut rest: Vec<char> = first[typed.len()..alike].chars().collect();
+        if fit.len() == 1 && self.cursor == self.text.len() {
+            rest.push(' ');
+        }
+        let many = fit.len() > 1 && rest.is_empty();
+        rest.into_iter().for_each(|c| self.insert(c));
+        if many { fit.into_iter().map(str::to_owned).collect() } else { Vec::new() }
+    }
+
     /// The part of the line that fits `columns`, and the cursor's column in it.
     pub(crate) fn view(&self, columns: usize) -> (String, usize) {
         let width = |c: &char| c.width().unwrap_or(0);
@@ -211,6 +229,24 @@ mod tests {
         assert_eq!(editor.key(Key::Ctrl('d')), Edit::Changed);
         editor.key(Key::Backspace);
         assert_eq!(editor.key(Key::Ctrl('d')), Edit::Quit);
+    }
+
+    #[test]
+    fn a_word_is_completed_as_far_as_it_is_certain() {
+        let words = ["/history", "/help", "/members", "/me"];
+        let mut editor = Editor::default();
+        typed(&mut editor, "/h");
+        assert_eq!(editor.complete(&words), ["/history", "/help"]);
+        typed(&mut editor, "i");
+        assert!(editor.complete(&words).is_empty());
+        assert_eq!(line(&mut editor), "/history ");
+        typed(&mut editor, "/m");
+        assert!(editor.complete(&words).is_empty());
+        assert_eq!(editor.complete(&words), ["/members", "/me"]);
+        assert_eq!(line(&mut editor), "/me");
+        assert!(editor.complete(&words).is_empty(), "nothing is typed");
+        typed(&mut editor, "hello");
+        assert!(editor.complete(&words).is_empty());
     }
 
     #[test]

@@ -16,6 +16,8 @@ const COLUMNS_MIN: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     row: u64,
+    /// How many it takes.
+    rows: u64,
     /// Rows move when the terminal's size changes, nobody knows where to.
     epoch: u32,
 }
@@ -51,23 +53,44 @@ impl Screen {
     /// Prints above the bottom row: `head` once, then `text`, whose further rows are indented as far as `head` is
     /// wide. The bottom row is gone until [`Screen::bottom`] draws it again. Control characters are made harmless.
     pub(crate) fn print(&mut self, head: &str, text: &str) -> Place {
-        let place = Place { row: self.printed, epoch: self.epoch };
+        let first = self.printed;
+        self.out.push_str("\r\x1b[2K");
+        for row in self.layout(head, text) {
+            self.out.push_str(&row);
+            self.out.push('\n');
+            self.printed += 1;
+        }
+        Place { row: first, rows: self.printed - first, epoch: self.epoch }
+    }
+
+    fn layout(&self, head: &str, text: &str) -> Vec<String> {
         // Names come from others too, and a head that takes most of the row leaves no room beside it.
         let (head, text) = (harmless(head), harmless(text));
         let (head, text) =
             if head.width() > self.columns / 2 { (String::new(), head + &text) } else { (head, text) };
         let indent = head.width();
-        self.out.push_str("\r\x1b[2K");
-        self.out.push_str(&head);
-        for (at, row) in wrap(&text, self.columns - 1 - indent).into_iter().enumerate() {
-            if at > 0 {
-                let _ = write!(self.out, "{:indent$}", "");
-            }
-            self.out.push_str(&row);
-            self.out.push('\n');
-            self.printed += 1;
+        let rows = wrap(&text, self.columns - 1 - indent).into_iter().enumerate();
+        let rows = rows.map(|(at, row)| match at {
+            0 => format!("{head}{row}"),
+            _ => format!("{:indent$}{row}", ""),
+        });
+        rows.collect()
+    }
+
+    /// Writes a printed line anew, in its place. `false`: it has scrolled away, or needs more rows than it has.
+    pub(crate) fn rewrite(&mut self, place: Place, head: &str, text: &str) -> bool {
+        let mut up = self.printed - place.row;
+        let visible = usize::try_from(up).is_ok_and(|up| up < self.rows);
+        let rows = self.layout(head, text);
+        if !visible || place.epoch != self.epoch || rows.len() as u64 > place.rows {
+            return false;
         }
-        place
+        for at in 0..place.rows {
+            let row = usize::try_from(at).ok().and_then(|at| rows.get(at)).map_or("", String::as_str);
+            let _ = write!(self.out, "\r\x1b[{up}A\x1b[2K{row}\x1b[{up}B\r");
+            up -= 1;
+        }
+        true
     }
 
     /// Replaces what stands at `column` of a printed line by `mark`, unless it has scrolled away.
@@ -173,6 +196,19 @@ mod tests {
         screen.resize((30, 4));
         screen.replace(place, 0, "✓");
         assert_eq!(screen.take_output(), "", "moved by the new size");
+    }
+
+    #[test]
+    fn a_line_is_written_anew_where_it_stands_if_there_is_room() {
+        let mut screen = Screen::new((24, 10));
+        let place = screen.print("12:00 ", "the quick brown fox jumps");
+        screen.take_output();
+        assert!(screen.rewrite(place, "12:00 ", "gone"));
+        assert_eq!(screen.take_output(), "\r\x1b[2A\x1b[2K12:00 gone\x1b[2B\r\r\x1b[1A\x1b[2K\x1b[1B\r");
+        assert!(!screen.rewrite(place, "12:00 ", &"x".repeat(60)), "three rows");
+        screen.resize((30, 10));
+        assert!(!screen.rewrite(place, "12:00 ", "gone"));
+        assert_eq!(screen.take_output(), "");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use nearport_client::{Event, HistoryPage, Message, MsgId, Target};
+use nearport_client::{Event, HistoryPage, Message, MsgId, Notice, Target, Tip, group, user};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::chat_keys::Key;
@@ -15,8 +15,8 @@ use crate::duration;
 pub(crate) const HISTORY_ON_ENTRY: u32 = 20;
 /// Most messages of one `/history`; one page of the server.
 const HISTORY_MAX: u32 = 200;
-/// Own messages whose ticks may still change. Older ones have long scrolled away.
-const OWN_MAX: usize = 1000;
+/// Messages whose ticks or words may still change. Older ones have long scrolled away.
+const LINES_MAX: usize = 1000;
 /// Events kept while a page of history is on its way; beyond it the shell asks for no more.
 const HELD_MAX: usize = 4096;
 
@@ -28,11 +28,31 @@ const READ: &str = "✓✓";
 const FAILED: &str = "✗ ";
 
 const HELP: &[&str] = &[
-    "/to NAME     talk to somebody else",
-    "/history N   show the last N messages again, at most 200",
-    "/quit        leave (also Ctrl-D)",
-    "//text       send a line that begins with a slash",
+    "/to NAME        talk to somebody else",
+    "/group ID       talk in a group",
+    "/groups         the groups that you are in",
+    "/create NAME    make a group and talk in it",
+    "/join ID        join a group, or apply for it",
+    "/leave          leave this group",
+    "/invite NAME …  bring others into this group",
+    "/members        who is in this group",
+    "/history N      show the last N messages again, at most 200",
+    "/edit TEXT      change your last message",
+    "/recall         take your last message back",
+    "/read           who has read your last message",
+    "/who NAME       whether somebody is online",
+    "/profile NAME   what somebody says about themselves",
+    "/friend NAME    ask for a friendship",
+    "/block NAME     hear no more of somebody; /unblock NAME",
+    "/quit           leave (also Ctrl-D); Tab completes commands",
+    "//text          send a line that begins with a slash",
     "… sending   ✓ stored on the server   ✓✓ read by the other side   ✗ not sent",
+];
+
+/// What Tab completes.
+const COMMANDS: &[&str] = &[
+    "/block", "/create", "/edit", "/friend", "/group", "/groups", "/help", "/history", "/invite", "/join",
+    "/leave", "/members", "/profile", "/quit", "/read", "/recall", "/to", "/unblock", "/who",
 ];
 
 /// What the person wants.
@@ -41,7 +61,38 @@ pub(crate) enum Command {
     Send(String),
     /// Fetch this many messages of the conversation, then call [`View::page`].
     History(u32),
+    /// Ask the server, then call [`View::answer`].
+    Ask(Ask),
     Quit,
+}
+
+/// What the server is asked beside messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Groups,
+    /// A new group of this name; it is entered.
+    Create(String),
+    Join(String),
+    Leave(String),
+    Invite(String, Vec<String>),
+    Members(String),
+    Recall(Target, u64),
+    Edit(Target, u64, String),
+    Readers(Target, u64),
+    Who(String),
+    Profile(String),
+    Friend(String),
+    Block(String),
+    Unblock(String),
+}
+
+/// What came of an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Lines(Vec<String>),
+    /// Talk in this group from now on.
+    Enter(String),
+    Failed(String),
 }
 
 /// The conversation on the screen.
@@ -50,10 +101,10 @@ pub(crate) struct View {
     screen: Screen,
     editor: Editor,
     me: String,
-    peer: Option<String>,
+    peer: Option<Target>,
     /// Why nothing goes through at the moment; empty when it does.
     trouble: String,
-    own: VecDeque<Own>,
+    lines: VecDeque<Line>,
     /// Largest seq of the conversation that is on the screen.
     shown_seq: u64,
     /// How far the peer has read.
@@ -62,23 +113,26 @@ pub(crate) struct View {
     held: Option<Vec<Event>>,
 }
 
+/// A message on the screen.
 #[derive(Debug)]
-struct Own {
+struct Line {
+    /// Of an own one that has no number yet.
     id: Option<MsgId>,
     /// 0 until it is stored.
     seq: u64,
+    mine: bool,
     place: Place,
 }
 
 impl View {
-    pub(crate) fn new(me: &str, peer: Option<&str>, size: (usize, usize)) -> Self {
+    pub(crate) fn new(me: &str, peer: Option<Target>, size: (usize, usize)) -> Self {
         Self {
             screen: Screen::new(size),
             editor: Editor::default(),
             me: me.to_owned(),
-            peer: peer.map(str::to_owned),
+            peer,
             trouble: String::new(),
-            own: VecDeque::new(),
+            lines: VecDeque::new(),
             shown_seq: 0,
             peer_read: 0,
             held: None,
@@ -86,8 +140,8 @@ impl View {
     }
 
     /// Who gets what is typed.
-    pub(crate) fn peer(&self) -> Option<&str> {
-        self.peer.as_deref()
+    pub(crate) fn peer(&self) -> Option<&Target> {
+        self.peer.as_ref()
     }
 
     /// How far to tell the server that this conversation was read.
@@ -102,7 +156,7 @@ impl View {
 
     /// What to write to the terminal, the bottom row drawn.
     pub(crate) fn take_output(&mut self) -> String {
-        let peer = self.peer.as_deref().unwrap_or("?");
+        let peer = self.peer.as_ref().map_or_else(|| "?".to_owned(), name_of);
         let trouble = if self.trouble.is_empty() { String::new() } else { format!(" ({})", self.trouble) };
         let editor = &self.editor;
         self.screen.bottom(&format!("{} → {peer}{trouble} > ", self.me), |columns| editor.view(columns));
@@ -122,6 +176,13 @@ impl View {
 
     /// Takes a key; gives what it asks for.
     pub(crate) fn key(&mut self, key: Key) -> Option<Command> {
+        if key == Key::Ctrl('i') {
+            let fit = self.editor.complete(COMMANDS);
+            if !fit.is_empty() {
+                self.note(&fit.join("  "));
+            }
+            return None;
+        }
         match self.editor.key(key) {
             Edit::Changed => None,
             Edit::Quit => Some(Command::Quit),
@@ -147,7 +208,8 @@ impl View {
         match (name, rest.trim()) {
             ("quit" | "q", "") => return Some(Command::Quit),
             ("help", "") => HELP.iter().for_each(|line| self.note(line)),
-            ("to", peer) if !peer.is_empty() => return self.enter(peer),
+            ("to", peer) if !peer.is_empty() => return self.enter(user(peer)),
+            ("group", id) if !id.is_empty() => return self.enter(group(id)),
             ("history", rest) if self.peer.is_some() => {
                 let count = if rest.is_empty() { Some(HISTORY_ON_ENTRY) } else { rest.parse().ok() };
                 match count.filter(|count| (1..=HISTORY_MAX).contains(count)) {
@@ -156,21 +218,83 @@ impl View {
                 }
             }
             ("history", _) => self.note("no conversation yet: /to NAME first"),
+            (name, rest) if COMMANDS.iter().any(|known| known[1..] == *name) => {
+                return self.ask(name, rest).map(Command::Ask);
+            }
             _ => self.note(&format!("unknown command /{command}: /help lists all")),
         }
         None
     }
 
-    fn enter(&mut self, peer: &str) -> Option<Command> {
+    /// A command for the server; what it lacks is said.
+    fn ask(&mut self, name: &str, rest: &str) -> Option<Ask> {
+        let one = || Some(rest.to_owned()).filter(|rest| !rest.is_empty());
+        let here = match &self.peer {
+            Some(Target::Group(id)) => Some(id.clone()),
+            _ => None,
+        };
+        let last = self.lines.iter().rev().find(|line| line.mine && line.seq > 0).map(|line| line.seq);
+        let last = self.peer.clone().zip(last);
+        let ask = match name {
+            "groups" => Some(Ask::Groups),
+            "create" => one().map(Ask::Create),
+            "join" => one().map(Ask::Join),
+            "who" => one().map(Ask::Who),
+            "profile" => one().map(Ask::Profile),
+            "friend" => one().map(Ask::Friend),
+            "block" => one().map(Ask::Block),
+            "unblock" => one().map(Ask::Unblock),
+            "leave" | "members" | "invite" => {
+                let Some(id) = here else {
+                    self.note("not in a group: /group ID first");
+                    return None;
+                };
+                match name {
+                    "leave" => Some(Ask::Leave(id)),
+                    "members" => Some(Ask::Members(id)),
+                    _ => one()
+                        .map(|users| Ask::Invite(id, users.split_whitespace().map(str::to_owned).collect())),
+                }
+            }
+            "recall" | "edit" | "read" => {
+                let Some((with, seq)) = last else {
+                    self.note("you have written nothing here yet");
+                    return None;
+                };
+                match name {
+                    "recall" => Some(Ask::Recall(with, seq)),
+                    "read" => Some(Ask::Readers(with, seq)),
+                    _ => one().map(|text| Ask::Edit(with, seq, text)),
+                }
+            }
+            _ => None,
+        };
+        if ask.is_none() {
+            self.note(&format!("/{name} lacks something: see /help"));
+        }
+        ask
+    }
+
+    /// What came of [`Command::Ask`]; gives what follows from it.
+    pub(crate) fn answer(&mut self, answer: Answer) -> Option<Command> {
+        match answer {
+            Answer::Lines(lines) => lines.iter().for_each(|line| self.note(line)),
+            Answer::Failed(why) => self.note(&format!("not done: {why}")),
+            Answer::Enter(id) => return self.enter(group(id)),
+        }
+        None
+    }
+
+    fn enter(&mut self, peer: Target) -> Option<Command> {
         // A page on its way is the other conversation's; it will still be drawn, under its own heading.
         if self.held.is_some() {
             self.note("history is still on its way, try again");
             return None;
         }
-        self.peer = Some(peer.to_owned());
-        self.own.clear();
+        self.note(&format!("talking to {}", name_of(&peer)));
+        self.peer = Some(peer);
+        self.lines.clear();
         (self.shown_seq, self.peer_read) = (0, 0);
-        self.note(&format!("talking to {peer}"));
         Some(self.history(HISTORY_ON_ENTRY))
     }
 
@@ -203,7 +327,7 @@ impl View {
     /// Shows a message that has just been queued. `now_ms` is this machine's clock; the server's is not known yet.
     pub(crate) fn posted(&mut self, id: MsgId, text: &str, now_ms: u64) {
         let place = self.draw(now_ms, SENDING, "you", text);
-        self.remember(Own { id: Some(id), seq: 0, place });
+        self.remember(Line { id: Some(id), seq: 0, mine: true, place });
     }
 
     /// A line that is nobody's message.
@@ -222,18 +346,20 @@ impl View {
             Event::Message(message) | Event::Transient(message) => self.incoming(&message),
             Event::Sent { id, sent } => {
                 let mark = if sent.seq <= self.peer_read { READ } else { STORED };
-                if let Some(own) = self.own.iter_mut().find(|own| own.id == Some(id)) {
+                if let Some(own) = self.lines.iter_mut().find(|own| own.id == Some(id)) {
                     own.seq = sent.seq;
                     self.screen.replace(own.place, TICK_COLUMN, mark);
                 }
             }
             Event::Failed { id, failure } => {
-                if let Some(own) = self.own.iter().find(|own| own.id == Some(id)) {
+                if let Some(own) = self.lines.iter().find(|own| own.id == Some(id)) {
                     self.screen.replace(own.place, TICK_COLUMN, FAILED);
                 }
                 self.note(&format!("not sent: {failure}"));
             }
-            Event::Read { user, peer, seq } if Some(&user) == self.peer.as_ref() && peer == self.me => {
+            Event::Edited(message) | Event::Recalled(message) => self.changed(&message),
+            Event::Notice { notice, .. } => self.note(&notice_text(&notice)),
+            Event::Read { user: reader, peer, seq } if self.is_peer(&reader) && peer == self.me => {
                 self.read_up_to(seq);
             }
             Event::Away => self.trouble = "the service is away, messages wait".to_owned(),
@@ -252,11 +378,7 @@ impl View {
 
     fn incoming(&mut self, message: &Message) {
         let to_me = matches!(&message.to, Some(Target::User(to)) if *to == self.me);
-        let other = match &message.to {
-            Some(Target::User(to)) if message.from == self.me => to,
-            _ => &message.from,
-        };
-        let here = Some(other) == self.peer.as_ref();
+        let here = self.is_here(message);
         // What a page of history has shown is not shown again; online-only messages have no number.
         if here && (message.seq == 0 || message.seq > self.shown_seq) {
             self.message(message);
@@ -268,50 +390,150 @@ impl View {
                 shown_text(message),
                 message.from
             ));
+        } else if let (false, Some(id), None) = (here, message.group(), message.tip()) {
+            self.note(&format!(
+                "{} wrote in {id}: {} (/group {id} to answer)",
+                message.from,
+                shown_text(message)
+            ));
+        }
+    }
+
+    fn is_peer(&self, name: &str) -> bool {
+        matches!(&self.peer, Some(Target::User(peer)) if peer == name)
+    }
+
+    fn is_here(&self, message: &Message) -> bool {
+        let conversation = match &message.to {
+            Some(Target::User(to)) if message.from == self.me => user(to.as_str()),
+            Some(Target::Group(id)) => group(id.as_str()),
+            _ => user(message.from.as_str()),
+        };
+        self.peer == Some(conversation)
+    }
+
+    /// A message was changed or taken back: its line is written anew, or what happened is said.
+    fn changed(&mut self, message: &Message) {
+        if !self.is_here(message) {
+            return;
+        }
+        let name = if message.from == self.me { "you" } else { &message.from };
+        let what = shown_text(message);
+        let line = self.lines.iter().find(|line| line.seq == message.seq);
+        let head = head(message.time_ms, self.mark(message));
+        let rewritten =
+            line.is_some_and(|line| self.screen.rewrite(line.place, &head, &format!("{name}: {what}")));
+        if !rewritten {
+            self.note(&format!("an earlier message of {name} now says: {what}"));
         }
     }
 
     fn message(&mut self, message: &Message) {
+        if let Some(tip) = message.tip() {
+            self.note(&tip_text(tip));
+            return;
+        }
         let mine = message.from == self.me;
-        let mark = match mine {
+        let name = if mine { "you" } else { &message.from };
+        let place = self.draw(message.time_ms, self.mark(message), name, &shown_text(message));
+        self.remember(Line { id: None, seq: message.seq, mine, place });
+    }
+
+    fn mark(&self, message: &Message) -> &'static str {
+        match message.from == self.me {
             false => "  ",
             true if message.seq <= self.peer_read => READ,
             true => STORED,
-        };
-        let name = if mine { "you" } else { &message.from };
-        let place = self.draw(message.time_ms, mark, name, &shown_text(message));
-        if mine {
-            self.remember(Own { id: None, seq: message.seq, place });
         }
     }
 
     fn draw(&mut self, time_ms: u64, mark: &str, name: &str, text: &str) -> Place {
-        // UTC, and says so: reading the time zone takes a library that nothing else here needs.
-        let minutes = time_ms / 60_000;
-        let head = format!("{:02}:{:02}Z {mark} ", minutes / 60 % 24, minutes % 60);
-        debug_assert_eq!(head.width(), TICK_COLUMN + 3);
-        self.screen.print(&head, &format!("{name}: {text}"))
+        self.screen.print(&head(time_ms, mark), &format!("{name}: {text}"))
     }
 
     fn read_up_to(&mut self, seq: u64) {
         let before = self.peer_read;
         self.peer_read = before.max(seq);
-        for own in self.own.iter().filter(|own| own.seq > before && own.seq <= seq) {
+        for own in self.lines.iter().filter(|own| own.mine && own.seq > before && own.seq <= seq) {
             self.screen.replace(own.place, TICK_COLUMN, READ);
         }
     }
 
-    fn remember(&mut self, own: Own) {
-        if self.own.len() == OWN_MAX {
-            self.own.pop_front();
+    fn remember(&mut self, line: Line) {
+        if self.lines.len() == LINES_MAX {
+            self.lines.pop_front();
         }
-        self.own.push_back(own);
+        self.lines.push_back(line);
+    }
+}
+
+/// Time and mark in front of a message.
+fn head(time_ms: u64, mark: &str) -> String {
+    // UTC, and says so: reading the time zone takes a library that nothing else here needs.
+    let minutes = time_ms / 60_000;
+    let head = format!("{:02}:{:02}Z {mark} ", minutes / 60 % 24, minutes % 60);
+    debug_assert_eq!(head.width(), TICK_COLUMN + 3);
+    head
+}
+
+fn name_of(peer: &Target) -> String {
+    match peer {
+        Target::User(name) => name.clone(),
+        Target::Group(id) => format!("#{id}"),
+        Target::Notices(_) => "notices".to_owned(),
+    }
+}
+
+/// What happened in a group, in words.
+pub(crate) fn tip_text(tip: &Tip) -> String {
+    let (who, whom) = (&tip.operator, tip.members.join(", "));
+    match tip.r#type {
+        1 => format!("{whom} joined"),
+        2 => format!("{who} brought {whom}"),
+        3 => format!("{who} left"),
+        4 => format!("{who} removed {whom}"),
+        5 => format!("{who} made {whom} administrator"),
+        6 => format!("{who} made {whom} a plain member"),
+        7 => {
+            let changes =
+                tip.changes.iter().map(|change| format!("{} is now {}", change.field, change.value));
+            format!("{who} changed the group: {}", changes.collect::<Vec<_>>().join(", "))
+        }
+        8 => format!("{who} changed how long {whom} may not speak"),
+        _ => "something happened in the group".to_owned(),
+    }
+}
+
+/// A system notice, in words.
+fn notice_text(notice: &Notice) -> String {
+    let (group, who) = (&notice.group, &notice.operator);
+    match notice.r#type {
+        1 => format!("{who} wants to join {group}: {}", notice.text),
+        2 => format!("you are a member of {group} now"),
+        3 => format!("{group} does not take you: {}", notice.text),
+        4 => format!("{who} removed you from {group}"),
+        5 => format!("{group} is no more"),
+        7 => format!("{who} brought you into {group} (/group {group})"),
+        9 => format!("you are administrator of {group}"),
+        10 => format!("you are a plain member of {group}"),
+        12 => format!("{who} invites you to {group}"),
+        _ => format!("news of {group}: {}", notice.text),
     }
 }
 
 /// What stands in a row for a message that is more than text.
 pub(crate) fn shown_text(message: &Message) -> String {
     let text = message.text();
+    if let Some(recalled) = &message.recalled {
+        let by = if recalled.by.is_empty() { "an administrator" } else { &recalled.by };
+        return format!("[taken back by {by}]");
+    }
+    if let Some(tip) = message.tip() {
+        return format!("[{}]", tip_text(tip));
+    }
+    if message.changed.is_some() && !text.is_empty() {
+        return format!("{text} (edited)");
+    }
     if text.is_empty() {
         format!("[{} element(s) without text]", message.content.elements.len())
     } else {

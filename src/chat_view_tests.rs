@@ -24,7 +24,7 @@ fn page(messages: Vec<Message>, peer_read: u64) -> HistoryPage {
 }
 
 fn view() -> View {
-    View::new("alice", Some("bob"), (80, 24))
+    View::new("alice", Some(user("bob")), (80, 24))
 }
 
 fn type_line(view: &mut View, line: &str) -> Option<Command> {
@@ -118,7 +118,7 @@ fn another_conversation_can_be_entered_and_others_are_announced() {
     view.event(Event::Message(message("carol", "alice", 9, "psst")));
     assert_eq!(rows(&mut view), ["-- carol wrote: psst (/to carol to answer)"]);
     assert_eq!(type_line(&mut view, "/to carol"), Some(Command::History(HISTORY_ON_ENTRY)));
-    assert_eq!(view.peer(), Some("carol"));
+    assert_eq!(view.peer(), Some(&user("carol")));
     view.page(Ok(page(vec![message("carol", "alice", 9, "psst")], 0)));
     assert_eq!(rows(&mut view), ["-- talking to carol", "12:00Z    carol: psst"]);
     view.event(Event::Message(message("alice", "bob", 1, "from my phone, to bob")));
@@ -167,10 +167,79 @@ fn posted(view: &mut View, said: &str) -> MsgId {
         acks: Acks::Manual,
         receive: Receive::Everything,
         limits: Limits::default(),
-        seed: view.own.len() as u64,
+        seed: view.lines.len() as u64,
     };
     let now = Instant::now();
     let id = Core::new(config, now).send(now, user("bob"), text(said), false).unwrap();
     view.posted(id, said, 12 * 3_600_000);
     id
+}
+
+fn in_group(from: &str, seq: u64, said: &str) -> Message {
+    Message { position: 0, to: Some(group("g")), ..message(from, "", seq, said) }
+}
+
+#[test]
+fn a_group_is_entered_and_what_others_write_in_another_is_named() {
+    let mut view = view();
+    assert_eq!(type_line(&mut view, "/group g"), Some(Command::History(20)));
+    view.page(Ok(page(Vec::new(), 0)));
+    rows(&mut view);
+    view.event(Event::Message(in_group("bob", 1, "hi all")));
+    let other = Message { to: Some(group("h")), ..in_group("eve", 7, "elsewhere") };
+    view.event(Event::Message(other));
+    assert_eq!(
+        rows(&mut view),
+        ["12:00Z    bob: hi all", "-- eve wrote in h: elsewhere (/group h to answer)"]
+    );
+    assert_eq!(view.shown_seq(), 1);
+    let ask = |line: &str, view: &mut View| match type_line(view, line) {
+        Some(Command::Ask(ask)) => Some(ask),
+        _ => None,
+    };
+    assert_eq!(ask("/members", &mut view), Some(Ask::Members("g".into())));
+    assert_eq!(
+        ask("/invite carol  dave", &mut view),
+        Some(Ask::Invite("g".into(), vec!["carol".into(), "dave".into()]))
+    );
+    assert_eq!(ask("/recall", &mut view), None, "nothing of one's own");
+    assert_eq!(ask("/invite", &mut view), None);
+    assert_eq!(view.answer(Answer::Enter("h".into())), Some(Command::History(20)));
+}
+
+#[test]
+fn a_change_is_written_where_the_message_stands_or_else_said() {
+    let mut view = view();
+    view.event(Event::Message(message("bob", "alice", 1, "a long first sentence")));
+    view.event(Event::Message(message("alice", "bob", 2, "mine")));
+    view.take_output();
+    let edited =
+        Message { changed: Some(nearport_client::Changed::default()), ..message("bob", "alice", 1, "short") };
+    view.event(Event::Edited(edited));
+    let output = view.take_output();
+    assert!(output.contains("\x1b[2A\x1b[2K12:00Z    bob: short (edited)"), "{output:?}");
+    let recalled = nearport_client::Recalled { by: "alice".into(), ..Default::default() };
+    let recalled = Message { recalled: Some(recalled), ..message("alice", "bob", 2, "") };
+    view.event(Event::Recalled(recalled));
+    let output = view.take_output();
+    assert!(output.contains("you: [taken back by alice]"), "{output:?}");
+    view.event(Event::Edited(message("bob", "alice", 99, "unknown here")));
+    assert_eq!(rows(&mut view), ["-- an earlier message of bob now says: unknown here"]);
+    assert_eq!(
+        type_line(&mut view, "/edit other words"),
+        Some(Command::Ask(Ask::Edit(user("bob"), 2, "other words".into())))
+    );
+}
+
+#[test]
+fn tab_completes_commands_and_names_those_that_fit() {
+    let mut view = view();
+    "/rec".chars().for_each(|c| assert_eq!(view.key(Key::Char(c)), None));
+    assert_eq!(view.key(Key::Ctrl('i')), None);
+    assert!(view.take_output().contains("/recall "));
+    view.key(Key::Ctrl('u'));
+    "/gr".chars().for_each(|c| assert_eq!(view.key(Key::Char(c)), None));
+    view.key(Key::Ctrl('i'));
+    view.key(Key::Ctrl('i'));
+    assert_eq!(rows(&mut view), ["-- /group  /groups"]);
 }

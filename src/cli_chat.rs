@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use nearport_client::{
-    Client, Event, FROM_NOW, HistoryPage, HistoryRange, PostError, RequestError, text, user,
+    Client, Event, FROM_NOW, HistoryPage, HistoryRange, PostError, RequestError, Target, group, text, user,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::chat_ask;
 use crate::chat_keys::Keys;
 use crate::chat_screen::harmless;
-use crate::chat_view::{Command, HISTORY_ON_ENTRY, View, shown_text};
+use crate::chat_view::{Answer, Command, HISTORY_ON_ENTRY, View, shown_text};
 use crate::cli::{Failure, runtime};
 use crate::cli_client::LoginArgs;
 use crate::terminal::{self, RawMode};
@@ -34,7 +35,7 @@ pub(crate) struct Chat {
     /// Whom to talk to; in a terminal /to NAME changes it.
     #[arg(long, conflicts_with = "group")]
     to: Option<String>,
-    /// Talk in a group.
+    /// Talk in a group; in a terminal /group ID changes it.
     #[arg(long)]
     group: Option<String>,
     /// The device; two terminals of one user need two names.
@@ -47,12 +48,10 @@ pub(crate) struct Chat {
 
 impl Chat {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        if self.group.is_some() {
-            return Err(Failure::usage("groups are not available yet: use --to USER"));
-        }
         let interactive = RawMode::possible();
-        if self.to.is_none() && !interactive {
-            return Err(Failure::usage("without a terminal --to says whom the lines are for"));
+        let peer = self.to.clone().map(user).or_else(|| self.group.clone().map(group));
+        if peer.is_none() && !interactive {
+            return Err(Failure::usage("without a terminal --to or --group says whom the lines are for"));
         }
         runtime()?.block_on(async {
             let me = self.login.user.clone();
@@ -60,9 +59,10 @@ impl Chat {
             let client =
                 self.login.clone().login(&self.device, |config| config.cursor = Some(FROM_NOW)).await?;
             let outcome = if interactive {
-                in_terminal(&client, View::new(&me, self.to.as_deref(), terminal::size())).await
+                in_terminal(&client, View::new(&me, peer, terminal::size())).await
             } else {
-                between_pipes(&client, &me, self.to.as_deref().unwrap_or_default(), self.linger).await
+                let peer = peer.unwrap_or_else(|| user(""));
+                between_pipes(&client, &me, &peer, self.linger).await
             };
             client.close().await;
             Ok(outcome?)
@@ -73,19 +73,20 @@ impl Chat {
 /// What a background request came back with.
 enum Done {
     History(Result<HistoryPage, RequestError>),
-    Read(String, u64),
+    Read(Target, u64),
+    Asked(Answer),
 }
 
 async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
     let mut terminal = Terminal::open()?;
     let mut requests = JoinSet::new();
     // Read marks go out one at a time; the newest position covers those before it.
-    let (mut told_read, mut telling) = ((String::new(), 0), false);
+    let (mut told_read, mut telling) = ((user(""), 0), false);
     if view.peer().is_some() {
         let first = view.history(HISTORY_ON_ENTRY);
         carry_out(client, &mut view, first, &mut requests);
     } else {
-        view.note("/to NAME begins a conversation, /help lists all commands");
+        view.note("/to NAME begins a conversation, /group ID enters a group, /help lists all commands");
     }
     loop {
         terminal.write(&view.take_output())?;
@@ -93,10 +94,10 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
             && (peer, seq) != (&told_read.0, told_read.1)
         {
             telling = true;
-            let (client, peer) = (client.clone(), peer.to_owned());
+            let (client, peer) = (client.clone(), peer.clone());
             requests.spawn(async move {
                 // A lost mark is repeated with the next message; nothing depends on it.
-                let _ = client.mark_read(user(&peer), seq).await;
+                let _ = client.mark_read(peer.clone(), seq).await;
                 Done::Read(peer, seq)
             });
         }
@@ -126,6 +127,11 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
                 match done.context("a background request")? {
                     Done::History(page) => view.page(page.map_err(|error| error.to_string())),
                     Done::Read(peer, seq) => (told_read, telling) = ((peer, seq), false),
+                    Done::Asked(answer) => {
+                        if let Some(command) = view.answer(answer) {
+                            carry_out(client, &mut view, command, &mut requests);
+                        }
+                    }
                 }
                 None
             }
@@ -143,7 +149,12 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
 
 /// Everything but [`Command::Quit`], which is the caller's.
 fn carry_out(client: &Client, view: &mut View, command: Command, requests: &mut JoinSet<Done>) {
-    let Some(peer) = view.peer().map(user) else { return };
+    if let Command::Ask(ask) = command {
+        let client = client.clone();
+        requests.spawn(async move { Done::Asked(chat_ask::carry_out(&client, ask).await) });
+        return;
+    }
+    let Some(peer) = view.peer().cloned() else { return };
     match command {
         Command::Send(line) => match client.post(peer, text(line.clone())) {
             Ok(id) => view.posted(id, &line, node::now_ms()),
@@ -154,7 +165,7 @@ fn carry_out(client: &Client, view: &mut View, command: Command, requests: &mut 
             requests
                 .spawn(async move { Done::History(client.history(peer, HistoryRange::Newest, count).await) });
         }
-        Command::Quit => {}
+        Command::Ask(_) | Command::Quit => {}
     }
 }
 
@@ -195,7 +206,7 @@ impl Terminal {
 }
 
 /// Lines in, lines out, and at the end of stdin everything is on the server's disk.
-async fn between_pipes(client: &Client, me: &str, peer: &str, linger: Duration) -> anyhow::Result<()> {
+async fn between_pipes(client: &Client, me: &str, peer: &Target, linger: Duration) -> anyhow::Result<()> {
     let mut input = terminal::stdin_chunks()?;
     let mut lines = Lines::default();
     let mut failed = 0_u64;
@@ -204,7 +215,7 @@ async fn between_pipes(client: &Client, me: &str, peer: &str, linger: Duration) 
         while client.unacknowledged() < PIPE_WINDOW
             && let Some(line) = lines.next()
         {
-            match client.post(user(peer), text(line)) {
+            match client.post(peer.clone(), text(line)) {
                 Ok(_) => {}
                 // The window is far below the client's own bound; a very long line may reach it in bytes.
                 Err(error @ PostError::QueueFull(_)) if client.unacknowledged() == 0 => bail!(error),
@@ -243,7 +254,8 @@ fn show_in_pipe(event: Option<Event>, me: &str) -> anyhow::Result<bool> {
     match event {
         Some(Event::Message(message) | Event::Transient(message)) if message.from != me => {
             let mut stdout = std::io::stdout().lock();
-            writeln!(stdout, "{}: {}", message.from, harmless(&shown_text(&message)))?;
+            let group = message.group().map(|id| format!(" in {id}")).unwrap_or_default();
+            writeln!(stdout, "{}{}: {}", message.from, harmless(&group), harmless(&shown_text(&message)))?;
             stdout.flush()?;
         }
         Some(Event::Failed { failure, .. }) => {

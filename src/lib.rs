@@ -10,6 +10,7 @@ mod acme_http;
 mod acme_order;
 mod acme_schedule;
 mod acme_store;
+mod chat_ask;
 mod chat_keys;
 mod chat_line;
 mod chat_screen;

@@ -605,7 +605,11 @@ mod tests {
             assert_eq!(transport.name().parse::<Transport>().unwrap(), transport);
         }
         assert!(
-            "Chat".parse::<Scenario>().unwrap_err().to_string().contains("connect, idle, echo, chat, weak")
+            "Chat"
+                .parse::<Scenario>()
+                .unwrap_err()
+                .to_string()
+                .contains("connect, idle, echo, chat, group, weak")
         );
         assert!("udp".parse::<Transport>().unwrap_err().to_string().contains("quic, tls, ws, wt, auto"));
     }
