@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::cli::{Failure, SettingsArgs};
 use crate::first_run::{self, FIRST_APP, Layout};
+use crate::node_storage::Storage;
 use crate::{duration, node};
 
 /// Apps: tenants with users and a key of their own.
@@ -84,11 +85,11 @@ impl Create {
     }
 }
 
-/// The directory of Apps; made if there is none, as `serve` does. SQLite lets a server use it at the same time.
+/// The directory of Apps; made if there is none, as `serve` does. Both engines let a server use it at the same time.
 fn open(settings: &SettingsArgs) -> Result<Arc<dyn Directory>, Failure> {
-    let layout = Layout(settings.load()?.config.data);
-    layout.make()?;
-    Ok(Arc::new(SqliteDirectory::open(&layout.directory())?))
+    let config = settings.load()?.config;
+    Layout(config.data.clone()).make()?;
+    Ok(Storage::directory_of(&config)?)
 }
 
 fn describe(app: &directory::App, with_key: bool) -> serde_json::Value {

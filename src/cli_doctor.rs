@@ -21,8 +21,9 @@ use crate::acme;
 use crate::cli::{Failure, SettingsArgs};
 use crate::cli_client::AccessArgs;
 use crate::cli_client_locate;
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::first_run::{Layout, RunFile};
+use crate::node_storage::Storage;
 use crate::tls;
 
 /// What the edge asks for; see its sockets.
@@ -76,7 +77,10 @@ impl Doctor {
         let mut findings = vec![
             data_directory(&layout),
             disk(&layout),
-            store(&layout, server.as_ref()),
+            match config.storage.directory {
+                Engine::Embedded => store(&layout, server.as_ref()),
+                Engine::Postgres => database(&config),
+            },
             clock(SystemTime::now()),
             certificate(&config),
             port("edge", config.edge.listen, server.as_ref().and_then(|run| run.edge), udp_free),
@@ -158,6 +162,13 @@ fn store(layout: &Layout, server: Option<&RunFile>) -> Finding {
     match SqliteDirectory::open(&path).and_then(|directory| directory.apps()) {
         Ok(apps) => Good(format!("store is free, {} app(s)", apps.len())),
         Err(error) => Fail(format!("store: {error}; restore {} from a backup", path.display())),
+    }
+}
+
+fn database(config: &Config) -> Finding {
+    match Storage::directory_of(config).and_then(|directory| directory.apps()) {
+        Ok(apps) => Good(format!("PostgreSQL answers, {} app(s)", apps.len())),
+        Err(error) => Fail(format!("store: {error}; see storage.postgres.url")),
     }
 }
 

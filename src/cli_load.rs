@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use nearport_client::NetworkConfig;
 use nearport_load::{
-    Credentials, Error, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport, Tuned,
+    Credentials, Error, LiveClass, Options, Pattern, Progress, RebindBy, Scenario, Spec, Transport, Tuned,
 };
 use nearport_store::{LockError, StoreLock};
 
@@ -41,7 +41,7 @@ Words may stand for one direction: up.loss=2% (client to server), down.rate=1mbi
 /// Exit code 0 only if nothing was lost, duplicated, reordered or failed.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// connect, idle, echo, chat, group, weak, roam, storm or locate.
+    /// connect, idle, echo, chat, group, live, weak, roam, storm or locate.
     scenario: Scenario,
     #[command(flatten)]
     access: AccessArgs,
@@ -116,6 +116,21 @@ pub(crate) struct Load {
     /// Messages per second in the first group; --rate counts for each of the others (group).
     #[arg(long)]
     hot_rate: Option<u32>,
+    /// Members that join in a second (live) [default: as fast as the server takes them].
+    #[arg(long)]
+    join_rate: Option<u32>,
+    /// Classes of what is said, in turn: gift, chat, like (live) [default: chat].
+    #[arg(long, value_delimiter = ',', value_name = "CLASS")]
+    classes: Vec<LiveClass>,
+    /// Messages per second between users in pairs, before the room begins and beside it (live).
+    #[arg(long)]
+    chat_rate: Option<u32>,
+    /// Users in pairs (live).
+    #[arg(long)]
+    chat_connections: Option<u32>,
+    /// How long the pairs are measured before anybody joins (live).
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    quiet: Option<Duration>,
     /// UDP sockets that the clients share.
     #[arg(long)]
     sockets: Option<usize>,
@@ -228,6 +243,11 @@ impl Load {
             options.set_groups(of(self.groups, options.groups), members, online);
         }
         options.hot_rate = self.hot_rate;
+        options.join_rate = self.join_rate.unwrap_or(options.join_rate);
+        options.classes.clone_from(&self.classes);
+        options.chat_rate = self.chat_rate.unwrap_or(options.chat_rate);
+        options.chat_connections = self.chat_connections.unwrap_or(options.chat_connections);
+        options.quiet = self.quiet.unwrap_or(options.quiet);
         let local = access.and_then(local_server);
         options.server_pid = self.server_pid.or_else(|| local.as_ref().map(|run| run.pid));
         options.ops = self.ops.or_else(|| local.map(|run| run.ops));

@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
+pub use crate::config_media::{Hidden, Media};
 pub use crate::config_people::People;
 pub use crate::config_steer::Steer;
+pub use crate::config_storage::{Engine, Postgres, Storage};
 use crate::{cidrs, duration, node_drain};
 
 /// Longest life of a resume token.
@@ -43,7 +45,9 @@ pub struct Config {
     pub acme: Acme,
     /// The operations server.
     pub ops: Ops,
-    /// The ledger's engine.
+    /// Which engines keep what is kept.
+    pub storage: Storage,
+    /// The embedded ledger's engine.
     pub store: Store,
     /// The chat backend.
     pub chat: Chat,
@@ -51,6 +55,8 @@ pub struct Config {
     pub trunk: Trunk,
     /// The HTTP API.
     pub api: Api,
+    /// Files of messages.
+    pub media: Media,
     /// Addressing.
     pub locate: Locate,
     /// The link between edges and processes that locate.
@@ -202,6 +208,7 @@ pub struct Chat {
     pub multi_device: nearport_chat::MultiDevice,
     pub native_instances: usize,
     pub web_instances: usize,
+    pub live_last_n: usize,
     pub login_failures_max: u32,
     pub retention_days: u32,
     pub group_retention_days: u32,
@@ -270,10 +277,12 @@ impl Default for Config {
             tls: Tls::default(),
             acme: Acme::default(),
             ops: Ops::default(),
+            storage: Storage::default(),
             store: Store::default(),
             chat: Chat::default(),
             trunk: Trunk::default(),
             api: Api::default(),
+            media: Media::default(),
             locate: Locate::default(),
             steer: Steer::default(),
             dns: Dns::default(),
@@ -395,6 +404,7 @@ impl Default for Chat {
             multi_device: chat.multi_device,
             native_instances: chat.native_instances,
             web_instances: chat.web_instances,
+            live_last_n: chat.live_last_n,
             login_failures_max: chat.login_failures_max,
             retention_days: retention.days,
             group_retention_days: retention.group_days,
@@ -425,6 +435,7 @@ impl Chat {
             multi_device: self.multi_device,
             native_instances: self.native_instances,
             web_instances: self.web_instances,
+            live_last_n: self.live_last_n,
             login_failures_max: self.login_failures_max,
             people: self.people.backend(),
             groups: self.groups.clone(),
@@ -500,7 +511,9 @@ impl Config {
             return Err(("tls.poll", "must be 100ms to 1d".into()));
         }
         self.acme.check()?;
+        self.storage.check()?;
         self.locate.check()?;
+        self.media.check()?;
         self.steer.check()?;
         self.dns.check()?;
         self.trunk.check()?;

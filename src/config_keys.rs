@@ -102,6 +102,35 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "acme.ca", doc: "PEM file of the CA of a private directory; unset: what this system trusts" },
     Key { name: "ops.listen", doc: "TCP address of /livez, /readyz and /metrics: for operators only" },
+    Key {
+        name: "storage.ledger",
+        doc: "embedded: messages are in the data directory; postgres: in a database that several cores may share",
+    },
+    Key {
+        name: "storage.directory",
+        doc: "embedded: Apps, accounts, groups and people are in a SQLite file of the data directory; postgres: in a database",
+    },
+    Key {
+        name: "storage.postgres.url",
+        doc: "postgres://user@host:port/database; TLS for every host but this one unless it says sslmode=disable",
+    },
+    Key {
+        name: "storage.postgres.password_file",
+        doc: "file whose text is the password; keeps it out of settings, which `config print` shows",
+    },
+    Key {
+        name: "storage.postgres.ca",
+        doc: "PEM file of the CA that the database's certificate must be from; unset: what this system trusts",
+    },
+    Key {
+        name: "storage.postgres.connections",
+        doc: "most connections for reads and the directory, 2 to 1000; two more are for commits of the ledger",
+    },
+    Key { name: "storage.postgres.connect_timeout", doc: "longest time to connect, 100ms to 10m" },
+    Key {
+        name: "storage.postgres.statement_timeout",
+        doc: "longest time of one statement, waiting for locks included, 100ms to 10m",
+    },
     Key { name: "store.cache_bytes", doc: "memory for recently read blocks of the ledger" },
     Key {
         name: "store.flush_bytes",
@@ -171,6 +200,10 @@ pub const KEYS: &[Key] = &[
     Key { name: "chat.people.watchers_max", doc: "users that may watch the presence of one user" },
     Key { name: "chat.people.conversations_max", doc: "conversations in a user's list, 1 to 3000" },
     Key { name: "chat.people.pins_max", doc: "pinned conversations of one user (51012)" },
+    Key {
+        name: "chat.live_last_n",
+        doc: "messages that a live room keeps for newcomers, at most 20; 0: none",
+    },
     Key {
         name: "chat.login_failures_max",
         doc: "refused logins of one user in a minute before answer 70050",
@@ -243,6 +276,66 @@ pub const KEYS: &[Key] = &[
         doc: "auto: the API speaks TLS, with the gateway's certificates, unless it listens on loopback; always; never: for a \
               proxy in front that does",
     },
+    Key {
+        name: "media.enabled",
+        doc: "whether files are taken: the routes /v1/media of the HTTP API, and the calls of sessions for their URLs",
+    },
+    Key {
+        name: "media.url",
+        doc: "what clients write in front of /v1/media, for example https://files.example.org: this node, or a proxy before it; \
+              unset: http(s):// and the address of api.listen",
+    },
+    Key {
+        name: "media.dir",
+        doc: "directory of uploads under way, and of all files unless media.s3_bucket is set; unset: media in the data directory",
+    },
+    Key { name: "media.image_bytes_max", doc: "largest image that is taken" },
+    Key { name: "media.sound_bytes_max", doc: "largest sound that is taken" },
+    Key { name: "media.video_bytes_max", doc: "largest video that is taken" },
+    Key { name: "media.file_bytes_max", doc: "largest other file that is taken" },
+    Key {
+        name: "media.user_bytes_max",
+        doc: "bytes that uploads of one user may have announced before they are complete",
+    },
+    Key {
+        name: "media.app_bytes_max",
+        doc: "the same of all users of an App: the disk space that unfinished uploads can take",
+    },
+    Key {
+        name: "media.upload_ttl",
+        doc: "time for an upload, interruptions included; what is not complete then is forgotten",
+    },
+    Key {
+        name: "media.expiry_days",
+        doc: "days after which what was uploaded cannot be downloaded any more; it is removed within a day after that; 0: never",
+    },
+    Key {
+        name: "media.url_ttl",
+        doc: "how long a URL for downloading is good; clients ask for fresh ones. The second rotation of the secret ends it too",
+    },
+    Key {
+        name: "media.chunk_bytes",
+        doc: "how much one request of an upload should carry, as clients are told",
+    },
+    Key {
+        name: "media.origins",
+        doc: "origins of web pages that may upload and download by script (CORS), for example [\"https://app.example.org\"], or \
+              [\"*\"]",
+    },
+    Key {
+        name: "media.s3_endpoint",
+        doc: "http(s):// address of a store that speaks S3, for example https://s3.eu-central-1.amazonaws.com; the bucket is \
+              appended as a path",
+    },
+    Key { name: "media.s3_bucket", doc: "bucket for complete files; it must be there" },
+    Key { name: "media.s3_region", doc: "region of the bucket; stores of one's own as a rule say us-east-1" },
+    Key { name: "media.s3_access_key", doc: "id of the key for the bucket" },
+    Key {
+        name: "media.s3_secret_key",
+        doc: "the key itself, better given as NEARPORT__MEDIA__S3_SECRET_KEY or in a file; `config print` hides it",
+    },
+    Key { name: "media.s3_secret_key_file", doc: "file with the key instead, in its first line" },
+    Key { name: "media.s3_ca", doc: "PEM file of the CA of a private store; unset: what this system trusts" },
     Key {
         name: "locate.databases",
         doc: "MMDB files that say where addresses are, asked in order: countries, cities, AS numbers, in MaxMind's layout or \
@@ -331,7 +424,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Dns, Edge, Locate, Steer, Tls, Trunk};
+    use crate::config::{Acme, Config, Dns, Edge, Hidden, Locate, Media, Steer, Tls, Trunk};
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -369,6 +462,17 @@ mod tests {
                 cert: Some("i".into()),
                 key: Some("j".into()),
                 ..Trunk::default()
+            },
+            media: Media {
+                url: Some("p".into()),
+                dir: Some("q".into()),
+                s3_endpoint: Some("r".into()),
+                s3_bucket: Some("s".into()),
+                s3_access_key: Some("t".into()),
+                s3_secret_key: Some(Hidden("u".into())),
+                s3_secret_key_file: Some("v".into()),
+                s3_ca: Some("w".into()),
+                ..Media::default()
             },
             locate: Locate {
                 databases: Some(vec!["k".into()]),

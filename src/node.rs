@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nearport_api::{Check, Health, OpsServer, Recorder};
 use nearport_chat::directory::App;
 use nearport_edge::{Edge, Inherited, KeyRing, RingError};
+use nearport_media::Media;
 use nearport_store::LockError;
 
 use crate::acme::{self, Acme};
@@ -21,6 +22,7 @@ use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
 use crate::node_backend::Slot;
 use crate::node_give::Estate;
 use crate::node_locate::{Locate, LocateError};
+use crate::node_media;
 use crate::node_predecessor::Predecessor;
 use crate::node_run::{Ended, Orders, Running};
 use crate::node_steer::Steered;
@@ -71,9 +73,15 @@ pub enum Error {
     /// A setting without which another, or a role, cannot work.
     #[error("{0} is not set: {1} needs it")]
     Missing(&'static str, &'static str),
+    /// The settings of the database, or files that they name.
+    #[error("storage.postgres: {0}")]
+    Storage(nearport_store::BadUrl),
     /// The link between edge and core.
     #[error("trunk: {0}")]
     Trunk(std::io::Error),
+    /// The store of files.
+    #[error("media: {0}")]
+    Media(String),
     /// The addressing service.
     #[error(transparent)]
     Locate(#[from] LocateError),
@@ -136,6 +144,7 @@ impl Node {
             can_be_an_edge(config, &layout)?;
         }
         let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
+        let media = media_of(config, backend, &layout, &slot)?;
         let tls = Tls::open(config, config.edge.listen.ip())?;
         let generation = layout.next_generation(&[])?;
         let edge = start_edge(config, &layout, tls.certificates.resolver(), generation, None, &slot)?;
@@ -150,7 +159,7 @@ impl Node {
                 Some(Locate::open(config, &layout, resolver, edge, false).await?)
             }
         };
-        let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls, locate };
+        let parts = Parts { estate, predecessors: Vec::new(), health, ops, app, tls, locate, media };
         parts.announce(&layout, first_start)
     }
 
@@ -178,6 +187,7 @@ impl Node {
         let Taken { sockets, ops, mut predecessors, watch } = inheritance.take().map_err(Error::TakeOver)?;
 
         let (slot, app) = Slot::open(config, backend, LOCK_WAIT)?;
+        let media = media_of(config, backend, &layout, &slot)?;
         let alive: Vec<_> = predecessors.iter().map(|predecessor| predecessor.generation).collect();
         let generation = layout.next_generation(&alive)?;
         let edge =
@@ -190,7 +200,7 @@ impl Node {
         watch.end();
         announce(&predecessors).map_err(Error::TakeOver)?;
         estate.edge.read(true);
-        let parts = Parts { estate, predecessors, health, ops, app, tls, locate };
+        let parts = Parts { estate, predecessors, health, ops, app, tls, locate, media };
         parts.announce(&layout, false)
     }
 
@@ -274,6 +284,7 @@ struct Parts {
     app: Option<App>,
     tls: Tls,
     locate: Option<Locate>,
+    media: Option<Arc<Media>>,
 }
 
 /// The certificates and who gets new ones.
@@ -317,7 +328,7 @@ impl Tls {
 impl Parts {
     /// Tells where the node is: files for clients and operators, the control socket.
     fn announce(self, layout: &Layout, first_start: bool) -> Result<Node, Error> {
-        let Self { mut estate, predecessors, health, ops, app, tls, mut locate } = self;
+        let Self { mut estate, predecessors, health, ops, app, tls, mut locate, media } = self;
         let (bound, ops_addr) = (estate.edge.local_addr(), ops.local_addr());
         estate.ops = ops_addr;
         let mut reloads = Reloads::default();
@@ -327,6 +338,11 @@ impl Parts {
         estate.backend.dial(&estate.config, estate.generation, &estate.edge, &mut reloads)?;
         if let Some(locate) = &locate {
             locate.reload_with(&mut reloads, layout, &estate.config);
+        }
+        if let (Some(locate), Some(media)) = (&mut locate, media) {
+            let (scheme, addr) = (locate.scheme(), locate.addr());
+            node_media::announce(&media, &estate.config, layout, scheme, addr, &mut reloads);
+            locate.carry(media);
         }
         let steering = locate.as_ref().map(Locate::steering);
         let steered = Steered::open(&estate.config, &estate.edge, steering, &mut reloads)?;
@@ -371,6 +387,23 @@ impl Parts {
             reloads: Arc::new(reloads),
         })
     }
+}
+
+/// Files, where a backend answers for them.
+fn media_of(
+    config: &Config,
+    backend: BackendKind,
+    layout: &Layout,
+    slot: &Slot,
+) -> Result<Option<Arc<Media>>, Error> {
+    if backend != BackendKind::Chat {
+        return Ok(None);
+    }
+    let media = node_media::open(config, layout)?;
+    if let Some(media) = &media {
+        slot.serve_media(Arc::new(node_media::Signer(media.clone())));
+    }
+    Ok(media)
 }
 
 /// How often an address is tried that another process still has.

@@ -1,15 +1,15 @@
 //! The backend of a node with the store under it: opened, closed, and opened again when a hand-over fails.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nearport_chat::directory::{App, Directory};
-use nearport_chat::ledger::Ledger;
+use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
 use nearport_edge::Edge;
-use nearport_store::{FjallLedger, LockError, SqliteDirectory, StoreLock};
+use nearport_store::{LockError, StoreLock};
 use nearport_trunk::dial::{Dial, Dialers, NotYet};
 use nearport_trunk::echo::Echo;
 use nearport_trunk::remote::Timing;
@@ -18,6 +18,7 @@ use nearport_trunk::{Backend, Link, Waker};
 use crate::config::Config;
 use crate::first_run::{self, DataError, Layout};
 use crate::node::{BackendKind, Error, now_ms};
+use crate::node_storage::Storage;
 use crate::reload::Reloads;
 use crate::trunk_tls;
 
@@ -53,6 +54,8 @@ struct Opened {
 pub(crate) struct Slot {
     kind: BackendKind,
     opened: Mutex<Option<Opened>>,
+    /// For a backend that is opened again.
+    media: OnceLock<Arc<dyn MediaSigner>>,
 }
 
 impl Slot {
@@ -64,12 +67,15 @@ impl Slot {
         patience: Duration,
     ) -> Result<(Self, Option<App>), Error> {
         let (opened, app) = open(config, kind, patience)?;
-        Ok((Self { kind, opened: Mutex::new(Some(opened)) }, app))
+        Ok((Self { kind, opened: Mutex::new(Some(opened)), media: OnceLock::new() }, app))
     }
 
     /// After [`Self::close`]: as before.
     pub(crate) fn reopen(&self, config: &Config, patience: Duration) -> Result<(), Error> {
         let (opened, _) = open(config, self.kind, patience)?;
+        if let (Running::Chat(serving), Some(signer)) = (&opened.running, self.media.get()) {
+            serving.chat.serve_media(signer.clone());
+        }
         *self.lock() = Some(opened);
         Ok(())
     }
@@ -96,6 +102,14 @@ impl Slot {
         };
         drop(lock);
         ended
+    }
+
+    /// Has the backend answer media calls by `signer`.
+    pub(crate) fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        let signer = self.media.get_or_init(|| signer);
+        if let Some(Opened { running: Running::Chat(serving), .. }) = &*self.lock() {
+            serving.chat.serve_media(signer.clone());
+        }
     }
 
     /// Which backend.
@@ -181,13 +195,13 @@ fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opene
         // No store and no Apps: those are the core's.
         return Ok((Opened { running: Running::Core(None), _lock: lock }, None));
     }
-    let directory = SqliteDirectory::open(&layout.directory()).map_err(DataError::from)?;
-    let directory: Arc<dyn Directory> = Arc::new(directory);
+    let storage = Storage::new(config).map_err(Error::Storage)?;
+    let directory = storage.directory(&layout).map_err(DataError::from)?;
     let app = first_run::first_app(&*directory, now_ms())?;
     let running = match kind {
         BackendKind::Echo => Running::Echo(Echo::default()),
         BackendKind::Chat => {
-            let serving = start_chat(config, &layout, directory)?;
+            let serving = start_chat(config, &layout, &storage, directory)?;
             if !layout.client_file().exists() {
                 serving.chat.register(app.id, &first_run::FIRST_USERS)?;
             }
@@ -198,13 +212,13 @@ fn open(config: &Config, kind: BackendKind, patience: Duration) -> Result<(Opene
     Ok((Opened { running, _lock: lock }, Some(app)))
 }
 
-fn start_chat(config: &Config, layout: &Layout, directory: Arc<dyn Directory>) -> Result<Serving, Error> {
-    let mut options = nearport_store::Options::default();
-    options.cache_bytes = config.store.cache_bytes;
-    options.flush_bytes = config.store.flush_bytes;
-    options.accept_missing_commits = config.store.accept_missing_commits;
-    let ledger = FjallLedger::open(&layout.ledger(), options).map_err(nearport_chat::Error::from)?;
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+fn start_chat(
+    config: &Config,
+    layout: &Layout,
+    storage: &Storage<'_>,
+    directory: Arc<dyn Directory>,
+) -> Result<Serving, Error> {
+    let ledger = storage.ledger(layout).map_err(nearport_chat::Error::from)?;
     let clock: Clock = Arc::new(now_ms);
     let chat = Chat::start(ledger.clone(), directory, clock.clone(), config.chat.backend())?;
     let trimmer = Trimmer::start(ledger, clock, config.chat.retention());

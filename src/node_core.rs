@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::first_run::{self, ClientFile, Layout, RunFile};
 use crate::node::{BackendKind, Error, LOCK_WAIT, bind_ops};
 use crate::node_backend::Slot;
+use crate::node_media::MediaApi;
 use crate::reload::Reloads;
 use crate::trunk_tls;
 
@@ -23,6 +24,7 @@ pub struct Core {
     backend: Arc<Slot>,
     health: Arc<Health>,
     reloads: Arc<Reloads>,
+    media: Option<MediaApi>,
 }
 
 impl Core {
@@ -51,6 +53,13 @@ impl Core {
         let listener = Arc::new(listener);
 
         let mut reloads = Reloads::default();
+        let media = match kind {
+            BackendKind::Chat => MediaApi::open(config, &layout, &mut reloads).await?,
+            _ => None,
+        };
+        if let Some(media) = &media {
+            backend.serve_media(media.signer());
+        }
         let (shown, settings) = (Arc::downgrade(&listener), config.clone());
         reloads.add("trunk", move || {
             let listener = shown.upgrade().ok_or("the core has stopped")?;
@@ -64,7 +73,7 @@ impl Core {
             edge,
             trunk: Some(trunk),
             ops: ops_addr,
-            api: None,
+            api: media.as_ref().map(MediaApi::addr),
             dns: Vec::new(),
         })?;
         if let Some(app) = app {
@@ -74,7 +83,7 @@ impl Core {
             layout.write_client_file(&ClientFile { server, ca: None, app, key, locate: None })?;
         }
         tracing::info!(%trunk, ops = %ops_addr, "core listens");
-        Ok(Self { ops, listener, backend, health, reloads: Arc::new(reloads) })
+        Ok(Self { ops, listener, backend, health, reloads: Arc::new(reloads), media })
     }
 
     /// The bound address of the trunk.
@@ -100,9 +109,10 @@ impl Core {
     /// # Errors
     /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, listener, backend, health, reloads } = self;
+        let Self { ops, listener, backend, health, reloads, media } = self;
         tokio::select! {
             served = ops.run() => served.map_err(Error::Ops)?,
+            Some(stopped) = async { Some(media?.keep().await) } => match stopped.map_err(Error::Ops)? {},
             () = leave => {}
         }
         health.withdraw("leaving");

@@ -10,6 +10,7 @@ use nearport_api::{ApiServer, Check, Health, OpsServer, Recorder};
 use nearport_geo::{PopTable, World};
 use nearport_locate::dns::{BindError, SetupError, doh};
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
+use nearport_media::Media;
 use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
 
@@ -75,6 +76,8 @@ pub(crate) struct Locate {
     steering: Steering,
     poll: Duration,
     voices: KeptVoices,
+    /// Files, on the same listener.
+    media: Option<Arc<Media>>,
 }
 
 impl Locate {
@@ -108,12 +111,17 @@ impl Locate {
         let steering = Steering::open(config, layout, &service, signer, late)?;
         let poll = config.locate.poll;
         let voices = KeptVoices::new(service.clone(), layout.0.join(VOICES));
-        Ok(Self { service, server, listen, tls, dns, steering, poll, voices })
+        Ok(Self { service, server, listen, tls, dns, steering, poll, voices, media: None })
     }
 
     /// What is known of the network.
     pub(crate) fn steering(&self) -> &Steering {
         &self.steering
+    }
+
+    /// Files are served on the same address.
+    pub(crate) fn carry(&mut self, media: Arc<Media>) {
+        self.media = Some(media);
     }
 
     /// The edge of this process is steered by this service, too.
@@ -159,7 +167,7 @@ impl Locate {
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, tls, dns, steering, poll, voices } = self;
+        let Self { service, server, listen, tls, dns, steering, poll, voices, media } = self;
         let steering = steering.keep(service.clone());
         let voices = Arc::new(voices);
         let turning = voices.clone();
@@ -200,6 +208,9 @@ impl Locate {
         if let Some(dns) = &dns {
             app = app.merge(doh::router(dns.responder()));
         }
+        if let Some(media) = &media {
+            app = app.merge(media.router());
+        }
         let serving = async move {
             let server = match server {
                 Some(server) => server,
@@ -222,6 +233,7 @@ impl Locate {
             },
             stopped = steering => stopped.map_err(nearport_api::Error::Serve),
             never = turns => match never {},
+            Some(never) = async { Some(media?.keep().await) } => match never {},
         }
     }
 }

@@ -59,7 +59,7 @@ impl Group {
 
     pub(crate) fn cases(self) -> &'static [Case] {
         match self {
-            Self::Crowd => &[Case::Idle, Case::EchoOpen, Case::FanoutCrowd],
+            Self::Crowd => &[Case::Idle, Case::EchoOpen, Case::FanoutCrowd, Case::FanoutLive],
             Self::Waiting => &[Case::EchoClosed, Case::FanoutWaiting],
             Self::Durable => &[Case::Durable],
             Self::DurableHalf => &[Case::DurableHalf],
@@ -142,7 +142,10 @@ impl Run<'_> {
             self.open_loop(&mut swarm, rng).await.context("open loop")?;
         }
         if wanted.contains(&Case::FanoutCrowd) {
-            self.fan_out(&mut swarm, Case::FanoutCrowd, 2).await.context("fan-out")?;
+            self.fan_out(&mut swarm, Case::FanoutCrowd, (Request::Broadcast, 2)).await.context("fan-out")?;
+        }
+        if wanted.contains(&Case::FanoutLive) {
+            self.fan_out(&mut swarm, Case::FanoutLive, (Request::Live, 2)).await.context("live room")?;
         }
         swarm.close();
         Ok(())
@@ -154,7 +157,9 @@ impl Run<'_> {
             self.closed_loop(&mut swarm).await.context("closed loop")?;
         }
         if wanted.contains(&Case::FanoutWaiting) {
-            self.fan_out(&mut swarm, Case::FanoutWaiting, 10).await.context("fan-out")?;
+            self.fan_out(&mut swarm, Case::FanoutWaiting, (Request::Broadcast, 10))
+                .await
+                .context("fan-out")?;
         }
         swarm.close();
         Ok(())
@@ -220,9 +225,9 @@ impl Run<'_> {
     }
 
     /// Broadcasts at an even rate.
-    async fn fan_out(&mut self, swarm: &mut Swarm, case: Case, per_s: u32) -> Result<()> {
+    async fn fan_out(&mut self, swarm: &mut Swarm, case: Case, load: (Request, u32)) -> Result<()> {
         let Plan { warm_up, window, .. } = *self.plan;
-        let used = fan_out(&self.server, swarm, per_s, warm_up, window).await?;
+        let used = fan_out(&self.server, swarm, load, warm_up, window).await?;
         self.add_cpu(case, used.cpu, used.deliveries)?;
         self.add(case, Measure::Datagrams, used.datagrams as f64 / used.deliveries as f64);
         self.add_latency(case, swarm);

@@ -23,6 +23,8 @@ pub(crate) enum Request {
     Echo,
     /// Send it once to every connection of the server, me included.
     Broadcast,
+    /// The same, as a message of a live room with all connections in it. To A and B it is a broadcast.
+    Live,
 }
 
 /// One complete unit from the server.
@@ -137,7 +139,7 @@ pub(crate) fn messages(run: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
 /// A payload that asks for `request` and carries `stamp_ns`.
 pub(crate) fn payload(request: Request, stamp_ns: u64) -> [u8; PAYLOAD] {
     let mut payload = [0; PAYLOAD];
-    payload[0] = if request == Request::Broadcast { BROADCAST } else { 0 };
+    payload[0] = if request == Request::Echo { 0 } else { BROADCAST };
     payload[1..9].copy_from_slice(&stamp_ns.to_be_bytes());
     payload
 }

@@ -21,7 +21,7 @@ pub(crate) struct FanOut {
     pub(crate) deliveries: u64,
 }
 
-/// One connection after the other asks for a broadcast. The window ends one period after the last of them, when
+/// One connection after the other asks for a broadcast, by `request`. The window ends one period after the last of them, when
 /// everything has arrived and been acknowledged.
 ///
 /// # Errors
@@ -29,7 +29,7 @@ pub(crate) struct FanOut {
 pub(crate) async fn fan_out(
     server: &ServerProcess,
     swarm: &mut Swarm,
-    per_s: u32,
+    (request, per_s): (Request, u32),
     warm_up: Duration,
     window: Duration,
 ) -> Result<FanOut> {
@@ -50,7 +50,7 @@ pub(crate) async fn fan_out(
         }
         let asking = &swarm.links[round as usize % swarm.links.len()];
         swarm.tally.expect(swarm.links.len());
-        asking.say(Request::Broadcast, swarm.tally.now_ns()).await?;
+        asking.say(request, swarm.tally.now_ns()).await?;
         tokio::time::sleep_until((began + period * (round + 1)).into()).await;
     }
     swarm.settled().await?;

@@ -129,7 +129,7 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// Only cases whose name starts with one of these: echo-closed, echo-open, idle, handshake, fanout-5000,
-    /// fanout-1000, flood, slow, durable, durable-half
+    /// fanout-live, fanout-1000, flood, slow, durable, durable-half
     #[arg(long, value_delimiter = ',', value_name = "CASE")]
     only: Vec<String>,
     /// Only these servers, and those that their verdicts need

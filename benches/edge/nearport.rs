@@ -82,11 +82,12 @@ impl Codec for Frames {
     }
 
     fn request(&self, request: Request, id: u64, payload: &[u8; PAYLOAD], out: &mut BytesMut) {
-        let kind = match request {
-            Request::Echo => Kind::ECHO,
-            Request::Broadcast => Kind::BROADCAST,
+        let (lane, kind) = match request {
+            Request::Echo => (Lane::Chat, Kind::ECHO),
+            Request::Broadcast => (Lane::Chat, Kind::BROADCAST),
+            Request::Live => (Lane::Live, Kind::BROADCAST),
         };
-        encode_into(Lane::Chat, kind, id, payload, out);
+        encode_into(lane, kind, id, payload, out);
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -116,7 +117,7 @@ pub(crate) fn unit(frame: Frame) -> Result<Unit> {
         Kind::WELCOME => Ok(Unit::Welcome),
         // The reply to a broadcast only says that it is under way.
         Kind::REPLY if frame.body.is_empty() => Ok(Unit::Other),
-        Kind::REPLY | Kind::PUSH => Ok(Unit::Payload(frame.body)),
+        Kind::REPLY | Kind::PUSH | Kind::LIVE => Ok(Unit::Payload(frame.body)),
         Kind::PING | Kind::PONG | Kind::RETURN_WINDOW => Ok(Unit::Other),
         Kind::ERROR => {
             let error = body::Error::decode(frame.body).context("unreadable error")?;
@@ -126,6 +127,7 @@ pub(crate) fn unit(frame: Frame) -> Result<Unit> {
             let close = body::Close::decode(frame.body).context("unreadable close")?;
             bail!("the server closes: {} {}", close.code, close.reason)
         }
+        Kind::FOLDED => bail!("the server left {} live pushes out", frame.id),
         Kind::BEHIND => bail!("the server dropped pushes"),
         other => bail!("frame kind {:#04x} was not expected", other.0),
     }

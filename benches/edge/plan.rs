@@ -60,6 +60,7 @@ pub(crate) enum Case {
     Idle,
     Handshake,
     FanoutCrowd,
+    FanoutLive,
     FanoutWaiting,
     Flood,
     Slow,
@@ -68,12 +69,13 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::EchoClosed,
         Self::EchoOpen,
         Self::Idle,
         Self::Handshake,
         Self::FanoutCrowd,
+        Self::FanoutLive,
         Self::FanoutWaiting,
         Self::Flood,
         Self::Slow,
@@ -89,6 +91,7 @@ impl Case {
             Self::Idle => "idle",
             Self::Handshake => "handshake",
             Self::FanoutCrowd => "fanout-5000",
+            Self::FanoutLive => "fanout-live",
             Self::FanoutWaiting => "fanout-1000",
             Self::Flood => "flood",
             Self::Slow => "slow",
@@ -105,6 +108,7 @@ impl Case {
             Self::Idle => "idle: 5,000 connections after one echo each",
             Self::Handshake => "full handshake (TLS 1.3, X25519, ECDSA P-256), first reply, close",
             Self::FanoutCrowd => "fan-out of one 200 B message to 5,000 connections, 2/s",
+            Self::FanoutLive => "live room: fan-out of one 200 B message to 5,000 members, 2/s",
             Self::FanoutWaiting => "fan-out of one 200 B message to 1,000 connections, 10/s",
             Self::Flood => {
                 "400 users at 1,000 messages/s together, quiet and during 3 x as many handshakes as the server can do"
@@ -156,7 +160,7 @@ impl Case {
             Self::EchoOpen => &[CpuUs, Datagrams, P50Ms, P99Ms, PacerLagP99Ms],
             Self::Idle => &[RssBytes],
             Self::Handshake => &[CpuUs, PerSecond, Datagrams],
-            Self::FanoutCrowd | Self::FanoutWaiting => &[CpuUs, Datagrams, P50Ms, P99Ms],
+            Self::FanoutCrowd | Self::FanoutLive | Self::FanoutWaiting => &[CpuUs, Datagrams, P50Ms, P99Ms],
             Self::Flood => &[
                 FloodedRatio,
                 QuietP50Ms,
@@ -228,7 +232,7 @@ impl Case {
             Self::EchoOpen => [Some(0.85), Some(0.90)],
             Self::Idle => [Some(0.60), Some(0.70)],
             Self::Handshake => [Some(0.90), None],
-            Self::FanoutCrowd => [Some(0.60), Some(0.70)],
+            Self::FanoutCrowd | Self::FanoutLive => [Some(0.60), Some(0.70)],
             Self::FanoutWaiting | Self::Flood | Self::Slow | Self::Durable | Self::DurableHalf => [None; 2],
         }
     }

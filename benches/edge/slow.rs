@@ -88,7 +88,7 @@ impl Window {
 /// Two windows long: it is about a tenth.
 async fn measure(process: &ServerProcess, swarm: &mut Swarm, plan: &Plan) -> Result<Window> {
     process.forget_peak_rss()?;
-    let used = fan_out(process, swarm, PER_S, plan.warm_up, plan.window * 2).await?;
+    let used = fan_out(process, swarm, (Request::Broadcast, PER_S), plan.warm_up, plan.window * 2).await?;
     Ok(Window {
         cpu_us: used.cpu.as_secs_f64() * 1e6 / used.deliveries as f64,
         latency_us: swarm.tally.latency_us(),

@@ -27,6 +27,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("lab", &["impair"]),
         ("load", &["client", "impair"]),
         ("locate", &["geo"]),
+        ("media", &[]),
         ("steer", &["geo", "trunk", "wire"]),
         ("sim", &["chat", "client", "edge", "impair", "session", "store", "trunk", "wire"]),
     ];

@@ -35,6 +35,8 @@ mod load;
 mod locate;
 mod locate_eval;
 #[cfg(test)]
+mod media;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pebble;
@@ -52,6 +54,8 @@ mod raw_stream;
 mod resume;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod s3;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]

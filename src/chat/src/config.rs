@@ -68,6 +68,8 @@ pub struct Config {
     /// Sessions of one App; 0: as many as the edges have room for. A login that would be one more is refused with close code BUSY and
     /// 60018, unless it takes the place of another session of its user. Sessions that were taken over stay in any case.
     pub app_sessions_max: usize,
+    /// Messages that a live room keeps for those who join it; 0: none. Each has up to 12 KiB.
+    pub live_last_n: usize,
     /// Accounts remembered between look-ups, about 150 bytes each.
     pub accounts_cached: usize,
     /// Apps are read again after this long, milliseconds: how late a disabled App or a new key is noticed.
@@ -97,6 +99,9 @@ pub enum MultiDevice {
     Three,
 }
 
+/// Most messages that a live room may keep: what a newcomer gets has to fit into one answer of 256 KiB.
+pub const LIVE_LAST_N_MAX: usize = 20;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -121,6 +126,7 @@ impl Default for Config {
             native_instances: 0,
             web_instances: 0,
             app_sessions_max: 0,
+            live_last_n: 0,
             accounts_cached: 65_536,
             apps_age_ms: 10_000,
             login_failures_max: 20,
@@ -150,6 +156,9 @@ impl Config {
         ];
         if let Some((name, _)) = least_one.iter().find(|(_, value)| *value == 0) {
             return Err(Error::Config(format!("{name} must be at least 1")));
+        }
+        if self.live_last_n > LIVE_LAST_N_MAX {
+            return Err(Error::Config(format!("live_last_n must be at most {LIVE_LAST_N_MAX}")));
         }
         if self.writer_batch_items > BATCH_ITEMS_MAX / 2 {
             return Err(Error::Config(format!("writer_batch_items must be at most {}", BATCH_ITEMS_MAX / 2)));

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nearport_trunk::Down;
 use nearport_trunk::local::{DownQueue, LinkId};
+use nearport_trunk::{Down, Sharing};
 
 /// Collected bytes after which [`Downs::push`] flushes by itself: a batch of page requests would otherwise hold
 /// its answers twice over.
@@ -31,6 +31,8 @@ struct Places {
 #[derive(Debug, Default)]
 struct State {
     queues: Vec<DownQueue>,
+    /// Beside each: whose edge hands on what is for several of its shards.
+    sharing: Vec<Option<Sharing>>,
     empty: VecDeque<LinkId>,
 }
 
@@ -38,6 +40,22 @@ impl Links {
     /// Adds a link and gives it its id.
     #[must_use]
     pub fn add(&self, down: DownQueue) -> LinkId {
+        self.place(down, None)
+    }
+
+    /// Adds a link whose edge hands on what is for several of its shards.
+    #[must_use]
+    pub fn add_sharing(&self, down: DownQueue, sharing: Sharing) -> LinkId {
+        self.place(down, Some(sharing))
+    }
+
+    /// What is known of the edge of a link.
+    #[must_use]
+    pub fn sharing(&self, id: LinkId) -> Option<Sharing> {
+        self.lock().sharing.get(id.0).copied().flatten()
+    }
+
+    fn place(&self, down: DownQueue, sharing: Option<Sharing>) -> LinkId {
         let mut state = self.lock();
         let id = match state.empty.len() > PLACES_EMPTY {
             true => state.empty.pop_front(),
@@ -46,10 +64,12 @@ impl Links {
         let id = match id {
             Some(id) => {
                 state.queues[id.0] = down;
+                state.sharing[id.0] = sharing;
                 id
             }
             None => {
                 state.queues.push(down);
+                state.sharing.push(sharing);
                 LinkId(state.queues.len() - 1)
             }
         };
@@ -62,6 +82,7 @@ impl Links {
         let mut state = self.lock();
         // Takes what is still sent and drops it.
         state.queues[id.0] = DownQueue::closed();
+        state.sharing[id.0] = None;
         state.empty.push_back(id);
         self.0.version.fetch_add(1, Ordering::Release);
     }

@@ -17,6 +17,7 @@ mod adopt;
 mod apps;
 mod history;
 mod login;
+mod media;
 mod pages;
 mod readers;
 mod throttle;
@@ -129,6 +130,7 @@ impl Front {
             Kind::SYNC => self.sync(&user, body, now_ms),
             Kind::HISTORY => self.history(&user, body, now_ms),
             Kind::READERS => self.readers(&user, body),
+            Kind::MEDIA => self.media(&user, body, now_ms),
             Kind(kind) => {
                 Err(Failure::new(code::UNKNOWN_REQUEST, format!("unknown request kind {kind:#04x}")))
             }

@@ -1,6 +1,6 @@
 //! Who is online, on which link.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use nearport_trunk::local::LinkId;
@@ -84,6 +84,9 @@ pub(crate) struct Registry {
     topics: HashMap<Topic, Vec<(LinkId, usize)>>,
     /// In the order in which it happened.
     touched: Vec<Touched>,
+    /// Sessions that have been in live rooms, and those of them that have ended since [`Self::take_departed`].
+    in_rooms: HashSet<SessionId>,
+    departed: Vec<SessionId>,
 }
 
 impl Registry {
@@ -206,6 +209,9 @@ impl Registry {
             let lost = !session.logged_out;
             self.touch(Touched { user: session.user.clone(), platform: session.platform, lost });
         }
+        if self.in_rooms.remove(&id) {
+            self.departed.push(id);
+        }
         for topic in &session.topics {
             self.lose_interest(topic, session.link);
         }
@@ -286,6 +292,21 @@ impl Registry {
     #[allow(dead_code, reason = "used by what groups bring")]
     pub(crate) fn sessions_of(&self, user: &UserKey) -> impl Iterator<Item = (SessionId, LinkId)> {
         self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| (live.id, live.link))
+    }
+
+    /// Notes that a session is in live rooms, so that [`Self::take_departed`] tells of its end. `false`: there is no such session on
+    /// this link.
+    pub(crate) fn enter_rooms(&mut self, id: SessionId, link: LinkId) -> bool {
+        let known = self.session_on(id, link).is_some();
+        if known {
+            self.in_rooms.insert(id);
+        }
+        known
+    }
+
+    /// Sessions in live rooms that have ended since the last call, in the order in which they did.
+    pub(crate) fn take_departed(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.departed)
     }
 
     /// A live session, asked for over its link. What still comes over a link that broke, after its session has moved to another,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nearport_trunk::local::{DownQueue, LinkId, LocalLink};
 use nearport_trunk::queue::{Receiver, Sender, Waited, bounded};
-use nearport_trunk::{Backend, Link, Up, Waker};
+use nearport_trunk::{Backend, Link, Sharing, Up, Waker};
 use nearport_wire::Kind;
 
 use crate::desk::Desk;
@@ -16,6 +16,7 @@ use crate::downs::Downs;
 use crate::front::Front;
 use crate::key::AppId;
 use crate::ledger::Ledger;
+use crate::media::MediaSigner;
 use crate::shared::Shared;
 use crate::writer::Writer;
 use crate::{Clock, Config, Error};
@@ -79,6 +80,9 @@ impl Chat {
         let desk_downs = Downs::new(shared.links.clone());
         let items = config.desk_batch_items;
         chat.spawn("desk", move || run_desk(desk, &desk_queue, desk_downs, &desk_clock, items))?;
+        let (rooms, rooms_clock) = (shared.clone(), clock.clone());
+        let rooms_downs = Downs::new(shared.links.clone());
+        chat.spawn("rooms", move || run_rooms(&rooms, rooms_downs, &rooms_clock))?;
         let items = config.writer_batch_items;
         chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
         Ok(chat)
@@ -102,13 +106,18 @@ impl Chat {
         self.shared.kick_user(app, name, (self.clock)())
     }
 
+    /// Media calls are answered by `signer` from now on; before, they are refused. The first one stays.
+    pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        self.shared.serve_media(signer);
+    }
+
     /// Whether it can serve: both threads run and the ledger takes writes. For `/readyz`; cheap.
     ///
     /// # Errors
     /// What is wrong, for people.
     pub fn ready(&self) -> Result<(), String> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in ["front", "writer", "desk"] {
+        for name in ["front", "writer", "desk", "rooms"] {
             if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
                 return Err(Error::NotRunning(name).to_string());
             }
@@ -123,6 +132,7 @@ impl Chat {
     /// [`Error::Panicked`] if a thread had ended in a panic.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.queues.iter().for_each(Sender::close);
+        self.shared.rooms.end();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The writer last: it stores what the others have posted.
         let (writer, others): (Vec<_>, Vec<_>) =
@@ -146,6 +156,18 @@ impl Backend for Chat {
     fn link(&self, waker: Waker) -> Box<dyn Link> {
         let down = DownQueue::new(waker);
         let id = self.shared.links.add(down.clone());
+        self.linked(id, down)
+    }
+
+    fn link_sharing(&self, waker: Waker, sharing: Sharing) -> Box<dyn Link> {
+        let down = DownQueue::new(waker);
+        let id = self.shared.links.add_sharing(down.clone(), sharing);
+        self.linked(id, down)
+    }
+}
+
+impl Chat {
+    fn linked(&self, id: LinkId, down: DownQueue) -> Box<dyn Link> {
         let links = self.shared.links.clone();
         Box::new(LocalLink::new(id, self.queues.to_vec(), route, down).telling(move |id| links.remove(id)))
     }
@@ -192,6 +214,14 @@ fn run_desk(mut desk: Desk, queue: &Receiver<Item>, mut downs: Downs, clock: &Cl
     let mut batch = Vec::with_capacity(batch_items);
     while queue.wait(&mut batch, batch_items, PRESENCE) != Waited::Closed {
         desk.handle(&mut batch, clock(), &mut downs);
+        downs.flush();
+    }
+}
+
+/// Live rooms want to be looked after as long as there are some.
+fn run_rooms(shared: &Shared, mut downs: Downs, clock: &Clock) {
+    while shared.rooms.wait() {
+        shared.turn_rooms(clock(), &mut downs);
         downs.flush();
     }
 }

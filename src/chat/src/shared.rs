@@ -11,10 +11,12 @@ use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
 use crate::ledger::Ledger;
+use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
 use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
 use crate::registry::{Registry, Removed};
+use crate::room::Rooms;
 use crate::{Config, Error};
 
 /// What [`Front`](crate::front::Front) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
@@ -30,6 +32,8 @@ pub struct Shared {
     pub(crate) groups: Arc<Groups>,
     pub(crate) people: Arc<People>,
     pub(crate) watching: Arc<Watching>,
+    pub(crate) media: Signer,
+    pub(crate) rooms: Arc<Rooms>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -51,17 +55,20 @@ impl Shared {
         let accounts = Accounts::new(directory.clone(), config.accounts_cached, metrics.clone());
         let accounts = Arc::new(accounts);
         let people = People::new(directory.clone(), accounts.clone(), config.people.clone());
+        let links = Links::default();
         Ok(Self {
             ledger,
             directory,
             accounts,
-            links: Links::default(),
+            rooms: Arc::new(Rooms::new(links.clone(), config.live_last_n)),
+            links,
             metrics,
             config: Arc::new(config),
             posts: Arc::default(),
             groups: Arc::new(groups),
             people: Arc::new(people),
             watching: Arc::default(),
+            media: Arc::default(),
             registry: Arc::default(),
         })
     }
@@ -82,6 +89,17 @@ impl Shared {
     #[must_use]
     pub fn posts(&self) -> &Posts {
         &self.posts
+    }
+
+    /// Media calls are answered by `signer` from now on. The first one stays.
+    pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
+        let _ = self.media.set(signer);
+    }
+
+    /// Looks after live rooms: what is due in them, and sessions that have ended. Call it every [`crate::room::TICK`].
+    pub fn turn_rooms(&self, now_ms: u64, out: &mut Downs) {
+        let departed = self.registry().take_departed();
+        self.rooms.turn(departed, now_ms, out);
     }
 
     /// Locks the registry. Held for look-ups and pushes to link queues only, never across a read or a commit.

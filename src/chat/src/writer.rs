@@ -26,7 +26,7 @@ use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
 use nearport_wire::body::{Amended, Event, Message};
-use nearport_wire::{Kind, code};
+use nearport_wire::{Class, Kind, code};
 
 use crate::downs::Downs;
 use crate::group::SharedGroup;
@@ -117,6 +117,8 @@ enum What {
     GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
     OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
+    /// For who is in a live room now.
+    Room(Box<InRoom>),
     /// Above the rate of its group: the sender is told that it was sent.
     Dropped { random: u32, time_ms: u64 },
     /// A read cursor moves.
@@ -127,6 +129,18 @@ enum What {
     Amended { amended: Amended, events: Vec<(UserKey, Event)> },
     /// Answered when the acks before it are stored.
     Flush,
+}
+
+/// A message of a live room.
+#[derive(Debug)]
+struct InRoom {
+    random: u32,
+    time_ms: u64,
+    key: GroupKey,
+    class: Class,
+    sender: UserKey,
+    client_msg_id: [u8; 16],
+    message: Message,
 }
 
 /// Who gets a message that is not stored.

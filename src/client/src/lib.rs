@@ -81,8 +81,10 @@ pub mod groups;
 #[cfg(test)]
 mod house;
 mod link;
+pub mod live;
 mod locate;
 mod loss;
+pub mod media;
 mod memory;
 mod network;
 #[cfg(test)]

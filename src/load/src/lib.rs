@@ -11,6 +11,7 @@
 //! - [`Scenario::Weak`]: the same on a bad network.
 //! - [`Scenario::Roam`]: the same while addresses change.
 //! - [`Scenario::Storm`]: the same while the server dies and comes back.
+//! - [`Scenario::Live`]: a live room of any size, and users in pairs beside it.
 //! - [`Scenario::Locate`]: the addressing service over HTTP.
 //!
 //! # Open loop
@@ -51,10 +52,10 @@ mod timeline;
 pub use error::Error;
 pub use latency::Quantiles;
 pub use nearport_impair::Spec;
-pub use options::{Credentials, Options, Pattern, RebindBy, Scenario, Transport, Tuned};
+pub use options::{Credentials, LiveClass, Options, Pattern, RebindBy, Scenario, Transport, Tuned};
 pub use progress::Progress;
 pub use relay::{Relay, RelayCounts};
-pub use report::{Connect, ErrorCounts, Located, Report, Roam, Server, Storm};
+pub use report::{Connect, ErrorCounts, LiveRoom, Located, Report, Roam, Server, Storm};
 pub use timeline::{ByTransport, Slot};
 
 /// Runs a scenario to its end and reports. Blocks the calling thread and runs its own single-threaded runtime on it:

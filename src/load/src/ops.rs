@@ -31,6 +31,15 @@ pub(crate) async fn handed_over(ops: SocketAddr) -> Option<u64> {
     sum(&page, HANDED_OVER)
 }
 
+/// Live pushes that the edge left out for slow readers.
+const LEFT_OUT: &str = "nearport_edge_pushes_folded_total";
+
+/// Live pushes left out so far, over all shards. Shards carry their figures to the page once a second.
+pub(crate) async fn left_out(ops: SocketAddr) -> Option<u64> {
+    let page = timeout(PATIENCE, page(ops)).await.ok()?.ok()?;
+    sum(&page, LEFT_OUT)
+}
+
 async fn page(ops: SocketAddr) -> std::io::Result<String> {
     let stream = TcpStream::connect(ops).await?;
     let mut page = String::new();

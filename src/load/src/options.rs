@@ -35,6 +35,9 @@ pub enum Scenario {
     /// Groups with many members, of whom some are online and write. Checks that each message reaches every member online once, in
     /// order, and counts the rows that it costs.
     Group,
+    /// A live room with many members in which a few speak, and beside it users in pairs, if wanted. Checks that each member gets what the
+    /// room did not fold.
+    Live,
     /// Questions of many networks to the addressing service over HTTP. Measures answers.
     Locate,
 }
@@ -77,6 +80,31 @@ pub enum Tuned {
     RttMemory,
     /// A guess of 100 ms without a last visit: QUIC's own 333 ms instead, and no memory.
     InitialRtt,
+}
+
+/// How important something is that is said in a live room (`live`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveClass {
+    /// High priority.
+    Gift,
+    /// Text.
+    Chat,
+    /// Low priority.
+    Like,
+}
+
+impl FromStr for LiveClass {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "gift" => Ok(Self::Gift),
+            "chat" => Ok(Self::Chat),
+            "like" => Ok(Self::Like),
+            _ => Err(Error::Options(format!("unknown class {name:?}: known are gift, chat, like"))),
+        }
+    }
 }
 
 /// When messages are due within the rate.
@@ -160,6 +188,16 @@ pub struct Options {
     pub online: u32,
     /// Messages per second in the first group instead of `rate`, which counts for each of the others (`group`).
     pub hot_rate: Option<u32>,
+    /// Joins per second (`live`); 0, the default: as fast as the server takes them.
+    pub join_rate: u32,
+    /// Classes of what is said in the room, in turn (`live`). Empty, the default: talk.
+    pub classes: Vec<LiveClass>,
+    /// Messages per second between users in pairs, beside the room and before it (`live`). Default 0: none.
+    pub chat_rate: u32,
+    /// Users in pairs (`live`), an even number. Default 100.
+    pub chat_connections: u32,
+    /// How long the pairs are measured before anybody joins (`live`). Default 20 s.
+    pub quiet: Duration,
     /// Seed of [`Pattern::Poisson`]. The same options give the same schedule. Default 1.
     pub seed: u64,
     /// What the program was built from, for the report.
@@ -231,6 +269,11 @@ impl Options {
             members: 2_000,
             online: 200,
             hot_rate: None,
+            join_rate: 0,
+            classes: Vec::new(),
+            chat_rate: 0,
+            chat_connections: 100,
+            quiet: Duration::from_secs(20),
             seed: 1,
             commit: None,
         };
@@ -242,6 +285,8 @@ impl Options {
             // Two messages a second from each: what is measured is the network, not a queue.
             Scenario::Weak => Self { connections: 40, rate: 80, logins_max: 8, sockets: 40, ..defaults },
             Scenario::Roam => Self { connections: 1_000, sockets: 1_000, ..defaults },
+            // As many as read along in a room of some size, at the pace of people.
+            Scenario::Live => Self { connections: 1_000, rate: 2, ..defaults },
             Scenario::Storm => Self { connections: 1_000, rate: 200, ..defaults },
         }
     }
@@ -286,8 +331,8 @@ impl Options {
     /// [`Error::Options`] with the first that does not.
     pub fn check(&self) -> Result<(), Error> {
         let scenario = self.scenario;
-        let sends =
-            matches!(scenario, Scenario::Echo | Scenario::Locate | Scenario::Group) || scenario.is_chat();
+        let sends = matches!(scenario, Scenario::Echo | Scenario::Locate | Scenario::Group | Scenario::Live)
+            || scenario.is_chat();
         let only_for =
             |option: &str, of: Scenario| format!("{option} belongs to scenario {of}, not {scenario}");
         let wrong = if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
@@ -298,6 +343,16 @@ impl Options {
             "rate must be at least 1".into()
         } else if scenario != Scenario::Connect && self.duration.is_zero() {
             "duration must be longer than zero".into()
+        } else if scenario != Scenario::Live && (self.chat_rate > 0 || self.join_rate > 0) {
+            only_for("join_rate and chat_rate", Scenario::Live)
+        } else if scenario != Scenario::Live && !self.classes.is_empty() {
+            only_for("classes", Scenario::Live)
+        } else if self.chat_rate > 0
+            && (self.chat_connections == 0 || !self.chat_connections.is_multiple_of(2))
+        {
+            format!("chat_connections must be even, not {}", self.chat_connections)
+        } else if self.chat_rate > 0 && self.quiet.is_zero() {
+            "quiet must be longer than zero".into()
         } else if self.message_bytes > MESSAGE_BYTES_MAX {
             format!("message_bytes must be at most {MESSAGE_BYTES_MAX}, not {}", self.message_bytes)
         } else if self.logins_max == 0 || self.sockets == 0 {
@@ -364,6 +419,11 @@ impl Options {
         self.networks.unwrap_or(NETWORKS)
     }
 
+    /// Classes of what is said, in turn (`live`).
+    pub(crate) fn live_classes(&self) -> Vec<LiveClass> {
+        if self.classes.is_empty() { vec![LiveClass::Chat] } else { self.classes.clone() }
+    }
+
     /// Whether clients move by themselves.
     pub(crate) fn clients_move(&self) -> bool {
         self.scenario == Scenario::Roam && self.rebind_by == RebindBy::Client
@@ -395,7 +455,7 @@ impl fmt::Debug for Credentials {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Idle,
         Self::Echo,
@@ -404,6 +464,7 @@ impl Scenario {
         Self::Weak,
         Self::Roam,
         Self::Storm,
+        Self::Live,
         Self::Locate,
     ];
 
@@ -419,6 +480,7 @@ impl Scenario {
             Self::Weak => "weak",
             Self::Roam => "roam",
             Self::Storm => "storm",
+            Self::Live => "live",
             Self::Locate => "locate",
         }
     }

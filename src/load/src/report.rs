@@ -89,6 +89,8 @@ pub struct Report {
     pub storm: Option<Storm>,
     /// What `locate` found.
     pub locate: Option<Located>,
+    /// What `live` found.
+    pub live: Option<LiveRoom>,
     /// The window in slots.
     pub timeline: Vec<Slot>,
     /// What `group` found. `sent` and `acked` count messages, `delivered`, `lost`, `duplicated` and `reordered` count deliveries to
@@ -144,6 +146,34 @@ pub struct Located {
     pub networks: u32,
     /// Answers that named a PoP first, by its name.
     pub answers: BTreeMap<String, u64>,
+}
+
+/// A live room.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct LiveRoom {
+    /// Members that joined in a second.
+    pub joins_per_s: Option<f64>,
+    /// From the request to the answer.
+    pub join_ms: Quantiles,
+    /// What the room has taken since the first join, by class: system, gift, chat, like.
+    pub taken: [u64; 4],
+    /// What of it went to nobody, because more was said than the room's rate.
+    pub folded: [u64; 4],
+    /// Frames that members did not get of what went out.
+    pub missing: u64,
+    /// What the server's edge says that it has left out for slow readers; `None` if it was not asked. The report's `lost` is
+    /// what is missing beyond.
+    pub left_out: Option<u64>,
+    /// Messages of the room that members got in a second.
+    pub deliveries_per_s: Option<f64>,
+    /// Latency of the pairs before the room began.
+    pub chat_quiet_ms: Quantiles,
+    /// The same while it was busy.
+    pub chat_busy_ms: Quantiles,
+    /// The one's p99 by the other's.
+    pub chat_ratio: Option<f64>,
+    /// Whether nothing of the pairs was lost, duplicated, reordered or failed.
+    pub chat_clean: Option<bool>,
 }
 
 /// How clients came back after the server had died.
@@ -273,6 +303,7 @@ impl Report {
             roam: None,
             storm: None,
             locate: None,
+            live: None,
             timeline: Vec::new(),
             group: None,
             latency_curve: Vec::new(),
@@ -303,8 +334,13 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         let faults = [self.lost, self.duplicated, self.reordered];
         let all_survived = self.roam.is_none_or(|roam| roam.survived == u64::from(self.connections));
+        let pairs_clean = self.live.as_ref().and_then(|live| live.chat_clean).unwrap_or(true);
         let all_back = self.storm.is_none_or(|storm| storm.returned == storm.clients);
-        self.errors == 0 && faults.into_iter().flatten().all(|count| count == 0) && all_survived && all_back
+        self.errors == 0
+            && faults.into_iter().flatten().all(|count| count == 0)
+            && all_survived
+            && all_back
+            && pairs_clean
     }
 }
 

@@ -58,7 +58,7 @@ fn the_json_object_is_the_documented_one() {
         r#""error_counts":{"never_sent":0,"failed":0,"unanswered":0,"unexpected":0,"logins":0,"sessions":0,"#,
         r#""flushes":0},"first_error":null,"impair":null,"without":[],"logins_by_transport":{"quic":0,"tls":0,"ws":0,"wt":0},"#,
         r#""away_ms":{"p50":null,"p90":null,"p99":null,"p999":null,"max":null,"p95":null},"relay":null,"#,
-        r#""roam":null,"storm":null,"locate":null,"timeline":[],"group":null}"#,
+        r#""roam":null,"storm":null,"locate":null,"live":null,"timeline":[],"group":null}"#,
     );
     assert_eq!(full().to_json(), want);
 }

@@ -19,6 +19,7 @@ mod books;
 mod chat;
 mod echo;
 mod group;
+mod live;
 mod locate;
 mod roam;
 mod silent;
@@ -57,6 +58,7 @@ pub(crate) async fn run(
         Scenario::Connect | Scenario::Idle => silent::run(&mut run).await,
         Scenario::Echo => echo::run(&mut run).await,
         Scenario::Group => group::run(&mut run).await,
+        Scenario::Live => live::run(&mut run).await,
         Scenario::Locate => locate::run(&mut run).await,
         Scenario::Chat | Scenario::Weak | Scenario::Roam | Scenario::Storm => chat::run(&mut run).await,
     };

@@ -84,7 +84,7 @@ impl Postgres {
             .build()
             .map_err(|error| BadUrl(format!("no thread for connections: {error}")))?;
         let config = options.config()?;
-        let tls = options.tls(&config);
+        let tls = options.connector(&config);
         let migrator = options.migrator()?;
         let server = options::server(&config);
         let pool = |config: tokio_postgres::Config, size: usize| {

@@ -9,6 +9,7 @@
 
 mod calls;
 mod heads;
+mod rooms;
 mod turn;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
     for Call { caller, reply_to, body } in calls {
         let answer = decode::<GroupCall>(body, "group").and_then(|call| {
             let call = call.call.ok_or_else(|| Failure::new(code::UNKNOWN_COMMAND, "no known group command"));
-            calls::answer(&mut turn, &caller, call?)
+            calls::answer(&mut turn, &caller, call?, out)
         });
         answers.push((caller, reply_to, answer));
     }

@@ -3,16 +3,17 @@
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use nearport_wire::body::{Amended, Empty, Sent};
+use nearport_wire::body::{Amended, Delivery, Empty, Sent};
 use nearport_wire::code;
 use prost::Message as _;
 
 use super::publish::{Publisher, Shared};
-use super::{Order, Prepared, What, Writer};
+use super::{InRoom, Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
 use crate::reply::{Failure, ReplyTo};
+use crate::room::{Said, Saying};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
 const STORE_RETRY_MS: u32 = 5000;
@@ -66,6 +67,17 @@ impl Writer {
                     reply_to.unstored(random, time_ms, publisher.out);
                     let message = Kept::open(&message).message;
                     publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
+                }
+                What::Room(said) => {
+                    let InRoom { random, time_ms, key, class, sender, client_msg_id, message } = *said;
+                    reply_to.unstored(random, time_ms, publisher.out);
+                    let delivery = Delivery { message: Some(message), time_ms, ..Delivery::default() };
+                    let saying = Saying { from: &sender, class, exempt: false, client_msg_id, delivery };
+                    match self.shared.rooms.say(&key, saying, time_ms, publisher.out) {
+                        Said::Out => metrics.online_only.increment(1),
+                        Said::Folded => metrics.over_rate.increment(1),
+                        Said::Again => metrics.duplicates.increment(1),
+                    }
                 }
                 What::Dropped { random, time_ms } => {
                     metrics.over_rate.increment(1);

@@ -6,12 +6,13 @@ use std::sync::PoisonError;
 use nearport_wire::code::group as code;
 
 use super::request::{Request, Send, To};
-use super::{Asked, Online, Prepared, What, Writer, rates};
+use super::{Asked, InRoom, Online, Prepared, What, Writer, rates};
 use crate::group::{Actor, Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
 use crate::reply::Failure;
+use crate::room;
 
 /// The group that a request is about, which exists and in which the asker may do what is asked for.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Place {
     online_only: bool,
     /// Of a message: its receipts are kept.
     receipts: bool,
+    /// A live room, which has members, rate and books of its own.
+    room: bool,
 }
 
 /// Messages of one batch to one group.
@@ -69,8 +72,10 @@ impl Writer {
                 let group = shared.read().unwrap_or_else(PoisonError::into_inner);
                 let place = match &asked.request {
                     Request::Send(send) => {
-                        let place = send_place(shared, &group, &asked.user, send, now_ms);
-                        if place.is_ok() {
+                        let room = !group.kind().stored_members;
+                        let present = room && self.shared.rooms.is_in(key, &asked.user);
+                        let place = send_place(shared, &group, &asked.user, present, send, now_ms);
+                        if place.is_ok() && !room {
                             let together = together.entry(key.clone()).or_default();
                             together.per_s = group.kind().messages_per_s;
                             together.at.push(at);
@@ -104,6 +109,19 @@ impl Writer {
         let time_ms = self.last_time_ms;
         let To::Group(key) = &send.to else { unreachable!("a message to a user has no place") };
         let (random, client_msg_id, key) = (send.random(), send.client_msg_id, key.clone());
+        if place.room {
+            let class = room::class_of(send.priority);
+            let message = send.into_message(&sender);
+            return What::Room(Box::new(InRoom {
+                random,
+                time_ms,
+                key,
+                class,
+                sender,
+                client_msg_id,
+                message,
+            }));
+        }
         if !place.taken {
             return What::Dropped { random, time_ms };
         }
@@ -123,10 +141,11 @@ fn send_place(
     shared: &SharedGroup,
     group: &Group,
     user: &UserKey,
+    present: bool,
     send: &Send,
     now_ms: u64,
 ) -> Result<Place, Failure> {
-    group.check_send(user, false, now_ms)?;
+    group.check_send(user, present, now_ms)?;
     let kind = group.kind();
     let denied = |info: &'static str| Err(Failure::new(code::NO_PERMISSION, info));
     if (send.online_only || send.control.is_some()) && !kind.message_controls {
@@ -145,6 +164,7 @@ fn send_place(
         online_only: send.online_only || !kind.history,
         // In a larger group nobody waits for them.
         receipts: send.need_receipt && few && !send.online_only,
+        room: !kind.stored_members,
     })
 }
 
@@ -153,5 +173,5 @@ fn known(shared: &SharedGroup, group: &Group, user: &UserKey) -> Result<Place, F
     if group.history_after(user).is_none() {
         return Err(Failure::new(code::NO_PERMISSION, "only members do that"));
     }
-    Ok(Place { group: shared.clone(), taken: false, online_only: false, receipts: false })
+    Ok(Place { group: shared.clone(), taken: false, online_only: false, receipts: false, room: false })
 }

@@ -189,6 +189,51 @@ fn a_store_that_fails_refuses_the_whole_turn_and_nothing_of_it_is_seen() {
 }
 
 #[test]
+fn a_live_room_takes_whoever_comes_writes_nothing_and_lets_go_of_who_is_banned() {
+    let mut world = World::new();
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    world.received(0);
+    let id = world.create(alice, "AVChatRoom", "stage");
+    let counts = |joined: Result<Answer, u32>| match joined {
+        Ok(Answer::Join(body::GroupJoinOutcome { pending: false, live: Some(live) })) => {
+            let counts = live.counts.unwrap();
+            (counts.taken[0], counts.online, live.latest)
+        }
+        other => panic!("{other:?}"),
+    };
+    let (joined, downs) = world.group(alice, join(&id));
+    assert_eq!(counts(joined), (0, 1, vec!["alice".to_owned()]), "its owner joins like everybody");
+    let topic = key(&id).topic();
+    assert!(
+        matches!(&downs[..], [Down::Join { topic: to, .. }, Down::Publish { kind: Kind::LIVE, id: 0, .. }] if *to == topic)
+    );
+    assert_eq!(counts(world.group(bob, join(&id)).0).1, 2);
+    assert_eq!(counts(world.group(bob, join(&id)).0).1, 2, "a second time is answered alike");
+    assert_eq!(world.tips(&id), [], "nothing is written");
+
+    let page = body::GroupMembersPage { group: id.clone(), ..body::GroupMembersPage::default() };
+    let Answer::Members(members) = world.ok(bob, Call::Members(page)) else { panic!() };
+    let names: Vec<_> = members.members.iter().map(|member| (&*member.user, member.role())).collect();
+    assert_eq!(names, [("bob", body::GroupRole::Member), ("alice", body::GroupRole::Owner)]);
+
+    let ban = body::GroupBan {
+        group: id.clone(),
+        users: vec!["bob".into()],
+        seconds: 60,
+        ..body::GroupBan::default()
+    };
+    assert_eq!(world.group(bob, Call::Ban(ban.clone())).0, Err(10007));
+    let (banned, downs) = world.group(alice, Call::Ban(ban));
+    assert!(banned.is_ok());
+    assert!(downs.iter().any(|down| matches!(down, Down::Leave { session, .. } if *session == bob)));
+    assert_eq!(world.group(bob, join(&id)).0, Err(10007));
+    assert_eq!(world.group(bob, Call::Quit(group(&id))).0, Err(10007), "not in it any more");
+
+    assert!(world.group(alice, Call::Dismiss(group(&id))).0.is_ok());
+    assert_eq!(world.group(alice, join(&id)).0, Err(10010));
+}
+
+#[test]
 fn joining_a_community_of_100_000_writes_one_row_and_the_next_one_finds_it_full() {
     use std::sync::atomic::Ordering;
 

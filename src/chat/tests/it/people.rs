@@ -1,6 +1,7 @@
 //! Profiles, relations, presence and the conversation list, through the desk.
 
 mod conversations;
+mod groups;
 mod presence;
 mod profiles;
 mod relations;

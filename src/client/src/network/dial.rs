@@ -170,6 +170,16 @@ impl Network {
         self.dial_tls(server, &self.shared.tls.https).await
     }
 
+    /// HTTP without TLS, as servers on this machine speak it, through the proxy if there is one.
+    pub(crate) async fn dial_http(&self, server: &Edge) -> Result<TcpStream, Closing> {
+        match &self.shared.proxy {
+            Some(proxy) => proxy.connect(server).await,
+            None => connect(server.address)
+                .await
+                .map_err(|error| Closing::new(CloseCode::LOST, format!("tcp: {error}"))),
+        }
+    }
+
     async fn dial_tls(
         &self,
         edge: &Edge,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::latency::Quantiles;
 use crate::options::Transport;
 use crate::relay::RelayCounts;
-use crate::report::{Grouped, Located, Report, Roam, Storm};
+use crate::report::{Grouped, LiveRoom, Located, Report, Roam, Storm};
 
 /// Lines of a name and what there is to say; lines with nothing to say are left out.
 pub(super) fn render(report: &Report) -> String {
@@ -25,6 +25,9 @@ pub(super) fn render(report: &Report) -> String {
         ("relay", report.relay.as_ref().map(relay)),
         ("roam", report.roam.as_ref().map(|roam| self::roam(report, roam))),
         ("storm", report.storm.as_ref().map(storm)),
+        ("room", report.live.as_ref().map(room)),
+        ("pairs, quiet", report.live.as_ref().and_then(|live| quantiles(&live.chat_quiet_ms))),
+        ("pairs, busy", report.live.as_ref().and_then(pairs)),
         ("answers", report.locate.as_ref().map(answers)),
         ("groups", report.group.as_ref().map(groups)),
         ("server", server(report)),
@@ -73,6 +76,48 @@ fn answers(located: &Located) -> String {
         let _ = write!(text, "   and {} more", by_count.len() - SHOWN);
     }
     text
+}
+
+/// Counts by class, in the order of classes.
+fn classes(counts: &[u64; 4]) -> String {
+    let names = ["system", "gift", "chat", "like"];
+    let known = names.into_iter().zip(counts).filter(|(_, count)| **count > 0);
+    let known: Vec<_> = known.map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+    if known.is_empty() { "0".into() } else { known.join(", ") }
+}
+
+fn room(live: &LiveRoom) -> String {
+    let mut text = format!(
+        "joined {}/s (p99 {})   taken {}   folded {}",
+        decimal(live.joins_per_s.unwrap_or_default()),
+        millis(live.join_ms.p99),
+        classes(&live.taken),
+        classes(&live.folded),
+    );
+    match live.left_out {
+        Some(left_out) => {
+            let _ = write!(
+                text,
+                "   missing {}, left out by the edge {}",
+                grouped(live.missing),
+                grouped(left_out)
+            );
+        }
+        None => {
+            let _ = write!(text, "   missing {}", grouped(live.missing));
+        }
+    }
+    if let Some(per_s) = live.deliveries_per_s {
+        let _ = write!(text, "   {} deliveries/s", decimal(per_s));
+    }
+    text
+}
+
+fn pairs(live: &LiveRoom) -> Option<String> {
+    let busy = quantiles(&live.chat_busy_ms)?;
+    let ratio = live.chat_ratio.map(|ratio| format!("   p99 {ratio:.2} x quiet")).unwrap_or_default();
+    let clean = if live.chat_clean == Some(false) { "   NOT CLEAN" } else { "" };
+    Some(format!("{busy}{ratio}{clean}"))
 }
 
 fn logins(report: &Report) -> Option<String> {

@@ -63,7 +63,7 @@ impl PostgresOptions {
     }
 
     pub(super) fn config(&self) -> Result<Config, BadUrl> {
-        let mut config = self.parse()?;
+        let mut config = self.verified()?;
         let settings = self.settings();
         let own = config.get_options().map(str::to_owned);
         // What the operator wrote stands last, and wins.
@@ -73,7 +73,25 @@ impl PostgresOptions {
 
     /// For changes of the tables: no limit on how long a statement takes.
     pub(super) fn migrator(&self) -> Result<Config, BadUrl> {
-        self.parse()
+        self.verified()
+    }
+
+    /// Whether connections are to have TLS, so that [`Self::tls`] is needed. Checks the URL.
+    ///
+    /// # Errors
+    /// [`BadUrl`].
+    pub fn wants_tls(&self) -> Result<bool, BadUrl> {
+        Ok(self.parse()?.get_ssl_mode() == SslMode::Require)
+    }
+
+    fn verified(&self) -> Result<Config, BadUrl> {
+        let config = self.parse()?;
+        if config.get_ssl_mode() == SslMode::Require && self.tls.is_none() {
+            return Err(BadUrl(
+                "the PostgreSQL URL wants TLS, and there is nothing to verify with".to_owned(),
+            ));
+        }
+        Ok(config)
     }
 
     fn parse(&self) -> Result<Config, BadUrl> {
@@ -108,11 +126,6 @@ impl PostgresOptions {
         if config.get_ssl_mode() == SslMode::Prefer {
             return Err(BadUrl("sslmode=prefer protects from nobody: say disable or require".to_owned()));
         }
-        if config.get_ssl_mode() == SslMode::Require && self.tls.is_none() {
-            return Err(BadUrl(
-                "the PostgreSQL URL wants TLS, and there is nothing to verify with".to_owned(),
-            ));
-        }
         if config.get_application_name().is_none() {
             config.application_name("nearport");
         }
@@ -123,7 +136,7 @@ impl PostgresOptions {
     }
 
     /// How to verify the server, if its connections are to have TLS.
-    pub(super) fn tls(&self, config: &Config) -> Tls {
+    pub(super) fn connector(&self, config: &Config) -> Tls {
         if config.get_ssl_mode() == SslMode::Disable {
             return None;
         }

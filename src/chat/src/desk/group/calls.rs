@@ -6,9 +6,10 @@ use nearport_wire::body::{self, Empty, group_answer::Answer, group_call::Call};
 use nearport_wire::code::group as code;
 
 use super::turn::{After, Turn};
-use super::{heads, unreadable};
+use super::{heads, rooms, unreadable};
 use crate::desk::Caller;
 use crate::directory::Counted;
+use crate::downs::Downs;
 use crate::group::{self, Actor, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
@@ -22,7 +23,7 @@ const DAY_MS: u64 = 86_400_000;
 type Answered = Result<(Answer, Option<After>), Failure>;
 
 /// Carries out a request.
-pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answered {
+pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut Downs) -> Answered {
     let app = caller.user.app();
     let actor = Actor::User(&caller.user);
     let key = |id: &str| {
@@ -34,11 +35,16 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answer
         Call::Info(asked) => infos(turn, caller, &asked),
         Call::Joined(asked) => joined(turn, caller, &asked),
         Call::Join(asked) => {
+            let key = key(&asked.group)?;
+            if let Some(rate_per_s) = rooms::rate(turn, &key)? {
+                let live = rooms::join(turn, caller, &key, rate_per_s, out)?;
+                let outcome = body::GroupJoinOutcome { pending: false, live: Some(live) };
+                return seen(Answer::Join(outcome));
+            }
             let people = people(turn, std::iter::once(caller.user.clone()))?;
-            let (pending, after) =
-                turn.change(caller, &key(&asked.group)?, &people, |group, ctx, _, fx| {
-                    group.join(ctx, &caller.user, &asked.text, fx)
-                })?;
+            let (pending, after) = turn.change(caller, &key, &people, |group, ctx, _, fx| {
+                group.join(ctx, &caller.user, &asked.text, fx)
+            })?;
             Ok((Answer::Join(body::GroupJoinOutcome { pending, live: None }), after))
         }
         Call::Handle(asked) => {
@@ -57,9 +63,14 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answer
             })?;
             Ok((Answer::Invited(body::GroupInvited { items }), after))
         }
-        Call::Quit(asked) => done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, _, fx| {
-            group.quit(ctx, &caller.user, fx)
-        })),
+        Call::Quit(asked) => {
+            let key = key(&asked.group)?;
+            if rooms::rate(turn, &key)?.is_some() {
+                rooms::quit(turn, caller, &key, out)?;
+                return seen(Answer::Done(Empty {}));
+            }
+            done(turn.change(caller, &key, &nobody, |group, ctx, _, fx| group.quit(ctx, &caller.user, fx)))
+        }
         Call::Kick(asked) => {
             done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
                 group.kick(ctx, actor, &asked.users, &asked.reason, asked.silent, fx)
@@ -120,9 +131,13 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call) -> Answer
         Call::Muted(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
             seen(Answer::Penalties(group.penalties(ctx, actor, Penalty::Mute, &asked)?))
         }),
-        Call::Members(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
-            seen(Answer::Members(group.member_page(ctx, actor, &asked)?))
-        }),
+        Call::Members(asked) => {
+            let key = key(&asked.group)?;
+            if rooms::rate(turn, &key)?.is_some() {
+                return seen(Answer::Members(rooms::members(turn, caller, &key)?));
+            }
+            turn.look(&key, |group, ctx| seen(Answer::Members(group.member_page(ctx, actor, &asked)?)))
+        }
         Call::Roles(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
             seen(Answer::Roles(body::GroupRoles { items: group.roles(ctx, actor, &asked.users)? }))
         }),
@@ -320,7 +335,10 @@ fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller) -> Resul
         info_ms: info.info_ms,
         last_message_ms: if head > info.first_seq { time_ms } else { 0 },
         next_seq: head + 1,
-        members: u32::try_from(group.member_count()).unwrap_or(u32::MAX),
+        members: match group.kind().stored_members {
+            true => u32::try_from(group.member_count()).unwrap_or(u32::MAX),
+            false => turn.shared.rooms.online(group.key()),
+        },
         members_max: info.members_max,
         join: group::join_option_body(info.join).into(),
         invite: group::join_option_body(info.invite).into(),

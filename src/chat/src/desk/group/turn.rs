@@ -25,7 +25,7 @@ use crate::reply::Failure;
 use crate::shared::Shared;
 
 /// Who sends tips and notices, as the public contract has it.
-const SYSTEM: &str = "@TIM#SYSTEM";
+pub(super) const SYSTEM: &str = "@TIM#SYSTEM";
 
 /// Users whose sessions join or leave a topic while the registry is locked once.
 const USERS_PER_LOCK: usize = 256;
@@ -93,7 +93,9 @@ impl<'a> Turn<'a> {
         let mut effects = Effects::default();
         let value = {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
-            operate(&group, &self.ctx(head, people), Actor::User(&caller.user), &mut effects)?
+            let present = group.kind().stored_members || self.shared.rooms.is_in(key, &caller.user);
+            let ctx = Ctx { present, ..self.ctx(head, people) };
+            operate(&group, &ctx, Actor::User(&caller.user), &mut effects)?
         };
         Ok((value, Some(self.take(key, group, effects))))
     }
@@ -192,11 +194,23 @@ impl<'a> Turn<'a> {
             }
             out.flush();
         }
+        if !group.kind().stored_members {
+            super::rooms::tell(self.shared, key, &left, tips, self.now_ms, out);
+            if group.is_dismissed() {
+                self.shared.rooms.dismiss(key, out);
+            }
+            self.post_notices(key, notices);
+            return;
+        }
         for tip in tips {
             let to = Target { target: Some(target::Target::Group(key.id().to_owned())) };
             let post = self.message(key, key.conv(), Vec::new(), to, element::Element::Tip(tip));
             self.posts.extend(post);
         }
+        self.post_notices(key, notices);
+    }
+
+    fn post_notices(&mut self, key: &GroupKey, notices: Vec<(UserKey, body::Notice)>) {
         for (user, notice) in notices {
             let to = Target { target: Some(target::Target::User(user.name().to_owned())) };
             let (conv, logs) = (ConvKey::notices(&user), vec![user]);
