@@ -214,14 +214,10 @@ impl Core {
                 self.groups.take_heads(now, heads.collect(), true);
             }
             Pull::Messages { group, .. } => {
-                let page = body::HistoryPage::decode(answer)?;
-                let upto = if page.complete { page.head } else { page.next };
-                self.groups.take_page(now, group, page_of(page, upto));
+                self.groups.take_page(now, group, page_of(body::HistoryPage::decode(answer)?));
             }
             Pull::Changes { group, .. } => {
-                let page = body::HistoryPage::decode(answer)?;
-                let upto = if page.complete { page.edit } else { page.next };
-                self.groups.take_changes(now, group, page_of(page, upto));
+                self.groups.take_changes(now, group, page_of(body::HistoryPage::decode(answer)?));
             }
         }
         Ok(())
@@ -248,8 +244,10 @@ fn question(pull: &Pull) -> (Kind, Vec<u8>) {
     (Kind::HISTORY, history.encode_to_vec())
 }
 
-fn page_of(page: body::HistoryPage, upto: u64) -> Page<body::Delivery> {
-    let entries = page.deliveries.into_iter();
+/// A page speaks for what lies in front of its `next`, and for no more: its `head` is read after it, and a message that was stored
+/// in between is not in it.
+fn page_of(page: body::HistoryPage) -> Page<body::Delivery> {
+    let (upto, entries) = (page.next, page.deliveries.into_iter());
     let entries = entries.map(|delivery| Entry { seq: delivery.seq, edit: delivery.edit, message: delivery });
     Page { entries: entries.collect(), upto, complete: page.complete }
 }
@@ -302,5 +300,40 @@ impl Core {
         let Ok(frame) = body::LiveFrame::decode(frame) else { return };
         let missed = self.live_rooms.take(&frame.room, Class::of(class), frame.counts.as_ref());
         self.inbox.hint(Event::Live { frame, missed }, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_was_stored_behind_a_complete_page_is_not_jumped_over() {
+        let delivery = body::Delivery { seq: 10, ..body::Delivery::default() };
+        let page = body::HistoryPage {
+            deliveries: vec![delivery],
+            complete: true,
+            head: 11,
+            next: 10,
+            ..body::HistoryPage::default()
+        };
+        let (mut groups, now) = (groups_at("g", 9), Instant::now());
+        groups.begin_session(true);
+        assert_eq!(groups.next_pull(now), Some(Pull::Heads));
+        let head = Head { group: "g".into(), seq: 11, edit: 0, shown: 9, joined: 0 };
+        groups.take_heads(now, vec![head], true);
+        assert!(matches!(groups.next_pull(now), Some(Pull::Messages { after: 9, .. })));
+        groups.take_page(now, "g", page_of(page));
+        let push = body::Delivery { seq: 11, ..body::Delivery::default() };
+        groups.push(now, "g", Entry { seq: 11, edit: 0, message: push });
+        let given = std::iter::from_fn(|| groups.poll_given()).map(|(_, given)| match given {
+            Given::Message(entry) => entry.seq,
+            Given::Changed(..) => 0,
+        });
+        assert_eq!(given.collect::<Vec<_>>(), [10, 11]);
+    }
+
+    fn groups_at(group: &str, seq: u64) -> Groups<body::Delivery> {
+        Groups::new([Stand { group: group.into(), seq, edit: 0 }], Begin::Remembered)
     }
 }
