@@ -148,6 +148,23 @@ fn applications_are_listed_read_answered_and_taken_back() {
 }
 
 #[test]
+fn who_became_a_friend_has_no_application_left_in_either_direction() {
+    let (mut world, [alice, bob, carol]) = three(People::default());
+    allow(&mut world, bob, "NeedConfirm");
+    allow(&mut world, carol, "NeedConfirm");
+    assert_eq!(codes(&mut world, bob, add(&["carol"])), Ok(vec![30539]));
+    assert_eq!(codes(&mut world, carol, add(&["bob"])), Ok(vec![30539]));
+    assert_eq!(codes(&mut world, bob, add(&["alice"])), Ok(vec![0]));
+    assert_eq!(applications(&mut world, bob, false).applications.len(), 1);
+    allow(&mut world, bob, "AllowAny");
+    assert_eq!(codes(&mut world, carol, add(&["bob"])), Ok(vec![0]));
+    for session in [alice, bob, carol] {
+        assert!(applications(&mut world, session, false).applications.is_empty());
+        assert!(applications(&mut world, session, true).applications.is_empty());
+    }
+}
+
+#[test]
 fn lists_that_are_full_say_whose() {
     let people = People {
         friends_max: 1,
