@@ -210,6 +210,11 @@ pub struct Chat {
     pub web_instances: usize,
     pub live_last_n: usize,
     pub login_failures_max: u32,
+    #[serde(with = "duration::text")]
+    pub recall_window: Duration,
+    #[serde(with = "duration::text")]
+    pub edit_window: Duration,
+    pub roaming_days: u32,
     pub retention_days: u32,
     pub group_retention_days: u32,
     pub people: People,
@@ -406,6 +411,9 @@ impl Default for Chat {
             web_instances: chat.web_instances,
             live_last_n: chat.live_last_n,
             login_failures_max: chat.login_failures_max,
+            recall_window: Duration::from_secs(chat.recall_window_s.into()),
+            edit_window: Duration::from_secs(chat.edit_window_s.into()),
+            roaming_days: chat.roaming_days,
             retention_days: retention.days,
             group_retention_days: retention.group_days,
             people: People::default(),
@@ -437,6 +445,9 @@ impl Chat {
             web_instances: self.web_instances,
             live_last_n: self.live_last_n,
             login_failures_max: self.login_failures_max,
+            recall_window_s: u32::try_from(self.recall_window.as_secs()).unwrap_or(u32::MAX),
+            edit_window_s: u32::try_from(self.edit_window.as_secs()).unwrap_or(u32::MAX),
+            roaming_days: self.roaming_days,
             people: self.people.backend(),
             groups: self.groups.clone(),
             ..nearport_chat::Config::default()

@@ -157,6 +157,15 @@ pub const KEYS: &[Key] = &[
         doc: "sessions of one App; a login above is refused with BUSY and told to come back in 5s; 0: unlimited",
     },
     Key {
+        name: "chat.recall_window",
+        doc: "how long after sending it a message may be taken back by its sender; 0s: not at all. Administrators always may",
+    },
+    Key { name: "chat.edit_window", doc: "the same for changing what a message says" },
+    Key {
+        name: "chat.roaming_days",
+        doc: "how many days back history and sync show messages, whether they are still kept or not; 0: all that are kept",
+    },
+    Key {
         name: "chat.multi_device",
         doc: "which platforms of one user are online together: all; single: one; two: one native platform and browsers; three: one \
               phone or tablet, one computer, and browsers. What does not go with a new login ends with KICKED",

@@ -207,6 +207,7 @@ impl Writer {
         }
         let asked = self.requests(batch, now_ms, out);
         let asked = self.registered(asked, out);
+        let asked = self.allowed(asked, out);
         let mut places = self.places(&asked, now_ms);
         // Message times never go back.
         self.last_time_ms = self.last_time_ms.max(now_ms);

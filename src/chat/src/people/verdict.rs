@@ -165,11 +165,8 @@ impl People {
         }
         let version = {
             let mut memory = self.verdicts.lock();
-            if !self.config.friend_check && memory.is_open(to) {
-                return Ok(Verdict::Allowed);
-            }
-            if let Some(tie) = memory.tie(from, to) {
-                return Ok(self.judge(tie));
+            if let Some(verdict) = self.remembered(&mut memory, from, to) {
+                return Ok(verdict);
             }
             memory.version
         };
@@ -193,6 +190,28 @@ impl People {
             }
         }
         Ok(self.judge(tie))
+    }
+
+    /// [`Self::may_message`] of a whole batch, in its order: one lock for all that is known of late.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn may_all_message(&self, pairs: &[(UserKey, UserKey)]) -> Result<Vec<Verdict>, DirectoryError> {
+        let mut memory = self.verdicts.lock();
+        let known: Vec<_> = pairs.iter().map(|(from, to)| self.remembered(&mut memory, from, to)).collect();
+        drop(memory);
+        let ask = |((from, to), known): (&(UserKey, UserKey), Option<Verdict>)| match known {
+            Some(verdict) => Ok(verdict),
+            None => self.may_message(from, to),
+        };
+        pairs.iter().zip(known).map(ask).collect()
+    }
+
+    fn remembered(&self, memory: &mut Memory, from: &UserKey, to: &UserKey) -> Option<Verdict> {
+        if from == to || (!self.config.friend_check && memory.is_open(to)) {
+            return Some(Verdict::Allowed);
+        }
+        memory.tie(from, to).map(|tie| self.judge(tie))
     }
 
     fn judge(&self, tie: Tie) -> Verdict {

@@ -447,3 +447,75 @@ fn a_session_amends_so_often_in_a_batch_and_the_batch_holds_so_much() {
         seen(&downs).into_iter().filter(|seen| matches!(seen, Seen::Error(_, _, 60018))).collect();
     assert_eq!(refused, [Seen::Error(alice, 33, 60018)]);
 }
+
+#[test]
+fn who_blocked_the_sender_gets_nothing_and_the_sender_does_not_know() {
+    let (mut world, alice, bob) = world(1);
+    let block = body::BlockAdd { users: vec!["alice".into()] };
+    let call = body::PeopleCall { call: Some(body::people_call::Call::BlockAdd(block)) };
+    let frame = world.frame(bob, Kind::PEOPLE, 5, call.encode_to_vec());
+    world.desk(vec![frame]);
+    world.received(0);
+    world.received(1);
+    let (sent, downs) = ask::<Sent>(&mut world, alice, Kind::SEND, &send("bob", 9));
+    assert_eq!(sent.unwrap().seq, 2);
+    assert_eq!(seen_publishes(&downs), []);
+    assert_eq!(seqs(&page(&mut world, alice, &history("bob"))), [2, 1]);
+    assert_eq!(seqs(&page(&mut world, bob, &history("alice"))), [1]);
+    assert_eq!(log(&mut world, bob).len(), 1);
+    assert_eq!(log(&mut world, alice).len(), 2);
+    let raw = page(&mut world, alice, &history("bob")).deliveries[0].message.clone().unwrap();
+    assert_eq!(raw.content.unwrap(), text_content("hi"));
+    // What is done to it afterwards does not reach him either.
+    let (done, downs) = amended(&mut world, alice, recall("bob", 2));
+    assert!(done.is_ok());
+    assert_eq!(seen_publishes(&downs), [('a', Kind::PUSH, 3)]);
+    let (sent, downs) =
+        ask::<Sent>(&mut world, alice, Kind::SEND, &body::Send { online_only: true, ..send("bob", 10) });
+    assert!(sent.is_ok());
+    assert_eq!(seen_publishes(&downs), []);
+}
+
+#[test]
+fn where_only_friends_write_others_are_told_so() {
+    let config = nearport_chat::Config {
+        people: nearport_chat::people::Config {
+            friend_check: true,
+            block_silently: false,
+            ..Default::default()
+        },
+        ..nearport_chat::Config::default()
+    };
+    let ledger = std::sync::Arc::new(nearport_store::MemoryLedger::new());
+    let mut world = World::over(ledger, std::sync::Arc::new(crate::world::directory()), config);
+    let alice = world.login("alice", "phone");
+    let bob = world.login("bob", "phone");
+    world.received(0);
+    let people = |world: &mut World, session, call| {
+        let call = body::PeopleCall { call: Some(call) };
+        let frame = world.frame(session, Kind::PEOPLE, 5, call.encode_to_vec());
+        world.desk(vec![frame]);
+        world.received(0);
+    };
+    let add = |name: &str| {
+        body::people_call::Call::FriendAdd(body::FriendAdd {
+            items: vec![body::FriendAddItem {
+                user: name.into(),
+                source: "AddSource_Type_Test".into(),
+                ..body::FriendAddItem::default()
+            }],
+            r#type: body::FriendAddType::Single.into(),
+        })
+    };
+    let say = |world: &mut World, id| {
+        ask::<Sent>(world, alice, Kind::SEND, &send("bob", id)).0.map(|sent| sent.seq)
+    };
+    assert_eq!(say(&mut world, 1), Err(20009));
+    people(&mut world, alice, add("bob"));
+    assert_eq!(say(&mut world, 2), Err(20010));
+    people(&mut world, bob, add("alice"));
+    assert_eq!(say(&mut world, 3), Ok(1));
+    let block = body::BlockAdd { users: vec!["alice".into()] };
+    people(&mut world, bob, body::people_call::Call::BlockAdd(block));
+    assert_eq!(say(&mut world, 4), Err(20007));
+}

@@ -9,6 +9,8 @@ mod adopt;
 #[cfg(test)]
 mod amend;
 #[cfg(test)]
+mod group_messages;
+#[cfg(test)]
 mod group_table;
 #[cfg(test)]
 mod groups;

@@ -6,12 +6,12 @@ use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::{self, Disturb};
 use nearport_wire::code;
-use prost::Message as _;
 
 use super::done;
 use crate::directory::DirectoryError;
 use crate::directory::conversations::Peer;
 use crate::group::Reception;
+use crate::kept::Kept;
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
 use crate::ledger::{CursorName, Heads, LedgerError, PageLimit, Range};
 use crate::people::Effects;
@@ -237,6 +237,9 @@ fn read_cursors(shared: &Shared, user: &UserKey, known: &mut [Known]) -> Result<
     Ok(())
 }
 
+/// Newest messages of a conversation of which one may be shown as its last.
+const LAST_LOOKED_AT: usize = 8;
+
 /// Conversations with their last messages, as far as the user has not deleted them.
 fn with_last(
     shared: &Shared,
@@ -244,22 +247,14 @@ fn with_last(
     settings: &Settings,
     known: Vec<(String, Known)>,
 ) -> Result<Vec<body::Conversation>, Failure> {
-    let ledger = &shared.ledger;
     let mut bytes = 0;
     let mut conversations = Vec::with_capacity(known.len());
     for (key, known) in known {
         let conv = conv(user, &known.peer)?;
-        let limit = PageLimit { entries: 1, bytes: 0 };
-        let entry = ledger.read(&conv, Range::Before(u64::MAX), limit).map_err(unreadable)?.pop();
-        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone())).map_err(unreadable)?;
-        let shown = |entry: &crate::ledger::Entry| -> Result<bool, Failure> {
-            let hidden = ledger.hidden(user, &conv, entry.seq, entry.seq).map_err(unreadable)?;
-            Ok(entry.seq > cleared.unwrap_or_default() && hidden.is_empty())
-        };
-        let last = match entry {
-            Some(entry) if bytes + entry.body.len() <= LAST_BYTES_MAX && shown(&entry)? => {
+        let last = match last_shown(shared, user, &conv)? {
+            Some((entry, kept)) if bytes + entry.body.len() <= LAST_BYTES_MAX => {
                 bytes += entry.body.len();
-                let message = body::Message::decode(entry.body.clone()).ok();
+                let message = kept.decode().ok();
                 let (seq, time_ms, edit) = (entry.seq, entry.time_ms, entry.edit);
                 Some(body::Delivery { message, seq, time_ms, edit, ..body::Delivery::default() })
             }
@@ -268,6 +263,35 @@ fn with_last(
         conversations.push(settings.to_wire(key, &known, last));
     }
     Ok(conversations)
+}
+
+/// The newest message that shows as the last one of a conversation: not what the user has deleted or may not see, nor what was sent
+/// so as not to show here. Mostly the newest of all.
+fn last_shown(
+    shared: &Shared,
+    user: &UserKey,
+    conv: &ConvKey,
+) -> Result<Option<(crate::ledger::Entry, Kept)>, Failure> {
+    let ledger = &shared.ledger;
+    for count in [1, LAST_LOOKED_AT] {
+        let limit = PageLimit { entries: count, bytes: LAST_BYTES_MAX };
+        let entries = ledger.read(conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
+        let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok(None) };
+        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone())).map_err(unreadable)?;
+        let hidden = ledger.hidden(user, conv, oldest.seq, newest.seq).map_err(unreadable)?;
+        let shown = entries.into_iter().find_map(|entry| {
+            let kept = Kept::open(&entry.body);
+            let shown = entry.seq > cleared.unwrap_or_default()
+                && !hidden.contains(&entry.seq)
+                && kept.is_for(user)
+                && kept.may_be_last();
+            shown.then_some((entry, kept))
+        });
+        if shown.is_some() {
+            return Ok(shown);
+        }
+    }
+    Ok(None)
 }
 
 /// The conversation of `user` with a peer that was checked.
