@@ -15,7 +15,7 @@ pub(crate) struct PostgresServer {
     schemas: AtomicU32,
 }
 
-#[expect(dead_code, reason = "each test binary uses what it needs")]
+#[allow(dead_code, reason = "each test binary uses what it needs")]
 impl PostgresServer {
     /// One for all tests of this binary that do not stop it.
     pub(crate) fn shared() -> &'static Self {

@@ -15,6 +15,8 @@ mod model;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod pg_faults;
+#[cfg(test)]
 #[path = "../../../../tests/postgres/server.rs"]
 mod postgres_server;
 #[cfg(test)]
