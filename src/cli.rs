@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
     cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_load, cli_locate_ip, cli_message,
-    cli_pop, cli_secret, cli_serve, cli_trunk,
+    cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -48,6 +48,13 @@ enum Command {
     Recv(cli_message::Recv),
     /// Groups: create, join, list, look at, change; prints JSON.
     Group(Box<cli_group::Group>),
+    /// Copy ledger and directory to a new directory, also while the node serves.
+    Backup(cli_store::Backup),
+    /// Put a backup into a data directory without a store.
+    Restore(cli_store::Restore),
+    /// The store of a node that does not run.
+    #[command(subcommand)]
+    Store(cli_store::Store),
     /// Check, explain or print the settings.
     #[command(subcommand)]
     Config(cli_config::Config),
@@ -152,6 +159,9 @@ pub fn main() -> ExitCode {
         Command::Send(command) => command.run(),
         Command::Recv(command) => command.run(),
         Command::Group(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
+        Command::Store(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Drain(command) => command.run(),
         Command::Pop(command) => command.run(),

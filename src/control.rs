@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nearport_steer::{Row, Wish};
@@ -22,6 +23,8 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::backup::Page;
 
 /// Version of this protocol. Another one is refused.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -53,6 +56,8 @@ pub(crate) enum What {
     Drain(DrainOrder),
     /// Take clients again.
     Undrain,
+    /// Copy the store.
+    Backup(BackupOrder),
     /// Show the PoPs; see `cli_pop`.
     Pops,
     /// Have something of a PoP.
@@ -107,6 +112,13 @@ pub(crate) struct DrainOrder {
     pub(crate) exit: bool,
 }
 
+/// Where a copy of the store is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BackupOrder {
+    /// An absolute path.
+    pub(crate) to: PathBuf,
+}
+
 /// What an operator wants of a PoP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PopOrder {
@@ -136,6 +148,11 @@ pub(crate) enum Answer {
     Done {
         /// Sessions that are left.
         sessions: u64,
+    },
+    /// The copy is made.
+    BackedUp {
+        /// What it is.
+        page: Page,
     },
     /// The PoPs.
     Pops {

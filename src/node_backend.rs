@@ -1,6 +1,7 @@
 //! The backend of a node with the store under it: opened, closed, and opened again when a hand-over fails.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,14 @@ use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
 use nearport_edge::Edge;
-use nearport_store::{LockError, StoreLock};
+use nearport_store::{FjallLedger, LockError, StoreLock};
 use nearport_trunk::dial::{Dial, Dialers, NotYet};
 use nearport_trunk::echo::Echo;
 use nearport_trunk::remote::Timing;
 use nearport_trunk::{Backend, Link, Waker};
 
-use crate::config::Config;
+use crate::backup::{self, Page};
+use crate::config::{Config, Engine};
 use crate::first_run::{self, DataError, Layout};
 use crate::node::{BackendKind, Error, now_ms};
 use crate::node_storage::Storage;
@@ -40,6 +42,12 @@ struct Serving {
     // The trimmer is dropped first: what is left of the ledger goes with the chat.
     _trimmer: Trimmer,
     chat: Chat,
+    /// Where ledger and directory are embedded: what a backup is made of.
+    ledger: Option<Arc<FjallLedger>>,
+    /// One backup at a time.
+    backing_up: Mutex<()>,
+    /// The store is about to be closed: a backup gives up.
+    closing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -88,6 +96,7 @@ impl Slot {
             // Ends the dialling; the links went with the edge.
             Running::Echo(_) | Running::Core(_) => Ok(()),
             Running::Chat(mut serving) => {
+                serving.closing.store(true, Ordering::Release);
                 let ended = serving.chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
                 // A check of readiness may hold it for a moment. Nobody can get hold of it any more.
                 loop {
@@ -127,6 +136,20 @@ impl Slot {
             Some(Running::Core(None)) => Err("not dialled yet".to_owned()),
             None => Err("closed".to_owned()),
         }
+    }
+
+    /// Copies the store to the directory `to` while it is used. Blocks for as long as that takes.
+    pub(crate) fn backup(&self, data: &Layout, to: &Path) -> Result<Page, String> {
+        let serving = match self.lock().as_ref().map(|opened| opened.running.clone()) {
+            Some(Running::Chat(serving)) => serving,
+            Some(_) => return Err("this node has no store".to_owned()),
+            None => return Err("the store is closed".to_owned()),
+        };
+        let Ok(_one) = serving.backing_up.try_lock() else {
+            return Err("another backup is being made".to_owned());
+        };
+        let Some(ledger) = &serving.ledger else { return Err(backup::NOT_EMBEDDED.to_owned()) };
+        backup::make(ledger, data, to, &serving.closing)
     }
 
     /// Begins to dial the core, for an edge without a backend of its own. Nothing happens for others.
@@ -218,12 +241,15 @@ fn start_chat(
     storage: &Storage<'_>,
     directory: Arc<dyn Directory>,
 ) -> Result<Serving, Error> {
-    let ledger = storage.ledger(layout).map_err(nearport_chat::Error::from)?;
+    let (shared, embedded) = storage.ledger(layout).map_err(nearport_chat::Error::from)?;
+    // A copy of one without the other is no backup.
+    let ledger = embedded.filter(|_| config.storage.directory == Engine::Embedded);
     let clock: Clock = Arc::new(now_ms);
-    let chat = Chat::start(ledger.clone(), directory, clock.clone(), config.chat.backend())?;
-    let trimmer = Trimmer::start(ledger, clock, config.chat.retention());
+    let chat = Chat::start(shared.clone(), directory, clock.clone(), config.chat.backend())?;
+    let trimmer = Trimmer::start(shared, clock, config.chat.retention());
     let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
-    Ok(Serving { _trimmer: trimmer, chat })
+    let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));
+    Ok(Serving { _trimmer: trimmer, chat, ledger, backing_up, closing })
 }
 
 /// Takes the data directory's lock.

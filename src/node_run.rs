@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::acme;
-use crate::control::{Answer, Channel, DrainOrder, What};
+use crate::control::{Answer, BackupOrder, Channel, DrainOrder, What};
 use crate::control_server::{ControlServer, Request, refuse};
+use crate::first_run::Layout;
 use crate::node::Error;
 use crate::node_drain::{self, Plan, drain};
 use crate::node_give::{Estate, Given};
@@ -225,6 +226,10 @@ impl Running {
                         undrain(estate, health, drain, Some(&channel));
                         orders.open();
                     }
+                    What::Backup(order) => {
+                        tracing::info!(pid, to = %order.to.display(), "a backup is made");
+                        spawn_backup(estate, order, channel);
+                    }
                     What::Pops => node_steer::answer(orders_from.locator.as_ref(), None, &channel),
                     What::Pop(order) => node_steer::answer(orders_from.locator.as_ref(), Some(order), &channel),
                 },
@@ -339,6 +344,22 @@ fn by_order(pop: &str) -> String {
     format!(
         "the whole PoP {pop} is drained by an order: `nearport pop undrain {pop}` at a process that locates takes it back"
     )
+}
+
+/// The copy is made beside everything else; its end is told to whoever asked. It ends early when the backend closes.
+fn spawn_backup(estate: &Estate, order: BackupOrder, channel: Channel) {
+    let backend = estate.backend.clone();
+    let data = Layout(estate.config.data.clone());
+    tokio::task::spawn_blocking(move || {
+        let answer = match backend.backup(&data, &order.to) {
+            Ok(page) => Answer::BackedUp { page },
+            Err(reason) => {
+                tracing::warn!(reason, "the backup failed");
+                Answer::Failed { reason }
+            }
+        };
+        let _ = channel.send(&answer, &[]);
+    });
 }
 
 fn spawn_drain(

@@ -21,6 +21,9 @@ pub(crate) struct Storage<'a> {
     server: Option<Postgres>,
 }
 
+/// A ledger, and as what only the embedded one can do.
+pub(crate) type Opened = (Arc<dyn Ledger>, Option<Arc<FjallLedger>>);
+
 impl<'a> Storage<'a> {
     /// Connects to nothing yet.
     ///
@@ -41,16 +44,17 @@ impl<'a> Storage<'a> {
         })
     }
 
-    /// Opens the ledger.
-    pub(crate) fn ledger(&self, layout: &Layout) -> Result<Arc<dyn Ledger>, LedgerError> {
+    /// Opens the ledger; the second is the same, if it is the embedded one.
+    pub(crate) fn ledger(&self, layout: &Layout) -> Result<Opened, LedgerError> {
         if let (Engine::Postgres, Some(server)) = (self.config.storage.ledger, &self.server) {
-            return Ok(Arc::new(PgLedger::open(server)?));
+            return Ok((Arc::new(PgLedger::open(server)?), None));
         }
         let mut options = nearport_store::Options::default();
         options.cache_bytes = self.config.store.cache_bytes;
         options.flush_bytes = self.config.store.flush_bytes;
         options.accept_missing_commits = self.config.store.accept_missing_commits;
-        Ok(Arc::new(FjallLedger::open(&layout.ledger(), options)?))
+        let ledger = Arc::new(FjallLedger::open(&layout.ledger(), options)?);
+        Ok((ledger.clone(), Some(ledger)))
     }
 
     /// Opens the directory for a command beside a server.

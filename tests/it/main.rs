@@ -62,6 +62,7 @@ mod sdk;
 mod sslyze;
 #[cfg(test)]
 mod steer;
+mod store;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

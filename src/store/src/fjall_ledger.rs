@@ -9,12 +9,15 @@
 //! - [`append`] and [`amend`]: what a batch writes;
 //! - [`read`]: pages and heads;
 //! - [`trim`]: what has become too old;
+//! - [`backup`] and [`check`]: a copy beside running commits, and whether a store makes sense;
 //! - [`owners`]: the cache that saves a lookup and a seek per message.
 //!
 //! After any error of a commit the ledger refuses every later one: what the disk holds is unknown then. Reads go on.
 
 mod amend;
 mod append;
+mod backup;
+mod check;
 mod journal;
 mod keys;
 mod metrics;
@@ -40,6 +43,8 @@ use nearport_chat::ledger::{
 };
 
 use self::append::Rows;
+pub use self::backup::Copied;
+pub use self::check::Checked;
 use self::keys::{COMMIT_KEY, Commit, ConvId, UserId};
 use self::metrics::Metrics;
 use self::options::Keyspaces;

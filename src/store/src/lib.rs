@@ -9,6 +9,7 @@
 
 pub mod bare;
 pub mod conformance;
+mod directory_file;
 mod fjall_ledger;
 mod lock;
 mod memory;
@@ -16,7 +17,8 @@ mod pg_ledger;
 mod postgres;
 pub mod sql;
 
-pub use fjall_ledger::{FjallLedger, Options};
+pub use directory_file::{check_directory, copy_directory};
+pub use fjall_ledger::{Checked, Copied, FjallLedger, Options};
 pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
 pub use pg_ledger::PgLedger;

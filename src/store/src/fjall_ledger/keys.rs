@@ -128,6 +128,19 @@ pub(super) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
+/// Conversation and sequence number that a key of `messages`, `edits` or `receipts` begins with.
+pub(super) fn message_place(key: &[u8]) -> Option<(ConvId, u64)> {
+    let (conv, rest) = take::<8>(key)?;
+    let (seq, _) = take::<8>(rest)?;
+    Some((ConvId::from_bytes(conv), u64::from_be_bytes(seq)))
+}
+
+/// User and position of a key of `logs`.
+pub(super) fn log_place(key: &[u8]) -> Option<(UserId, u64)> {
+    let (user, position) = take::<4>(key)?;
+    Some((UserId::from_be_bytes(user), number(position)?))
+}
+
 /// Value of a row of `messages` for a message as it is sent.
 pub(super) fn message(out: &mut Vec<u8>, append: &Append, sender: UserId) {
     out.clear();

@@ -197,14 +197,14 @@ fn new_store_id() -> io::Result<StoreId> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
-fn io_error(error: io::Error) -> LedgerError {
+pub(super) fn io_error(error: io::Error) -> LedgerError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerError::Full(error.to_string()),
         _ => LedgerError::Io(error.to_string()),
     }
 }
 
-fn open_error(error: &fjall::Error) -> LedgerError {
+pub(super) fn open_error(error: &fjall::Error) -> LedgerError {
     match error {
         error if is_full(error) => LedgerError::Full(error.to_string()),
         fjall::Error::Locked => LedgerError::Locked(error.to_string()),
