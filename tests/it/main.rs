@@ -43,6 +43,9 @@ mod pebble;
 #[cfg(test)]
 mod pops;
 #[cfg(test)]
+#[path = "../postgres/server.rs"]
+mod postgres_server;
+#[cfg(test)]
 mod pty;
 #[cfg(test)]
 mod python;
@@ -62,6 +65,8 @@ mod sdk;
 mod sslyze;
 #[cfg(test)]
 mod steer;
+#[cfg(test)]
+mod storage;
 mod store;
 #[cfg(test)]
 mod streams;

@@ -54,8 +54,12 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Runs the thousand sequences; `make` gives a new store each time.
 pub(crate) fn thousand_sequences(make: impl Fn() -> Store) {
+    sequences(1_000, make);
+}
+
+fn sequences(cases: u32, make: impl Fn() -> Store) {
     let (store, next) = (RefCell::new(make()), Cell::new(0));
-    let mut runner = TestRunner::new(Config { cases: 1_000, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
     let result = runner.run(&vec(op(), 1..24), |ops| {
         next.set(next.get() + 1);
         if next.get() % SEQUENCES_PER_STORE == 0 {
@@ -93,10 +97,14 @@ fn memory_does_what_the_model_does() {
 #[test]
 fn postgres_does_what_the_model_does() {
     let server = PostgresServer::shared();
-    thousand_sequences(|| {
+    let make = || {
         let url = server.fresh();
         Store::new(move || {
             Box::new(PgLedger::open(&Postgres::new(&PostgresOptions::new(&url)).unwrap()).unwrap())
         })
+    };
+    // More than a million transactions, each a round trip or two: they wait beside each other.
+    std::thread::scope(|scope| {
+        (0..4).for_each(|_| drop(scope.spawn(|| sequences(250, make))));
     });
 }
