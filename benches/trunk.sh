@@ -16,7 +16,7 @@ pair() {
   (cd "$name-certs" && "$what" trunk ca && "$what" trunk cert core && "$what" trunk cert edge --node 1 &&
     "$what" secret rotate --data shared) >/dev/null
   local certs=$dir/$name-certs/certs/trunk
-  start_in "$name-core" "$what" --role core --set ops.listen=127.0.0.1:0 --set trunk.listen=127.0.0.1:0 \
+  start_in "$name-core" "$what" --role core --set ops.listen=127.0.0.1:0 --set api.listen=127.0.0.1:0 --set trunk.listen=127.0.0.1:0 \
     --set trunk.ca="$certs/ca.pem" --set trunk.cert="$certs/core.pem" --set trunk.key="$certs/core-key.pem"
   local core=$pid
   mkdir -p "$name-edge/data"

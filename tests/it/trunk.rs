@@ -46,7 +46,9 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(dir: &Path, args: &[&str], greeting: &'static str) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(["serve", "--set", "ops.listen=127.0.0.1:0"]).args(args);
+        command
+            .args(["serve", "--set", "ops.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"])
+            .args(args);
         Self::run(command, dir, greeting)
     }
 
