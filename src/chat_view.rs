@@ -218,6 +218,8 @@ impl View {
                 }
             }
             ("history", _) => self.note("no conversation yet: /to NAME first"),
+            // Those take nothing: more words are a slip, and nothing is done.
+            ("quit" | "q" | "help", _) => self.note(&format!("unknown command /{command}: /help lists all")),
             (name, rest) if COMMANDS.iter().any(|known| known[1..] == *name) => {
                 return self.ask(name, rest).map(Command::Ask);
             }

@@ -150,7 +150,8 @@ enum Command {
         /// Which group.
         group: String,
         /// Whom.
-        user: String,
+        #[arg(value_name = "USER")]
+        heir: String,
     },
     /// Applications and invitations that wait for a decision, one line each.
     Applications {
@@ -291,7 +292,7 @@ impl Command {
                 let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
                 done(client.mute_group_members(group, users.clone(), seconds).await)?;
             }
-            Self::Transfer { group, user, .. } => done(client.transfer_group(group, user).await)?,
+            Self::Transfer { group, heir, .. } => done(client.transfer_group(group, heir).await)?,
             Self::Applications { group, .. } => {
                 let group = group.as_deref().unwrap_or_default();
                 let mut after = String::new();

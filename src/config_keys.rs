@@ -433,7 +433,9 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::*;
-    use crate::config::{Acme, Config, Dns, Edge, Hidden, Locate, Media, Steer, Tls, Trunk};
+    use crate::config::{
+        Acme, Config, Dns, Edge, Hidden, Locate, Media, Postgres, Steer, Storage, Tls, Trunk,
+    };
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
         for (name, value) in table {
@@ -471,6 +473,15 @@ mod tests {
                 cert: Some("i".into()),
                 key: Some("j".into()),
                 ..Trunk::default()
+            },
+            storage: Storage {
+                postgres: Postgres {
+                    url: Some("x".into()),
+                    password_file: Some("y".into()),
+                    ca: Some("z".into()),
+                    ..Postgres::default()
+                },
+                ..Storage::default()
             },
             media: Media {
                 url: Some("p".into()),
