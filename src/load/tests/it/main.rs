@@ -236,8 +236,11 @@ fn idle_measures_memory_per_session() {
 fn a_refused_login_ends_the_run_and_says_why() {
     // The addressing service knows no logins.
     for scenario in Scenario::ALL.into_iter().filter(|scenario| *scenario != Scenario::Locate) {
-        let error =
-            report(&options(scenario), Conduct { refuse_logins: true, ..Conduct::default() }).unwrap_err();
+        let mut options = options(scenario);
+        if scenario == Scenario::Group {
+            options.set_groups(1, 10, 10);
+        }
+        let error = report(&options, Conduct { refuse_logins: true, ..Conduct::default() }).unwrap_err();
         assert!(matches!(error, Error::Login { logged_in: 0, wanted: 10, .. }), "{scenario}: {error}");
         assert!(error.to_string().contains("4000 UNAUTHORIZED: 70001"), "{error}");
     }
