@@ -1,11 +1,12 @@
-//! `nearport backup`, `nearport restore`, `nearport store check`
+//! `nearport backup`, `nearport restore`, `nearport store check`, `nearport store copy`
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use nearport_store::{FjallLedger, StoreLock, check_directory};
-use serde_json::json;
+use nearport_store::{FjallLedger, StoreLock, TransferError, check_directory, copy_to_postgres};
+use serde_json::{Map, json};
 
 use crate::backup::{self, Page};
 use crate::cli::{Failure, SettingsArgs};
@@ -13,6 +14,7 @@ use crate::config::{Config, Engine};
 use crate::control::{Answer, BackupOrder, ControlError, What};
 use crate::control_server::ask;
 use crate::first_run::Layout;
+use crate::node_storage;
 
 /// Copy ledger and directory to a new directory, also while the node serves.
 #[derive(Debug, Args)]
@@ -39,6 +41,8 @@ pub(crate) struct Restore {
 pub(crate) enum Store {
     /// Read everything and check that it makes sense; of a backup: --data BACKUP.
     Check(Check),
+    /// Move ledger and directory to PostgreSQL; started again, it goes on.
+    Copy(Copy),
 }
 
 /// Flags of `store check`.
@@ -46,6 +50,16 @@ pub(crate) enum Store {
 pub(crate) struct Check {
     #[command(flatten)]
     settings: SettingsArgs,
+}
+
+/// Flags of `store copy`.
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Where to: an empty database. Its password and CA may be in the settings: `storage.postgres.password_file` and `ca`.
+    #[arg(long, value_name = "postgres://…")]
+    to: String,
 }
 
 fn print(page: &Page) {
@@ -115,6 +129,7 @@ impl Store {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Copy(copy) => copy.run(),
         }
     }
 }
@@ -149,5 +164,68 @@ impl Check {
             0 => Ok(()),
             problems => Err(anyhow::anyhow!("the store breaks {problems} rules").into()),
         }
+    }
+}
+
+/// Rests between lines of progress, beside one for each table.
+const TELL: Duration = Duration::from_secs(1);
+
+impl Copy {
+    /// Prints what was copied as one line of JSON, and how far it is on the error output.
+    fn run(self) -> Result<(), Failure> {
+        let mut config = self.settings.load()?.config;
+        let layout = Layout(config.data.clone());
+        if !layout.0.exists() {
+            return Err(Failure::usage(format!("{} does not exist", layout.0.display())));
+        }
+        let _lock = StoreLock::acquire(&config.data)?;
+        let ledger = open(&config, &layout)?;
+        if !layout.directory().exists() {
+            return Err(Failure::usage(format!("{} has no directory", layout.0.display())));
+        }
+        config.storage.postgres.url = Some(self.to);
+        let server = node_storage::server(&config).map_err(Failure::usage)?;
+        // Idempotency keys and change logs are columns of messages there: only a sound store can be moved.
+        eprintln!("checking the store");
+        let problems = ledger.check()?.problems + check_directory(&layout.directory())?.len() as u64;
+        if problems > 0 {
+            return Err(anyhow::anyhow!("the store breaks {problems} rules, see nearport store check").into());
+        }
+        let mut told: Option<(String, bool, Instant)> = None;
+        let done = copy_to_postgres(&ledger, &layout.directory(), &server, &mut |at| {
+            let due = told.as_ref().is_none_or(|(table, verifying, when)| {
+                (table.as_str(), *verifying) != (at.table, at.verifying) || when.elapsed() >= TELL
+            });
+            if due {
+                let doing = if at.verifying { "verifying" } else { "copying" };
+                eprintln!("{doing} {}: {} rows", at.table, at.rows);
+                told = Some((at.table.to_owned(), at.verifying, Instant::now()));
+            }
+            true
+        });
+        let done = done.map_err(|error| match error {
+            TransferError::Refused(reason) => Failure::usage(reason),
+            other => other.into(),
+        })?;
+        let tables: Map<_, _> = done
+            .tables
+            .iter()
+            .map(|moved| {
+                let sum = format!("{:016x}", moved.checksum);
+                (moved.table.clone(), json!({ "rows": moved.rows, "checksum": sum }))
+            })
+            .collect();
+        let rows: u64 = done.tables.iter().map(|moved| moved.rows).sum();
+        println!(
+            "{}",
+            json!({
+                "commit": done.commit,
+                "resumed": done.resumed,
+                "rows": rows,
+                "tables": tables,
+                "verified": true,
+            })
+        );
+        Ok(())
     }
 }

@@ -32,7 +32,7 @@ impl<'a> Storage<'a> {
     pub(crate) fn new(config: &'a Config) -> Result<Self, BadUrl> {
         let storage = &config.storage;
         let used = [storage.ledger, storage.directory].contains(&Engine::Postgres);
-        let server = if used { Some(Postgres::new(&options(config)?)?) } else { None };
+        let server = if used { Some(server(config)?) } else { None };
         Ok(Self { config, server })
     }
 
@@ -62,6 +62,11 @@ impl<'a> Storage<'a> {
         let storage = Storage::new(config).map_err(|error| DirectoryError::Engine(error.to_string()))?;
         storage.directory(&Layout(config.data.clone()))
     }
+}
+
+/// The database of `storage.postgres`, whether an engine uses it or not. Connects to nothing yet.
+pub(crate) fn server(config: &Config) -> Result<Postgres, BadUrl> {
+    Postgres::new(&options(config)?)
 }
 
 fn options(config: &Config) -> Result<PostgresOptions, BadUrl> {

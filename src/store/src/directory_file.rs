@@ -6,14 +6,14 @@ use std::time::Duration;
 use nearport_chat::directory::DirectoryError;
 use rusqlite::{Connection, OpenFlags};
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     Ok(connection)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
-fn failed(error: rusqlite::Error) -> DirectoryError {
+pub(crate) fn failed(error: rusqlite::Error) -> DirectoryError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => DirectoryError::Full(error.to_string()),
         _ => DirectoryError::Engine(error.to_string()),

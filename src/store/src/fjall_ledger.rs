@@ -10,6 +10,7 @@
 //! - [`read`]: pages and heads;
 //! - [`trim`]: what has become too old;
 //! - [`backup`] and [`check`]: a copy beside running commits, and whether a store makes sense;
+//! - [`export`]: the rows as PostgreSQL has them;
 //! - [`owners`]: the cache that saves a lookup and a seek per message.
 //!
 //! After any error of a commit the ledger refuses every later one: what the disk holds is unknown then. Reads go on.
@@ -18,6 +19,7 @@ mod amend;
 mod append;
 mod backup;
 mod check;
+mod export;
 mod journal;
 mod keys;
 mod metrics;
@@ -45,6 +47,7 @@ use nearport_chat::ledger::{
 use self::append::Rows;
 pub use self::backup::Copied;
 pub use self::check::Checked;
+pub(crate) use self::export::{Page, PageMax, Part, State};
 use self::keys::{COMMIT_KEY, Commit, ConvId, UserId};
 use self::metrics::Metrics;
 use self::options::Keyspaces;

@@ -16,6 +16,7 @@ mod memory;
 mod pg_ledger;
 mod postgres;
 pub mod sql;
+mod transfer;
 
 pub use directory_file::{check_directory, copy_directory};
 pub use fjall_ledger::{Checked, Copied, FjallLedger, Options};
@@ -23,6 +24,7 @@ pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
 pub use pg_ledger::PgLedger;
 pub use postgres::{BadUrl, Postgres, PostgresOptions};
+pub use transfer::{At, Moved, TransferError, Transferred, copy_to_postgres};
 
 /// The directory in one SQLite file.
 pub type SqliteDirectory = sql::SqlDirectory<sql::Sqlite>;

@@ -81,6 +81,7 @@ impl PgLedger {
             LedgerError::Io(crate::sql::migrations::refused(runner, error).to_string())
         };
         server.migrate(&runner, refused, LedgerError::from)?;
+        crate::transfer::refuse_unfinished(server)?;
         let ledger = Self {
             server: server.clone(),
             convs: Names::new(&names::CONVERSATIONS),

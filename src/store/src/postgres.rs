@@ -172,6 +172,11 @@ impl Postgres {
         }
     }
 
+    /// What an error of a connection that [`Self::connect`] made means.
+    pub(crate) fn error(&self, error: &tokio_postgres::Error) -> PgError {
+        self.count(PgError::from_server(error, &self.0.server))
+    }
+
     fn count(&self, error: PgError) -> PgError {
         self.0.metrics.count(&error);
         error
@@ -210,7 +215,7 @@ impl Postgres {
     }
 
     /// A connection of its own, without a limit on how long a statement takes: an index on many rows is not quick.
-    async fn connect(&self) -> Result<tokio_postgres::Client, PgError> {
+    pub(crate) async fn connect(&self) -> Result<tokio_postgres::Client, PgError> {
         let failed = |error| PgError::from_server(&error, &self.0.server);
         match &self.0.tls {
             Some(tls) => {

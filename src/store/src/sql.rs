@@ -41,6 +41,7 @@ use nearport_chat::directory::DirectoryError;
 
 pub use directory::SqlDirectory;
 pub use sqlite::Sqlite;
+pub(crate) use sqlite::{Bound, value as from_sqlite};
 pub(crate) use value::{Param, params, params_each};
 pub use value::{Row, Value};
 

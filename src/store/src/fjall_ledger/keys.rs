@@ -37,10 +37,10 @@ pub(super) const COMMIT_KEY: &[u8] = b"commit";
 /// 16 random bytes made with the store. They tell our commit rows from bytes that look like one.
 pub(super) type StoreId = [u8; 16];
 
-const CURSOR_DEVICE: u8 = 0;
-const CURSOR_READ: u8 = 1;
-const CURSOR_SHOWN: u8 = 2;
-const CURSOR_CLEARED: u8 = 3;
+pub(super) const CURSOR_DEVICE: u8 = 0;
+pub(super) const CURSOR_READ: u8 = 1;
+pub(super) const CURSOR_SHOWN: u8 = 2;
+pub(super) const CURSOR_CLEARED: u8 = 3;
 
 /// The version of a message row that was changed, where its place is: in the first octet of the time.
 const CHANGED: u64 = 1 << 56;

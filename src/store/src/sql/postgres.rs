@@ -35,6 +35,7 @@ impl SqlDirectory<Postgres> {
     pub fn postgres(server: &Postgres) -> Result<Self, DirectoryError> {
         let runner = migrations::directory(Dialect::Postgres)?;
         server.migrate(&runner, migrations::refused, DirectoryError::from)?;
+        crate::transfer::refuse_unfinished(server)?;
         Ok(Self::new(server.clone()))
     }
 }

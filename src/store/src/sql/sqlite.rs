@@ -118,7 +118,8 @@ fn bind(statement: &mut CachedStatement<'_>, params: &[Value]) -> Result<(), Dir
     Ok(())
 }
 
-struct Bound<'a>(&'a Value);
+/// A value as a parameter.
+pub(crate) struct Bound<'a>(pub(crate) &'a Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -131,7 +132,8 @@ impl ToSql for Bound<'_> {
     }
 }
 
-fn value(value: ValueRef<'_>) -> Result<Value, DirectoryError> {
+/// A stored value.
+pub(crate) fn value(value: ValueRef<'_>) -> Result<Value, DirectoryError> {
     Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => Value::Int(number),

@@ -21,3 +21,5 @@ mod pg_faults;
 mod postgres_server;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transfer;
