@@ -6,7 +6,7 @@
 //!
 //! - **Placeholders** are `$1` to `$16`, any number of times, in any order. A statement uses every one that it is given.
 //! - **Values** are [`Value`]: NULL, whole numbers, text, bytes. Truth is 0 or 1; times are numbers, `_ms` or `_s`.
-//!   Text holds no U+0000 (PostgreSQL has none): [`params!`](crate::sql::params) refuses it before either engine sees it.
+//!   Text holds no U+0000 (PostgreSQL has none): `params!` refuses it before either engine sees it.
 //! - **Columns** are `INTEGER`, `TEXT`, `BLOB` of a STRICT table in SQLite, and `BIGINT`, `TEXT COLLATE "C"`, `BYTEA` in
 //!   PostgreSQL, so that names compare and sort by their bytes in both.
 //! - **Writes are serializable**: SQLite has one writer; PostgreSQL runs them SERIALIZABLE, and again when another core got
@@ -21,10 +21,10 @@
 //! # A new table
 //!
 //! 1. `migrations/sqlite/Vn__area.sql` and `migrations/postgres/Vn__area.sql`: the same tables in both dialects, the next
-//!    free `n`; then its name in [`migrations`]. A file that was released is never changed: the next change is a new file.
+//!    free `n`; then its name in `sql/migrations.rs`. A file that was released is never changed: the next change is a new file.
 //! 2. The area's trait in `nearport-chat`, `directory/area.rs`.
 //! 3. `sql/area.rs`: `impl<E: Engine> AreaStore for SqlDirectory<E>`, with `self.read(…)`, `self.write(…)` and
-//!    [`params!`](crate::sql::params); `sql/accounts.rs` is the model. `memory/area.rs`: the same in memory.
+//!    `params!`; `sql/accounts.rs` is the model. `memory/area.rs`: the same in memory.
 //! 4. `conformance/area.rs`: what every engine must do; it runs on SQLite, PostgreSQL and in memory.
 
 mod accounts;

@@ -42,15 +42,16 @@ impl Progress {
     ) -> Result<Result<(Self, bool), TransferError>, Error> {
         let refused = |why: String| Ok(Err(TransferError::Refused(why)));
         client.batch_execute(SESSION).await?;
+        // Two that begin at once: one of them finds the other's row. Made in the transaction, so that a refusal leaves nothing.
+        client.batch_execute("BEGIN").await?;
         client.batch_execute(MAKE).await?;
-        // Two that begin at once: one of them finds the other's row.
-        client.batch_execute("BEGIN; LOCK TABLE nearport_copy IN EXCLUSIVE MODE").await?;
+        client.batch_execute("LOCK TABLE nearport_copy IN EXCLUSIVE MODE").await?;
         let commit = i64::try_from(state.commit).unwrap_or(i64::MAX);
         let Some(row) = client.query_opt(FIND, &[]).await? else {
             for (_, table) in tables {
                 let any = format!("SELECT 1 FROM \"{}\" LIMIT 1", table.name);
                 if client.query_opt(&any, &[]).await?.is_some() {
-                    client.batch_execute("ROLLBACK; DROP TABLE nearport_copy").await?;
+                    client.batch_execute("ROLLBACK").await?;
                     return refused(format!(
                         "the database holds data already (table {}): copy into an empty one",
                         table.name
