@@ -9,7 +9,7 @@
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
 //! 4. each touched connection writes and hands over its datagrams;
-//! 5. a few members of live rooms get what goes round there, behind everybody else ([`live`]).
+//! 5. a few members of live rooms get what goes round there, behind everybody else (`shard/live.rs`).
 //!
 //! Then, behind the turn's datagrams, [`Shard::handshakes`] works on what wants to begin.
 //!

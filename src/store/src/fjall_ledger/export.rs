@@ -91,7 +91,7 @@ fn cursor_letter(kind: u8) -> Option<u8> {
 impl FjallLedger {
     pub(crate) fn state(&self) -> Result<State, LedgerError> {
         let commit = read::row(&self.keyspaces.meta, COMMIT_KEY, "the commit row", Commit::decode)?
-            .unwrap_or(Commit {
+            .unwrap_or_else(|| Commit {
                 number: 0,
                 store: self.writer().watermark.record().store,
                 next_user: 0,

@@ -18,6 +18,9 @@ const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND na
      AND name <> 'refinery_schema_history' ORDER BY rowid";
 const COLUMNS: &str = "SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY cid";
 
+/// Name, type, and place in the primary key of each column; 0: not in it.
+type Columns = Vec<(String, String, u32)>;
+
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, DirectoryError> {
         directory_file::open(path).map(Self).map_err(directory_file::failed)
@@ -25,7 +28,7 @@ impl Source {
 
     /// All tables, in the order in which they were made: what others refer to stands first.
     pub(super) fn tables(&self) -> Result<Vec<Table>, DirectoryError> {
-        let read = || -> rusqlite::Result<Vec<(String, Vec<(String, String, u32)>)>> {
+        let read = || -> rusqlite::Result<Vec<(String, Columns)>> {
             let mut tables = self.0.prepare(TABLES)?;
             let names = tables.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
             let mut columns = self.0.prepare(COLUMNS)?;
