@@ -104,7 +104,7 @@ async fn seen(access: &Access) -> Vec<String> {
     for (name, other) in [("alice", "bob"), ("bob", "alice")] {
         let client = access.login(name, &[Transport::Quic]).await;
         for with in [user(other), group("team")] {
-            let page = client.history(with, HistoryRange::Newest, 50).await.unwrap();
+            let page = client.history(with, HistoryRange::Newest, 50).await.expect("a page");
             all.push(format!("{page:?}"));
         }
         client.close().await;

@@ -100,7 +100,7 @@ pub struct Posts {
 
 impl Posts {
     /// Appends posts in order, waiting for room for at most five seconds in all. What found none comes back, to be
-    /// refused as busy; all of them after [`Self::end`].
+    /// refused as busy; all of them after `end`.
     ///
     /// Never called by the writer, which would wait for itself.
     pub fn push(&self, posts: Vec<Post>) -> Vec<Post> {
@@ -130,7 +130,7 @@ impl Posts {
         posts.into()
     }
 
-    /// Appends a change, if there is room; it comes back if there is none, to be refused as busy, and after [`Self::end`].
+    /// Appends a change, if there is room; it comes back if there is none, to be refused as busy, and after `end`.
     ///
     /// # Errors
     /// The change.

@@ -96,7 +96,7 @@ impl Shared {
         let _ = self.media.set(signer);
     }
 
-    /// Looks after live rooms: what is due in them, and sessions that have ended. Call it every [`crate::room::TICK`].
+    /// Looks after live rooms: what is due in them, and sessions that have ended. Call it every 250 ms.
     pub fn turn_rooms(&self, now_ms: u64, out: &mut Downs) {
         let departed = self.registry().take_departed();
         self.rooms.turn(departed, now_ms, out);
