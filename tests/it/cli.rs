@@ -196,7 +196,7 @@ fn commands_that_make_no_sense_end_with_2() {
     let dir = dir();
     let cases: [(&[&str], &str); 6] = [
         (&["serve", "--role", "locate", "--take-over"], "--take-over works for role all"),
-        (&["chat", "--user", "a", "--group", "g"], "groups are not available yet"),
+        (&["chat", "--user", "a", "--group", "g"], "start `nearport serve` first"),
         (&["recv", "--user", "a"], "start `nearport serve` first"),
         (&["usersig", "--user", "a"], "start `nearport serve` first"),
         (&["usersig", "--user", "a", "--app", "1", "--key", "k", "--expire", "180"], "not a duration"),
