@@ -5,18 +5,23 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // Every commit and checkout appends to this log; without it (a shallow copy, a tarball) HEAD has to do.
-    for path in [".git/logs/HEAD", ".git/HEAD"] {
-        if Path::new(path).exists() {
+    // Every commit and checkout appends to this log; without it (a shallow copy) HEAD has to do. Git says where they are: in a
+    // work tree of a repository elsewhere `.git` is only a file.
+    for name in ["logs/HEAD", "HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name])
+            && Path::new(&path).exists()
+        {
             println!("cargo::rerun-if-changed={path}");
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
-    if let Ok(commit) = commit
-        && commit.status.success()
-        && let Ok(text) = String::from_utf8(commit.stdout)
-    {
-        println!("cargo::rustc-env=NEARPORT_COMMIT={}", text.trim());
+    if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {
+        println!("cargo::rustc-env=NEARPORT_COMMIT={commit}");
     }
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
