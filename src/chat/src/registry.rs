@@ -1,6 +1,9 @@
 //! Who is online, on which link.
 
-use std::collections::{HashMap, HashSet};
+mod interest;
+mod policy;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use nearport_trunk::local::LinkId;
@@ -8,8 +11,9 @@ use nearport_trunk::{SessionId, Topic};
 use nearport_wire::body::Platform;
 
 use crate::Config;
-use crate::config::MultiDevice;
 use crate::key::{AppId, UserKey};
+use interest::Interest;
+use policy::leaving;
 
 /// A live session: accepted, or about to be.
 #[derive(Debug, Clone)]
@@ -21,8 +25,8 @@ pub(crate) struct Session {
     pub(crate) link: LinkId,
     /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
     pub(crate) accepted: bool,
-    /// Topics that it has joined beside its user's: groups and live rooms.
-    pub(crate) topics: Vec<Topic>,
+    /// Topics that it has joined beside its user's: its groups, which may be a thousand.
+    pub(crate) topics: BTreeSet<Topic>,
     /// It has said that its device is logged out: nothing is left of it when it ends.
     pub(crate) logged_out: bool,
 }
@@ -80,8 +84,7 @@ pub(crate) struct Registry {
     users: HashMap<UserKey, User>,
     /// Sessions of each App that has some.
     apps: HashMap<AppId, usize>,
-    /// For each topic that is not a user's: the links with sessions that joined it, and how many. Short: as many as links.
-    topics: HashMap<Topic, Vec<(LinkId, usize)>>,
+    interest: Interest,
     /// In the order in which it happened.
     touched: Vec<Touched>,
     /// Sessions that have been in live rooms, and those of them that have ended since [`Self::take_departed`].
@@ -213,7 +216,7 @@ impl Registry {
             self.departed.push(id);
         }
         for topic in &session.topics {
-            self.lose_interest(topic, session.link);
+            self.interest.lose(topic, session.link);
         }
         if let Some(user) = self.users.get_mut(&session.user) {
             user.live.retain(|live| live.id != id);
@@ -239,57 +242,39 @@ impl Registry {
 
     /// Notes that a session joins a topic that is not its user's, and gives the link that is to be told by `Down::Join`.
     /// `None`: the session has ended, or has joined already.
-    #[allow(dead_code, reason = "used by what groups bring")]
     pub(crate) fn join_topic(&mut self, id: SessionId, topic: &Topic) -> Option<LinkId> {
-        let session = self.sessions.get_mut(&id).filter(|session| !session.topics.contains(topic))?;
-        session.topics.push(topic.clone());
-        let links = self.topics.entry(topic.clone()).or_default();
-        match links.iter_mut().find(|(link, _)| *link == session.link) {
-            Some((_, count)) => *count += 1,
-            None => links.push((session.link, 1)),
+        let session = self.sessions.get_mut(&id)?;
+        if !session.topics.insert(topic.clone()) {
+            return None;
         }
+        self.interest.gain(topic, session.link);
         Some(session.link)
     }
 
     /// Notes that a session leaves a topic, and gives the link that is to be told by `Down::Leave`. `None`: it had not joined.
-    #[allow(dead_code, reason = "used by what groups bring")]
     pub(crate) fn leave_topic(&mut self, id: SessionId, topic: &Topic) -> Option<LinkId> {
         let session = self.sessions.get_mut(&id)?;
-        let at = session.topics.iter().position(|joined| joined == topic)?;
-        session.topics.swap_remove(at);
+        if !session.topics.remove(topic) {
+            return None;
+        }
         let link = session.link;
-        self.lose_interest(topic, link);
+        self.interest.lose(topic, link);
         Some(link)
     }
 
-    /// The topics that a session has joined beside its user's.
-    pub(crate) fn topics_of(&self, id: SessionId) -> &[Topic] {
-        self.sessions.get(&id).map_or(&[], |session| &session.topics)
-    }
-
-    fn lose_interest(&mut self, topic: &Topic, link: LinkId) {
-        let Some(links) = self.topics.get_mut(topic) else { return };
-        if let Some(at) = links.iter().position(|(known, _)| *known == link) {
-            links[at].1 -= 1;
-            if links[at].1 == 0 {
-                links.remove(at);
-            }
-        }
-        if links.is_empty() {
-            self.topics.remove(topic);
-        }
+    /// The topics that a session has joined beside its user's, in the order of their bytes.
+    pub(crate) fn topics_of(&self, id: SessionId) -> impl Iterator<Item = &Topic> {
+        self.sessions.get(&id).into_iter().flat_map(|session| &session.topics)
     }
 
     /// Puts into `links` every link with a session that joined `topic`, each once. A sender's own link too: it may have
     /// others, and the edge leaves out whom the publish excepts.
-    #[allow(dead_code, reason = "used by what groups bring")]
     pub(crate) fn reach_topic(&self, topic: &Topic, links: &mut Vec<LinkId>) {
         links.clear();
-        links.extend(self.topics.get(topic).into_iter().flatten().map(|(link, _)| *link));
+        links.extend(self.interest.links(topic));
     }
 
     /// The sessions of a user, oldest login first.
-    #[allow(dead_code, reason = "used by what groups bring")]
     pub(crate) fn sessions_of(&self, user: &UserKey) -> impl Iterator<Item = (SessionId, LinkId)> {
         self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| (live.id, live.link))
     }
@@ -350,47 +335,6 @@ impl Registry {
     }
 }
 
-/// Which of a user's sessions end when one of `device` comes, oldest first.
-fn leaving(known: &[Live], device: &Arc<str>, platform: Platform, config: &Config) -> Vec<SessionId> {
-    let (policy, instances) = (config.multi_device, config.instances(platform));
-    let mut leaves = Vec::new();
-    let mut beside = Vec::new();
-    for live in known {
-        let same_slot = policy.slot(live.platform) == policy.slot(platform);
-        if live.device == *device || (same_slot && live.platform != platform) {
-            leaves.push(live.id);
-        } else if live.platform == platform {
-            beside.push(live.id);
-        }
-    }
-    if instances > 0 && beside.len() >= instances {
-        let surplus = beside.len() + 1 - instances;
-        leaves.extend(&beside[..surplus]);
-    }
-    let stay = known.len() - leaves.len();
-    if stay >= config.user_sessions_max {
-        let surplus = stay + 1 - config.user_sessions_max;
-        let oldest = known.iter().map(|live| live.id).filter(|id| !leaves.contains(id));
-        let oldest: Vec<_> = oldest.take(surplus).collect();
-        leaves.extend(oldest);
-    }
-    leaves
-}
-
-impl MultiDevice {
-    /// Platforms with the same number are not online together, unless they are the same platform.
-    fn slot(self, platform: Platform) -> i32 {
-        match (self, platform) {
-            (Self::All, platform) => platform as i32,
-            (Self::Single, _) => 0,
-            (Self::Two | Self::Three, Platform::Web) => 1,
-            (Self::Two, _) => 0,
-            (Self::Three, Platform::Android | Platform::Iphone | Platform::Ipad) => 2,
-            (Self::Three, _) => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,7 +344,7 @@ mod tests {
         Config { user_sessions_max, ..Config::default() }
     }
 
-    fn session(name: &str, device: &str, link: usize) -> Session {
+    pub(super) fn session(name: &str, device: &str, link: usize) -> Session {
         let user = UserKey::new(AppId(1), name).unwrap();
         Session {
             user,
@@ -408,56 +352,9 @@ mod tests {
             platform: Platform::Other,
             link: LinkId(link),
             accepted: false,
-            topics: Vec::new(),
+            topics: BTreeSet::new(),
             logged_out: false,
         }
-    }
-
-    /// The policies of the contract, and that the default is none: who stays, when each platform logs in one after the
-    /// other, the last one twice.
-    #[test]
-    fn each_policy_lets_those_stay_that_it_says() {
-        use Platform::{Android, Ipad, Iphone, Linux, Mac, Web, Windows};
-        let order = [Android, Iphone, Ipad, Windows, Mac, Linux, Web, Web];
-        let stay = |policy, native, web| {
-            let config = Config {
-                multi_device: policy,
-                native_instances: native,
-                web_instances: web,
-                user_sessions_max: 32,
-                ..Config::default()
-            };
-            let mut registry = Registry::default();
-            for (id, platform) in (1..).zip(order) {
-                let session = Session { platform, ..session("alice", &format!("d{id}"), 0) };
-                registry.add(SessionId(id), session, &config).unwrap();
-                registry.accept(SessionId(id), 0);
-            }
-            let user = session("alice", "", 0).user;
-            (registry.platforms(&user), registry.len())
-        };
-        assert_eq!(stay(MultiDevice::Single, 0, 0), (vec![Web], 1));
-        assert_eq!(stay(MultiDevice::Two, 0, 0), (vec![Linux, Web], 2));
-        assert_eq!(stay(MultiDevice::Three, 0, 0), (vec![Ipad, Linux, Web], 3));
-        assert_eq!(stay(MultiDevice::Three, 0, 2), (vec![Ipad, Linux, Web], 4));
-        assert_eq!(stay(MultiDevice::All, 0, 0), (order[..7].to_vec(), 8), "one of each device");
-        assert_eq!(stay(MultiDevice::All, 1, 1), (order[..7].to_vec(), 7), "one of each platform");
-    }
-
-    #[test]
-    fn instances_of_a_platform_leave_the_oldest_first_and_are_told_apart_by_device() {
-        let config = Config { native_instances: 2, ..Config::default() };
-        let mut registry = Registry::default();
-        let mut add = |id, device: &str, platform| {
-            let session = Session { platform, ..session("alice", device, 0) };
-            let removed = registry.add(SessionId(id), session, &config).unwrap();
-            removed.iter().map(|removed| removed.id.0).collect::<Vec<_>>()
-        };
-        assert_eq!(add(1, "a", Platform::Android), Vec::<u64>::new());
-        assert_eq!(add(2, "b", Platform::Android), Vec::<u64>::new());
-        assert_eq!(add(3, "w", Platform::Windows), Vec::<u64>::new());
-        assert_eq!(add(4, "c", Platform::Android), [1]);
-        assert_eq!(add(5, "b", Platform::Android), [2], "the same device, and there is room then");
     }
 
     #[test]
@@ -576,7 +473,7 @@ mod tests {
         assert_eq!(reached(&registry), [LinkId(1)], "carol is still there");
         registry.remove(SessionId(3));
         assert_eq!(reached(&registry), []);
-        assert!(registry.topics.is_empty(), "nothing is kept");
+        assert!(registry.interest.is_empty(), "nothing is kept");
     }
 
     #[test]

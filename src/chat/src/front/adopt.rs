@@ -4,6 +4,8 @@
 //! documentation of [`super`]): into the registry with a `Join` behind it, then the head of the log, then `Adopted`. What
 //! was stored before the head is read is no loss: the edge marks the session behind, and its client asks.
 
+use std::collections::BTreeSet;
+
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{Down, Identity, SessionId};
 use nearport_wire::body::Platform;
@@ -110,7 +112,7 @@ impl Front {
                     platform: Platform::Other,
                     link,
                     accepted: true,
-                    topics: Vec::new(),
+                    topics: BTreeSet::new(),
                     logged_out: false,
                 };
                 if !registry.adopt(session, entry, self.shared.config.user_sessions_max) {

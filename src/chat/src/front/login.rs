@@ -225,7 +225,7 @@ impl Front {
                     link: *link,
                     platform: *platform,
                     accepted: false,
-                    topics: Vec::new(),
+                    topics: BTreeSet::new(),
                     logged_out: false,
                 };
                 match registry.add(*session, entry, &self.shared.config) {

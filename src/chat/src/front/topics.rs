@@ -1,5 +1,7 @@
 //! A session hears the groups of its user from its login on.
 
+use std::collections::BTreeSet;
+
 use nearport_trunk::{SessionId, Topic};
 
 use super::Front;
@@ -37,11 +39,16 @@ impl Front {
             return Ok(());
         }
         let now = groups.of_users(&users)?;
-        let mut registry = self.shared.registry();
+        let mut withdrawn = Vec::new();
         for (((session, _), before), now) in sessions.iter().zip(found).zip(now) {
-            for group in before.iter().filter(|group| !now.contains(group)) {
-                registry.leave_topic(*session, &group.topic());
-            }
+            let now: BTreeSet<_> = now.into_iter().collect();
+            withdrawn.extend(
+                before.into_iter().filter(|group| !now.contains(group)).map(|group| (session, group)),
+            );
+        }
+        let mut registry = self.shared.registry();
+        for (session, group) in withdrawn {
+            registry.leave_topic(*session, &group.topic());
         }
         Ok(())
     }
@@ -50,6 +57,6 @@ impl Front {
 /// All topics of a session, its user's first.
 pub(super) fn topics(registry: &Registry, session: SessionId, user: &UserKey) -> Vec<Topic> {
     let mut topics: Vec<_> = registry.topic(user).into_iter().collect();
-    topics.extend(registry.topics_of(session).iter().cloned());
+    topics.extend(registry.topics_of(session).cloned());
     topics
 }

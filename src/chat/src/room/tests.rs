@@ -55,7 +55,7 @@ impl World {
                 platform: Platform::Other,
                 link,
                 accepted: true,
-                topics: Vec::new(),
+                topics: BTreeSet::new(),
                 logged_out: false,
             };
             self.registry.add(session, entry, &Config::default()).unwrap();
