@@ -7,7 +7,7 @@
 //! - [`journal`] and [`watermark`]: what makes a start notice that acknowledged commits are missing;
 //! - [`open`]: the start, which brings them together;
 //! - [`append`] and [`amend`]: what a batch writes;
-//! - [`read`]: pages and heads;
+//! - [`read`]: the trait, with pages and heads;
 //! - [`trim`]: what has become too old;
 //! - [`backup`] and [`check`]: a copy beside running commits, and whether a store makes sense;
 //! - [`export`]: the rows as PostgreSQL has them;
@@ -39,10 +39,7 @@ use std::time::{Duration, Instant};
 
 use fjall::{Database, OwnedWriteBatch, PersistMode};
 use nearport_chat::key::{ConvKey, UserKey};
-use nearport_chat::ledger::{
-    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
-    TrimBudget, TrimPlace, Trimmed,
-};
+use nearport_chat::ledger::{Batch, Committed, LedgerError};
 
 use self::append::Rows;
 pub use self::backup::Copied;
@@ -205,6 +202,22 @@ impl FjallLedger {
         LedgerError::Failed(error.to_string())
     }
 
+    fn commit_batch(&self, batch: &Batch) -> Result<Committed, LedgerError> {
+        let mut writer = self.writer();
+        let started = Instant::now();
+        let number = writer.last.number;
+        let done = self.or_stop(|| self.write(&mut writer, batch))?;
+        if writer.last.number > number {
+            self.metrics.commits.increment(1);
+            self.metrics.commit_seconds.record(started.elapsed());
+            let written = done.appended.iter().filter(|appended| !appended.duplicate).count();
+            self.metrics.messages.increment(written as u64);
+            #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
+            self.metrics.batch_items.record(batch.items() as f64);
+        }
+        Ok(done)
+    }
+
     fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<Committed, LedgerError> {
         self.wait_for_room()?;
         let mut out = self.rows(batch.appends.len() * 5 + (batch.items() - batch.appends.len()) * 2 + 1);
@@ -320,110 +333,6 @@ fn is_full(error: &fjall::Error) -> bool {
             matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
         }
         _ => false,
-    }
-}
-
-impl Ledger for FjallLedger {
-    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
-        let mut writer = self.writer();
-        let started = Instant::now();
-        let number = writer.last.number;
-        let done = self.or_stop(|| self.write(&mut writer, batch))?;
-        if writer.last.number > number {
-            self.metrics.commits.increment(1);
-            self.metrics.commit_seconds.record(started.elapsed());
-            let written = done.appended.iter().filter(|appended| !appended.duplicate).count();
-            self.metrics.messages.increment(written as u64);
-            #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand items")]
-            self.metrics.batch_items.record(batch.items() as f64);
-        }
-        Ok(done)
-    }
-
-    fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
-        self.page(conv, range, limit)
-    }
-
-    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
-        self.message(conv, seq)
-    }
-
-    fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
-        self.conv_id(conv)?.map_or(Ok(0), |id| read::conv_head(&self.keyspaces, id))
-    }
-
-    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
-        convs.iter().map(|conv| self.ends(conv)).collect()
-    }
-
-    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
-        self.first_since(conv, time_ms)
-    }
-
-    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
-        self.changes(conv, after, limit)
-    }
-
-    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
-        self.conv_id(conv)?.map_or(Ok(0), |id| read::edit_head(&self.keyspaces, id))
-    }
-
-    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
-        self.hidden_between(user, conv, first, last)
-    }
-
-    fn receipts(
-        &self,
-        conv: &ConvKey,
-        seq: u64,
-        after: Option<&UserKey>,
-        limit: usize,
-    ) -> Result<Vec<UserKey>, LedgerError> {
-        self.readers(conv, seq, after, limit)
-    }
-
-    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
-        self.reader_count(conv, seq)
-    }
-
-    fn conversations(
-        &self,
-        user: &UserKey,
-        after: Option<&ConvKey>,
-        limit: usize,
-    ) -> Result<Vec<ConvKey>, LedgerError> {
-        self.pairs(user, after, limit)
-    }
-
-    fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
-        self.log_page(user, after, limit)
-    }
-
-    fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
-        self.user_id(user)?.map_or(Ok(0), |id| read::log_head(&self.keyspaces, id))
-    }
-
-    fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
-        let mut key = Vec::with_capacity(128);
-        keys::cursor(&mut key, user, name);
-        self.cursor_at(&key)
-    }
-
-    fn trim(
-        &self,
-        retention: Retention<'_>,
-        from: &TrimPlace,
-        budget: TrimBudget,
-    ) -> Result<Trimmed, LedgerError> {
-        self.trim_step(retention, from, budget)
-    }
-
-    fn writable(&self) -> Result<(), LedgerError> {
-        match self.stopped.get() {
-            Some(stopped) => Err(stopped.error()),
-            // Workers may have stopped since the last commit.
-            None => self.alive().inspect_err(|error| self.stop(error)),
-        }
     }
 }
 

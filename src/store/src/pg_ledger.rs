@@ -24,11 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use deadpool_postgres::Client;
-use nearport_chat::key::{ConvKey, UserKey};
-use nearport_chat::ledger::{
-    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
-    TrimBudget, TrimPlace, Trimmed,
-};
+use nearport_chat::ledger::LedgerError;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -158,91 +154,5 @@ impl From<PgError> for LedgerError {
             PgError::Exists(text) => Self::Damaged(text),
             PgError::Other(text) => Self::Io(text),
         }
-    }
-}
-
-impl Ledger for PgLedger {
-    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
-        self.commit_batch(batch)
-    }
-
-    fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
-        self.read_page(conv, range, limit)
-    }
-
-    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
-        self.read_entry(conv, seq)
-    }
-
-    fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
-        Ok(self.read_heads(std::slice::from_ref(conv))?[0].seq)
-    }
-
-    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
-        self.read_heads(convs)
-    }
-
-    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
-        self.find_seq(conv, time_ms)
-    }
-
-    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
-        self.read_edits(conv, after, limit)
-    }
-
-    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
-        Ok(self.read_heads(std::slice::from_ref(conv))?[0].edit)
-    }
-
-    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
-        self.read_hidden(user, conv, first, last)
-    }
-
-    fn receipts(
-        &self,
-        conv: &ConvKey,
-        seq: u64,
-        after: Option<&UserKey>,
-        limit: usize,
-    ) -> Result<Vec<UserKey>, LedgerError> {
-        self.read_receipts(conv, seq, after, limit)
-    }
-
-    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
-        self.read_receipt_count(conv, seq)
-    }
-
-    fn conversations(
-        &self,
-        user: &UserKey,
-        after: Option<&ConvKey>,
-        limit: usize,
-    ) -> Result<Vec<ConvKey>, LedgerError> {
-        self.read_pairs(user, after, limit)
-    }
-
-    fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
-        self.read_log_page(user, after, limit)
-    }
-
-    fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
-        self.read_log_head(user)
-    }
-
-    fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
-        self.read_cursor(user, name)
-    }
-
-    fn trim(
-        &self,
-        retention: Retention<'_>,
-        from: &TrimPlace,
-        budget: TrimBudget,
-    ) -> Result<Trimmed, LedgerError> {
-        self.trim_step(retention, from, budget)
-    }
-
-    fn writable(&self) -> Result<(), LedgerError> {
-        self.state.get().map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -1,4 +1,4 @@
-//! Pages, heads and cursors: everything that reads without the writer's lock.
+//! The trait. Its reads, of pages, heads and cursors, are here: they do without the writer's lock.
 //!
 //! A trim removes rows while readers are at it. It writes the floor first, so whoever misses a row and then looks at the
 //! floor knows whether it was trimmed or is damage. Ranges begin at the floor: behind it lie the markers of removed rows, which
@@ -10,7 +10,10 @@ use std::ops::Bound;
 use bytes::Bytes;
 use fjall::{Guard, Keyspace};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
-use nearport_chat::ledger::{Entry, Heads, LedgerError, LogEntry, PageLimit, Range};
+use nearport_chat::ledger::{
+    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
+    TrimBudget, TrimPlace, Trimmed,
+};
 
 use super::FjallLedger;
 use super::keys::{self, ConvId, Floor, Message, UserId};
@@ -124,12 +127,45 @@ impl FjallLedger {
         row(&self.keyspaces.ids, &key, "an id", keys::user_id)
     }
 
-    pub(super) fn page(
-        &self,
-        conv: &ConvKey,
-        range: Range,
-        limit: PageLimit,
-    ) -> Result<Vec<Entry>, LedgerError> {
+    pub(super) fn ends(&self, conv: &ConvKey) -> Result<Heads, LedgerError> {
+        let Some(id) = self.conv_id(conv)? else { return Ok(Heads::default()) };
+        let before = floor(&self.keyspaces, id)?;
+        let first = before.seq.saturating_add(1);
+        let mut rows =
+            self.keyspaces.messages.range(keys::message_key(id, first)..=keys::message_key(id, u64::MAX));
+        let (seq, time_ms) = match rows.next_back() {
+            Some(last) => {
+                let (key, value) = last.into_inner().map_err(|e| error(&e))?;
+                let seq = key_number(&key)?;
+                let message = Message::parse(&value).ok_or_else(|| damaged("message", conv, seq))?;
+                (seq, message.time_ms)
+            }
+            None => {
+                let now = floor(&self.keyspaces, id)?;
+                (now.seq, now.time_ms)
+            }
+        };
+        let floor = before.seq.min(seq);
+        Ok(Heads { seq, edit: edit_head(&self.keyspaces, id)?, time_ms, floor })
+    }
+
+    pub(super) fn conv_name(&self, conv: ConvId) -> Result<ConvKey, LedgerError> {
+        let name = row(&self.keyspaces.ids, &keys::conv_by_id(conv), "a name", ConvKey::from_bytes)?;
+        name.ok_or_else(|| LedgerError::Damaged(format!("the name of conversation {} is missing", conv.0)))
+    }
+
+    /// The cursor under a key that [`keys::cursor`] made.
+    pub(super) fn cursor_at(&self, key: &[u8]) -> Result<Option<u64>, LedgerError> {
+        row(&self.keyspaces.cursors, key, "a cursor", keys::number)
+    }
+}
+
+impl Ledger for FjallLedger {
+    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
+        self.commit_batch(batch)
+    }
+
+    fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {
         let Some(id) = self.conv_id(conv)? else { return Ok(Vec::new()) };
         let first_kept = floor(&self.keyspaces, id)?.seq.saturating_add(1);
         let (first, last) = match range {
@@ -154,36 +190,22 @@ impl FjallLedger {
         }
     }
 
-    pub(super) fn message(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
         let Some(id) = self.conv_id(conv)? else { return Ok(None) };
         let key = keys::message_key(id, seq);
         row(&self.keyspaces.messages, &key, "a message", |value| stored(seq, value))
     }
 
-    pub(super) fn ends(&self, conv: &ConvKey) -> Result<Heads, LedgerError> {
-        let Some(id) = self.conv_id(conv)? else { return Ok(Heads::default()) };
-        let before = floor(&self.keyspaces, id)?;
-        let first = before.seq.saturating_add(1);
-        let mut rows =
-            self.keyspaces.messages.range(keys::message_key(id, first)..=keys::message_key(id, u64::MAX));
-        let (seq, time_ms) = match rows.next_back() {
-            Some(last) => {
-                let (key, value) = last.into_inner().map_err(|e| error(&e))?;
-                let seq = key_number(&key)?;
-                let message = Message::parse(&value).ok_or_else(|| damaged("message", conv, seq))?;
-                (seq, message.time_ms)
-            }
-            None => {
-                let now = floor(&self.keyspaces, id)?;
-                (now.seq, now.time_ms)
-            }
-        };
-        let floor = before.seq.min(seq);
-        Ok(Heads { seq, edit: edit_head(&self.keyspaces, id)?, time_ms, floor })
+    fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        self.conv_id(conv)?.map_or(Ok(0), |id| conv_head(&self.keyspaces, id))
+    }
+
+    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+        convs.iter().map(|conv| self.ends(conv)).collect()
     }
 
     /// A binary search in the times.
-    pub(super) fn first_since(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
         let Some(id) = self.conv_id(conv)? else { return Ok(1) };
         let mut low = floor(&self.keyspaces, id)?.seq.saturating_add(1);
         let mut high = conv_head(&self.keyspaces, id)?.saturating_add(1);
@@ -201,12 +223,7 @@ impl FjallLedger {
         Ok(low)
     }
 
-    pub(super) fn changes(
-        &self,
-        conv: &ConvKey,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64)>, LedgerError> {
+    fn edits(&self, conv: &ConvKey, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
         let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
         let Some(id) = self.conv_id(conv)? else { return Ok(Vec::new()) };
         let rows = self.keyspaces.edits.range(keys::edit_key(id, first)..=keys::edit_key(id, u64::MAX));
@@ -218,13 +235,11 @@ impl FjallLedger {
         rows.take(limit.max(1)).map(change).collect()
     }
 
-    pub(super) fn hidden_between(
-        &self,
-        user: &UserKey,
-        conv: &ConvKey,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, LedgerError> {
+    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        self.conv_id(conv)?.map_or(Ok(0), |id| edit_head(&self.keyspaces, id))
+    }
+
+    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
         let (Some(user), Some(conv)) = (self.user_id(user)?, self.conv_id(conv)?) else {
             return Ok(Vec::new());
         };
@@ -236,7 +251,7 @@ impl FjallLedger {
         self.keyspaces.hides.range(rows).map(seq).collect()
     }
 
-    pub(super) fn readers(
+    fn receipts(
         &self,
         conv: &ConvKey,
         seq: u64,
@@ -259,14 +274,14 @@ impl FjallLedger {
         Ok(readers)
     }
 
-    pub(super) fn reader_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
         let Some(id) = self.conv_id(conv)? else { return Ok(0) };
         let key = keys::message_key(id, seq);
         let count = row(&self.keyspaces.receipts, &key, "a count of receipts", keys::number)?;
         Ok(count.unwrap_or(0))
     }
 
-    pub(super) fn pairs(
+    fn conversations(
         &self,
         user: &UserKey,
         after: Option<&ConvKey>,
@@ -288,12 +303,7 @@ impl FjallLedger {
         Ok(pairs)
     }
 
-    pub(super) fn log_page(
-        &self,
-        user: &UserKey,
-        after: u64,
-        limit: PageLimit,
-    ) -> Result<Vec<LogEntry>, LedgerError> {
+    fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
         let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
         let Some(id) = self.user_id(user)? else { return Ok(Vec::new()) };
         let first = first.max(log_floor(&self.keyspaces, id)?.saturating_add(1));
@@ -319,14 +329,31 @@ impl FjallLedger {
         })
     }
 
-    pub(super) fn conv_name(&self, conv: ConvId) -> Result<ConvKey, LedgerError> {
-        let name = row(&self.keyspaces.ids, &keys::conv_by_id(conv), "a name", ConvKey::from_bytes)?;
-        name.ok_or_else(|| LedgerError::Damaged(format!("the name of conversation {} is missing", conv.0)))
+    fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
+        self.user_id(user)?.map_or(Ok(0), |id| log_head(&self.keyspaces, id))
     }
 
-    /// The cursor under a key that [`keys::cursor`] made.
-    pub(super) fn cursor_at(&self, key: &[u8]) -> Result<Option<u64>, LedgerError> {
-        row(&self.keyspaces.cursors, key, "a cursor", keys::number)
+    fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
+        let mut key = Vec::with_capacity(128);
+        keys::cursor(&mut key, user, name);
+        self.cursor_at(&key)
+    }
+
+    fn trim(
+        &self,
+        retention: Retention<'_>,
+        from: &TrimPlace,
+        budget: TrimBudget,
+    ) -> Result<Trimmed, LedgerError> {
+        self.trim_step(retention, from, budget)
+    }
+
+    fn writable(&self) -> Result<(), LedgerError> {
+        match self.stopped.get() {
+            Some(stopped) => Err(stopped.error()),
+            // Workers may have stopped since the last commit.
+            None => self.alive().inspect_err(|error| self.stop(error)),
+        }
     }
 }
 

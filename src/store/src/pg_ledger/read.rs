@@ -1,9 +1,12 @@
-//! Reads: each one statement, on one snapshot. Ids are looked up by scalar subqueries, so that the plan is a walk along one
+//! The trait. Its reads are here: each one statement, on one snapshot. Ids are looked up by scalar subqueries, so that the plan is a walk along one
 //! index and stops at its LIMIT.
 
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
-use nearport_chat::ledger::{CursorName, Entry, Heads, LedgerError, LogEntry, PageLimit, Range};
+use nearport_chat::ledger::{
+    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
+    TrimBudget, TrimPlace, Trimmed,
+};
 use tokio_postgres::Row;
 
 use super::PgLedger;
@@ -104,13 +107,12 @@ fn conv_key(bytes: &[u8]) -> Result<ConvKey, LedgerError> {
         .ok_or_else(|| LedgerError::Damaged("the name of a conversation is unreadable".to_owned()))
 }
 
-impl PgLedger {
-    pub(super) fn read_page(
-        &self,
-        conv: &ConvKey,
-        range: Range,
-        limits: PageLimit,
-    ) -> Result<Vec<Entry>, LedgerError> {
+impl Ledger for PgLedger {
+    fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
+        self.commit_batch(batch)
+    }
+
+    fn read(&self, conv: &ConvKey, range: Range, limits: PageLimit) -> Result<Vec<Entry>, LedgerError> {
         let (sql, mut from) = match range {
             Range::After(after) => (AFTER, signed(after)),
             Range::Before(before) => (BEFORE, signed(before)),
@@ -133,12 +135,16 @@ impl PgLedger {
         }
     }
 
-    pub(super) fn read_entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
+    fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
         let rows = self.query(ENTRY, &[&conv.as_bytes(), &signed(seq)])?;
         rows.first().map(|row| entry(row, 0).map_err(unreadable)).transpose()
     }
 
-    pub(super) fn read_heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
+    fn head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        Ok(self.heads(std::slice::from_ref(conv))?[0].seq)
+    }
+
+    fn heads(&self, convs: &[ConvKey]) -> Result<Vec<Heads>, LedgerError> {
         let mut all = Vec::with_capacity(convs.len());
         for some in convs.chunks(HEADS_MAX) {
             let keys: Vec<&[u8]> = some.iter().map(ConvKey::as_bytes).collect();
@@ -155,7 +161,7 @@ impl PgLedger {
         Ok(all)
     }
 
-    pub(super) fn find_seq(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
+    fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
         loop {
             let rows = self.query(SEQ_AT, &[&conv.as_bytes(), &signed(time_ms)])?;
             let Some(row) = rows.first() else { return Ok(1) };
@@ -168,31 +174,24 @@ impl PgLedger {
         }
     }
 
-    pub(super) fn read_edits(
-        &self,
-        conv: &ConvKey,
-        after: u64,
-        rows: usize,
-    ) -> Result<Vec<(u64, u64)>, LedgerError> {
+    fn edits(&self, conv: &ConvKey, after: u64, rows: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
         let rows = self.query(EDITS, &[&conv.as_bytes(), &signed(after), &limit(rows)])?;
         let change = |row: &Row| Ok((unsigned(row.try_get(0)?), unsigned(row.try_get(1)?)));
         rows.iter().map(|row| change(row).map_err(unreadable)).collect()
     }
 
-    pub(super) fn read_hidden(
-        &self,
-        user: &UserKey,
-        conv: &ConvKey,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, LedgerError> {
+    fn edit_head(&self, conv: &ConvKey) -> Result<u64, LedgerError> {
+        Ok(self.heads(std::slice::from_ref(conv))?[0].edit)
+    }
+
+    fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError> {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&user.as_bytes(), &conv.as_bytes(), &signed(first), &signed(last)];
         let rows = self.query(HIDDEN, &params)?;
         rows.iter().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).collect()
     }
 
-    pub(super) fn read_receipts(
+    fn receipts(
         &self,
         conv: &ConvKey,
         seq: u64,
@@ -204,12 +203,12 @@ impl PgLedger {
         rows.iter().map(|row| user_key(row.try_get(0).map_err(unreadable)?)).collect()
     }
 
-    pub(super) fn read_receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
+    fn receipt_count(&self, conv: &ConvKey, seq: u64) -> Result<u64, LedgerError> {
         let rows = self.query(RECEIPT_COUNT, &[&conv.as_bytes(), &signed(seq)])?;
         rows.first().map_or(Ok(0), |row| row.try_get(0).map(unsigned).map_err(unreadable))
     }
 
-    pub(super) fn read_pairs(
+    fn conversations(
         &self,
         user: &UserKey,
         after: Option<&ConvKey>,
@@ -220,12 +219,7 @@ impl PgLedger {
         rows.iter().map(|row| conv_key(row.try_get(0).map_err(unreadable)?)).collect()
     }
 
-    pub(super) fn read_log_page(
-        &self,
-        user: &UserKey,
-        after: u64,
-        limits: PageLimit,
-    ) -> Result<Vec<LogEntry>, LedgerError> {
+    fn read_log(&self, user: &UserKey, after: u64, limits: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {
         let (mut page, mut bytes, mut from) = (Vec::new(), 0, signed(after));
         loop {
             let rows_max = ROWS_MAX.min(limits.entries.saturating_sub(page.len()).max(1));
@@ -250,13 +244,26 @@ impl PgLedger {
         }
     }
 
-    pub(super) fn read_log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
+    fn log_head(&self, user: &UserKey) -> Result<u64, LedgerError> {
         let rows = self.query(LOG_HEAD, &[&user.as_bytes()])?;
         rows.first().map_or(Ok(0), |row| row.try_get(0).map(unsigned).map_err(unreadable))
     }
 
-    pub(super) fn read_cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
+    fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
         let rows = self.query(CURSOR, &[&user.as_bytes(), &cursor_name(name)])?;
         rows.first().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).transpose()
+    }
+
+    fn trim(
+        &self,
+        retention: Retention<'_>,
+        from: &TrimPlace,
+        budget: TrimBudget,
+    ) -> Result<Trimmed, LedgerError> {
+        self.trim_step(retention, from, budget)
+    }
+
+    fn writable(&self) -> Result<(), LedgerError> {
+        self.state.get().map_or(Ok(()), |error| Err(error.into()))
     }
 }
