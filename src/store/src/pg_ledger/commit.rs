@@ -96,7 +96,6 @@ impl PgLedger {
             let again = match error {
                 PgError::Conflict(_) | PgError::Exists(_) => {
                     // The server has undone it. A key that another core used just now is a duplicate the next time.
-                    doubt = None;
                     conflicts += 1;
                     self.server.metrics().conflicts.increment(1);
                     conflicts < CONFLICTS_MAX
@@ -142,9 +141,12 @@ impl PgLedger {
         }
         let plan = Plan::new(batch, &ids, &found);
         *doubt = Some(Planned { done: plan.done.clone(), first: plan.first });
-        self.server.within(write(client, &plan)).await?;
-        *doubt = None;
-        Ok(plan.done)
+        let written = self.server.within(write(client, &plan)).await;
+        if !matches!(written, Err(PgError::Unavailable(_))) {
+            // The server has said what became of it. An error before this, of another try, says nothing about an earlier one.
+            *doubt = None;
+        }
+        written.map(|()| plan.done)
     }
 
     async fn ids<'a>(&self, client: &Client, batch: &'a Batch) -> Result<BatchIds<'a>, PgError> {

@@ -32,7 +32,7 @@ const HEADS: &str =
     "SELECT key, head, edit_head, head_ms, floor FROM ledger_conversations WHERE key = ANY($1::bytea[])";
 const EDITS: &str = "SELECT edit, seq FROM ledger_messages
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND edit > $2 AND edit > 0 ORDER BY edit LIMIT $3";
-/// Halves the range between floor and head until its ends meet. A message that a trim takes away meanwhile ends it early.
+/// Halves the range between floor and head until its ends meet, or at a message that is missing.
 const SEQ_AT: &str = "WITH RECURSIVE s (conv, low, high) AS (
          SELECT id, floor + 1, head + 1 FROM ledger_conversations WHERE key = $1
      UNION ALL
@@ -50,7 +50,7 @@ const RECEIPT_COUNT: &str = "SELECT readers FROM ledger_receipt_counts
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
 const PAIRS: &str =
     "SELECT conv_key FROM ledger_pairs WHERE user_key = $1 AND conv_key > $2 ORDER BY conv_key LIMIT $3";
-const LOG: &str = "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body
+const LOG: &str = "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body, l.seq, l.seq <= c.floor
      FROM (SELECT position, conv, seq FROM ledger_logs
          WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1)
          AND position > (SELECT GREATEST(floor, $2::bigint) FROM ledger_users WHERE key = $1)
@@ -92,6 +92,10 @@ fn entry(row: &Row, column: usize) -> Result<Entry, tokio_postgres::Error> {
 #[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn unreadable(error: tokio_postgres::Error) -> LedgerError {
     LedgerError::Damaged(format!("a row is unreadable: {error}"))
+}
+
+fn missing(conv: &ConvKey, seq: i64) -> LedgerError {
+    LedgerError::Damaged(format!("message {seq} of {conv:?} is missing"))
 }
 
 fn user_key(bytes: &[u8]) -> Result<UserKey, LedgerError> {
@@ -162,16 +166,12 @@ impl Ledger for PgLedger {
     }
 
     fn seq_at(&self, conv: &ConvKey, time_ms: u64) -> Result<u64, LedgerError> {
-        loop {
-            let rows = self.query(SEQ_AT, &[&conv.as_bytes(), &signed(time_ms)])?;
-            let Some(row) = rows.first() else { return Ok(1) };
-            let (low, high): (i64, i64) =
-                (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
-            // Otherwise a trim was faster, and has moved the floor: it cannot do that for ever.
-            if low >= high {
-                return Ok(unsigned(low));
-            }
-        }
+        let rows = self.query(SEQ_AT, &[&conv.as_bytes(), &signed(time_ms)])?;
+        let Some(row) = rows.first() else { return Ok(1) };
+        let (low, high): (i64, i64) =
+            (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
+        // A statement sees floor and messages of one moment.
+        if low < high { Err(missing(conv, low + (high - low) / 2)) } else { Ok(unsigned(low)) }
     }
 
     fn edits(&self, conv: &ConvKey, after: u64, rows: usize) -> Result<Vec<(u64, u64)>, LedgerError> {
@@ -226,13 +226,16 @@ impl Ledger for PgLedger {
             let rows = self.query(LOG, &[&user.as_bytes(), &from, &limit(rows_max)])?;
             for row in &rows {
                 from = row.try_get(0).map_err(unreadable)?;
+                let conv = conv_key(row.try_get(1).map_err(unreadable)?)?;
                 if row.try_get::<_, Option<i64>>(2).map_err(unreadable)?.is_none() {
-                    // Its message was trimmed.
-                    continue;
+                    match row.try_get(7).map_err(unreadable)? {
+                        // It was trimmed.
+                        true => continue,
+                        false => return Err(missing(&conv, row.try_get(6).map_err(unreadable)?)),
+                    }
                 }
                 let entry = entry(row, 2).map_err(unreadable)?;
                 bytes += entry.body.len();
-                let conv = conv_key(row.try_get(1).map_err(unreadable)?)?;
                 page.push(LogEntry { position: unsigned(from), conv, entry });
                 if page.len() >= limits.entries || bytes >= limits.bytes {
                     return Ok(page);
