@@ -85,7 +85,7 @@ impl PgLedger {
             state: Arc::default(),
             metrics: Metrics::new(),
         };
-        let fsync = "SELECT current_setting('fsync') = 'on', current_setting('synchronous_commit')";
+        let fsync = "SELECT current_setting('fsync') = 'on'";
         let rows = ledger.server.wait(ledger.rows(fsync, &[]))?;
         if !rows[0].get::<_, bool>(0) {
             tracing::warn!(

@@ -13,11 +13,14 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime as PoolRuntime};
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime as PoolRuntime,
+};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use error::PgError;
 pub(crate) use metrics::Metrics;
+pub(crate) use options::DURABLE;
 pub use options::{BadUrl, PostgresOptions};
 
 /// More than a statement may take, for its answer to come before the connection is given up for dead.
@@ -86,6 +89,7 @@ impl Postgres {
         let config = options.config()?;
         let tls = options.connector(&config);
         let migrator = options.migrator()?;
+        let durable = PostgresOptions::durable(&migrator);
         let server = options::server(&config);
         let pool = |config: tokio_postgres::Config, size: usize| {
             let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -95,6 +99,7 @@ impl Postgres {
             };
             Pool::builder(manager)
                 .max_size(size)
+                .post_create(first_words(durable, options.connect_timeout))
                 .runtime(PoolRuntime::Tokio1)
                 .wait_timeout(Some(options.statement_timeout))
                 .create_timeout(Some(options.connect_timeout))
@@ -231,4 +236,17 @@ impl Postgres {
             }
         }
     }
+}
+
+/// Runs a statement on each connection that is made.
+fn first_words(statement: Option<&'static str>, limit: Duration) -> Hook {
+    Hook::async_fn(move |client, _| {
+        Box::pin(async move {
+            let Some(statement) = statement else { return Ok(()) };
+            match tokio::time::timeout(limit, client.batch_execute(statement)).await {
+                Ok(done) => done.map_err(HookError::Backend),
+                Err(_) => Err(HookError::message("a new connection does not answer")),
+            }
+        })
+    })
 }

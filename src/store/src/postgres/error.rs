@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
 use nearport_chat::directory::DirectoryError;
 use tokio_postgres::error::SqlState;
 
@@ -61,7 +61,9 @@ impl PgError {
 
     pub(super) fn from_pool(error: &PoolError, server: &str) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from_server(error, server),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::from_server(error, server)
+            }
             PoolError::Timeout(_) => Self::Unavailable(format!("{server}: no connection in time")),
             error => Self::Unavailable(format!("{server}: {error}")),
         }

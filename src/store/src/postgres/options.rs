@@ -12,6 +12,11 @@ pub(super) type Tls = Option<MakeRustlsConnect>;
 /// Key of the advisory lock under which tables are changed: `nearport` in ASCII.
 pub(super) const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"nearport");
 
+/// Nothing is acknowledged that a crash could undo, whatever the server's default is; one that waits for more stays.
+/// Standbys named in `synchronous_standby_names` are waited for.
+pub(crate) const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+     WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
+
 /// Where the database is, and bounds.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -47,19 +52,23 @@ impl PostgresOptions {
     }
 
     /// What a session of ours has set. Reasons:
-    /// - `synchronous_commit`: nothing is acknowledged that a crash could undo, whatever the server's default is.
-    ///   `remote_apply`, which waits for more, would be lowered by it; standbys named in `synchronous_standby_names` are waited for.
     /// - `idle_in_transaction_session_timeout`: a core that hangs must not keep its locks.
     /// - `enable_seqscan`, `enable_hashjoin`, `enable_mergejoin`: everything here is a lookup by key. Statements are planned
     ///   once per connection, perhaps while tables are empty; then a scan looks cheap, and stays when they are not.
     /// - `plan_cache_mode`, `jit`: planning again for each batch costs more than the lookups, compiling more still.
     fn settings(&self) -> String {
         format!(
-            "-c synchronous_commit=on -c statement_timeout={} -c idle_in_transaction_session_timeout=30s \
+            "-c statement_timeout={} -c idle_in_transaction_session_timeout=30s \
              -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
              -c plan_cache_mode=force_generic_plan -c jit=off -c standard_conforming_strings=on",
             self.statement_timeout.as_millis()
         )
+    }
+
+    /// What a new session is told behind [`Self::settings`]: [`DURABLE`], unless the operator has decided in the URL.
+    pub(super) fn durable(config: &Config) -> Option<&'static str> {
+        let decided = config.get_options().is_some_and(|options| options.contains("synchronous_commit"));
+        (!decided).then_some(DURABLE)
     }
 
     pub(super) fn config(&self) -> Result<Config, BadUrl> {

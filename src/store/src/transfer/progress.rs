@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error};
 use super::table::Table;
 use super::{Source, TransferError};
 use crate::fjall_ledger::{Page, State};
-use crate::postgres::{PgError, Postgres};
+use crate::postgres::{DURABLE, PgError, Postgres};
 
 const MAKE: &str = "CREATE TABLE IF NOT EXISTS nearport_copy (
          one         BIGINT  NOT NULL PRIMARY KEY CHECK (one = 1),
@@ -22,7 +22,7 @@ const MOVE: &str = "UPDATE nearport_copy SET step = $1, place = $2
 const FINISH: &str = "UPDATE nearport_copy SET verified = true WHERE store = $1";
 
 /// A session as this work needs it; see `PostgresOptions` on plans and durability.
-const SESSION: &str = "SET synchronous_commit = on; SET enable_seqscan = off; SET enable_hashjoin = off;
+const SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off;
      SET enable_mergejoin = off; SET jit = off; SET idle_in_transaction_session_timeout = '60s'";
 
 /// The next page to write: `place` in the table `step`. Behind the last table everything is written.
@@ -42,6 +42,7 @@ impl Progress {
     ) -> Result<Result<(Self, bool), TransferError>, Error> {
         let refused = |why: String| Ok(Err(TransferError::Refused(why)));
         client.batch_execute(SESSION).await?;
+        client.batch_execute(DURABLE).await?;
         // Two that begin at once: one of them finds the other's row. Made in the transaction, so that a refusal leaves nothing.
         client.batch_execute("BEGIN").await?;
         client.batch_execute(MAKE).await?;

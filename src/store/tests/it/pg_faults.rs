@@ -205,6 +205,30 @@ fn a_message_that_is_missing_is_damage() {
 }
 
 #[test]
+fn a_commit_waits_for_the_disk_and_for_more_if_the_server_says_so() {
+    let server = PostgresServer::shared();
+    for (role, default, told, used) in [
+        ("hasty", "off", "", "on"),
+        ("remote", "remote_write", "", "on"),
+        ("careful", "remote_apply", "", "remote_apply"),
+        ("told", "on", "%20-c%20synchronous_commit%3Dlocal", "local"),
+    ] {
+        server.sql(&format!("CREATE ROLE {role} LOGIN SUPERUSER"));
+        server.sql(&format!("ALTER ROLE {role} SET synchronous_commit = {default}"));
+        let url = server.fresh();
+        let schema = url.rsplit("%3D").next().unwrap();
+        let ledger = open(&format!("{}{told}", url.replace("nearport@", &format!("{role}@"))));
+        // What it is in the session that writes the row.
+        server.sql(&format!(
+            "ALTER TABLE {schema}.ledger_messages ADD COLUMN said TEXT DEFAULT current_setting('synchronous_commit')"
+        ));
+        ledger.commit(&Batch { appends: vec![message(1)], ..Batch::default() }).unwrap();
+        let said = server.sql(&format!("SELECT said FROM {schema}.ledger_messages"));
+        assert_eq!(said, format!("{used};"), "{role}");
+    }
+}
+
+#[test]
 fn without_a_server_commits_fail_clearly_and_with_it_they_go_on() {
     let server = PostgresServer::start();
     let ledger = open(&server.fresh());
