@@ -116,7 +116,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "storage.postgres.password_file",
-        doc: "file whose text is the password; keeps it out of settings, which `config print` shows",
+        doc: "file whose text is the password; keeps it out of the URL, and so out of the file of settings",
     },
     Key {
         name: "storage.postgres.ca",

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearport_store::PostgresOptions;
-use serde::{Deserialize, Serialize};
+use nearport_store::{PostgresOptions, url_without_password};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::duration;
 
@@ -34,7 +34,8 @@ pub enum Engine {
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in KEYS, where `config explain` finds it")]
 pub struct Postgres {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Written without its password: settings are written to be shown.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_password")]
     pub url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
@@ -45,6 +46,11 @@ pub struct Postgres {
     pub connect_timeout: Duration,
     #[serde(with = "duration::text")]
     pub statement_timeout: Duration,
+}
+
+#[expect(clippy::ref_option, reason = "shape of `serialize_with`")]
+fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(url_without_password).serialize(serializer)
 }
 
 impl std::fmt::Debug for Postgres {

@@ -23,7 +23,7 @@ pub use fjall_ledger::{Checked, Copied, FjallLedger, Options};
 pub use lock::{LockError, StoreLock};
 pub use memory::{MemoryDirectory, MemoryLedger, PendingCommit};
 pub use pg_ledger::PgLedger;
-pub use postgres::{BadUrl, Postgres, PostgresOptions};
+pub use postgres::{BadUrl, Postgres, PostgresOptions, url_without_password};
 pub use transfer::{At, Moved, TransferError, Transferred, copy_to_postgres};
 
 /// The directory in one SQLite file.

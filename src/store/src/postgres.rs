@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use error::PgError;
 pub(crate) use metrics::Metrics;
 pub(crate) use options::DURABLE;
-pub use options::{BadUrl, PostgresOptions};
+pub use options::{BadUrl, PostgresOptions, url_without_password};
 
 /// More than a statement may take, for its answer to come before the connection is given up for dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);

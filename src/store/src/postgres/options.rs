@@ -177,6 +177,26 @@ pub(super) fn server(config: &Config) -> String {
     format!("{}/{}", hosts.join(","), config.get_dbname().or_else(|| config.get_user()).unwrap_or_default())
 }
 
+/// The URL as it may be shown: `***` for the password, wherever in it that stands.
+#[must_use]
+pub fn url_without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // As the client reads it: what is before the first `@` is who connects.
+    let (who, place) = rest.split_once('@').map_or((None, rest), |(who, place)| (Some(who), place));
+    let (place, query) = place.split_once('?').map_or((place, None), |(place, query)| (place, Some(query)));
+    let mut shown = format!("{scheme}://");
+    if let Some(who) = who {
+        shown += who.split_once(':').map_or(who, |(user, _)| user);
+        shown += if who.contains(':') { ":***@" } else { "@" };
+    }
+    shown += place;
+    for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        shown.push(if index == 0 { '?' } else { '&' });
+        shown += if pair.starts_with("password=") { "password=***" } else { pair };
+    }
+    shown
+}
+
 /// A URL that cannot be used, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -224,5 +244,17 @@ mod tests {
         let options = PostgresOptions::new("postgres://usr:secret@127.0.0.1:5433/db");
         assert!(!format!("{options:?}").contains("secret"));
         assert_eq!(server(&options.config().unwrap()), "127.0.0.1:5433/db");
+        for (url, shown) in [
+            (
+                "postgres://usr:secret@h:1/db?sslmode=disable&a=b",
+                "postgres://usr:***@h:1/db?sslmode=disable&a=b",
+            ),
+            ("postgres://usr@h/db?a=b&password=secret", "postgres://usr@h/db?a=b&password=***"),
+            ("postgres://usr:se%2Fcr:et@h,i/db", "postgres://usr:***@h,i/db"),
+            ("postgres://usr:se/cr?et@h/db", "postgres://usr:***@h/db"),
+            ("postgres:///db?host=%2Frun", "postgres:///db?host=%2Frun"),
+        ] {
+            assert_eq!(url_without_password(url), shown);
+        }
     }
 }
