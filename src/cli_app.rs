@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nearport_chat::directory::{self, Accounts as _, Directory};
+use nearport_chat::directory::{self, Directory};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_chat::usersig::sign_v2;
-use nearport_store::SqliteDirectory;
 use serde_json::json;
 
 use crate::cli::{Failure, SettingsArgs};
+use crate::config::{Config, Engine};
 use crate::first_run::{self, FIRST_APP, Layout};
 use crate::node_storage::Storage;
 use crate::{duration, node};
@@ -127,13 +127,14 @@ pub(crate) struct UserSig {
 
 impl UserSig {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let layout = Layout(self.settings.load()?.config.data);
+        let config = self.settings.load()?.config;
+        let layout = Layout(config.data.clone());
         let file = layout.read_client_file()?;
         let app = self.app.or_else(|| file.as_ref().map(|file| file.app));
         let app = app.ok_or_else(|| Failure::usage(no_client_file(&layout, "--app")))?;
         let key = match self.key {
             Some(key) => key,
-            None => key_of(&layout, app)?,
+            None => key_of(&config, app)?,
         };
         println!("{}", sign(app, &key, &self.user, self.expire)?);
         Ok(())
@@ -156,16 +157,16 @@ pub(crate) fn sign_now(app: u32, key: &str, user: &str, expire: Duration) -> Str
     sign_v2(key, app, user, node::now_ms() / 1000, expire.as_secs(), None)
 }
 
-/// The secret of an App: from `client.toml`, or from the directory beside it.
-pub(crate) fn key_of(layout: &Layout, app: u32) -> Result<String, Failure> {
+/// The secret of an App: from `client.toml`, or from the directory.
+pub(crate) fn key_of(config: &Config, app: u32) -> Result<String, Failure> {
+    let layout = Layout(config.data.clone());
     let file = layout.read_client_file()?;
     if let Some(key) = file.filter(|file| file.app == app).and_then(|file| file.key) {
         return Ok(key);
     }
-    let apps = match layout.directory() {
-        path if path.exists() => SqliteDirectory::open(&path)?.apps()?,
-        _ => Vec::new(),
-    };
+    // An embedded directory that is looked into is not made.
+    let there = config.storage.directory == Engine::Postgres || layout.directory().exists();
+    let apps = if there { Storage::directory_of(config)?.apps()? } else { Vec::new() };
     let found = apps.into_iter().find(|known| known.id == AppId(app)).and_then(|known| known.secret);
     found.ok_or_else(|| {
         anyhow::anyhow!("no key of app {app} in {}: give it with --key", layout.0.display()).into()

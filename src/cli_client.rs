@@ -169,7 +169,10 @@ impl Access {
     pub(crate) fn key(&self) -> Result<String, Failure> {
         match &self.key {
             Some(key) => Ok(key.clone()),
-            None => cli_app::key_of(&self.layout, self.app),
+            None => {
+                let settings = SettingsArgs { data: Some(self.layout.0.clone()), ..SettingsArgs::default() };
+                cli_app::key_of(&settings.load()?.config, self.app)
+            }
         }
     }
 
