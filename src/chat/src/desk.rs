@@ -28,7 +28,6 @@ pub struct Desk {
 
 /// Who asks, over which session.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "read by what groups and relations bring")]
 pub(crate) struct Caller {
     pub(crate) user: UserKey,
     pub(crate) device: Arc<str>,

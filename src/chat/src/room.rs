@@ -25,6 +25,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{Down, SessionId};
@@ -266,6 +267,14 @@ impl Rooms {
         out.flush();
         self.metrics.said[said as usize].increment(1);
         said
+    }
+
+    /// Something about the group has changed that is no message: everybody in the room is told of the event.
+    pub(crate) fn hint(&self, room: &GroupKey, event: &Bytes, out: &mut Downs) {
+        if let Some(hall) = self.lock().halls.get(room) {
+            hall.hint(event, out);
+            out.flush();
+        }
     }
 
     /// Whether a user is in a room, or was until twenty seconds ago.

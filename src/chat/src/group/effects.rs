@@ -82,9 +82,9 @@ impl Effects {
         }
     }
 
-    /// A tip, unless the group keeps no messages or has not had its first one.
+    /// A tip, unless the group has not had its first message. In a live room it is said like any message.
     pub(super) fn tip(&mut self, group: &Group, tip: Tip) {
-        if group.kind.history && group.is_active() {
+        if group.is_active() {
             self.tips.push(tip);
         }
     }

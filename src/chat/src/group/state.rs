@@ -128,7 +128,6 @@ impl Group {
     }
 
     /// Its row of the capability table.
-    #[allow(dead_code, reason = "read by the writer of group messages")]
     pub(crate) fn kind(&self) -> &GroupType {
         &self.kind
     }
@@ -160,7 +159,6 @@ impl Group {
     }
 
     /// It has its first message.
-    #[allow(dead_code, reason = "called by the writer of group messages")]
     pub(crate) fn activate(&self) {
         self.active.store(true, Ordering::Relaxed);
     }
@@ -208,7 +206,6 @@ impl Group {
     ///
     /// # Errors
     /// 10010, 10007, 10017.
-    #[allow(dead_code, reason = "asked by the writer of group messages")]
     pub(crate) fn check_send(&self, user: &UserKey, present: bool, now_ms: u64) -> Result<(), Failure> {
         let rank = self.rank(Actor::User(user), present);
         if self.dismissed || (!self.is_active() && rank != Rank::Owner && self.record.info.owner.is_some()) {

@@ -2,16 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Topic};
-use nearport_wire::{Class, body};
+use nearport_wire::{Class, Kind, Lane, body};
 use prost::Message as _;
 
 use super::presence::{Presence, SHOWN_FOR_MS};
 use super::rate::Rate;
 use super::routes::Routes;
 use super::{Member, Outlet, Recent, Said, Saying, Settings};
-use crate::downs::Links;
+use crate::downs::{Downs, Links};
 use crate::key::{GroupKey, UserKey};
 
 /// When counts have changed and nothing else is said, they are told after so long.
@@ -191,6 +192,11 @@ impl Hall {
         Said::Out
     }
 
+    /// Tells all sessions of an event. It counts in no class: one that is lost is found by asking.
+    pub(super) fn hint(&self, event: &Bytes, out: &mut Downs) {
+        self.routes.publish(&self.topic, (Lane::Chat, Kind::EVENT, 0), event, out);
+    }
+
     /// Does what is due.
     pub(super) fn due(&mut self, now_ms: u64, outlet: &mut Outlet<'_>) {
         for user in self.presence.expire(now_ms, EXPIRED_PER_TURN) {
@@ -257,7 +263,8 @@ impl Hall {
         self.tally_ms = None;
         let frame = body::LiveFrame { room: self.room.id().to_owned(), counts: Some(self.counts()), ..frame };
         let body = frame.encode_to_vec().into();
-        let copies = self.routes.publish(&self.topic, class.id(), &body, outlet.out);
+        let copies =
+            self.routes.publish(&self.topic, (Lane::Live, Kind::LIVE, class.id()), &body, outlet.out);
         outlet.metrics.frames.increment(1);
         outlet.metrics.copies.increment(copies as u64);
     }

@@ -68,14 +68,19 @@ impl Routes {
         }
     }
 
-    /// Publishes a LIVE frame. Returns how many copies it took.
-    pub(super) fn publish(&self, topic: &Topic, class: u64, body: &Bytes, out: &mut Downs) -> usize {
-        let (lane, kind) = (Lane::Live, Kind::LIVE);
+    /// Publishes a frame. Returns how many copies it took.
+    pub(super) fn publish(
+        &self,
+        topic: &Topic,
+        (lane, kind, id): (Lane, Kind, u64),
+        body: &Bytes,
+        out: &mut Downs,
+    ) -> usize {
         for Way { link, shards } in &self.ways {
             let (topic, body) = (topic.clone(), body.clone());
             let down = match shards {
-                0 => Down::Publish { topic, lane, kind, id: class, body, except: None },
-                shards => Down::Share { shards: *shards, topic, lane, kind, id: class, body },
+                0 => Down::Publish { topic, lane, kind, id, body, except: None },
+                shards => Down::Share { shards: *shards, topic, lane, kind, id, body },
             };
             out.push(*link, down);
         }

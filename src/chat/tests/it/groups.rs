@@ -233,6 +233,97 @@ fn a_live_room_takes_whoever_comes_writes_nothing_and_lets_go_of_who_is_banned()
     assert_eq!(world.group(alice, join(&id)).0, Err(10010));
 }
 
+fn events(downs: &[Down]) -> Vec<(nearport_trunk::Topic, body::group_event::What)> {
+    let event = |down: &Down| match down {
+        Down::Publish { topic, kind: Kind::EVENT, body, .. } => {
+            match body::Event::decode(body.clone()).unwrap().event {
+                Some(body::event::Event::Group(event)) => Some((topic.clone(), event.what())),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    downs.iter().filter_map(event).collect()
+}
+
+#[test]
+fn a_live_room_hears_of_changes_and_who_is_not_in_it_reads_no_attributes() {
+    use body::group_event::What;
+    let mut world = World::new();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.login(name, "phone"));
+    world.received(0);
+    let id = world.create(alice, "AVChatRoom", "stage");
+    let topic = key(&id).topic();
+    for who in [alice, bob] {
+        world.ok(who, join(&id));
+    }
+    let seat = body::GroupAttributesWrite {
+        group: id.clone(),
+        items: vec![body::GroupAttribute { key: "seat".into(), value: "bob".into() }],
+        ..body::GroupAttributesWrite::default()
+    };
+    let (written, downs) = world.group(bob, Call::WriteAttributes(seat));
+    assert!(written.is_ok());
+    assert_eq!(events(&downs), [(topic.clone(), What::Attributes)]);
+
+    let attributes = Call::Attributes(body::GroupAttributeNames { group: id.clone(), keys: Vec::new() });
+    let counters = Call::Counters(body::GroupAttributeNames { group: id.clone(), keys: Vec::new() });
+    for call in [&attributes, &counters] {
+        assert_eq!(world.group(carol, call.clone()).0, Err(10007), "not in the room");
+        assert!(world.group(bob, call.clone()).0.is_ok());
+    }
+
+    let tips = |downs: &[Down]| {
+        let tip = |down: &Down| match down {
+            Down::Publish { kind: Kind::LIVE, id: 0, body, .. } => {
+                let said =
+                    body::LiveFrame::decode(body.clone()).unwrap().delivery?.message?.content?.elements;
+                match said.into_iter().next()?.element? {
+                    body::element::Element::Tip(tip) => Some((tip.r#type, tip.operator)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        downs.iter().filter_map(tip).collect::<Vec<_>>()
+    };
+    let name = body::GroupEdit { group: id.clone(), name: Some("new".into()), ..body::GroupEdit::default() };
+    let (edited, downs) = world.group(alice, Call::Edit(name));
+    assert!(edited.is_ok());
+    assert_eq!(
+        (events(&downs), tips(&downs)),
+        (vec![(topic.clone(), What::Info)], vec![(7, "alice".into())])
+    );
+    let mute = body::GroupMute { group: id.clone(), users: vec!["bob".into()], seconds: 60 };
+    assert_eq!(tips(&world.group(alice, Call::Mute(mute)).1), [(8, "alice".into())]);
+    assert_eq!(world.tips(&id), [], "nothing is written");
+
+    let (dismissed, downs) = world.group(alice, Call::Dismiss(group(&id)));
+    assert!(dismissed.is_ok());
+    assert_eq!(events(&downs), [(topic, What::Gone)]);
+    let place = |wanted: fn(&Down) -> bool| downs.iter().position(wanted).unwrap();
+    let event = place(|down| matches!(down, Down::Publish { kind: Kind::EVENT, .. }));
+    assert!(event < place(|down| matches!(down, Down::Leave { .. })), "while they still hear it");
+}
+
+#[test]
+fn the_last_one_to_quit_ends_the_group_for_all_devices() {
+    let mut world = World::new();
+    let alice = world.login("alice", "phone");
+    let id = world.create(alice, "Work", "g");
+    let to = body::Target { target: Some(body::target::Target::Group(id.clone())) };
+    let say = body::Send { to: Some(to), ..crate::world::send("", 1) };
+    let frame = world.frame(alice, Kind::SEND, 1, say.encode_to_vec());
+    world.write(vec![frame]);
+    world.login("alice", "desk");
+    world.received(0);
+    let (quit, downs) = world.group(alice, Call::Quit(group(&id)));
+    assert!(quit.is_ok());
+    let hints: Vec<_> = events(&downs).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(hints, [body::group_event::What::Gone]);
+    assert_eq!(world.group(alice, join(&id)).0, Err(10010));
+}
+
 #[test]
 fn joining_a_community_of_100_000_writes_one_row_and_the_next_one_finds_it_full() {
     use std::sync::atomic::Ordering;

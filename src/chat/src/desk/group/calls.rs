@@ -125,10 +125,10 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
                 })?;
             Ok((Answer::Counters(body::GroupCounters { items }), after))
         }
-        Call::Banned(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Banned(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Penalties(group.penalties(ctx, actor, Penalty::Ban, &asked)?))
         }),
-        Call::Muted(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Muted(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Penalties(group.penalties(ctx, actor, Penalty::Mute, &asked)?))
         }),
         Call::Members(asked) => {
@@ -136,18 +136,20 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
             if rooms::rate(turn, &key)?.is_some() {
                 return seen(Answer::Members(rooms::members(turn, caller, &key)?));
             }
-            turn.look(&key, |group, ctx| seen(Answer::Members(group.member_page(ctx, actor, &asked)?)))
+            turn.look(caller, &key, |group, ctx| {
+                seen(Answer::Members(group.member_page(ctx, actor, &asked)?))
+            })
         }
-        Call::Roles(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Roles(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Roles(body::GroupRoles { items: group.roles(ctx, actor, &asked.users)? }))
         }),
-        Call::Applications(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Applications(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Applications(group.application_page(ctx, actor, &asked)?))
         }),
-        Call::Attributes(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Attributes(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Attributes(group.attributes(ctx, actor, &asked.keys)?))
         }),
-        Call::Counters(asked) => turn.look(&key(&asked.group)?, |group, ctx| {
+        Call::Counters(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Counters(body::GroupCounters { items: group.counters(ctx, actor, &asked.keys)? }))
         }),
         Call::Heads(asked) => seen(Answer::Heads(heads::answer(turn, caller, &asked)?)),
@@ -229,7 +231,7 @@ fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> An
     let head = turn.shared.groups.head(&key).map_err(|error| unreadable(&error))?;
     let mut fx = Effects::default();
     let group = {
-        let ctx = turn.ctx(head, &people);
+        let ctx = turn.ctx(head, &people, false);
         group::create(&ctx, key, Actor::User(&caller.user), Some(&caller.user), asked, &mut fx)?
     };
     let id = group.key().id().to_owned();
@@ -270,7 +272,7 @@ fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered
         let info = GroupKey::new(caller.user.app(), id)
             .map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
             .and_then(|key| {
-                turn.look(&key, |group, ctx| {
+                turn.look(caller, &key, |group, ctx| {
                     group.may_read(Actor::User(&caller.user), ctx.present)?;
                     info(turn, group, ctx, caller)
                 })
@@ -299,7 +301,7 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
     turn.shared.groups.find_all(&keys).map_err(|error| unreadable(&error))?;
     let mut infos = Vec::with_capacity(keys.len());
     for key in &keys {
-        let shown = turn.look(key, |group, ctx| {
+        let shown = turn.look(caller, key, |group, ctx| {
             // One that is hidden yet, or was left in this very turn.
             if group.may_read(Actor::User(&caller.user), ctx.present).is_err()
                 || group.member(&caller.user).is_none()

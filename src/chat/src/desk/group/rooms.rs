@@ -3,19 +3,16 @@
 use std::sync::PoisonError;
 
 use nearport_wire::Class;
-use nearport_wire::body::{
-    self, Content, Element, GroupMember, GroupMembers, GroupRole, Target, Tip, element, target,
-};
+use nearport_wire::body::{self, GroupMember, GroupMembers, GroupRole, Tip, element};
 use nearport_wire::code::group as code;
 
-use super::turn::{SYSTEM, Turn};
+use super::turn::{SystemMessage, Turn, to_group};
 use crate::desk::Caller;
 use crate::downs::Downs;
 use crate::group::{Actor, gone};
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
 use crate::room::{JoinRefused, Member, Saying};
-use crate::shared::Shared;
 
 /// Messages in a second if the group is a live room; `None`: it is another group.
 pub(super) fn rate(turn: &Turn<'_>, key: &GroupKey) -> Result<Option<u32>, Failure> {
@@ -48,7 +45,7 @@ pub(super) fn join(
 
 /// `caller` leaves, with all devices.
 pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut Downs) -> Result<(), Failure> {
-    let owner_stays = turn.look(key, |group, _| {
+    let owner_stays = turn.look(caller, key, |group, _| {
         Ok(!group.kind().owner_may_quit && group.info().owner.as_ref() == Some(&caller.user))
     })?;
     if owner_stays {
@@ -64,15 +61,14 @@ pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut D
 /// Who joined last; of so many the others are a number.
 pub(super) fn members(turn: &Turn<'_>, caller: &Caller, key: &GroupKey) -> Result<GroupMembers, Failure> {
     let rooms = &turn.shared.rooms;
-    turn.look(key, |group, ctx| {
-        let present = rooms.is_in(key, &caller.user);
-        group.may_read(Actor::User(&caller.user), present)?;
+    turn.look(caller, key, |group, ctx| {
+        group.may_read(Actor::User(&caller.user), ctx.present)?;
         let latest = rooms.latest(key).into_iter().map(|user| GroupMember {
             role: match group.info().owner.as_ref() == Some(&user) {
                 true => GroupRole::Owner.into(),
                 false => GroupRole::Member.into(),
             },
-            muted_until_s: group.muted_until_s(&user, ctx.now_ms / 1000),
+            muted_until_s: group.muted_until_s(&user, ctx.now_s()),
             user: user.name().to_owned(),
             ..GroupMember::default()
         });
@@ -81,35 +77,17 @@ pub(super) fn members(turn: &Turn<'_>, caller: &Caller, key: &GroupKey) -> Resul
 }
 
 /// What an operation on the group means for who is in the room: users who were banned leave, tips are said.
-pub(super) fn tell(
-    shared: &Shared,
-    key: &GroupKey,
-    left: &[UserKey],
-    tips: Vec<Tip>,
-    now_ms: u64,
-    out: &mut Downs,
-) {
+pub(super) fn tell(turn: &Turn<'_>, key: &GroupKey, left: &[UserKey], tips: Vec<Tip>, out: &mut Downs) {
+    let (rooms, time_ms) = (&turn.shared.rooms, turn.now_ms);
     for user in left {
-        shared.rooms.leave(key, user, now_ms, out);
+        rooms.leave(key, user, time_ms, out);
     }
-    let Ok(from) = UserKey::new(key.app(), SYSTEM) else { return };
     for tip in tips {
-        let mut client_msg_id = [0; 16];
-        client_msg_id[..8].copy_from_slice(&now_ms.to_be_bytes());
-        client_msg_id[8..].copy_from_slice(&shared.groups.next_number().to_be_bytes());
-        let message = body::Message {
-            from: SYSTEM.to_owned(),
-            to: Some(Target { target: Some(target::Target::Group(key.id().to_owned())) }),
-            client_msg_id: client_msg_id.to_vec().into(),
-            content: Some(Content {
-                elements: vec![Element { element: Some(element::Element::Tip(tip)) }],
-                ..Content::default()
-            }),
-            ..body::Message::default()
-        };
-        let delivery =
-            body::Delivery { message: Some(message), time_ms: now_ms, ..body::Delivery::default() };
-        let saying = Saying { from: &from, class: Class::System, exempt: true, client_msg_id, delivery };
-        shared.rooms.say(key, saying, now_ms, out);
+        let said = turn.system_says(key, to_group(key), element::Element::Tip(tip));
+        let Some(SystemMessage { sender, client_msg_id, message }) = said else { return };
+        let delivery = body::Delivery { message: Some(message), time_ms, ..body::Delivery::default() };
+        // Not exempt from the rate: any user may have a room and edit it all day.
+        let saying = Saying { from: &sender, class: Class::System, exempt: false, client_msg_id, delivery };
+        rooms.say(key, saying, time_ms, out);
     }
 }

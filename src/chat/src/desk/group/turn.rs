@@ -25,7 +25,7 @@ use crate::reply::Failure;
 use crate::shared::Shared;
 
 /// Who sends tips and notices, as the public contract has it.
-pub(super) const SYSTEM: &str = "@TIM#SYSTEM";
+const SYSTEM: &str = "@TIM#SYSTEM";
 
 /// Users whose sessions join or leave a topic while the registry is locked once.
 const USERS_PER_LOCK: usize = 256;
@@ -46,6 +46,21 @@ pub(super) struct After {
     effects: Effects,
 }
 
+/// What the system says, as a message.
+pub(super) struct SystemMessage {
+    pub(super) sender: UserKey,
+    pub(super) client_msg_id: [u8; 16],
+    pub(super) message: body::Message,
+}
+
+impl SystemMessage {
+    fn post(self, conv: ConvKey, logs: Vec<UserKey>, time_ms: u64) -> Post {
+        let idem = IdemKey { sender: self.sender, client_msg_id: self.client_msg_id };
+        let append = Append { conv, idem, logs, time_ms, body: self.message.encode_to_vec().into() };
+        Post { append, done: None }
+    }
+}
+
 impl<'a> Turn<'a> {
     pub(super) fn new(shared: &'a Shared, now_ms: u64) -> Self {
         Self { shared, now_ms, touched: BTreeMap::new(), changes: Vec::new(), posts: Vec::new() }
@@ -60,20 +75,26 @@ impl<'a> Turn<'a> {
         self.shared.groups.find(key).map_err(|error| unreadable(&error))
     }
 
-    /// What an operation knows beside the group.
-    pub(super) fn ctx<'b>(&'b self, head: u64, people: &'b BTreeMap<UserKey, u32>) -> Ctx<'b> {
-        Ctx { rules: self.shared.groups.rules(), now_ms: self.now_ms, head, people, present: true }
+    /// What an operation knows beside the group. `present`: see [`Self::present`].
+    pub(super) fn ctx<'b>(&'b self, head: u64, people: &'b BTreeMap<UserKey, u32>, present: bool) -> Ctx<'b> {
+        Ctx { rules: self.shared.groups.rules(), now_ms: self.now_ms, head, people, present }
+    }
+
+    /// Whether `caller` has joined the group, if it is a live room: of others the rows say who is in them.
+    fn present(&self, group: &Group, caller: &Caller) -> bool {
+        !group.kind().stored_members && self.shared.rooms.is_in(group.key(), &caller.user)
     }
 
     /// Lets `ask` look at a group.
     pub(super) fn look<T>(
         &self,
+        caller: &Caller,
         key: &GroupKey,
         ask: impl FnOnce(&Group, &Ctx<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let group = self.find(key)?.ok_or_else(gone)?;
         let group = group.read().unwrap_or_else(PoisonError::into_inner);
-        ask(&group, &self.ctx(0, &BTreeMap::new()))
+        ask(&group, &self.ctx(0, &BTreeMap::new(), self.present(&group, caller)))
     }
 
     /// Lets `operate` change a group. `people` are those whom the request would make members.
@@ -93,8 +114,7 @@ impl<'a> Turn<'a> {
         let mut effects = Effects::default();
         let value = {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
-            let present = group.kind().stored_members || self.shared.rooms.is_in(key, &caller.user);
-            let ctx = Ctx { present, ..self.ctx(head, people) };
+            let ctx = self.ctx(head, people, self.present(&group, caller));
             operate(&group, &ctx, Actor::User(&caller.user), &mut effects)?
         };
         Ok((value, Some(self.take(key, group, effects))))
@@ -163,21 +183,19 @@ impl<'a> Turn<'a> {
         let group = after.group.read().unwrap_or_else(PoisonError::into_inner);
         let (key, topic, info_seq) = (group.key(), group.key().topic(), group.info().info_seq);
         let shown = group.is_active();
+        let room = !group.kind().stored_members;
         if let Some(what) = event.filter(|_| shown) {
             let body = event_body(key, what, info_seq);
-            let registry = self.shared.registry();
-            let mut links = Vec::new();
-            registry.reach_topic(&topic, &mut links);
-            drop(registry);
-            for link in links {
-                let except = Some(caller.session);
-                out.push(link, publish(&topic, body.clone(), except));
+            match room {
+                true => self.shared.rooms.hint(key, &body, out),
+                false => self.publish(&topic, &body, caller, out),
             }
         }
         if shown && event != Some(group_event::What::Gone) {
+            // The last one to leave ends the group, and stays a member of what was.
             let what = |user: &UserKey| match group.member(user) {
-                Some(_) => group_event::What::Joined,
-                None => group_event::What::Gone,
+                Some(_) if !group.is_dismissed() => group_event::What::Joined,
+                _ => group_event::What::Gone,
             };
             let mut registry = self.shared.registry();
             for user in joined.iter().chain(&left) {
@@ -194,28 +212,31 @@ impl<'a> Turn<'a> {
             }
             out.flush();
         }
-        if !group.kind().stored_members {
-            super::rooms::tell(self.shared, key, &left, tips, self.now_ms, out);
+        if room {
+            super::rooms::tell(self, key, &left, tips, out);
             if group.is_dismissed() {
                 self.shared.rooms.dismiss(key, out);
             }
-            self.post_notices(key, notices);
-            return;
+        } else {
+            for tip in tips {
+                let said = self.system_says(key, to_group(key), element::Element::Tip(tip));
+                self.posts.extend(said.map(|said| said.post(key.conv(), Vec::new(), self.now_ms)));
+            }
         }
-        for tip in tips {
-            let to = Target { target: Some(target::Target::Group(key.id().to_owned())) };
-            let post = self.message(key, key.conv(), Vec::new(), to, element::Element::Tip(tip));
-            self.posts.extend(post);
+        for (user, notice) in notices {
+            let to = target::Target::User(user.name().to_owned());
+            let said = self.system_says(key, to, element::Element::Notice(notice));
+            let conv = ConvKey::notices(&user);
+            self.posts.extend(said.map(|said| said.post(conv, vec![user], self.now_ms)));
         }
-        self.post_notices(key, notices);
     }
 
-    fn post_notices(&mut self, key: &GroupKey, notices: Vec<(UserKey, body::Notice)>) {
-        for (user, notice) in notices {
-            let to = Target { target: Some(target::Target::User(user.name().to_owned())) };
-            let (conv, logs) = (ConvKey::notices(&user), vec![user]);
-            let post = self.message(key, conv, logs, to, element::Element::Notice(notice));
-            self.posts.extend(post);
+    /// A hint to all sessions that hear the group, but the caller's.
+    fn publish(&self, topic: &Topic, body: &Bytes, caller: &Caller, out: &mut Downs) {
+        let mut links = Vec::new();
+        self.shared.registry().reach_topic(topic, &mut links);
+        for link in links {
+            out.push(link, publish(topic, body.clone(), Some(caller.session)));
         }
     }
 
@@ -229,28 +250,25 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn message(
+    /// A message of the system's about a group.
+    pub(super) fn system_says(
         &self,
         group: &GroupKey,
-        conv: ConvKey,
-        logs: Vec<UserKey>,
-        to: Target,
+        to: target::Target,
         element: element::Element,
-    ) -> Option<Post> {
+    ) -> Option<SystemMessage> {
         // A name of printable ASCII, so this never fails.
         let sender = UserKey::new(group.app(), SYSTEM).ok()?;
         let content = Content { elements: vec![Element { element: Some(element) }], ..Content::default() };
         let client_msg_id = self.message_id(group, &content);
         let message = body::Message {
             from: SYSTEM.to_owned(),
-            to: Some(to),
+            to: Some(Target { target: Some(to) }),
             client_msg_id: client_msg_id.to_vec().into(),
             content: Some(content),
             ..body::Message::default()
         };
-        let idem = IdemKey { sender, client_msg_id };
-        let append = Append { conv, idem, logs, time_ms: self.now_ms, body: message.encode_to_vec().into() };
-        Some(Post { append, done: None })
+        Some(SystemMessage { sender, client_msg_id, message })
     }
 
     /// An id that no other message of the system has: of the group, the time, a number of this process, and what is said, for
@@ -279,6 +297,10 @@ impl<'a> Turn<'a> {
             self.shared.metrics.posts_lost.increment(lost as u64);
         }
     }
+}
+
+pub(super) fn to_group(key: &GroupKey) -> target::Target {
+    target::Target::Group(key.id().to_owned())
 }
 
 fn event_body(key: &GroupKey, what: group_event::What, info_seq: u64) -> Bytes {
