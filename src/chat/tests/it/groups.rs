@@ -325,6 +325,34 @@ fn the_last_one_to_quit_ends_the_group_for_all_devices() {
 }
 
 #[test]
+fn profiles_of_many_groups_take_one_look_into_the_directory() {
+    use std::sync::atomic::Ordering;
+
+    let directory = std::sync::Arc::new(crate::login::Meddler::new());
+    let ledger = std::sync::Arc::new(nearport_store::MemoryLedger::new());
+    let mut world = World::over(ledger, directory.clone(), nearport_chat::Config::default());
+    let alice = world.login("alice", "phone");
+    let ids: Vec<_> = (0..3).map(|_| world.create(alice, "Public", "")).collect();
+    // What is in memory is read anew.
+    world.restart();
+    let alice = world.login("alice", "phone");
+    world.received(0);
+    let before = directory.group_looks.load(Ordering::Relaxed);
+    let groups = vec![ids[0].clone(), "\u{202e}".into(), ids[1].clone(), "nowhere".into(), ids[2].clone()];
+    let Answer::Infos(infos) = world.ok(alice, Call::Info(body::GroupNames { groups: groups.clone() }))
+    else {
+        panic!()
+    };
+    let got: Vec<_> =
+        infos.infos.iter().map(|info| (info.group.clone(), info.error, info.next_seq)).collect();
+    let want = [(0, 1), (10015, 0), (0, 1), (10010, 0), (0, 1)];
+    let want: Vec<_> = groups.into_iter().zip(want).map(|(id, (error, next))| (id, error, next)).collect();
+    assert_eq!(got, want);
+    // One for all that are there, one for the one that is not.
+    assert_eq!(directory.group_looks.load(Ordering::Relaxed) - before, 2);
+}
+
+#[test]
 fn joining_a_community_of_100_000_writes_one_row_and_the_next_one_finds_it_full() {
     use std::sync::atomic::Ordering;
 

@@ -282,6 +282,8 @@ pub(crate) struct Meddler {
     read_only: AtomicBool,
     /// Rows of groups that were written.
     pub(crate) rows: AtomicUsize,
+    /// Looks for groups.
+    pub(crate) group_looks: AtomicUsize,
     kick_through: OnceLock<Shared>,
     kicked: AtomicBool,
 }
@@ -295,6 +297,7 @@ impl Meddler {
             broken: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
             rows: AtomicUsize::new(0),
+            group_looks: AtomicUsize::new(0),
             kick_through: OnceLock::new(),
             kicked: AtomicBool::new(false),
         }
@@ -360,6 +363,7 @@ impl PeopleStore for Meddler {
 
 impl GroupStore for Meddler {
     fn groups(&self, keys: &[GroupKey]) -> Result<Vec<Option<GroupRecord>>, DirectoryError> {
+        self.group_looks.fetch_add(1, Ordering::Relaxed);
         self.inner.groups(keys)
     }
     fn groups_of(&self, users: &[UserKey]) -> Result<Vec<Vec<Joined>>, DirectoryError> {

@@ -12,6 +12,7 @@ use crate::directory::Counted;
 use crate::downs::Downs;
 use crate::group::{self, Actor, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
 use crate::key::{GroupKey, UserKey};
+use crate::ledger::Heads;
 use crate::reply::Failure;
 
 /// Groups that one request asks for, of the public contract.
@@ -268,13 +269,17 @@ fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered
     if asked.groups.len() > INFOS_MAX {
         return Err(Failure::new(code::PAGE, "at most 50 groups are asked for at once"));
     }
-    let infos = asked.groups.iter().map(|id| {
-        let info = GroupKey::new(caller.user.app(), id)
+    let keys: Vec<_> = asked.groups.iter().map(|id| GroupKey::new(caller.user.app(), id)).collect();
+    let good: Vec<_> = keys.iter().flatten().cloned().collect();
+    let mut newest = newest(turn, &good)?.into_iter();
+    let infos = asked.groups.iter().zip(keys).map(|(id, key)| {
+        let info = key
             .map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
             .and_then(|key| {
+                let newest = newest.next().unwrap_or_default();
                 turn.look(caller, &key, |group, ctx| {
                     group.may_read(Actor::User(&caller.user), ctx.present)?;
-                    info(turn, group, ctx, caller)
+                    Ok(info(turn, group, ctx, caller, newest))
                 })
             });
         info.unwrap_or_else(|failure| body::GroupInfo {
@@ -297,10 +302,8 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
     let more = keys.len() > limit;
     keys.truncate(limit);
     let next = keys.last().filter(|_| more).map(|key| key.id().to_owned()).unwrap_or_default();
-    // One look for all of them; below they are in memory, or were changed by this turn.
-    turn.shared.groups.find_all(&keys).map_err(|error| unreadable(&error))?;
     let mut infos = Vec::with_capacity(keys.len());
-    for key in &keys {
+    for (key, newest) in keys.iter().zip(newest(turn, &keys)?) {
         let shown = turn.look(caller, key, |group, ctx| {
             // One that is hidden yet, or was left in this very turn.
             if group.may_read(Actor::User(&caller.user), ctx.present).is_err()
@@ -308,7 +311,7 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
             {
                 return Ok(None);
             }
-            info(turn, group, ctx, caller).map(Some)
+            Ok(Some(info(turn, group, ctx, caller, newest)))
         });
         match shown {
             Ok(info) => infos.extend(info),
@@ -319,11 +322,17 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
     seen(Answer::Joined(body::GroupJoinedPage { infos, next }))
 }
 
+/// Where the conversations of groups stand. The groups are in memory then, or were changed by this turn: profiles of many take
+/// one look into the directory and one into the ledger.
+fn newest(turn: &Turn<'_>, keys: &[GroupKey]) -> Result<Vec<Heads>, Failure> {
+    turn.shared.groups.find_all(keys).map_err(|error| unreadable(&error))?;
+    heads::newest(turn, keys)
+}
+
 /// The profile as `caller` sees it.
-fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller) -> Result<body::GroupInfo, Failure> {
+fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller, newest: Heads) -> body::GroupInfo {
     let info = group.info();
-    let (head, time_ms) = heads::newest(turn, group.key())?;
-    Ok(body::GroupInfo {
+    body::GroupInfo {
         group: group.key().id().to_owned(),
         error: 0,
         r#type: info.kind.clone(),
@@ -335,8 +344,8 @@ fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller) -> Resul
         created_ms: info.created_ms,
         info_seq: info.info_seq,
         info_ms: info.info_ms,
-        last_message_ms: if head > info.first_seq { time_ms } else { 0 },
-        next_seq: head + 1,
+        last_message_ms: if newest.seq > info.first_seq { newest.time_ms } else { 0 },
+        next_seq: newest.seq + 1,
         members: match group.kind().stored_members {
             true => u32::try_from(group.member_count()).unwrap_or(u32::MAX),
             false => turn.shared.rooms.online(group.key()),
@@ -347,7 +356,7 @@ fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller) -> Resul
         muted_all: info.muted_all,
         fields: group.readable_fields(ctx, Actor::User(&caller.user)),
         own: group.own(&caller.user, turn.now_ms),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::unreadable;
 use crate::desk::Caller;
 use crate::group::Role;
 use crate::key::GroupKey;
-use crate::ledger::{CursorName, LedgerError};
+use crate::ledger::{CursorName, Heads, LedgerError};
 use crate::reply::Failure;
 
 /// Groups that a device may name: nobody is in more by far.
@@ -64,10 +64,10 @@ pub(super) fn answer(
     Ok(GroupHeads { items, gone })
 }
 
-/// Newest message of a group's conversation and its time.
-pub(super) fn newest(turn: &Turn<'_>, key: &GroupKey) -> Result<(u64, u64), Failure> {
-    let heads = turn.shared.ledger.heads(&[key.conv()]).map_err(|error| unread(&error))?;
-    Ok(heads.first().map_or((0, 0), |head| (head.seq, head.time_ms)))
+/// Where the conversations of groups stand, in the order of `keys`.
+pub(super) fn newest(turn: &Turn<'_>, keys: &[GroupKey]) -> Result<Vec<Heads>, Failure> {
+    let convs: Vec<_> = keys.iter().map(GroupKey::conv).collect();
+    turn.shared.ledger.heads(&convs).map_err(|error| unread(&error))
 }
 
 fn unread(error: &LedgerError) -> Failure {
