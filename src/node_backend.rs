@@ -14,7 +14,7 @@ use nearport_store::{FjallLedger, LockError, StoreLock};
 use nearport_trunk::dial::{Dial, Dialers, NotYet};
 use nearport_trunk::echo::Echo;
 use nearport_trunk::remote::Timing;
-use nearport_trunk::{Backend, Link, Waker};
+use nearport_trunk::{Backend, Link, Sharing, Waker};
 
 use crate::backup::{self, Page};
 use crate::config::{Config, Engine};
@@ -206,6 +206,16 @@ impl Backend for Slot {
         match &self.lock().as_ref().expect("a link is asked of an open backend").running {
             Running::Chat(serving) => serving.chat.link(waker),
             Running::Echo(echo) => echo.link(waker),
+            Running::Core(_) => Box::new(NotYet),
+        }
+    }
+
+    /// # Panics
+    /// As [`Self::link`].
+    fn link_sharing(&self, waker: Waker, sharing: Sharing) -> Box<dyn Link> {
+        match &self.lock().as_ref().expect("a link is asked of an open backend").running {
+            Running::Chat(serving) => serving.chat.link_sharing(waker, sharing),
+            Running::Echo(echo) => echo.link_sharing(waker, sharing),
             Running::Core(_) => Box::new(NotYet),
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nearport_edge::Config;
 use nearport_session::ServerLimits;
 use nearport_trunk::echo::Echo;
-use nearport_trunk::{Backend, Down, Link, Received, Up, Waker};
+use nearport_trunk::{Backend, Down, Link, Received, Sharing, Up, Waker};
 use nearport_wire::close::CloseCode;
 use nearport_wire::{Frame, Kind, Lane};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
@@ -502,6 +502,10 @@ impl Watched {
 impl Backend for Watched {
     fn link(&self, waker: Waker) -> Box<dyn Link> {
         Box::new(WatchedLink { watched: self.clone(), link: self.echo.link(waker) })
+    }
+
+    fn link_sharing(&self, waker: Waker, _: Sharing) -> Box<dyn Link> {
+        self.link(waker)
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nearport_client::{Event, text, user};
+use nearport_client::groups::GroupCreate;
+use nearport_client::{Event, group, live, text, user};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -296,6 +297,38 @@ async fn clients_of_an_edge_hear_that_their_core_is_away_and_back() {
         }
     }
     assert_eq!(core.metric(STORED), 1);
+}
+
+/// Its members are on both shards of the edge, or else all of them happened to come to one: then too it crosses once.
+#[tokio::test]
+async fn what_is_said_in_a_live_room_crosses_to_an_edge_once() {
+    let (cluster, core) = Cluster::new(&[1]);
+    let edge = cluster.edge(1);
+    let access = Access::new(edge.address("edge"), &edge.dir);
+    let mut members = Vec::new();
+    for number in 0..10 {
+        members.push(access.login(&format!("member-{number}"), &[]).await);
+    }
+    let (kind, room) = ("AVChatRoom".to_owned(), "once".to_owned());
+    let create =
+        GroupCreate { r#type: kind, name: "room".into(), group: room.clone(), ..GroupCreate::default() };
+    members[0].create_group(create).await.unwrap();
+    for member in &members {
+        member.join_live_room(&room).await.unwrap();
+    }
+    members[0].send(group(&*room), text("once")).await.unwrap();
+    for member in &members[1..] {
+        loop {
+            if let Event::Live { frame, .. } = sdk::next(member).await
+                && live::text_of(&frame) == Some("once")
+            {
+                break;
+            }
+        }
+    }
+    let count = |what: &str| core.metric(&format!("nearport_chat_live_{what}_total"));
+    let (frames, copies) = (count("frames"), count("copies"));
+    assert!(frames > 0 && copies <= frames, "{copies} copies of {frames} frames for one edge");
 }
 
 /// Each third time by SIGTERM, under load at one edge, with pauses until work goes on.

@@ -10,7 +10,7 @@ use nearport_wire::{Class, Kind, Lane, code};
 use prost::Message as _;
 
 use crate::local::DownQueue;
-use crate::{Backend, Down, Identity, Link, Received, Topic, Up, Waker};
+use crate::{Backend, Down, Identity, Link, Received, Sharing, Topic, Up, Waker};
 
 /// The backend; see the module documentation.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,10 @@ impl Backend for Echo {
         let down = DownQueue::new(waker);
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(down.clone());
         Box::new(EchoLink { echo: self.clone(), everyone: Topic::from(&b"*"[..]), answers: Vec::new(), down })
+    }
+
+    fn link_sharing(&self, waker: Waker, _: Sharing) -> Box<dyn Link> {
+        self.link(waker)
     }
 }
 

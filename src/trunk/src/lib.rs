@@ -35,11 +35,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn link(&self, waker: Waker) -> Box<dyn Link>;
 
     /// The same for a shard that shares what it is given with others of its edge process ([`Down::Share`]). A backend that never
-    /// says one thing to several shards need not care.
-    fn link_sharing(&self, waker: Waker, sharing: Sharing) -> Box<dyn Link> {
-        let _ = sharing;
-        self.link(waker)
-    }
+    /// says one thing to several shards gives a link as any other; there is no default, for what wraps a backend would forget it.
+    fn link_sharing(&self, waker: Waker, sharing: Sharing) -> Box<dyn Link>;
 }
 
 /// A shard's end of the seam. Neither method blocks.

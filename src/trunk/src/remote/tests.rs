@@ -10,7 +10,7 @@ use super::*;
 use crate::echo::Echo;
 use crate::local::DOWN_BYTES_MAX;
 use crate::queue::{self};
-use crate::{Backend, SessionId, Topic};
+use crate::{Backend, SessionId, Sharing, Topic};
 
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -89,6 +89,10 @@ impl Backend for Script {
         let down = DownQueue::new(waker);
         self.state().down = Some(down.clone());
         Box::new(ScriptLink(self.clone(), down))
+    }
+
+    fn link_sharing(&self, waker: Waker, _: Sharing) -> Box<dyn Link> {
+        self.link(waker)
     }
 }
 
