@@ -3,8 +3,9 @@
 //! Domain logic over two traits: [`ledger::Ledger`], what is written per message, and
 //! [`directory::Directory`], what is looked up and changed rarely.
 //!
-//! [`service::Chat`] is the shell: a `trunk` backend with three threads. What they do stands in three synchronous cores
-//! that take a batch and the time, and that a simulator runs without threads:
+//! [`service::Chat`] is the shell: a `trunk` backend with four threads. What three of them do stands in synchronous cores
+//! that take a batch and the time, and that a simulator runs without threads; the fourth keeps the time of live rooms
+//! ([`shared::Shared::turn_rooms`]):
 //!
 //! - [`front::Front`] opens and closes sessions and answers what only reads (SYNC, HISTORY).
 //! - [`writer::Writer`] does all that writes messages (SEND, MARK_READ, AMEND, acks, FLUSH). It is the only one that commits.

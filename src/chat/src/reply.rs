@@ -9,8 +9,10 @@ use nearport_wire::body::{self, Target, target};
 use nearport_wire::{Kind, Lane, code};
 use prost::Message;
 
+use crate::directory::DirectoryError;
 use crate::downs::Downs;
 use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::ledger::LedgerError;
 use crate::metrics::Metrics;
 
 /// Where the answer to a request goes.
@@ -66,11 +68,18 @@ impl Failure {
     pub(crate) fn later(code: u32, info: &'static str, retry_after_ms: u32) -> Self {
         Self { code, info: info.into(), retry_after_ms }
     }
+}
 
-    /// A read of the store failed; the log has the reason.
-    pub(crate) fn unreadable() -> Self {
-        Self::later(code::INTERNAL, "the store cannot be read, try again", 1000)
-    }
+/// A read of the ledger failed; the log has the reason.
+pub(crate) fn unreadable(error: &LedgerError) -> Failure {
+    tracing::error!(%error, "cannot read the ledger");
+    Failure::later(code::INTERNAL, "the store cannot be read, try again", 1000)
+}
+
+/// Groups that a message or a page is about could not be read; the log has the reason.
+pub(crate) fn no_groups(error: &DirectoryError) -> Failure {
+    tracing::error!(%error, "cannot look groups up");
+    Failure::later(code::group::INTERNAL, "groups cannot be looked up, try again", 1000)
 }
 
 /// Decodes a request body.

@@ -1,4 +1,4 @@
-//! The shell: three threads that run the cores, and the links that feed them.
+//! The shell: four threads that run the cores, and the links that feed them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +48,7 @@ struct Thread {
 }
 
 impl Chat {
-    /// Starts the threads **front**, **writer** and **desk**.
+    /// Starts the threads **front**, **desk**, **rooms** and **writer**.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Spawn`].
@@ -111,7 +111,7 @@ impl Chat {
         self.shared.serve_media(signer);
     }
 
-    /// Whether it can serve: both threads run and the ledger takes writes. For `/readyz`; cheap.
+    /// Whether it can serve: all threads run and the ledger takes writes. For `/readyz`; cheap.
     ///
     /// # Errors
     /// What is wrong, for people.

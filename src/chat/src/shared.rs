@@ -1,4 +1,4 @@
-//! What the two cores share.
+//! What the cores share.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::registry::{Registry, Removed};
 use crate::room::Rooms;
 use crate::{Config, Error};
 
-/// What [`Front`](crate::front::Front) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
+/// What [`Front`](crate::front::Front), [`Desk`](crate::desk::Desk) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
 #[derive(Clone)]
 pub struct Shared {
     pub(crate) ledger: Arc<dyn Ledger>,

@@ -34,7 +34,7 @@ use crate::kept::{Audience, seal};
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::ledger::{Append, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey};
 use crate::posts::{Changed, Done};
-use crate::reply::{Failure, ReplyTo, With};
+use crate::reply::{Failure, ReplyTo, With, unreadable};
 use crate::shared::Shared;
 
 use acks::Acks;
@@ -392,11 +392,6 @@ impl Send {
             changed: None,
         }
     }
-}
-
-fn unreadable(error: &crate::ledger::LedgerError) -> Failure {
-    tracing::error!(%error, "cannot read the ledger");
-    Failure::unreadable()
 }
 
 /// A key that no message ever had: the ledger then finds no duplicates.

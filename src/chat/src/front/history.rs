@@ -4,11 +4,11 @@ use bytes::Bytes;
 use nearport_wire::body::{self, HistoryMarks, RawDelivery, encode_history_page};
 
 use super::Front;
-use super::pages::{PAGE_BYTES_MAX, page_limit, unreadable};
+use super::pages::{PAGE_BYTES_MAX, page_limit};
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{CursorName, Entry, Heads, LedgerError, PageLimit, Range};
-use crate::reply::{Failure, With, decode};
+use crate::reply::{Failure, With, decode, unreadable};
 
 /// Reads for one page. Each may find nothing but what the reader has deleted; after the last one the page goes out as it is.
 const READS_MAX: usize = 8;

@@ -9,7 +9,7 @@ use super::Front;
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{LedgerError, LogEntry, PageLimit};
-use crate::reply::{Failure, decode};
+use crate::reply::{Failure, decode, unreadable};
 
 /// Most entries of a page, as the protocol says.
 const PAGE_ENTRIES_MAX: u32 = 200;
@@ -110,9 +110,4 @@ impl Front {
 
 pub(super) fn page_limit(asked: u32) -> PageLimit {
     PageLimit { entries: asked.clamp(1, PAGE_ENTRIES_MAX) as usize, bytes: PAGE_BYTES_MAX }
-}
-
-pub(super) fn unreadable(error: &LedgerError) -> Failure {
-    tracing::error!(%error, "cannot read the ledger");
-    Failure::unreadable()
 }

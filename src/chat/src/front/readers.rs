@@ -9,11 +9,10 @@ use nearport_wire::code;
 use prost::Message as _;
 
 use super::Front;
-use super::pages::unreadable;
-use crate::group::{Group, gone};
+use crate::group::Group;
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
-use crate::reply::{Failure, With, decode};
+use crate::reply::{Failure, With, decode, unreadable};
 
 /// Messages of one request.
 const SEQS_MAX: usize = 30;
@@ -30,11 +29,7 @@ impl Front {
         let shared = match &with {
             With::Group(key) => {
                 self.floor(user, &with)?;
-                let found = self.shared.groups.find(key).map_err(|error| {
-                    tracing::error!(%error, "cannot look a group up");
-                    Failure::later(code::group::INTERNAL, "groups cannot be looked up, try again", 1000)
-                })?;
-                Some(found.ok_or_else(gone)?)
+                Some(self.group(key)?)
             }
             With::User(_) | With::Notices => None,
         };

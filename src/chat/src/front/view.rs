@@ -3,11 +3,11 @@
 use nearport_wire::code;
 
 use super::Front;
-use crate::group::{Actor, gone};
+use crate::group::{Actor, SharedGroup, gone};
 use crate::kept::Kept;
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::ledger::{CursorName, Entry, LedgerError};
-use crate::reply::{Failure, With};
+use crate::reply::{Failure, With, no_groups, unreadable};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -65,18 +65,19 @@ impl Front {
             With::User(_) => Ok(0),
             With::Notices => {
                 let head = self.shared.ledger.head(&ConvKey::notices(user));
-                Ok(head.map_err(|error| super::pages::unreadable(&error))?.saturating_sub(NOTICES_SHOWN))
+                Ok(head.map_err(|error| unreadable(&error))?.saturating_sub(NOTICES_SHOWN))
             }
             With::Group(key) => self.group_floor(user, key),
         }
     }
 
+    /// A group that exists.
+    pub(super) fn group(&self, key: &GroupKey) -> Result<SharedGroup, Failure> {
+        self.shared.groups.find(key).map_err(|error| no_groups(&error))?.ok_or_else(gone)
+    }
+
     fn group_floor(&self, user: &UserKey, key: &GroupKey) -> Result<u64, Failure> {
-        let found = self.shared.groups.find(key).map_err(|error| {
-            tracing::error!(%error, "cannot look a group up");
-            Failure::later(code::group::INTERNAL, "groups cannot be looked up, try again", 1000)
-        })?;
-        let group = found.ok_or_else(gone)?;
+        let group = self.group(key)?;
         let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         group.visible(Actor::User(user))?;
         if !group.kind().history {

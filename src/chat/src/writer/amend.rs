@@ -8,13 +8,13 @@ use nearport_wire::body::{self, Amended, Event, Message, event};
 use nearport_wire::code;
 
 use super::request::{Amend, Change, ChangeWhat, edited};
-use super::{Prepared, REQUEST_ITEMS_MAX, What, Writer, unreadable};
+use super::{Prepared, REQUEST_ITEMS_MAX, What, Writer};
 use crate::group::{Actor, Group, Rank, SharedGroup};
 use crate::kept::{Audience, Kept, seal};
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
 use crate::ledger::{CursorMove, CursorName, Edit, Entry, Hide, Receipt};
 use crate::posts::{AdminChange, AdminWhat};
-use crate::reply::{Failure, With};
+use crate::reply::{Failure, With, no_groups, unreadable};
 
 /// A recall or an edit on its way: what is to be published once it has a number.
 #[derive(Debug)]
@@ -299,10 +299,7 @@ impl Writer {
         prepared: &mut Prepared,
     ) -> Result<What, Failure> {
         let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
-        let found = self.shared.groups.find_all(&keys).map_err(|error| {
-            tracing::error!(%error, "cannot look groups up");
-            Failure::later(code::group::INTERNAL, "groups cannot be looked up, try again", 1000)
-        })?;
+        let found = self.shared.groups.find_all(&keys).map_err(|error| no_groups(&error))?;
         let convs: Vec<_> = keys.iter().map(GroupKey::conv).collect();
         let heads = self.shared.ledger.heads(&convs).map_err(|error| unreadable(&error))?;
         for (((_, seq), conv), (group, heads)) in groups.into_iter().zip(convs).zip(found.iter().zip(heads)) {

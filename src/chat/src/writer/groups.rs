@@ -11,7 +11,7 @@ use crate::group::{Actor, Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
-use crate::reply::Failure;
+use crate::reply::{Failure, no_groups};
 use crate::room;
 
 /// The group that a request is about, which exists and in which the asker may do what is asked for.
@@ -46,9 +46,7 @@ impl Writer {
             return Vec::new();
         }
         let found = self.shared.groups.find_all(&keys);
-        if let Err(error) = &found {
-            tracing::error!(%error, "cannot look groups up");
-        }
+        let failure = found.as_ref().err().map(no_groups);
         let groups: HashMap<GroupKey, SharedGroup> = keys
             .iter()
             .cloned()
@@ -61,12 +59,8 @@ impl Writer {
             .enumerate()
             .map(|(at, asked)| {
                 let key = asked.request.group()?;
-                if found.is_err() {
-                    return Some(Err(Failure::later(
-                        code::INTERNAL,
-                        "groups cannot be looked up, try again",
-                        1000,
-                    )));
+                if let Some(failure) = &failure {
+                    return Some(Err(failure.clone()));
                 }
                 let Some(shared) = groups.get(key) else { return Some(Err(gone())) };
                 let group = shared.read().unwrap_or_else(PoisonError::into_inner);
