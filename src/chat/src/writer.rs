@@ -3,7 +3,8 @@
 //! [`Writer`] is a synchronous core. One turn has three steps, which [`Writer::turn`] takes in a row and a simulator
 //! may take apart to let time pass, or a crash happen, in between:
 //!
-//! 1. [`Writer::prepare`] reads the requests into one ledger batch. What is refused is answered at once;
+//! 1. [`Writer::prepare`] reads the requests into one ledger batch. What is refused is answered at once, and what is said in a
+//!    live room, of which nothing is stored, goes out at once;
 //! 2. the caller commits [`Prepared::batch`] if [`Prepared::needs_commit`];
 //! 3. [`Writer::finish`] answers what the commit made true, then publishes it. Nothing of it leaves before.
 //!
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
 use nearport_wire::body::{Amended, Event, Message};
-use nearport_wire::{Class, Kind, code};
+use nearport_wire::{Kind, code};
 
 use crate::downs::Downs;
 use crate::group::SharedGroup;
@@ -43,8 +44,8 @@ use request::{MarkRead, Request, Send, To};
 
 pub use rates::GroupBooks;
 
-/// Most items of one batch that requests ask for: one for each, and some that ask for many. What goes beyond is answered with 60018.
-/// With as many acks as may wait there is room left for posts.
+/// Most items of one batch that requests ask for: one for each, and some that ask for many. What of those goes beyond is answered
+/// with 60018. With as many acks as may wait there is room left for posts.
 const REQUEST_ITEMS_MAX: usize = BATCH_ITEMS_MAX / 2 + 128;
 
 /// AMENDs of one session in one group commit: each reads the messages that it is about.
@@ -72,6 +73,8 @@ pub struct Prepared {
     changes: Vec<(amend::Changing, Changed)>,
     /// Messages as they will be after the edits so far: one request of a batch sees what the one before it does.
     changed: HashMap<(ConvKey, u64), Bytes>,
+    /// Requests of the batch that stand behind the present one, each with room for one item.
+    to_come: usize,
 }
 
 impl Prepared {
@@ -117,8 +120,6 @@ enum What {
     GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
     OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
-    /// For who is in a live room now.
-    Room(Box<InRoom>),
     /// Above the rate of its group: the sender is told that it was sent.
     Dropped { random: u32, time_ms: u64 },
     /// A read cursor moves.
@@ -129,18 +130,6 @@ enum What {
     Amended { amended: Amended, events: Vec<(UserKey, Event)> },
     /// Answered when the acks before it are stored.
     Flush,
-}
-
-/// A message of a live room.
-#[derive(Debug)]
-struct InRoom {
-    random: u32,
-    time_ms: u64,
-    key: GroupKey,
-    class: Class,
-    sender: UserKey,
-    client_msg_id: [u8; 16],
-    message: Message,
 }
 
 /// Who gets a message that is not stored.
@@ -211,11 +200,12 @@ impl Writer {
         let mut places = self.places(&asked, now_ms);
         // Message times never go back.
         self.last_time_ms = self.last_time_ms.max(now_ms);
-        let mut prepared = Prepared::default();
+        let mut prepared = Prepared { to_come: asked.len(), ..Prepared::default() };
         for (at, asked) in asked.into_iter().enumerate() {
             let place = places.get_mut(at).and_then(Option::take);
             let reply_to = asked.reply_to;
-            if let Err(failure) = self.prepare_one(asked, place, now_ms, &mut prepared) {
+            prepared.to_come -= 1;
+            if let Err(failure) = self.prepare_one(asked, place, now_ms, &mut prepared, out) {
                 reply_to.fail(&failure, &self.shared.metrics, out);
             }
         }
@@ -235,11 +225,16 @@ impl Writer {
         place: Option<Result<groups::Place, Failure>>,
         now_ms: u64,
         prepared: &mut Prepared,
+        out: &mut Downs,
     ) -> Result<(), Failure> {
         let Asked { reply_to, user, device, request, audience } = asked;
         let place = place.transpose()?;
         let what = match request {
             Request::Send(send) => match place {
+                Some(place) if place.room => {
+                    self.say(reply_to, &user, *send, out);
+                    return Ok(());
+                }
                 Some(place) => self.group_send(user, *send, place, prepared),
                 None => self.pair_send(user, *send, audience, prepared),
             },
@@ -255,12 +250,13 @@ impl Writer {
 
     /// What other threads have handed over, as far as the batch has room.
     fn prepare_posts(&self, prepared: &mut Prepared) {
-        let room = BATCH_ITEMS_MAX.saturating_sub(acks::WAITING_MAX + 1 + prepared.batch.items());
-        for change in self.shared.posts.take_changes(room) {
+        // All acks that wait join a batch that has something.
+        let room =
+            |prepared: &Prepared| BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
+        for change in self.shared.posts.take_changes(room(prepared)) {
             self.admin_change(change, prepared);
         }
-        let room = BATCH_ITEMS_MAX.saturating_sub(acks::WAITING_MAX + 1 + prepared.batch.items());
-        for mut post in self.shared.posts.take(room) {
+        for mut post in self.shared.posts.take(room(prepared)) {
             // Made on another thread's clock, some time ago.
             post.append.time_ms = self.last_time_ms;
             prepared.batch.appends.push(post.append);

@@ -8,7 +8,7 @@ use crate::ledger::{BATCH_ITEMS_MAX, CursorMove, CursorName};
 
 /// Devices whose acks may wait. Beyond it they are due, so a batch never exceeds [`BATCH_ITEMS_MAX`]: this many, what requests of
 /// one turn ask for, and some posts.
-pub(super) const WAITING_MAX: usize = BATCH_ITEMS_MAX * 3 / 8;
+const WAITING_MAX: usize = BATCH_ITEMS_MAX * 3 / 8;
 
 /// The newest ack of each device since the last commit. Ordered, so that equal input makes equal batches.
 #[derive(Debug)]
@@ -34,6 +34,11 @@ impl Acks {
         self.due_ms = Some(self.due_ms.map_or(latest_ms, |due_ms| due_ms.min(latest_ms)));
         let newest = self.waiting.entry((user.clone(), device.clone())).or_default();
         *newest = position.max(*newest);
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// When waiting acks are due.

@@ -3,17 +3,16 @@
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use nearport_wire::body::{Amended, Delivery, Empty, Sent};
+use nearport_wire::body::{Amended, Empty, Sent};
 use nearport_wire::code;
 use prost::Message as _;
 
 use super::publish::{Publisher, Shared};
-use super::{InRoom, Order, Prepared, What, Writer};
+use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
 use crate::reply::{Failure, ReplyTo};
-use crate::room::{Said, Saying};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
 const STORE_RETRY_MS: u32 = 5000;
@@ -25,7 +24,7 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { batch, orders, posts, changes, changed: _ } = prepared;
+        let Prepared { batch, orders, posts, changes, .. } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
         let outcome = outcome.and_then(|Committed { appended, edited }| {
@@ -58,6 +57,15 @@ impl Writer {
             Failure::later(code::INTERNAL, "the store takes no writes, try again later", STORE_RETRY_MS);
         let mut stored = batch.appends.iter().zip(&appended);
         let mut edits = batch.edits.iter().zip(&edited);
+        if is_stored {
+            // Groups that hid until now have their first message. In front of the registry's lock: the desk takes that one
+            // while it reads a group.
+            for order in &orders {
+                if let What::GroupSend { group, .. } = &order.what {
+                    group.read().unwrap_or_else(PoisonError::into_inner).activate();
+                }
+            }
+        }
         let mut registry = self.shared.registry();
         let mut publisher = Publisher { registry: &mut registry, links: Vec::new(), count: 0, out };
         for Order { reply_to, what } in orders {
@@ -67,17 +75,6 @@ impl Writer {
                     reply_to.unstored(random, time_ms, publisher.out);
                     let message = Kept::open(&message).message;
                     publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
-                }
-                What::Room(said) => {
-                    let InRoom { random, time_ms, key, class, sender, client_msg_id, message } = *said;
-                    reply_to.unstored(random, time_ms, publisher.out);
-                    let delivery = Delivery { message: Some(message), time_ms, ..Delivery::default() };
-                    let saying = Saying { from: &sender, class, exempt: false, client_msg_id, delivery };
-                    match self.shared.rooms.say(&key, saying, time_ms, publisher.out) {
-                        Said::Out => metrics.online_only.increment(1),
-                        Said::Folded => metrics.over_rate.increment(1),
-                        Said::Again => metrics.duplicates.increment(1),
-                    }
                 }
                 What::Dropped { random, time_ms } => {
                     metrics.over_rate.increment(1);
@@ -96,10 +93,6 @@ impl Writer {
                         metrics.duplicates.increment(1)
                     } else {
                         metrics.stored.increment(1)
-                    }
-                    if let What::GroupSend { group, .. } = &what {
-                        // A group that hid until now has its first message.
-                        group.read().unwrap_or_else(PoisonError::into_inner).activate();
                     }
                     #[cfg(not(nearport_bug = "ack_before_commit"))]
                     reply_to.sent(random, done, publisher.out);
@@ -208,7 +201,7 @@ impl Writer {
 
 impl ReplyTo {
     /// What is said of a message that is not stored.
-    fn unstored(self, random: u32, time_ms: u64, out: &mut Downs) {
+    pub(super) fn unstored(self, random: u32, time_ms: u64, out: &mut Downs) {
         let sent = Sent { time_ms, msg_key: msg_key(0, random, time_ms), ..Sent::default() };
         self.reply(sent.encode_to_vec().into(), out);
     }

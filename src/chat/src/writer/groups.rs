@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
+use nearport_wire::body::Delivery;
 use nearport_wire::code::group as code;
 
 use super::request::{Request, Send, To};
-use super::{Asked, InRoom, Online, Prepared, What, Writer, rates};
+use super::{Asked, Online, Prepared, What, Writer, rates};
+use crate::downs::Downs;
 use crate::group::{Actor, Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
-use crate::reply::{Failure, no_groups};
-use crate::room;
+use crate::reply::{Failure, ReplyTo, no_groups};
+use crate::room::{self, Said, Saying};
 
 /// The group that a request is about, which exists and in which the asker may do what is asked for.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(super) struct Place {
     /// Of a message: its receipts are kept.
     receipts: bool,
     /// A live room, which has members, rate and books of its own.
-    room: bool,
+    pub(super) room: bool,
 }
 
 /// Messages of one batch to one group.
@@ -93,6 +95,22 @@ impl Writer {
         places
     }
 
+    /// Says it in a live room. Nothing of it is stored, so it waits for no commit.
+    pub(super) fn say(&self, reply_to: ReplyTo, sender: &UserKey, send: Send, out: &mut Downs) {
+        let (time_ms, metrics) = (self.last_time_ms, &self.shared.metrics);
+        let To::Group(key) = send.to.clone() else { unreachable!("a room is a group") };
+        reply_to.unstored(send.random(), time_ms, out);
+        let (class, client_msg_id) = (room::class_of(send.priority), send.client_msg_id);
+        let message = Some(send.into_message(sender));
+        let delivery = Delivery { message, time_ms, ..Delivery::default() };
+        let saying = Saying { from: sender, class, exempt: false, client_msg_id, delivery };
+        match self.shared.rooms.say(&key, saying, time_ms, out) {
+            Said::Out => metrics.online_only.increment(1),
+            Said::Folded => metrics.over_rate.increment(1),
+            Said::Again => metrics.duplicates.increment(1),
+        }
+    }
+
     pub(super) fn group_send(
         &self,
         sender: UserKey,
@@ -103,19 +121,6 @@ impl Writer {
         let time_ms = self.last_time_ms;
         let To::Group(key) = &send.to else { unreachable!("a message to a user has no place") };
         let (random, client_msg_id, key) = (send.random(), send.client_msg_id, key.clone());
-        if place.room {
-            let class = room::class_of(send.priority);
-            let message = send.into_message(&sender);
-            return What::Room(Box::new(InRoom {
-                random,
-                time_ms,
-                key,
-                class,
-                sender,
-                client_msg_id,
-                message,
-            }));
-        }
         if !place.taken {
             return What::Dropped { random, time_ms };
         }

@@ -519,3 +519,34 @@ fn where_only_friends_write_others_are_told_so() {
     people(&mut world, bob, body::people_call::Call::BlockAdd(block));
     assert_eq!(say(&mut world, 4), Err(20007));
 }
+
+#[test]
+fn requests_that_ask_for_much_leave_room_for_all_others_of_their_batch() {
+    let mut world = World::new();
+    let senders: Vec<_> = (0..8).map(|n| world.login("alice", &n.to_string())).collect();
+    for id in 1..=30 {
+        let text = world.text(senders[0], "bob", id, 1);
+        world.write(vec![text]);
+    }
+    let seqs: Vec<u64> = (1..=30).collect();
+    let mut batch = Vec::new();
+    for n in 0..40 {
+        let amend = Amend { amend: Some(hide("bob", &seqs)) };
+        batch.push(world.frame(senders[n % 8], Kind::AMEND, 1, amend.encode_to_vec()));
+    }
+    for n in 0..984_u16 {
+        let mut client_msg_id = [9; 16];
+        client_msg_id[..2].copy_from_slice(&n.to_be_bytes());
+        let send = body::Send { client_msg_id: client_msg_id.to_vec().into(), ..send("bob", 0) };
+        batch.push(world.frame(senders[usize::from(n % 8)], Kind::SEND, 2, send.encode_to_vec()));
+    }
+    world.received(0);
+    let prepared = world.writer.prepare(&mut batch, world.now_ms, &mut world.downs);
+    world.downs.flush();
+    assert_eq!(prepared.batch.appends.len(), 984);
+    assert!(prepared.batch.items() <= 1152, "{}", prepared.batch.items());
+    let refused = world.received(0);
+    assert!(refused.iter().all(|down| answer::<Amended>(down) == Err(60018)));
+    assert_eq!(prepared.batch.hides.len(), 30 * (40 - refused.len()));
+    assert!(!prepared.batch.hides.is_empty());
+}

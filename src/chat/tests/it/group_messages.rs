@@ -49,7 +49,11 @@ impl Scene {
             name: "name".into(),
             group: if kind == "Community" { format!("@TGS#_{GROUP}") } else { GROUP.into() },
             join: body::GroupJoinOption::GroupJoinFree.into(),
-            members: vec![body::GroupNewMember { user: "bob".into(), ..Default::default() }],
+            // Members of a live room join themselves.
+            members: Vec::from_iter(
+                (kind != "AVChatRoom")
+                    .then(|| body::GroupNewMember { user: "bob".into(), ..Default::default() }),
+            ),
             ..GroupCreate::default()
         };
         scene.desk(alice, Call::Create(create)).unwrap();
@@ -392,6 +396,32 @@ fn what_is_not_stored_goes_out_and_leaves_nothing() {
     assert_eq!(sent.unwrap().seq, 0);
     assert!(published(&downs).contains(&(Kind::GROUP_PUSH, 0, Some(alice))));
     assert_eq!(scene.rows().len(), rows);
+}
+
+#[test]
+fn what_is_said_in_a_live_room_waits_for_no_commit() {
+    let mut scene = Scene::new("AVChatRoom");
+    let alice = scene.alice;
+    scene.desk(alice, Call::Join(GroupJoin { group: GROUP.into(), text: String::new() })).unwrap();
+    scene.quiet();
+    let stored = scene.world.text(alice, "bob", 1, 1);
+    let said = scene.world.frame(alice, Kind::SEND, 2, say(GROUP, 2).encode_to_vec());
+    let World { writer, downs, now_ms, .. } = &mut scene.world;
+    let prepared = writer.prepare(&mut vec![stored, said], *now_ms, downs);
+    downs.flush();
+    let out = scene.both();
+    assert!(
+        matches!(&out[..], [Down::Reply { id: 2, .. }, Down::Publish { kind: Kind::LIVE, .. }]),
+        "{out:?}"
+    );
+    let committed = scene.world.ledger.commit(&prepared.batch).unwrap();
+    scene.world.writer.finish(prepared, Ok(committed), &mut scene.world.downs);
+    scene.world.downs.flush();
+    let out = scene.both();
+    assert!(
+        matches!(&out[..], [Down::Reply { id: 1, .. }, Down::Publish { kind: Kind::PUSH, .. }]),
+        "{out:?}"
+    );
 }
 
 #[test]
