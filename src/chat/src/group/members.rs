@@ -233,7 +233,6 @@ impl Group {
             name_card: member.name_card.to_string(),
             muted_until_s: self.muted_until_s(user, ctx.now_s()),
             fields: readable(ctx, app, FieldOf::Member, &self.kind, &member.fields, rank, own),
-            last_message_ms: 0,
         }
     }
 
