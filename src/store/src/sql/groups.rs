@@ -208,7 +208,7 @@ fn write(tx: &mut dyn Tx, GroupChange { group, changes }: &GroupChange) -> Resul
             break;
         }
     }
-    for steps in steps.chunk_by(|(one, _), (two, _)| std::ptr::eq(*one, *two)) {
+    for steps in steps.chunk_by(|(one, _), (two, _)| one == two) {
         let rows: Vec<_> = steps.iter().map(|(_, params)| params.clone()).collect();
         tx.execute_each(steps[0].0, &rows)?;
     }
