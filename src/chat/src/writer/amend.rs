@@ -100,14 +100,8 @@ impl Writer {
             true => (self.shared.config.recall_window_s, "messages are not recalled in this app"),
             false => (self.shared.config.edit_window_s, "messages are not edited in this app"),
         };
-        if let Some(group) = group {
-            if !group.kind().recall {
-                let info = "messages of this type of group are not recalled";
-                return Err(Failure::new(code::group::RECALL_NOT_OFFERED, info));
-            }
-            if recall && !kept.is_from(user) {
-                above(group, user, &kept)?;
-            }
+        if let Some(group) = group.filter(|_| recall && !kept.is_from(user)) {
+            above(group, user, &kept)?;
         }
         // Who may not take it back for another reason is not told of the window.
         let own = kept.is_from(user);

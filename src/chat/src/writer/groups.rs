@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use nearport_wire::body::Delivery;
 use nearport_wire::code::group as code;
 
-use super::request::{Request, Send, To};
+use super::request::{Amend, Request, Send, To};
 use super::{Asked, Online, Prepared, What, Writer, rates};
 use crate::downs::Downs;
 use crate::group::{Actor, Group, SharedGroup, gone};
@@ -79,7 +79,7 @@ impl Writer {
                         }
                         place
                     }
-                    _ => known(shared, &group, &asked.user),
+                    request => known(shared, &group, &asked.user, request),
                 };
                 Some(place)
             })
@@ -167,8 +167,21 @@ fn send_place(
     })
 }
 
-fn known(shared: &SharedGroup, group: &Group, user: &UserKey) -> Result<Place, Failure> {
+fn known(shared: &SharedGroup, group: &Group, user: &UserKey, request: &Request) -> Result<Place, Failure> {
     group.visible(Actor::User(user))?;
+    // What the type has not comes before who one is: nobody is a stored member of a live room.
+    let kind = group.kind();
+    match request {
+        Request::Amend(Amend::Change(_)) if !kind.recall => {
+            let info = "messages of this type of group are not recalled";
+            return Err(Failure::new(code::RECALL_NOT_OFFERED, info));
+        }
+        Request::Amend(Amend::Hide { .. } | Amend::Clear { .. }) if !kind.history => {
+            let info = "groups of this type keep no messages";
+            return Err(Failure::new(code::DELETE_NOT_OFFERED, info));
+        }
+        _ => {}
+    }
     if group.history_after(user).is_none() {
         return Err(Failure::new(code::NO_PERMISSION, "only members do that"));
     }

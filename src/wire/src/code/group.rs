@@ -42,6 +42,8 @@ pub const RECALL_TOO_LATE: u32 = 10031;
 pub const RECALL_IMPOSSIBLE: u32 = 10032;
 /// Groups of this type have no recall.
 pub const RECALL_NOT_OFFERED: u32 = 10033;
+/// Groups of this type keep no messages, so none are deleted.
+pub const DELETE_NOT_OFFERED: u32 = 10035;
 /// Too many live rooms, communities or topics.
 pub const TOO_MANY_OF_TYPE: u32 = 10036;
 /// The user is in too many groups.

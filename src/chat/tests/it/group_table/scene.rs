@@ -6,7 +6,7 @@ use nearport_chat::ledger::{Append, IdemKey};
 use nearport_chat::posts::Post;
 use nearport_chat::{Config, group};
 use nearport_store::{MemoryDirectory, MemoryLedger};
-use nearport_trunk::SessionId;
+use nearport_trunk::{Down, SessionId};
 use nearport_wire::Kind;
 use nearport_wire::body::{
     self, GroupAnswer, GroupCall, GroupCreate, GroupEdit, GroupInviteResult, GroupMemberEdit, GroupNewMember,
@@ -14,7 +14,7 @@ use nearport_wire::body::{
 };
 use prost::Message as _;
 
-use crate::world::{APP, World, answer, directory, user};
+use crate::world::{APP, World, answer, directory, send, user};
 
 /// What a cell of the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) struct Scene {
     pub(super) id: String,
     pub(super) sessions: [SessionId; 4],
     pub(super) admins: bool,
+    /// Messages that [`Self::say`] has made.
+    pub(super) said: u8,
 }
 
 pub(super) const OWNER: usize = 0;
@@ -83,7 +85,7 @@ impl Scene {
         };
         let create =
             GroupCreate { r#type: kind.into(), name: "group".into(), members, ..GroupCreate::default() };
-        let mut scene = Self { world, id: String::new(), sessions, admins: row.admins };
+        let mut scene = Self { world, id: String::new(), sessions, admins: row.admins, said: 0 };
         match scene.ask(OWNER, Call::Create(create)) {
             Ok(Answer::Id(id)) => scene.id = id.group,
             other => panic!("{kind}: {other:?}"),
@@ -136,7 +138,7 @@ impl Scene {
         let frame = self.world.frame(self.sessions[who], Kind::GROUP, 9, call);
         self.world.desk(vec![frame]);
         let downs = self.world.received(0);
-        let reply = downs.iter().find(|down| matches!(down, nearport_trunk::Down::Reply { .. }));
+        let reply = downs.iter().find(|down| matches!(down, Down::Reply { .. }));
         answer::<GroupAnswer>(reply.expect("an answer")).map(|reply| reply.answer.expect("a known answer"))
     }
 
@@ -157,6 +159,44 @@ impl Scene {
             },
             Ok(_) => Done,
             Err(code) => Cell::Code(code),
+        }
+    }
+
+    /// Asks the writer, or for history the front; what comes back is for who asked.
+    pub(super) fn tell<M: prost::Message + Default>(
+        &mut self,
+        who: usize,
+        kind: Kind,
+        body: &impl prost::Message,
+    ) -> Result<M, u32> {
+        let session = self.sessions[who];
+        let frame = self.world.frame(session, kind, 9, body.encode_to_vec());
+        match kind {
+            Kind::HISTORY => self.world.front(vec![frame]),
+            _ => self.world.write(vec![frame]),
+        }
+        let downs = self.world.received(0);
+        let mine = |down: &&Down| matches!(down, Down::Reply { session: to, .. } if *to == session);
+        answer(downs.iter().find(mine).expect("an answer"))
+    }
+
+    pub(super) fn target(&self) -> body::Target {
+        body::Target { target: Some(body::target::Target::Group(self.id.clone())) }
+    }
+
+    /// A message of `who`'s, as `change` makes it.
+    pub(super) fn say(&mut self, who: usize, change: fn(&mut body::Send)) -> Result<body::Sent, u32> {
+        self.said += 1;
+        let mut message = body::Send { to: Some(self.target()), ..send("", 100 + self.said) };
+        change(&mut message);
+        self.tell(who, Kind::SEND, &message)
+    }
+
+    /// The same as a cell.
+    pub(super) fn said(&mut self, who: usize, change: fn(&mut body::Send)) -> Cell {
+        match who == ADMIN && !self.admins {
+            true => Nobody,
+            false => self.say(who, change).map_or_else(Cell::Code, |_| Done),
         }
     }
 
@@ -218,4 +258,21 @@ impl Scene {
     pub(super) fn tips(&self) -> u64 {
         self.world.ledger.heads(&[self.key().conv()]).unwrap()[0].seq
     }
+}
+
+/// A row: what is tried, and what comes of it for each of [`TYPES`].
+pub(super) type Row = (&'static str, fn(&mut Scene) -> Cell, [Cell; 5]);
+
+/// Tries each row in a scene of its own for each type, and says which cells are wrong.
+pub(super) fn check(rows: Vec<Row>) {
+    let mut wrong = Vec::new();
+    for (what, attempt, cells) in rows {
+        for (kind, want) in TYPES.into_iter().zip(cells) {
+            let got = attempt(&mut Scene::active(kind));
+            if got != want {
+                wrong.push(format!("{what}, {kind}: want {want:?}, got {got:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
