@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn totals_that_start_again_do_no_harm() {
         let mut loss = Loss::default();
-        loss.sample(Packets { sent: 1000, lost: 0, received: 0 });
-        loss.sample(Packets { sent: 3, lost: 0, received: 0 });
+        loss.sample(Packets { sent: 1000, ..Packets::default() });
+        loss.sample(Packets { sent: 3, ..Packets::default() });
         assert!(!loss.is_lossy() && loss.sent.is_finite());
     }
 }

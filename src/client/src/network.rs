@@ -23,8 +23,8 @@ pub(crate) use dial::{Edge, Way};
 pub use proxy::{BadProxy, Proxy};
 use tls::TlsConfigs;
 pub use tuning::Tuning;
-pub(crate) use udp::Sighting;
 use udp::Sockets;
+pub(crate) use udp::{Backlog, Sighting};
 
 /// Key exchange groups that a client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,6 +8,9 @@
 //! and a round trip of 400 ms one answer in fifty takes longer than three seconds. So the verdict waits for a packet that
 //! went out under suspicion, and for the time that its answer takes; and who falls under suspicion is sent something to
 //! answer.
+//!
+//! Nor is it silence if nobody listens: a process that gets more than it can read, over all its connections, finds packets that have
+//! waited in the kernel for seconds. So the time that counts is that up to which the socket is read.
 
 use std::time::{Duration, Instant};
 
@@ -103,8 +106,9 @@ impl Silence {
         if packets.sent > suspicion.packets.sent {
             suspicion.asked_at.get_or_insert(now);
         }
-        let unanswered = suspicion.asked_at.is_some_and(|at| now >= at + 2 * rtt);
-        if unanswered && now >= suspicion.since + CONFIRM_AFTER.max(LONG_PATH * rtt) {
+        let heard_until = packets.read_until.unwrap_or(now).min(now);
+        let unanswered = suspicion.asked_at.is_some_and(|at| heard_until >= at + 2 * rtt);
+        if unanswered && heard_until >= suspicion.since + CONFIRM_AFTER.max(LONG_PATH * rtt) {
             return Verdict::Dead;
         }
         Verdict::Alive
@@ -120,6 +124,16 @@ mod tests {
     /// When a path with this round trip is given up, if packets go out at `sent` and come at `received`, both in ms since
     /// something began to wait, within 20 s.
     fn dead_after(rtt: Duration, sent: &[u32], received: &[u32]) -> Option<Duration> {
+        dead_after_reading(rtt, sent, received, u32::MAX)
+    }
+
+    /// The same with a socket that has not been found empty since `read_until`.
+    fn dead_after_reading(
+        rtt: Duration,
+        sent: &[u32],
+        received: &[u32],
+        read_until: u32,
+    ) -> Option<Duration> {
         let (mut silence, start) = (Silence::default(), Instant::now());
         let count =
             |times: &[u32], now: Instant| times.iter().filter(|at| start + MS * **at <= now).count() as u64;
@@ -134,7 +148,9 @@ mod tests {
                 silence.look(now.checked_sub(MS).unwrap(), || panic!("too early"), rtt),
                 Verdict::Alive
             );
-            let packets = Packets { sent: count(sent, now), received: count(received, now), lost: 0 };
+            let (sent, received) = (count(sent, now), count(received, now));
+            let read_until = (read_until < u32::MAX).then(|| start + MS * read_until);
+            let packets = Packets { sent, received, read_until, ..Packets::default() };
             match silence.look(now, || packets, rtt) {
                 Verdict::Alive => assert!(suspected),
                 Verdict::Suspect => assert!(!std::mem::replace(&mut suspected, true), "asked once"),
@@ -158,6 +174,15 @@ mod tests {
             assert_eq!(dead_after(rtt, &probes(rtt), &[]), Some(MS * dead_ms), "{rtt_ms}");
         }
         assert_eq!(dead_after(50 * MS, &[0], &[]), None, "nothing was asked");
+    }
+
+    #[test]
+    fn a_path_is_not_dead_for_what_waits_in_this_process() {
+        let rtt = 20 * MS;
+        for read_until in [0, 1_000, 2_900] {
+            assert_eq!(dead_after_reading(rtt, &probes(rtt), &[], read_until), None, "{read_until}");
+        }
+        assert_eq!(dead_after_reading(rtt, &probes(rtt), &[], 3_000), Some(3_000 * MS));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! QUIC, bare or with a WebTransport session on it: quinn does the work, and a lost connection says why.
 
 use std::future::pending;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_session::Closing;
@@ -11,12 +12,15 @@ use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarI
 use super::webtransport::{H3_NO_ERROR, WebTransport};
 use super::{CHUNKS, Progress, Unwritten};
 use crate::core::Path;
+use crate::network::Backlog;
 use crate::transport::Transport;
 
 /// A connection with its main stream, and the bulk lane's own stream once that is used.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
     connection: Connection,
+    /// Of the socket that it shares with others.
+    backlog: Arc<Backlog>,
     send: SendStream,
     recv: RecvStream,
     bulk_send: Option<SendStream>,
@@ -43,24 +47,32 @@ pub(crate) struct Packets {
     /// Of those sent.
     pub(crate) lost: u64,
     pub(crate) received: u64,
+    /// Those that had come by then were read; `None`: all.
+    pub(crate) read_until: Option<Instant>,
 }
 
 impl QuicLink {
     /// Opens the main stream.
-    pub(crate) async fn open(connection: Connection, datagrams: bool) -> Result<Self, Closing> {
+    pub(crate) async fn open(
+        connection: Connection,
+        backlog: Arc<Backlog>,
+        datagrams: bool,
+    ) -> Result<Self, Closing> {
         let (send, recv) = connection.open_bi().await.map_err(closing_of)?;
         let code = CloseCode::LOST;
-        Ok(Self { connection, send, recv, bulk_send: None, bulk_recv: None, web: None, datagrams, code })
+        let (bulk_send, bulk_recv) = (None, None);
+        Ok(Self { connection, backlog, send, recv, bulk_send, bulk_recv, web: None, datagrams, code })
     }
 
     /// Opens a WebTransport session and its main stream.
     pub(crate) async fn open_web(
         connection: Connection,
+        backlog: Arc<Backlog>,
         url: &str,
         datagrams: bool,
     ) -> Result<Self, Closing> {
         let web = WebTransport::open(&connection, url).await?;
-        let mut link = Self::open(connection, datagrams).await?;
+        let mut link = Self::open(connection, backlog, datagrams).await?;
         let header = link.send.write_all_chunks(&mut [web.stream_header()]).await;
         header.map_err(|error| Closing::new(CloseCode::LOST, error.to_string()))?;
         link.web = Some(Box::new(web));
@@ -178,7 +190,8 @@ impl QuicLink {
     pub(super) fn packets(&self) -> Packets {
         let stats = self.connection.stats();
         let (sent, lost) = (stats.path.sent_packets, stats.path.lost_packets);
-        Packets { sent, lost, received: stats.udp_rx.datagrams }
+        let read_until = Some(self.backlog.read_until(Instant::now()));
+        Packets { sent, lost, received: stats.udp_rx.datagrams, read_until }
     }
 
     pub(super) async fn close(mut self, out: &mut Unwritten, code: CloseCode) {

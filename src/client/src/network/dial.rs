@@ -21,6 +21,7 @@ use tokio_websockets::{ClientBuilder, Limits};
 
 use super::Network;
 use super::tls::ALPN_HTTP;
+use super::udp::Backlog;
 use crate::link::{BytesLink, Capped, Link, QuicLink, WebSocketLink, closing_of};
 use crate::transport::Transport;
 
@@ -120,27 +121,35 @@ impl Network {
     }
 
     async fn dial_quic(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
-        let connection = self.begin_quic(edge, false, rtt)?.await.map_err(closing_of)?;
-        Ok(Link::Quic(QuicLink::open(connection, self.shared.tuning.datagrams).await?))
+        let (connecting, backlog) = self.begin_quic(edge, false, rtt)?;
+        let connection = connecting.await.map_err(closing_of)?;
+        Ok(Link::Quic(QuicLink::open(connection, backlog, self.shared.tuning.datagrams).await?))
     }
 
     async fn dial_webtransport(&self, edge: &Edge, rtt: Option<Duration>) -> Result<Link, Closing> {
-        let connection = self.begin_quic(edge, true, rtt)?.await.map_err(closing_of)?;
+        let (connecting, backlog) = self.begin_quic(edge, true, rtt)?;
+        let connection = connecting.await.map_err(closing_of)?;
         let url = format!("https://{}{}", edge.authority(), edge.path());
-        Ok(Link::Quic(QuicLink::open_web(connection, &url, self.shared.tuning.datagrams).await?))
+        Ok(Link::Quic(QuicLink::open_web(connection, backlog, &url, self.shared.tuning.datagrams).await?))
     }
 
-    fn begin_quic(&self, edge: &Edge, h3: bool, rtt: Option<Duration>) -> Result<quinn::Connecting, Closing> {
+    fn begin_quic(
+        &self,
+        edge: &Edge,
+        h3: bool,
+        rtt: Option<Duration>,
+    ) -> Result<(quinn::Connecting, Arc<Backlog>), Closing> {
         let sockets = &self.shared.sockets;
-        let endpoint =
+        let (endpoint, backlog) =
             sockets.endpoint(edge.address).map_err(|error| unavailable(format!("udp socket: {error}")))?;
         let config = self.quic_config(h3, rtt);
-        endpoint.connect_with(config, edge.address, &edge.name).map_err(|error| {
+        let connecting = endpoint.connect_with(config, edge.address, &edge.name).map_err(|error| {
             if error == ConnectError::EndpointStopping {
                 sockets.discard(edge.address, &endpoint);
             }
             unavailable(error.to_string())
-        })
+        })?;
+        Ok((connecting, backlog))
     }
 
     async fn dial_websocket(&self, edge: &Edge) -> Result<Link, Closing> {

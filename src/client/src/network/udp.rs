@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, TokioRuntime, UdpPoller};
@@ -25,7 +26,7 @@ pub(super) struct Sockets {
 /// Sockets of one address family, made when they are first needed.
 #[derive(Debug, Default)]
 struct Pool {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<(Endpoint, Arc<Backlog>)>,
     turn: usize,
 }
 
@@ -35,8 +36,8 @@ impl Sockets {
         Self { per_family: per_family.max(1), buffer_bytes, pools, sightings }
     }
 
-    /// The next socket in turn. Needs a tokio runtime.
-    pub(super) fn endpoint(&self, server: SocketAddr) -> io::Result<Endpoint> {
+    /// The next socket in turn, and how far it is read. Needs a tokio runtime.
+    pub(super) fn endpoint(&self, server: SocketAddr) -> io::Result<(Endpoint, Arc<Backlog>)> {
         let mut pools = self.pools();
         let pool = &mut pools[usize::from(server.is_ipv6())];
         let at = pool.turn % self.per_family;
@@ -44,18 +45,19 @@ impl Sockets {
         if let Some(endpoint) = pool.endpoints.get(at) {
             return Ok(endpoint.clone());
         }
-        let socket = self.bind(server.is_ipv6())?;
+        let backlog = Arc::new(Backlog::new());
+        let socket = self.bind(server.is_ipv6(), &backlog)?;
         let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
         let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime)?;
-        pool.endpoints.push(endpoint.clone());
-        Ok(endpoint)
+        pool.endpoints.push((endpoint.clone(), Arc::clone(&backlog)));
+        Ok((endpoint, backlog))
     }
 
     /// The socket broke; the next attempt makes another.
     pub(super) fn discard(&self, server: SocketAddr, broken: &Endpoint) {
         let local = broken.local_addr().ok();
         let pool = &mut self.pools()[usize::from(server.is_ipv6())];
-        pool.endpoints.retain(|endpoint| endpoint.local_addr().ok() != local);
+        pool.endpoints.retain(|(endpoint, _)| endpoint.local_addr().ok() != local);
     }
 
     /// New sockets under the endpoints: their connections go on from there, and say so to their servers at once. An
@@ -63,8 +65,9 @@ impl Sockets {
     pub(super) fn rebind(&self) -> io::Result<()> {
         let mut failure = None;
         for (family, pool) in self.pools().iter_mut().enumerate() {
-            pool.endpoints.retain(|endpoint| {
-                let rebound = self.bind(family == 1).and_then(|socket| endpoint.rebind_abstract(socket));
+            pool.endpoints.retain(|(endpoint, backlog)| {
+                let bound = self.bind(family == 1, backlog);
+                let rebound = bound.and_then(|socket| endpoint.rebind_abstract(socket));
                 rebound.map_err(|error| failure = Some(error)).is_ok()
             });
         }
@@ -79,7 +82,7 @@ impl Sockets {
         Sighting { server, notify, sightings: Arc::clone(&self.sightings) }
     }
 
-    fn bind(&self, ipv6: bool) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    fn bind(&self, ipv6: bool, backlog: &Arc<Backlog>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let any = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
         let any = SocketAddr::from((any, 0));
         let socket = Socket::new(Domain::for_address(any), Type::DGRAM, Some(Protocol::UDP))?;
@@ -87,7 +90,8 @@ impl Sockets {
         socket.set_send_buffer_size(self.buffer_bytes)?;
         socket.bind(&any.into())?;
         let socket = TokioRuntime.wrap_udp_socket(UdpSocket::from(socket))?;
-        Ok(Arc::new(Watched { socket, sightings: Arc::clone(&self.sightings) }))
+        let (sightings, backlog) = (Arc::clone(&self.sightings), Arc::clone(backlog));
+        Ok(Arc::new(Watched { socket, sightings, backlog }))
     }
 
     fn pools(&self) -> MutexGuard<'_, [Pool; 2]> {
@@ -160,11 +164,48 @@ impl Drop for Sighting {
     }
 }
 
-/// A socket that notes from whom it received.
+/// How far a socket is read. When more comes than this process takes, packets wait in the kernel for seconds: who has not heard
+/// of somebody meanwhile has not listened.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    made: Instant,
+    /// When the socket was last found empty, in microseconds since then; 0: there is nothing in it now.
+    waits_since_us: AtomicU64,
+}
+
+impl Backlog {
+    fn new() -> Self {
+        Self { made: Instant::now(), waits_since_us: AtomicU64::new(0) }
+    }
+
+    /// A read brought something: there may be more.
+    fn read(&self) {
+        if self.waits_since_us.load(Ordering::Relaxed) == 0 {
+            let us = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.waits_since_us.store(us.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing is left.
+    fn empty(&self) {
+        self.waits_since_us.store(0, Ordering::Relaxed);
+    }
+
+    /// All that had come by then was read.
+    pub(crate) fn read_until(&self, now: Instant) -> Instant {
+        match self.waits_since_us.load(Ordering::Relaxed) {
+            0 => now,
+            us => self.made + Duration::from_micros(us),
+        }
+    }
+}
+
+/// A socket that notes from whom it received, and how far it is read.
 #[derive(Debug)]
 struct Watched {
     socket: Arc<dyn AsyncUdpSocket>,
     sightings: Arc<Sightings>,
+    backlog: Arc<Backlog>,
 }
 
 impl AsyncUdpSocket for Watched {
@@ -183,8 +224,13 @@ impl AsyncUdpSocket for Watched {
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = self.socket.poll_recv(cx, buffers, metas);
-        if let Poll::Ready(Ok(count)) = &received {
-            self.sightings.note(&metas[..*count]);
+        match &received {
+            Poll::Ready(Ok(count)) => {
+                self.sightings.note(&metas[..*count]);
+                self.backlog.read();
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.backlog.empty(),
         }
         received
     }
@@ -208,6 +254,8 @@ impl AsyncUdpSocket for Watched {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     fn meta(addr: SocketAddr) -> RecvMeta {
@@ -227,5 +275,23 @@ mod tests {
         assert_eq!(wanted(), 1);
         drop((one, two, other));
         assert_eq!((wanted(), sockets.sightings.lock().len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_read_up_to_when_it_was_last_empty() {
+        let (sockets, backlog) = (Sockets::new(1, 1 << 16), Arc::new(Backlog::new()));
+        let socket = sockets.bind(false, &backlog).unwrap();
+        let to = (Ipv4Addr::LOCALHOST, socket.local_addr().unwrap().port());
+        let later = Instant::now() + Duration::from_secs(9);
+        assert_eq!(backlog.read_until(later), later);
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sender.send_to(b"x", to).unwrap();
+        let (mut bytes, mut metas) = ([0; 64], [RecvMeta::default()]);
+        let mut buffers = [IoSliceMut::new(&mut bytes)];
+        poll_fn(|cx| socket.poll_recv(cx, &mut buffers, &mut metas)).await.unwrap();
+        assert!(backlog.read_until(later) < later, "there may be more");
+        let again = poll_fn(|cx| Poll::Ready(socket.poll_recv(cx, &mut buffers, &mut metas))).await;
+        assert!(again.is_pending());
+        assert_eq!(backlog.read_until(later), later);
     }
 }
