@@ -1,6 +1,7 @@
 use super::datagrams::DATAGRAMS_MAX;
 use super::*;
 use nearport_wire::Frame;
+use nearport_wire::body::SyncPage;
 use nearport_wire::body::{Delivery, LogEntry};
 
 fn client(now: Instant) -> Client {
