@@ -97,7 +97,7 @@ impl Client {
     }
 
     async fn amend(&self, amend: Amend) -> Result<body::Amended, RequestError> {
-        // Each of them does the same the second time, or is refused as done.
+        // Each of them does the same the second time; the core knows a recall that is refused as done.
         self.call(Kind::AMEND, &body::Amend { amend: Some(amend) }, true).await
     }
 }

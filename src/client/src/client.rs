@@ -377,6 +377,15 @@ impl Client {
         self.command(|inner, now| inner.core.groups_changed(now));
     }
 
+    /// The user is in a live room from now on, or wants to be. `false`: that was so before.
+    pub(crate) fn enter_live_room(&self, room: &str) -> bool {
+        self.command(|inner, _| inner.core.enter_live_room(room))
+    }
+
+    pub(crate) fn leave_live_room(&self, room: &str) {
+        self.command(|inner, _| inner.core.leave_live_room(room));
+    }
+
     /// Says that everything up to `position` is shown. Needed with [`Acks::Manual`](crate::Acks::Manual) only.
     pub fn acknowledge(&self, position: u64) {
         self.command(|inner, now| inner.core.acknowledge(now, position));

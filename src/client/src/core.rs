@@ -175,6 +175,8 @@ enum Asked {
     Request(RequestId),
     /// A page that the core wants for its groups.
     Pull(groups::Pull),
+    /// A live room is joined again.
+    Rejoin(String),
     /// What was shown of groups.
     Shown(Vec<(Arc<str>, u64)>),
 }
@@ -538,9 +540,10 @@ impl Core {
                 self.sends.poll_timeout(),
                 self.inbox.poll_timeout(),
                 self.groups_timeout(),
+                self.live_rooms.poll_timeout(),
             ]
         } else {
-            [None; 4]
+            [None; 5]
         };
         live.into_iter().chain([self.deadline, self.session_timeout()]).flatten().min()
     }

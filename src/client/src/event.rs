@@ -123,9 +123,15 @@ pub enum Event {
     Live {
         /// What was said, and what the room has taken so far.
         frame: LiveFrame,
-        /// What of the room this client did not get since it came, by class: folded by the room, or left out on the way because
-        /// this client reads too slowly.
+        /// What of the room this client did not get since its session came.
         missed: LiveMissed,
+    },
+    /// This client cannot go back into a live room that it was in: it was dismissed, say, while the client was away.
+    LiveLeft {
+        /// Which.
+        room: String,
+        /// What the server says.
+        failure: Failure,
     },
     /// An online-only message: `position` and `seq` are 0, it is not stored and never comes again.
     Transient(Message),
@@ -320,9 +326,18 @@ impl Event {
     }
 }
 
-/// Messages of a live room that a client did not get, by class.
+/// Messages of a live room that a client did not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LiveMissed {
+    /// By the room, for everybody: more was said than its rate.
+    pub folded: LiveNumbers,
+    /// On the way to this client, which reads too slowly.
+    pub left_out: LiveNumbers,
+}
+
+/// Messages of a live room, by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveNumbers {
     /// Notices and tallies.
     pub system: u64,
     /// Gifts and other things of high priority.

@@ -98,6 +98,9 @@ impl Client {
     pub async fn join_group(&self, group: &str, text: &str) -> Result<Joined, RequestError> {
         let join = body::GroupJoin { group: group.into(), text: text.into() };
         let outcome = expect!(self.group_call(Call::Join(join), true).await, Join)?;
+        if outcome.live.is_some() {
+            self.enter_live_room(group);
+        }
         self.groups_changed();
         Ok(if outcome.pending { Joined::Pending } else { Joined::Now })
     }
@@ -156,6 +159,7 @@ impl Client {
     /// [`RequestError`].
     pub async fn quit_group(&self, group: &str) -> Result<(), RequestError> {
         self.group_done(Call::Quit(body::GroupRef { group: group.into() })).await?;
+        self.leave_live_room(group);
         self.groups_changed();
         Ok(())
     }
@@ -211,6 +215,7 @@ impl Client {
     /// [`RequestError`].
     pub async fn dismiss_group(&self, group: &str) -> Result<(), RequestError> {
         self.group_done(Call::Dismiss(body::GroupRef { group: group.into() })).await?;
+        self.leave_live_room(group);
         self.groups_changed();
         Ok(())
     }

@@ -104,8 +104,8 @@ pub use core::State;
 pub use error::{ConnectError, NetworkError, PostError, QueueFull, RequestError, SendError};
 pub use event::{
     Changed, Content, Element, Event, Failure, GroupEvent, HistoryPage, HistoryQuery, HistoryRange,
-    LiveFrame, LiveMissed, Mentions, Message, MsgId, Notice, PeopleEvent, Priority, Recalled, RequestId,
-    SendControl, SendOptions, Sent, Target, Tip, group, text, user,
+    LiveFrame, LiveMissed, LiveNumbers, Mentions, Message, MsgId, Notice, PeopleEvent, Priority, Recalled,
+    RequestId, SendControl, SendOptions, Sent, Target, Tip, group, text, user,
 };
 pub use locate::{
     Contestant, LocateConfig, LocateError, Locator, Server, Source, StepFailure, Survey, SurveyStep,

@@ -9,9 +9,9 @@ use crate::client::Client;
 use crate::error::RequestError;
 
 impl Client {
-    /// Joins a live room with this session. What is said there comes as [`Event::Live`](crate::Event::Live) from here on. A
-    /// membership ends with its session, and a server that was restarted knows none: join again after
-    /// [`Event::Connected`](crate::Event::Connected). A second time changes nothing.
+    /// Joins a live room. What is said there comes as [`Event::Live`](crate::Event::Live) from here on, until
+    /// [`Client::quit_group`]. A membership ends with its session: the client joins again with the next one, and what was said meanwhile
+    /// never comes. If it may not, [`Event::LiveLeft`](crate::Event::LiveLeft) says so. A second time changes nothing.
     ///
     /// Returns the counts of the room as of now: what comes after is counted from here.
     ///
@@ -19,10 +19,17 @@ impl Client {
     /// [`RequestError`]; [`RequestError::Unreadable`] if the group is no live room.
     pub async fn join_live_room(&self, room: &str) -> Result<LiveJoined, RequestError> {
         let join = GroupJoin { group: room.into(), text: String::new() };
-        match self.group_call(Call::Join(join), true).await? {
-            Answer::Join(outcome) => outcome.live.ok_or(RequestError::Unreadable),
-            _ => Err(RequestError::Unreadable),
+        // Before the answer, so that a session that begins in between has it, too.
+        let new = self.enter_live_room(room);
+        let joined = match self.group_call(Call::Join(join), true).await {
+            Ok(Answer::Join(outcome)) => outcome.live.ok_or(RequestError::Unreadable),
+            Ok(_) => Err(RequestError::Unreadable),
+            Err(error) => Err(error),
+        };
+        if new && joined.is_err() {
+            self.leave_live_room(room);
         }
+        joined
     }
 }
 

@@ -39,7 +39,10 @@ impl Core {
                     self.inbox.hint(Event::Read { user, peer, seq }, bytes);
                 }
                 session::Event::Group { seq, delivery } => self.take_group_push(now, seq, delivery),
-                session::Event::Behind => self.groups_behind(),
+                session::Event::Behind => {
+                    self.groups_behind();
+                    self.live_rooms.want_again();
+                }
                 session::Event::Hint(hint) => self.take_hint(now, hint),
                 session::Event::LiveFrame { class, body } => self.take_live_frame(class, body),
                 // The counts of the next frame of each room say it by class.
@@ -47,6 +50,7 @@ impl Core {
                 session::Event::Answer { id, result } => match self.asked.remove(&id) {
                     Some(Asked::Send(counter)) => self.take_send_answer(now, counter, result),
                     Some(Asked::Request(request)) => self.take_answer(now, request, result),
+                    Some(Asked::Rejoin(room)) => self.take_rejoin(now, room, result),
                     Some(Asked::Pull(pull)) => self.take_pull(now, &pull, result),
                     Some(Asked::Shown(shown)) => self.take_shown_answer(now, &shown, &result),
                     None => {}
@@ -92,6 +96,7 @@ impl Core {
             self.own_places.clear();
         }
         self.begin_following(welcome.cursor, from_server);
+        self.live_rooms.want_again();
     }
 
     fn set_return_window(&mut self, window: Duration) {
@@ -222,7 +227,13 @@ impl Core {
     }
 
     fn take_answer(&mut self, now: Instant, id: RequestId, result: Result<Bytes, session::Failure>) {
+        let repeated = self.requests.is_repeated(id);
         let Some(request) = self.requests.settle(id) else { return };
+        let result = match result {
+            // The first try was carried out and its answer lost.
+            Err(failure) if repeated && request.is_done(&failure) => Ok(Bytes::new()),
+            result => result,
+        };
         let timed_out = result.as_ref().err().cloned();
         let result = match result.map(|reply| request.read_reply(reply)) {
             Ok(Ok(reply)) => Ok(reply),
@@ -278,6 +289,7 @@ impl Core {
         if let Some(position) = self.inbox.take_ack(now, false) {
             session.acknowledge(now, position);
         }
+        self.pump_live_rooms(now);
         self.pump_groups(now);
     }
 

@@ -2,23 +2,41 @@
 //!
 //! Nothing of a live room is stored, and a member may not get everything: above the room's rate messages are folded, and a slow
 //! reader is spared what it has no time for. Each frame brings what the room has taken in all, by class, itself included. Less what
-//! came here, that is what this client missed, exactly. A membership is bound to its session, so the books begin with each.
+//! came here, that is what this client missed, exactly. A membership is bound to its session, so the books begin with each, and the rooms
+//! that the application has joined are joined again: with each session, and after BEHIND.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use nearport_wire::Class;
-use nearport_wire::body::LiveCounts;
+use bytes::Bytes;
+use nearport_session as session;
+use nearport_wire::body::{self, LiveCounts, group_answer::Answer, group_call::Call};
+use nearport_wire::{Class, Kind, Lane};
+use prost::Message as _;
 
-use crate::event::LiveMissed;
+use super::{Asked, Core};
+use crate::event::{Event, LiveMissed, LiveNumbers};
+
+/// Wait before a room is asked for again, if the server names none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Rooms with books. A client is in one or two; of those beyond the first in the alphabet begin anew.
 const ROOMS_MAX: usize = 64;
 
 type Counts = [u64; Class::COUNT];
 
-/// The rooms of a session.
+/// The rooms of a client.
 #[derive(Debug, Default)]
-pub(super) struct LiveRooms(BTreeMap<String, Books>);
+pub(super) struct LiveRooms {
+    /// Of this session.
+    books: BTreeMap<String, Books>,
+    /// Where the application is, over sessions.
+    joined: BTreeSet<String>,
+    /// Of those the ones that are to be joined again.
+    wanted: BTreeSet<String>,
+    /// Not before.
+    wanted_at: Option<Instant>,
+}
 
 #[derive(Debug, Default)]
 struct Books {
@@ -26,57 +44,171 @@ struct Books {
     since_ms: u64,
     /// What the room had taken before the first frame that came here.
     before: Counts,
+    /// What of it it had folded.
+    folded_before: Counts,
     /// By the last frame.
     taken: Counts,
+    folded: Counts,
     got: Counts,
+}
+
+fn counts(from: &[u64]) -> Counts {
+    let mut out = Counts::default();
+    out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// Of two frames the one that was overtaken says less than is known.
+fn raise(known: &mut Counts, by: Counts) {
+    known.iter_mut().zip(by).for_each(|(known, by)| *known = by.max(*known));
 }
 
 impl LiveRooms {
     /// A frame of `class` came. Returns what was missed so far.
     pub(super) fn take(&mut self, room: &str, class: Class, counts: Option<&LiveCounts>) -> LiveMissed {
-        if !self.0.contains_key(room) {
-            if self.0.len() >= ROOMS_MAX {
-                self.0.pop_first();
-            }
-            self.0.insert(room.to_owned(), Books::default());
-        }
-        let Some(books) = self.0.get_mut(room) else { return LiveMissed::default() };
+        let Some(books) = self.books(room) else { return LiveMissed::default() };
         books.take(class, counts);
         books.missed()
     }
 
+    /// The session is in a room again, which stands at `counts`.
+    fn begin(&mut self, room: &str, counts: &LiveCounts) {
+        if let Some(books) = self.books(room) {
+            books.hear(counts);
+        }
+    }
+
+    fn books(&mut self, room: &str) -> Option<&mut Books> {
+        if !self.books.contains_key(room) {
+            if self.books.len() >= ROOMS_MAX {
+                self.books.pop_first();
+            }
+            self.books.insert(room.to_owned(), Books::default());
+        }
+        self.books.get_mut(room)
+    }
+
     /// The session is over.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.books.clear();
+        self.wanted.clear();
+    }
+
+    /// The server may not know that this session is in any room.
+    pub(super) fn want_again(&mut self) {
+        (self.wanted, self.wanted_at) = (self.joined.clone(), None);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.wanted_at.filter(|_| !self.wanted.is_empty())
+    }
+}
+
+impl Core {
+    /// The application wants to be in a live room, or is in it: it is joined again with each session. `false`: that was so before.
+    pub fn enter_live_room(&mut self, room: &str) -> bool {
+        self.live_rooms.joined.insert(room.to_owned())
+    }
+
+    /// The application is not in a live room any more.
+    pub fn leave_live_room(&mut self, room: &str) {
+        self.live_rooms.joined.remove(room);
+        self.live_rooms.wanted.remove(room);
+    }
+
+    /// Joins rooms again.
+    pub(super) fn pump_live_rooms(&mut self, now: Instant) {
+        if self.live_rooms.wanted_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.live_rooms.wanted_at = None;
+        while let Some(room) = self.live_rooms.wanted.first() {
+            let Some(session) = &mut self.session else { return };
+            let call = Call::Join(body::GroupJoin { group: room.clone(), text: String::new() });
+            let body = body::GroupCall { call: Some(call) }.encode_to_vec();
+            let Some(id) = session.request(now, Lane::Bulk, Kind::GROUP, &body) else { return };
+            if let Some(room) = self.live_rooms.wanted.pop_first() {
+                self.asked.insert(id, Asked::Rejoin(room));
+            }
+        }
+    }
+
+    pub(super) fn take_rejoin(
+        &mut self,
+        now: Instant,
+        room: String,
+        result: Result<Bytes, session::Failure>,
+    ) {
+        let failure = match result.map(body::GroupAnswer::decode) {
+            Ok(answer) => {
+                if let Ok(body::GroupAnswer { answer: Some(Answer::Join(outcome)) }) = answer
+                    && let Some(counts) = outcome.live.and_then(|live| live.counts)
+                {
+                    self.live_rooms.begin(&room, &counts);
+                }
+                return;
+            }
+            Err(failure) => failure,
+        };
+        if !self.live_rooms.joined.contains(&room) {
+            return;
+        }
+        match &failure {
+            session::Failure::Refused { retry_after, .. } if retry_after.is_zero() => {
+                self.leave_live_room(&room);
+                self.inbox.tell(Event::LiveLeft { room, failure: failure.into() });
+            }
+            session::Failure::Refused { .. } | session::Failure::Timeout => {
+                let wait = match &failure {
+                    session::Failure::Refused { retry_after, .. } => *retry_after,
+                    session::Failure::Timeout => RETRY_AFTER,
+                };
+                self.live_rooms.wanted.insert(room);
+                self.live_rooms.wanted_at = Some(now + wait);
+                self.suspect(now, &failure);
+            }
+        }
     }
 }
 
 impl Books {
     fn take(&mut self, class: Class, counts: Option<&LiveCounts>) {
-        if let Some(counts) = counts {
-            let mut taken = Counts::default();
-            taken.iter_mut().zip(&counts.taken).for_each(|(to, from)| *to = *from);
-            if counts.since_ms != self.since_ms {
-                *self = Self { since_ms: counts.since_ms, before: taken, ..Self::default() };
-                self.before[class.index()] = taken[class.index()].saturating_sub(1);
-            }
-            // A frame that was overtaken says less than is known.
-            self.taken.iter_mut().zip(taken).for_each(|(to, from)| *to = from.max(*to));
+        if counts.is_some_and(|counts| self.hear(counts)) {
+            // The frame itself is counted there.
+            self.before[class.index()] = self.before[class.index()].saturating_sub(1);
         }
         self.got[class.index()] += 1;
     }
 
-    fn missed(&self) -> LiveMissed {
-        let of = |class: Class| {
-            let at = class.index();
-            (self.taken[at] - self.before[at].min(self.taken[at])).saturating_sub(self.got[at])
-        };
-        LiveMissed {
-            system: of(Class::System),
-            gift: of(Class::Gift),
-            chat: of(Class::Chat),
-            like: of(Class::Like),
+    /// The room stands at `counts`. `true`: the books begin with it.
+    fn hear(&mut self, said: &LiveCounts) -> bool {
+        let (taken, folded) = (counts(&said.taken), counts(&said.folded));
+        let begins = said.since_ms != self.since_ms;
+        if begins {
+            let since_ms = said.since_ms;
+            *self = Self { since_ms, before: taken, folded_before: folded, ..Self::default() };
         }
+        raise(&mut self.taken, taken);
+        raise(&mut self.folded, folded);
+        begins
+    }
+
+    fn missed(&self) -> LiveMissed {
+        let folded = |at: usize| self.folded[at].saturating_sub(self.folded_before[at]);
+        let left_out = |at: usize| {
+            let out = self.taken[at].saturating_sub(self.before[at]).saturating_sub(folded(at));
+            out.saturating_sub(self.got[at])
+        };
+        LiveMissed { folded: numbers(folded), left_out: numbers(left_out) }
+    }
+}
+
+fn numbers(of: impl Fn(usize) -> u64) -> LiveNumbers {
+    LiveNumbers {
+        system: of(Class::System.index()),
+        gift: of(Class::Gift.index()),
+        chat: of(Class::Chat.index()),
+        like: of(Class::Like.index()),
     }
 }
 
@@ -89,28 +221,38 @@ mod tests {
         LiveCounts { taken: taken.to_vec(), since_ms: 7, ..LiveCounts::default() }
     }
 
+    fn all(numbers: LiveNumbers) -> Counts {
+        [numbers.system, numbers.gift, numbers.chat, numbers.like]
+    }
+
     proptest! {
-        /// Whatever is left out on the way, the next frame that comes accounts for it.
+        /// Whatever is folded, and left out on the way, the next frame that comes accounts for it.
         #[test]
-        fn what_came_and_what_was_missed_is_all(frames in proptest::collection::vec((0u64..4, any::<bool>()), 1..100)) {
-            let (mut rooms, mut taken, mut got) = (LiveRooms::default(), [5, 4, 3, 2], Counts::default());
-            let mut begun = None;
-            for (class, comes) in frames {
-                let class = Class::of(class);
-                taken[class.index()] += 1;
-                if !comes {
-                    continue;
+        fn what_came_and_what_was_missed_is_all(
+            joined in any::<bool>(),
+            frames in proptest::collection::vec((0u64..4, 0u8..3), 1..100),
+        ) {
+            let (mut rooms, mut taken, mut folded) = (LiveRooms::default(), [5, 4, 3, 2], [1, 0, 2, 0]);
+            let say = |taken, folded: Counts| LiveCounts { folded: folded.to_vec(), ..counts(taken) };
+            // Since when, and what became of it: came, left out, folded.
+            let mut since = joined.then(|| {
+                rooms.begin("r", &say(taken, folded));
+                [Counts::default(); 3]
+            });
+            for (class, outcome) in frames {
+                let at = Class::of(class).index();
+                taken[at] += 1;
+                folded[at] += u64::from(outcome == 2);
+                if outcome == 0 {
+                    since.get_or_insert_default();
                 }
-                let before = *begun.get_or_insert_with(|| {
-                    let mut before = taken;
-                    before[class.index()] -= 1;
-                    before
-                });
-                got[class.index()] += 1;
-                let missed = rooms.take("r", class, Some(&counts(taken)));
-                let missed = [missed.system, missed.gift, missed.chat, missed.like];
-                for at in 0..4 {
-                    prop_assert_eq!(before[at] + got[at] + missed[at], taken[at]);
+                if let Some(since) = &mut since {
+                    since[usize::from(outcome)][at] += 1;
+                }
+                if outcome == 0 {
+                    let missed = rooms.take("r", Class::of(class), Some(&say(taken, folded)));
+                    let [_, left_out, folded] = since.unwrap();
+                    prop_assert_eq!((all(missed.left_out), all(missed.folded)), (left_out, folded));
                 }
             }
         }
@@ -120,7 +262,7 @@ mod tests {
     fn another_life_of_the_room_and_a_new_session_begin_new_books() {
         let mut rooms = LiveRooms::default();
         rooms.take("r", Class::Chat, Some(&counts([0, 0, 9, 0])));
-        assert_eq!(rooms.take("r", Class::Chat, Some(&counts([0, 0, 12, 0]))).chat, 2);
+        assert_eq!(rooms.take("r", Class::Chat, Some(&counts([0, 0, 12, 0]))).left_out.chat, 2);
         let younger = LiveCounts { since_ms: 8, ..counts([0, 0, 1, 5]) };
         assert_eq!(rooms.take("r", Class::Chat, Some(&younger)), LiveMissed::default());
         rooms.forget();
@@ -128,6 +270,6 @@ mod tests {
         for room in 0..200 {
             rooms.take(&format!("{room}"), Class::Like, None);
         }
-        assert!(rooms.0.len() <= ROOMS_MAX);
+        assert!(rooms.books.len() <= ROOMS_MAX);
     }
 }

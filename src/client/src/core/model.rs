@@ -20,8 +20,10 @@ pub(crate) struct Ledger {
     pub(crate) acked: u64,
     /// Hellos so far.
     pub(crate) hellos: Vec<Hello>,
-    /// Answers for the next sends instead of storing them; `None` lets one through.
+    /// Answers for the next sends, joins and changes instead of doing them; `None` lets one through.
     pub(crate) refusals: VecDeque<Option<body::Error>>,
+    /// Live rooms that were asked for.
+    pub(crate) joins: Vec<String>,
     /// Attempts of sends that were seen, by their text.
     pub(crate) attempts: Vec<String>,
     /// Requests are carried out and not answered.
@@ -172,6 +174,8 @@ impl Peer {
                 Ok(page.encode_to_vec())
             }
             Kind::ECHO => Ok(frame.body.to_vec()),
+            Kind::GROUP => join(ledger, body::GroupCall::decode(frame.body.clone()).unwrap()),
+            Kind::AMEND => ledger.refusals.pop_front().flatten().map_or(Ok(Vec::new()), Err),
             _ => Ok(Vec::new()),
         };
         if ledger.mute {
@@ -209,6 +213,19 @@ impl Peer {
             position: if new { position } else { 0 },
         };
         Ok(sent.encode_to_vec())
+    }
+}
+
+fn join(ledger: &mut Ledger, call: body::GroupCall) -> Result<Vec<u8>, body::Error> {
+    let Some(body::group_call::Call::Join(join)) = call.call else { return Ok(Vec::new()) };
+    ledger.joins.push(join.group);
+    match ledger.refusals.pop_front().flatten() {
+        Some(error) => Err(error),
+        None => {
+            let outcome = body::GroupJoinOutcome { pending: false, live: Some(body::LiveJoined::default()) };
+            let answer = Some(body::group_answer::Answer::Join(outcome));
+            Ok(body::GroupAnswer { answer }.encode_to_vec())
+        }
     }
 }
 

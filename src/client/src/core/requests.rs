@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use nearport_wire::{Kind, Lane, body};
+use nearport_session as session;
+use nearport_wire::{Kind, Lane, body, code};
 use prost::Message as _;
 
 use crate::error::QueueFull;
@@ -76,6 +77,17 @@ impl Request {
         })
     }
 
+    /// Whether a failure says that this was done before.
+    pub(crate) fn is_done(&self, failure: &session::Failure) -> bool {
+        let Self::Other { kind: Kind::AMEND, body, .. } = self else { return false };
+        let done = matches!(
+            failure,
+            session::Failure::Refused { code: code::RECALLED | code::group::RECALL_IMPOSSIBLE, .. }
+        );
+        let amend = || body::Amend::decode(body.clone()).ok()?.amend;
+        done && matches!(amend(), Some(body::amend::Amend::Recall(_)))
+    }
+
     fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Other { repeatable: false, .. })
     }
@@ -87,6 +99,8 @@ pub(crate) struct Requests {
     next: u64,
     open: BTreeMap<RequestId, Request>,
     queued: BTreeSet<RequestId>,
+    /// Asked before, by a session that has ended without an answer.
+    repeated: BTreeSet<RequestId>,
 }
 
 impl Requests {
@@ -112,7 +126,12 @@ impl Requests {
 
     pub(crate) fn settle(&mut self, id: RequestId) -> Option<Request> {
         self.queued.remove(&id);
+        self.repeated.remove(&id);
         self.open.remove(&id)
+    }
+
+    pub(crate) fn is_repeated(&self, id: RequestId) -> bool {
+        self.repeated.contains(&id)
     }
 
     /// The connection is gone. Returns what cannot be asked again.
@@ -123,6 +142,7 @@ impl Requests {
         for id in &lost {
             self.open.remove(id);
         }
+        self.repeated.extend(self.open.keys().filter(|id| !self.queued.contains(id)));
         self.queued = self.open.keys().copied().collect();
         lost
     }
@@ -130,6 +150,7 @@ impl Requests {
     /// Empties the queue.
     pub(crate) fn take_all(&mut self) -> Vec<RequestId> {
         self.queued.clear();
+        self.repeated.clear();
         std::mem::take(&mut self.open).into_keys().collect()
     }
 }

@@ -9,6 +9,7 @@ use nearport_wire::{Kind, Lane, body};
 mod properties;
 mod receiving;
 mod returning;
+mod rooms;
 mod sending;
 
 use super::model::{Ledger, Peer};
