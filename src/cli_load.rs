@@ -134,6 +134,9 @@ pub(crate) struct Load {
     /// UDP sockets that the clients share.
     #[arg(long)]
     sockets: Option<usize>,
+    /// Threads that the clients run on [default: 1].
+    #[arg(long)]
+    threads: Option<usize>,
     /// Logins under way at once.
     #[arg(long)]
     logins: Option<usize>,
@@ -232,6 +235,7 @@ impl Load {
         options.notice = self.notice;
         options.users.clone_from(&self.users);
         options.sockets = self.sockets.unwrap_or(options.sockets);
+        options.threads = self.threads.unwrap_or(options.threads);
         options.logins_max = self.logins.unwrap_or(options.logins_max);
         options.drain_timeout = self.drain.unwrap_or(options.drain_timeout);
         options.api = self.api;

@@ -58,7 +58,7 @@ pub use relay::{Relay, RelayCounts};
 pub use report::{Connect, ErrorCounts, LiveRoom, Located, Report, Roam, Server, Storm};
 pub use timeline::{ByTransport, Slot};
 
-/// Runs a scenario to its end and reports. Blocks the calling thread and runs its own single-threaded runtime on it:
+/// Runs a scenario to its end and reports. Blocks the calling thread and runs its own runtime on it, or on [`Options::threads`] of its own:
 /// from async code call it on a blocking thread.
 ///
 /// Ctrl-C ends the sending early and the report covers what was; a second Ctrl-C ends the waiting for messages
@@ -69,7 +69,11 @@ pub use timeline::{ByTransport, Slot};
 /// error: look at [`Report::is_clean`].
 pub fn run(options: &Options, credentials: Credentials, progress: &Progress) -> Result<Report, Error> {
     options.check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let mut builder = match options.threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(options.threads).enable_all().build().map_err(Error::Start)?;
     let result = runtime.block_on(async {
         let mut tasks = JoinSet::new();
         let stop = stop::Stop::on_ctrl_c(&mut tasks);

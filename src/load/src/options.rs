@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use nearport_client::{Locator, NetworkConfig, Tuning};
+use nearport_client::{Locator, NetworkConfig};
 use nearport_impair::Spec;
 use serde::Serialize;
 
-use crate::Error;
 use crate::payload::HEADER_BYTES_MAX;
+
+mod checks;
+mod names;
 
 /// What the clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,19 +95,6 @@ pub enum LiveClass {
     Like,
 }
 
-impl FromStr for LiveClass {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "gift" => Ok(Self::Gift),
-            "chat" => Ok(Self::Chat),
-            "like" => Ok(Self::Like),
-            _ => Err(Error::Options(format!("unknown class {name:?}: known are gift, chat, like"))),
-        }
-    }
-}
-
 /// When messages are due within the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pattern {
@@ -151,9 +139,13 @@ pub struct Options {
     /// How long to wait, after the last message was due, for acknowledgements and deliveries that are still missing.
     /// It ends as soon as none is. Default 60 s: twice the longest back-off of a client whose server was away.
     pub drain_timeout: Duration,
-    /// UDP sockets that the clients share. Default: 8, as one port's queue in the kernel has an end; in `weak` and `roam` one
-    /// for each client, as each device has a path and a NAT of its own.
+    /// UDP sockets that the clients share. Default: 8, as one port's queue in the kernel has an end; in `live` one for 500 clients, to
+    /// whom every message comes at the same time; in `weak` and `roam` one for each client, as each device has a path and a NAT
+    /// of its own.
     pub sockets: usize,
+    /// Threads that the clients run on. Default 1: a thread more costs each message something, and takes it from a server on the same
+    /// machine.
+    pub threads: usize,
     /// A bad network for UDP: the clients' datagrams go through a relay in this process. `None`: there is none, but in
     /// `roam`, where the relay is the NAT.
     pub impair: Option<Spec>,
@@ -223,17 +215,15 @@ pub struct Credentials {
 /// Longest text of a message: an encoded content may have 12 KiB, and its frame around the text needs a few bytes.
 const MESSAGE_BYTES_MAX: usize = 12 * 1024 - 16;
 
-/// Below this the relay would make sockets faster than packets.
-const REBIND_PERIOD_MIN: Duration = Duration::from_millis(200);
+/// UDP sockets, unless told otherwise.
+const SOCKETS: usize = 8;
 
-/// More than this is likely a typing mistake, and a process would run out of memory (about 40 KB each).
-const CONNECTIONS_MAX: u32 = 200_000;
+/// Members of a live room on one socket. Its queue of 4 MiB (which the kernel doubles, and charges a small datagram with 1.3 to 2.3 KB) then
+/// takes several messages to the whole room while nobody reads.
+const LIVE_PER_SOCKET: u32 = 500;
 
 /// Networks that ask, unless told otherwise.
 const NETWORKS: u32 = 10_000;
-
-/// Beyond this networks would meet in one /24.
-const NETWORKS_MAX: u32 = 1_000_000;
 
 impl Options {
     /// Defaults for a scenario.
@@ -253,7 +243,8 @@ impl Options {
             logins_max: 256,
             login_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(60),
-            sockets: 8,
+            sockets: SOCKETS,
+            threads: 1,
             impair: None,
             without: Vec::new(),
             ack_delay: None,
@@ -293,10 +284,11 @@ impl Options {
 
     /// Changes the number of clients, and of the sockets that follow it.
     pub fn set_connections(&mut self, connections: u32) {
-        let own_socket_each = matches!(self.scenario, Scenario::Weak | Scenario::Roam);
         self.connections = connections;
-        if own_socket_each {
-            self.sockets = connections as usize;
+        match self.scenario {
+            Scenario::Weak | Scenario::Roam => self.sockets = connections as usize,
+            Scenario::Live => self.sockets = SOCKETS.max(connections.div_ceil(LIVE_PER_SOCKET) as usize),
+            _ => {}
         }
     }
 
@@ -323,95 +315,6 @@ impl Options {
             Scenario::Group => self.total_rate() as usize,
             _ => self.connections as usize,
         }
-    }
-
-    /// Whether the options make sense together; [`run`](crate::run) asks by itself.
-    ///
-    /// # Errors
-    /// [`Error::Options`] with the first that does not.
-    pub fn check(&self) -> Result<(), Error> {
-        let scenario = self.scenario;
-        let sends = matches!(scenario, Scenario::Echo | Scenario::Locate | Scenario::Group | Scenario::Live)
-            || scenario.is_chat();
-        let only_for =
-            |option: &str, of: Scenario| format!("{option} belongs to scenario {of}, not {scenario}");
-        let wrong = if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
-            format!("connections must be 1 to {CONNECTIONS_MAX}, not {}", self.connections)
-        } else if scenario.is_chat() && !self.connections.is_multiple_of(2) {
-            format!("scenario {scenario} works in pairs: connections must be even, not {}", self.connections)
-        } else if sends && self.rate == 0 {
-            "rate must be at least 1".into()
-        } else if scenario != Scenario::Connect && self.duration.is_zero() {
-            "duration must be longer than zero".into()
-        } else if scenario != Scenario::Live && (self.chat_rate > 0 || self.join_rate > 0) {
-            only_for("join_rate and chat_rate", Scenario::Live)
-        } else if scenario != Scenario::Live && !self.classes.is_empty() {
-            only_for("classes", Scenario::Live)
-        } else if self.chat_rate > 0
-            && (self.chat_connections == 0 || !self.chat_connections.is_multiple_of(2))
-        {
-            format!("chat_connections must be even, not {}", self.chat_connections)
-        } else if self.chat_rate > 0 && self.quiet.is_zero() {
-            "quiet must be longer than zero".into()
-        } else if self.message_bytes > MESSAGE_BYTES_MAX {
-            format!("message_bytes must be at most {MESSAGE_BYTES_MAX}, not {}", self.message_bytes)
-        } else if self.logins_max == 0 || self.sockets == 0 {
-            "logins_max and sockets must be at least 1".into()
-        } else if scenario == Scenario::Group && (self.groups == 0 || self.online < 2) {
-            "a group scenario has at least one group, and two of its members online".into()
-        } else if scenario == Scenario::Group && self.members < self.online {
-            format!("{} members online are more than there are members, {}", self.online, self.members)
-        } else if scenario == Scenario::Group && self.connections != self.groups.saturating_mul(self.online) {
-            "scenario group connects every member online: set groups and online instead of connections".into()
-        } else if scenario == Scenario::Group && self.hot_rate == Some(0) {
-            "hot_rate must be at least 1".into()
-        } else if scenario != Scenario::Group && self.hot_rate.is_some() {
-            only_for("hot_rate", Scenario::Group)
-        } else if scenario != Scenario::Locate && self.api.is_some() {
-            only_for("api", Scenario::Locate)
-        } else if scenario != Scenario::Locate && self.networks.is_some() {
-            only_for("networks", Scenario::Locate)
-        } else if scenario == Scenario::Locate && self.impair.is_some() {
-            "impair works on UDP, and scenario locate asks over TCP".into()
-        } else if !(1..=NETWORKS_MAX).contains(&self.networks()) {
-            format!("networks must be 1 to {NETWORKS_MAX}, not {}", self.networks())
-        } else if self.impair.is_some() && !self.transport.is_udp() {
-            format!(
-                "impair works on UDP: a relay can lose no packets of {}, because TCP sends them again below it. Packets of TCP are \
-                 lost in the laboratory: cargo bench --bench matrix",
-                self.transport
-            )
-        } else if scenario == Scenario::Roam && !self.transport.is_udp() {
-            format!(
-                "scenario roam changes addresses, which no connection of {} survives: use quic or wt",
-                self.transport
-            )
-        } else if scenario == Scenario::Roam && !(1..=1_000).contains(&self.rebinds) {
-            format!("rebinds must be 1 to 1000, not {}", self.rebinds)
-        } else if scenario == Scenario::Roam && self.rebind_period() < REBIND_PERIOD_MIN {
-            format!(
-                "{} rebinds in {:?} are more than one each {REBIND_PERIOD_MIN:?}",
-                self.rebinds, self.duration
-            )
-        } else if scenario == Scenario::Roam && self.impair.as_ref().is_some_and(|spec| spec.rebind.is_some())
-        {
-            "scenario roam sets rebind by itself: leave it out of impair".into()
-        } else if scenario != Scenario::Storm && self.kill_after.is_some() {
-            only_for("kill_after", Scenario::Storm)
-        } else if scenario != Scenario::Storm && self.restart_cmd.is_some() {
-            only_for("restart_cmd", Scenario::Storm)
-        } else if self.kill_after.is_some() && self.server_pid.is_none() {
-            "kill_after needs server_pid, the process to kill".into()
-        } else if self.kill_after.is_some_and(|after| after >= self.duration) {
-            "kill_after must be shorter than duration".into()
-        } else if self.restart_cmd.is_some() && self.kill_after.is_none() {
-            "restart_cmd needs kill_after: who kills the server by hand also starts it".into()
-        } else if self.notice.is_some() && self.kill_after.is_none() {
-            "notice needs kill_after: it counts from there".into()
-        } else {
-            return Ok(());
-        };
-        Err(Error::Options(wrong))
     }
 
     /// Networks that ask (`locate`).
@@ -450,254 +353,5 @@ impl fmt::Debug for Credentials {
             .field("server_name", &self.server_name)
             .field("app", &self.app)
             .finish_non_exhaustive()
-    }
-}
-
-impl Scenario {
-    /// Every scenario.
-    pub const ALL: [Self; 10] = [
-        Self::Connect,
-        Self::Idle,
-        Self::Echo,
-        Self::Chat,
-        Self::Group,
-        Self::Weak,
-        Self::Roam,
-        Self::Storm,
-        Self::Live,
-        Self::Locate,
-    ];
-
-    /// As on the command line and in the report.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Idle => "idle",
-            Self::Echo => "echo",
-            Self::Chat => "chat",
-            Self::Group => "group",
-            Self::Weak => "weak",
-            Self::Roam => "roam",
-            Self::Storm => "storm",
-            Self::Live => "live",
-            Self::Locate => "locate",
-        }
-    }
-
-    /// Whether users in pairs write to each other.
-    pub(crate) fn is_chat(self) -> bool {
-        matches!(self, Self::Chat | Self::Weak | Self::Roam | Self::Storm)
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Scenario {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|scenario| scenario.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::Options(format!("unknown scenario {name:?}: known are {known}"))
-        })
-    }
-}
-
-impl Tuned {
-    /// Every part.
-    pub const ALL: [Self; 3] = [Self::Hedging, Self::RttMemory, Self::InitialRtt];
-
-    /// As on the command line and in the report.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hedging => "hedging",
-            Self::RttMemory => "rtt-memory",
-            Self::InitialRtt => "initial-rtt",
-        }
-    }
-
-    /// Takes it out.
-    pub(crate) fn remove_from(self, tuning: &mut Tuning) {
-        match self {
-            Self::Hedging => tuning.datagrams = false,
-            Self::RttMemory => tuning.remembered_rtt = false,
-            Self::InitialRtt => (tuning.remembered_rtt, tuning.initial_rtt) = (false, None),
-        }
-    }
-}
-
-impl FromStr for Tuned {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|part| part.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::Options(format!("unknown {name:?}: known are {known}"))
-        })
-    }
-}
-
-impl FromStr for RebindBy {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "nat" => Ok(Self::Nat),
-            "client" => Ok(Self::Client),
-            _ => Err(Error::Options(format!("unknown {name:?}: known are nat, client"))),
-        }
-    }
-}
-
-impl Transport {
-    /// Every way.
-    pub const ALL: [Self; 5] = [Self::Quic, Self::Tls, Self::Ws, Self::Wt, Self::Auto];
-
-    /// As on the command line and in the report.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.only().map_or("auto", nearport_client::Transport::name)
-    }
-
-    /// Whether all of it goes over UDP.
-    #[must_use]
-    pub fn is_udp(self) -> bool {
-        self.only().is_some_and(nearport_client::Transport::is_udp)
-    }
-
-    /// The one transport that clients may use; `None`: what the SDK uses by itself.
-    pub(crate) fn only(self) -> Option<nearport_client::Transport> {
-        use nearport_client::Transport as Sdk;
-        match self {
-            Self::Quic => Some(Sdk::Quic),
-            Self::Tls => Some(Sdk::Tls),
-            Self::Ws => Some(Sdk::WebSocket),
-            Self::Wt => Some(Sdk::WebTransport),
-            Self::Auto => None,
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Transport {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|transport| transport.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::Options(format!("unknown transport {name:?}: known are {known}"))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use nearport_client::core::{Core, CoreConfig};
-    use nearport_client::{Acks, Limits, Platform, Receive, text, user};
-
-    use super::*;
-
-    #[test]
-    fn each_mistake_has_its_words() {
-        assert!(Scenario::ALL.into_iter().all(|scenario| Options::new(scenario).check().is_ok()));
-        type Spoil = fn(&mut Options);
-        let cases: [(Scenario, &str, Spoil); 25] = [
-            (Scenario::Group, "two of its members", |o| o.set_groups(3, 9, 1)),
-            (Scenario::Group, "more than there are members", |o| o.set_groups(3, 4, 5)),
-            (Scenario::Group, "instead of connections", |o| o.connections = 7),
-            (Scenario::Group, "hot_rate must be", |o| o.hot_rate = Some(0)),
-            (Scenario::Chat, "hot_rate belongs to", |o| o.hot_rate = Some(1)),
-            (Scenario::Chat, "connections must be 1", |o| o.connections = 0),
-            (Scenario::Chat, "connections must be 1", |o| o.connections = CONNECTIONS_MAX + 1),
-            (Scenario::Chat, "pairs", |o| o.connections = 3),
-            (Scenario::Weak, "scenario weak works in pairs", |o| o.connections = 3),
-            (Scenario::Chat, "rate", |o| o.rate = 0),
-            (Scenario::Chat, "duration", |o| o.duration = Duration::ZERO),
-            (Scenario::Chat, "message_bytes", |o| o.message_bytes = 12 * 1024),
-            (Scenario::Chat, "sockets", |o| o.sockets = 0),
-            (Scenario::Weak, "cargo bench --bench matrix", |o| {
-                (o.transport, o.impair) = (Transport::Tls, Some(Spec::default()));
-            }),
-            (Scenario::Roam, "use quic or wt", |o| o.transport = Transport::Auto),
-            (Scenario::Roam, "rebinds must be 1", |o| o.rebinds = 0),
-            (Scenario::Roam, "more than one each 200ms", |o| o.rebinds = 1_000),
-            (Scenario::Chat, "kill_after belongs to scenario storm, not chat", |o| {
-                o.kill_after = Some(o.duration)
-            }),
-            (Scenario::Echo, "api belongs to scenario locate, not echo", |o| {
-                o.api = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
-            }),
-            (Scenario::Weak, "networks belongs to scenario locate, not weak", |o| o.networks = Some(5)),
-            (Scenario::Locate, "networks must be 1 to 1000000, not 0", |o| o.networks = Some(0)),
-            (Scenario::Storm, "needs server_pid", |o| o.kill_after = Some(o.duration)),
-            (Scenario::Storm, "shorter than duration", |o| {
-                (o.kill_after, o.server_pid) = (Some(o.duration), Some(1));
-            }),
-            (Scenario::Storm, "restart_cmd needs kill_after", |o| o.restart_cmd = Some("true".into())),
-            (Scenario::Storm, "notice needs kill_after", |o| o.notice = Some(o.duration)),
-        ];
-        for (scenario, words, spoil) in cases {
-            let mut options = Options::new(scenario);
-            spoil(&mut options);
-            let error = options.check().unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
-        }
-    }
-
-    #[test]
-    fn names_read_back() {
-        for scenario in Scenario::ALL {
-            assert_eq!(scenario.name().parse::<Scenario>().unwrap(), scenario);
-        }
-        for part in Tuned::ALL {
-            assert_eq!(part.name().parse::<Tuned>().unwrap(), part);
-        }
-        for transport in Transport::ALL {
-            assert_eq!(transport.name().parse::<Transport>().unwrap(), transport);
-        }
-        assert!(
-            "Chat"
-                .parse::<Scenario>()
-                .unwrap_err()
-                .to_string()
-                .contains("connect, idle, echo, chat, group, weak")
-        );
-        assert!("udp".parse::<Transport>().unwrap_err().to_string().contains("quic, tls, ws, wt, auto"));
-    }
-
-    #[test]
-    fn the_sdk_takes_the_longest_text_and_only_a_little_more_is_refused() {
-        let now = std::time::Instant::now();
-        let core = CoreConfig {
-            app: 1,
-            user: "load-0".into(),
-            device: "load".into(),
-            platform: Platform::Other,
-            usersig: String::new(),
-            client: String::new(),
-            cursor: None,
-            resume: None,
-            follow: nearport_client::Follow::Nothing,
-            groups: Vec::new(),
-            acks: Acks::default(),
-            receive: Receive::default(),
-            limits: Limits::default(),
-            seed: 1,
-        };
-        let mut core = Core::new(core, now);
-        let mut post = |bytes: usize| core.send(now, user("load-1"), text("x".repeat(bytes)), false);
-        post(MESSAGE_BYTES_MAX).unwrap();
-        post(MESSAGE_BYTES_MAX + 16).unwrap_err();
     }
 }
