@@ -165,6 +165,14 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+impl Appended {
+    /// Of a duplicate, whose first message has this place.
+    #[must_use]
+    pub fn duplicate_of(seq: u64, time_ms: u64) -> Self {
+        Self { seq, time_ms, positions: Vec::new(), duplicate: true }
+    }
+}
+
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -289,6 +297,13 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// See [`LedgerError`]. After an error every later commit fails too, until the ledger is opened again; only after
     /// [`LedgerError::Unavailable`] a later one may do.
     fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError>;
+
+    /// What [`Self::commit`] would answer for a message with each of these idempotency keys, in the order of `keys`, if it is a
+    /// duplicate; `None`: no message has the key.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn duplicates(&self, keys: &[IdemKey]) -> Result<Vec<Option<Appended>>, LedgerError>;
 
     /// A page of a conversation. What was trimmed is left out. Sees every commit that returned before the call.
     ///

@@ -120,8 +120,8 @@ enum What {
     GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
     OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
-    /// Above the rate of its group: the sender is told that it was sent.
-    Dropped { random: u32, time_ms: u64 },
+    /// Above the rate of its group: the sender is told that it was sent. With its key it may be one that was stored before.
+    Dropped { random: u32, time_ms: u64, idem: Option<IdemKey> },
     /// A read cursor moves.
     MarkRead { reader: UserKey, with: With, seq: u64 },
     /// The next of [`Batch::edits`].

@@ -12,7 +12,7 @@ use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
-use crate::reply::{Failure, ReplyTo};
+use crate::reply::{Failure, ReplyTo, unreadable};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
 const STORE_RETRY_MS: u32 = 5000;
@@ -66,6 +66,7 @@ impl Writer {
                 }
             }
         }
+        let mut repeats = self.repeats(&orders);
         let mut registry = self.shared.registry();
         let mut publisher = Publisher { registry: &mut registry, links: Vec::new(), count: 0, out };
         for Order { reply_to, what } in orders {
@@ -76,9 +77,25 @@ impl Writer {
                     let message = Kept::open(&message).message;
                     publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
                 }
-                What::Dropped { random, time_ms } => {
-                    metrics.over_rate.increment(1);
-                    reply_to.unstored(random, time_ms, publisher.out);
+                What::Dropped { random, time_ms, idem } => {
+                    let first = match (&mut repeats, idem) {
+                        (_, None) => None,
+                        (Ok(repeats), Some(_)) => repeats.next().flatten(),
+                        (Err(failure), Some(_)) => {
+                            reply_to.fail(failure, metrics, publisher.out);
+                            continue;
+                        }
+                    };
+                    match first {
+                        Some(first) => {
+                            metrics.duplicates.increment(1);
+                            reply_to.sent(random, &first, publisher.out);
+                        }
+                        None => {
+                            metrics.over_rate.increment(1);
+                            reply_to.unstored(random, time_ms, publisher.out);
+                        }
+                    }
                 }
                 _ if !is_stored => {
                     #[cfg(nearport_bug = "ack_before_commit")]
@@ -170,6 +187,21 @@ impl Writer {
             }
         }
         metrics.publishes.increment(publisher.count);
+    }
+
+    /// Of the messages above the rate of their groups, in order: those that were stored before, for their first answer was lost.
+    /// Looked up after the commit, for the first one may stand in the same batch.
+    fn repeats(&self, orders: &[Order]) -> Result<std::vec::IntoIter<Option<Appended>>, Failure> {
+        let key = |order: &Order| match &order.what {
+            What::Dropped { idem, .. } => idem.clone(),
+            _ => None,
+        };
+        let keys: Vec<_> = orders.iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new().into_iter());
+        }
+        let found = self.shared.ledger.duplicates(&keys).map_err(|error| unreadable(&error))?;
+        Ok(found.into_iter())
     }
 
     /// The planted bug: says "stored" before anything is. The numbers are guessed from what is stored now.

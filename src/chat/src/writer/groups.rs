@@ -121,15 +121,15 @@ impl Writer {
         let time_ms = self.last_time_ms;
         let To::Group(key) = &send.to else { unreachable!("a message to a user has no place") };
         let (random, client_msg_id, key) = (send.random(), send.client_msg_id, key.clone());
+        let idem = IdemKey { sender: sender.clone(), client_msg_id };
         if !place.taken {
-            return What::Dropped { random, time_ms };
+            return What::Dropped { random, time_ms, idem: (!place.online_only).then_some(idem) };
         }
         let send = Send { need_receipt: place.receipts, ..send };
         let body = seal(&send.into_message(&sender), Audience::All);
         if place.online_only {
             return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body };
         }
-        let idem = IdemKey { sender, client_msg_id };
         // One row, whatever the size of the group.
         prepared.batch.appends.push(Append { conv: key.conv(), idem, logs: Vec::new(), time_ms, body });
         What::GroupSend { random, group: place.group }

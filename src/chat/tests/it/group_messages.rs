@@ -233,6 +233,31 @@ fn above_the_rate_the_higher_class_goes_first_and_nobody_is_told() {
 }
 
 #[test]
+fn above_the_rate_what_is_said_again_has_the_place_of_the_first() {
+    let mut scene = Scene::new("Public");
+    let alice = scene.alice;
+    let batch =
+        (0..90u8).map(|n| scene.world.frame(alice, Kind::SEND, 1, say(GROUP, n % 45).encode_to_vec()));
+    let batch = batch.collect();
+    scene.world.write(batch);
+    let replies = |scene: &mut Scene| -> Vec<Sent> {
+        let downs = scene.both();
+        let replies = downs.iter().filter(|down| matches!(down, Down::Reply { .. }));
+        replies.map(|down| answer(down).unwrap()).collect()
+    };
+    let sent = replies(&mut scene);
+    let (first, again) = sent.split_at(45);
+    assert_eq!(first.iter().filter(|sent| sent.seq > 0).count(), 40);
+    let repeated = |first: &Sent| Sent { duplicate: first.seq > 0, position: 0, ..first.clone() };
+    assert_eq!(again, first.iter().map(repeated).collect::<Vec<_>>(), "in the same batch");
+    let rows = scene.rows().len();
+    for n in [0, 44] {
+        assert_eq!(scene.say(alice, &say(GROUP, n)), Ok(repeated(&first[usize::from(n)])), "later");
+    }
+    assert_eq!(scene.rows().len(), rows);
+}
+
+#[test]
 fn a_work_group_hides_until_its_owner_speaks() {
     let mut scene = Scene::new("Work");
     let (alice, bob) = (scene.alice, scene.bob);

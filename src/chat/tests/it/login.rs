@@ -9,8 +9,8 @@ use nearport_chat::directory::{
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
 use nearport_chat::ledger::{
-    Batch, Committed, CursorMove, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range,
-    Retention, TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
+    PageLimit, Range, Retention, TrimBudget, TrimPlace, Trimmed,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{MemoryDirectory, MemoryLedger};
@@ -399,6 +399,9 @@ macro_rules! pass_on {
     () => {
         fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
             self.inner.commit(batch)
+        }
+        fn duplicates(&self, keys: &[IdemKey]) -> Result<Vec<Option<Appended>>, LedgerError> {
+            self.inner.duplicates(keys)
         }
         fn entry(&self, conv: &ConvKey, seq: u64) -> Result<Option<Entry>, LedgerError> {
             self.inner.entry(conv, seq)

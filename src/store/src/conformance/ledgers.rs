@@ -120,6 +120,12 @@ fn a_known_key_returns_the_first_message(ledger: &dyn Ledger) {
     let again = Append { time_ms: 9_999, ..pair_message("alice", "bob", 2, "changed") };
     let outcomes = commit(ledger, vec![pair_message("alice", "bob", 3, "three"), again]);
     assert_eq!(outcomes[1], Appended { seq: 2, time_ms: 1_002, positions: Vec::new(), duplicate: true });
+    let keys = [("bob", 2), ("alice", 2), ("alice", 9), ("nobody", 2), ("alice", 1), ("alice", 2)];
+    let keys = keys.map(|(from, id)| pair_message(from, "alice", id, "").idem);
+    let (one, two) = (Appended::duplicate_of(1, 1_001), Appended::duplicate_of(2, 1_002));
+    let found = ledger.duplicates(&keys).expect("reads");
+    assert_eq!(found, [None, Some(two.clone()), None, None, Some(one), Some(two)]);
+    assert_eq!(ledger.duplicates(&[]).expect("reads"), []);
     let conv = ConvKey::pair(&user("alice"), &user("bob"));
     let bodies = read(ledger, &conv, Range::After(0), ALL);
     let bodies: Vec<_> = bodies.iter().map(|entry| &entry.body[..]).collect();

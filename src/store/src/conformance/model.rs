@@ -247,6 +247,10 @@ impl Run<'_> {
     }
 
     fn compare_all(&self) {
+        let known: Vec<_> = self.model.idem.keys().cloned().collect();
+        let places = known.iter().map(|key| self.model.idem[key]);
+        let want: Vec<_> = places.map(|(seq, time_ms)| Some(Appended::duplicate_of(seq, time_ms))).collect();
+        assert_eq!(self.ledger().duplicates(&known).expect("reads"), want, "idempotency keys");
         let all = PageLimit { entries: 99_999, bytes: usize::MAX };
         let users: Vec<_> = (0..USERS).map(|number| self.user(number)).collect();
         for user in &users {
@@ -371,7 +375,7 @@ impl Model {
 
     fn append(&mut self, append: &Append) -> Appended {
         if let Some(&(seq, time_ms)) = self.idem.get(&append.idem) {
-            return Appended { seq, time_ms, positions: Vec::new(), duplicate: true };
+            return Appended::duplicate_of(seq, time_ms);
         }
         let of = self.convs.entry(append.conv.clone()).or_default();
         of.messages.push(Message {

@@ -2,7 +2,7 @@
 
 use fjall::OwnedWriteBatch;
 use nearport_chat::key::{ConvKey, ConvKind, UserKey};
-use nearport_chat::ledger::{Append, Appended, LedgerError};
+use nearport_chat::ledger::{Append, Appended, IdemKey, LedgerError};
 
 use super::keys::{self, ConvId, UserId};
 use super::owners::Owner;
@@ -48,7 +48,7 @@ impl FjallLedger {
         };
         if let Some((seq, time_ms)) = first {
             self.metrics.duplicates.increment(1);
-            return Ok(Appended { seq, time_ms, positions: Vec::new(), duplicate: true });
+            return Ok(Appended::duplicate_of(seq, time_ms));
         }
 
         let mut positions = Vec::with_capacity(append.logs.len());
@@ -83,6 +83,13 @@ impl FjallLedger {
             seen.insert(idem, (seq, append.time_ms));
         }
         Ok(Appended { seq, time_ms: append.time_ms, positions, duplicate: false })
+    }
+
+    /// What a message with this key is answered with, if it is a duplicate.
+    pub(super) fn duplicate(&self, key: &IdemKey) -> Result<Option<Appended>, LedgerError> {
+        let Some(sender) = self.user_id(&key.sender)? else { return Ok(None) };
+        let first = self.first(sender, &key.client_msg_id)?;
+        Ok(first.map(|(seq, time_ms)| Appended::duplicate_of(seq, time_ms)))
     }
 
     /// The first message with this idempotency key, if there is one: its sequence number and time.

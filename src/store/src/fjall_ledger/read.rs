@@ -11,8 +11,8 @@ use bytes::Bytes;
 use fjall::{Guard, Keyspace};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
-    TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
+    Range, Retention, TrimBudget, TrimPlace, Trimmed,
 };
 
 use super::FjallLedger;
@@ -163,6 +163,10 @@ impl FjallLedger {
 impl Ledger for FjallLedger {
     fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
         self.commit_batch(batch)
+    }
+
+    fn duplicates(&self, keys: &[IdemKey]) -> Result<Vec<Option<Appended>>, LedgerError> {
+        keys.iter().map(|key| self.duplicate(key)).collect()
     }
 
     fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {

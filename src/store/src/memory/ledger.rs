@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nearport_chat::key::{ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
-    TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
+    Range, Retention, TrimBudget, TrimPlace, Trimmed,
 };
 
 use self::image::{Changes, Image, Message, all};
@@ -146,6 +146,12 @@ fn fill<T>(entries: impl Iterator<Item = T>, limit: PageLimit, size: impl Fn(&T)
 impl Ledger for MemoryLedger {
     fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
         Ok(self.split_commit(batch)?.sync())
+    }
+
+    fn duplicates(&self, keys: &[IdemKey]) -> Result<Vec<Option<Appended>>, LedgerError> {
+        let disk = self.disk();
+        let found = keys.iter().map(|key| disk.synced.idem.get(&(key.sender.clone(), key.client_msg_id)));
+        Ok(found.map(|place| place.map(|(seq, time_ms)| Appended::duplicate_of(*seq, *time_ms))).collect())
     }
 
     fn read(&self, conv: &ConvKey, range: Range, limit: PageLimit) -> Result<Vec<Entry>, LedgerError> {

@@ -136,12 +136,7 @@ impl<'a> Plan<'a> {
                 (ids.convs[append.conv.as_bytes()], ids.users[append.idem.sender.as_bytes()]);
             let idem = (sender, append.idem.client_msg_id);
             if let Some(&(_, seq, time_ms)) = found.idem.get(&idem).or_else(|| new.get(&idem)) {
-                self.done.appended.push(Appended {
-                    seq: unsigned(seq),
-                    time_ms: unsigned(time_ms),
-                    positions: Vec::new(),
-                    duplicate: true,
-                });
+                self.done.appended.push(Appended::duplicate_of(unsigned(seq), unsigned(time_ms)));
                 continue;
             }
             let head = self.convs.get_mut(&conv).expect("conversations of messages are locked");

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Batch, Committed, CursorName, Entry, Heads, Ledger, LedgerError, LogEntry, PageLimit, Range, Retention,
-    TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
+    Range, Retention, TrimBudget, TrimPlace, Trimmed,
 };
 use tokio_postgres::Row;
 
@@ -26,6 +26,9 @@ const BEFORE: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1)
      AND seq > (SELECT floor FROM ledger_conversations WHERE key = $1) AND seq < $2
      ORDER BY seq DESC LIMIT $3";
+const DUPLICATES: &str = "SELECT k.at, m.seq, m.time_ms
+     FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (sender, id, at)
+     JOIN ledger_users u ON u.key = k.sender JOIN ledger_messages m ON m.sender = u.id AND m.client_msg_id = k.id";
 const ENTRY: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
 const HEADS: &str =
@@ -114,6 +117,21 @@ fn conv_key(bytes: &[u8]) -> Result<ConvKey, LedgerError> {
 impl Ledger for PgLedger {
     fn commit(&self, batch: &Batch) -> Result<Committed, LedgerError> {
         self.commit_batch(batch)
+    }
+
+    fn duplicates(&self, keys: &[IdemKey]) -> Result<Vec<Option<Appended>>, LedgerError> {
+        let senders: Vec<&[u8]> = keys.iter().map(|key| key.sender.as_bytes()).collect();
+        let ids: Vec<&[u8]> = keys.iter().map(|key| &key.client_msg_id[..]).collect();
+        let rows = self.query(DUPLICATES, &[&senders, &ids])?;
+        let mut found = vec![None; keys.len()];
+        for row in &rows {
+            let number = |column| row.try_get(column).map(unsigned).map_err(unreadable);
+            let at = usize::try_from(number(0)?).ok().and_then(|at| found.get_mut(at.wrapping_sub(1)));
+            if let Some(found) = at {
+                *found = Some(Appended::duplicate_of(number(1)?, number(2)?));
+            }
+        }
+        Ok(found)
     }
 
     fn read(&self, conv: &ConvKey, range: Range, limits: PageLimit) -> Result<Vec<Entry>, LedgerError> {

@@ -124,7 +124,7 @@ impl Image {
     fn append(&self, append: &Append, rows: &mut Self) -> Appended {
         let idem = (append.idem.sender.clone(), append.idem.client_msg_id);
         if let Some(&(seq, time_ms)) = self.idem.get(&idem).or_else(|| rows.idem.get(&idem)) {
-            return Appended { seq, time_ms, positions: Vec::new(), duplicate: true };
+            return Appended::duplicate_of(seq, time_ms);
         }
         let seq = self.head(&append.conv).max(rows.head(&append.conv)) + 1;
         let message = Message {
