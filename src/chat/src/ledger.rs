@@ -199,6 +199,15 @@ pub struct Heads {
     pub floor: u64,
 }
 
+/// What a user has deleted for oneself of a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// All messages up to here: [`CursorName::Cleared`].
+    pub cleared: u64,
+    /// Single messages, smallest first.
+    pub hidden: Vec<u64>,
+}
+
 /// An entry of a user log with the message it points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
@@ -357,6 +366,19 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn hidden(&self, user: &UserKey, conv: &ConvKey, first: u64, last: u64) -> Result<Vec<u64>, LedgerError>;
+
+    /// What a user has deleted for oneself of several conversations, of each between two messages as in [`Self::hidden`]. In the
+    /// order of `ranges`. An engine to which each question is a way to go answers all of them at once.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn deleted(&self, user: &UserKey, ranges: &[(ConvKey, u64, u64)]) -> Result<Vec<Deleted>, LedgerError> {
+        let one = |(conv, first, last): &(ConvKey, u64, u64)| {
+            let cleared = self.cursor(user, &CursorName::Cleared(conv.clone()))?.unwrap_or_default();
+            Ok(Deleted { cleared, hidden: self.hidden(user, conv, *first, *last)? })
+        };
+        ranges.iter().map(one).collect()
+    }
 
     /// Who has confirmed to have read a message: users above `after` in the order of their keys, at most `limit` (and at
     /// least one if there is one).

@@ -70,8 +70,8 @@ impl Front {
         now_ms: u64,
     ) -> Result<(Page, Heads), LedgerError> {
         let ledger = &self.shared.ledger;
-        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone()))?.unwrap_or_default();
-        let bounds = self.bounds(conv, floor.max(cleared), request, now_ms)?;
+        let floor = floor.max(self.cleared(user, conv)?);
+        let bounds = self.bounds(conv, floor, request, now_ms)?;
         let entries = page_limit(request.limit).entries;
         let mut page = Page::default();
         let (ascending, mut at) = match (request.after, request.before) {
@@ -121,7 +121,7 @@ impl Front {
             (Some(a), Some(b)) => (a.seq.min(b.seq), a.seq.max(b.seq)),
             _ => return Ok(false),
         };
-        let view = self.view(user, conv, first, last, now_ms)?;
+        let view = self.view(user, conv, bounds.low, (first, last), now_ms)?;
         for entry in entries {
             // Times do not go back: in front of what is too old, everything is.
             if entry.seq <= bounds.low || entry.seq >= bounds.high || entry.time_ms < bounds.since_ms {
@@ -190,6 +190,7 @@ impl Front {
         now_ms: u64,
     ) -> Result<(Page, Heads), LedgerError> {
         let ledger = &self.shared.ledger;
+        let floor = floor.max(self.cleared(user, conv)?);
         let limit = page_limit(limit);
         let mut page = Page { next: after, ..Page::default() };
         // Read in front of the changes, so that all up to its number are among them.
@@ -205,9 +206,9 @@ impl Front {
             // Trimmed, or changed once more meanwhile: then it stands further behind, and comes again.
             let Some(entry) = ledger.entry(conv, seq)? else { continue };
             let kept = Kept::open(&entry.body);
-            let view = self.view(user, conv, seq, seq, now_ms)?;
+            let view = self.view(user, conv, floor, (seq, seq), now_ms)?;
             page.bytes += entry.body.len();
-            if seq > floor && view.shows(&entry, &kept) {
+            if view.shows(&entry, &kept) {
                 page.deliveries.push(self.raw(user, conv, &entry, kept)?);
             }
         }

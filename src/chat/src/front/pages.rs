@@ -8,7 +8,7 @@ use nearport_wire::body::{self, RawDelivery, encode_sync_page};
 use super::Front;
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
-use crate::ledger::{LedgerError, LogEntry, PageLimit};
+use crate::ledger::{Deleted, LedgerError, LogEntry, PageLimit};
 use crate::reply::{Failure, decode, unreadable};
 
 /// Most entries of a page, as the protocol says.
@@ -73,10 +73,14 @@ impl Front {
             let (first, last) = ranges.entry(conv).or_insert((entry.seq, entry.seq));
             (*first, *last) = (entry.seq.min(*first), entry.seq.max(*last));
         }
-        let mut views = BTreeMap::new();
-        for (conv, (first, last)) in ranges {
-            views.insert(conv.clone(), self.view(user, conv, first, last, now_ms)?);
-        }
+        let ranges: Vec<_> =
+            ranges.into_iter().map(|(conv, (first, last))| (conv.clone(), first, last)).collect();
+        // All conversations of the page at once: of an ordinary absence they are many.
+        let deleted = self.shared.ledger.deleted(user, &ranges)?;
+        let view = |((conv, ..), Deleted { cleared, hidden }): ((ConvKey, u64, u64), Deleted)| {
+            (conv, self.view_of(user, cleared, hidden, now_ms))
+        };
+        let views: BTreeMap<_, _> = ranges.into_iter().zip(deleted).map(view).collect();
         let raw = |LogEntry { position, conv, entry }: LogEntry| {
             let kept = Kept::open(&entry.body);
             let shown = views.get(&conv).is_some_and(|view| view.shows(&entry, &kept));

@@ -19,9 +19,9 @@ const NOTICES_SHOWN: u64 = 100;
 pub(super) struct View {
     user: UserKey,
     /// Only what lies above.
-    pub(super) floor: u64,
+    floor: u64,
     /// Only what is not older, milliseconds.
-    pub(super) since_ms: u64,
+    since_ms: u64,
     /// What the user has deleted, ascending.
     hidden: Vec<u64>,
 }
@@ -36,19 +36,28 @@ impl View {
 }
 
 impl Front {
-    /// What `user` may see of the messages `first` to `last`, whatever kind of conversation it is.
+    /// Up to where `user` has deleted the history of a conversation.
+    pub(super) fn cleared(&self, user: &UserKey, conv: &ConvKey) -> Result<u64, LedgerError> {
+        let cleared = self.shared.ledger.cursor(user, &CursorName::Cleared(conv.clone()))?;
+        Ok(cleared.unwrap_or_default())
+    }
+
+    /// What `user` may see above `floor` of the messages `first` to `last`, whatever kind of conversation it is.
     pub(super) fn view(
         &self,
         user: &UserKey,
         conv: &ConvKey,
-        first: u64,
-        last: u64,
+        floor: u64,
+        (first, last): (u64, u64),
         now_ms: u64,
     ) -> Result<View, LedgerError> {
-        let ledger = &self.shared.ledger;
-        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone()))?.unwrap_or_default();
-        let hidden = ledger.hidden(user, conv, first, last)?;
-        Ok(View { user: user.clone(), floor: cleared, since_ms: self.since_ms(now_ms), hidden })
+        let hidden = self.shared.ledger.hidden(user, conv, first, last)?;
+        Ok(self.view_of(user, floor, hidden, now_ms))
+    }
+
+    /// What `user` may see above `floor` but for what is hidden, ascending.
+    pub(super) fn view_of(&self, user: &UserKey, floor: u64, hidden: Vec<u64>, now_ms: u64) -> View {
+        View { user: user.clone(), floor, since_ms: self.since_ms(now_ms), hidden }
     }
 
     /// The time before which nothing is shown.

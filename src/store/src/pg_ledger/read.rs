@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
-    Range, Retention, TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Deleted, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
+    PageLimit, Range, Retention, TrimBudget, TrimPlace, Trimmed,
 };
 use tokio_postgres::Row;
 
@@ -46,6 +46,13 @@ const SEQ_AT: &str = "WITH RECURSIVE s (conv, low, high) AS (
      SELECT low, high FROM s ORDER BY high - low LIMIT 1";
 const HIDDEN: &str = "SELECT seq FROM ledger_hides WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1)
      AND conv = (SELECT id FROM ledger_conversations WHERE key = $2) AND seq >= $3 AND seq <= $4 ORDER BY seq";
+const HIDDEN_IN: &str = "SELECT k.at, h.seq
+     FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS k (key, first, last, at)
+     JOIN ledger_conversations c ON c.key = k.key
+     JOIN ledger_hides h ON h.user_id = (SELECT id FROM ledger_users WHERE key = $1)
+     AND h.conv = c.id AND h.seq >= k.first AND h.seq <= k.last ORDER BY k.at, h.seq";
+const CLEARED_IN: &str = "SELECT k.at, u.position FROM unnest($2::bytea[]) WITH ORDINALITY AS k (name, at)
+     JOIN ledger_cursors u ON u.user_id = (SELECT id FROM ledger_users WHERE key = $1) AND u.name = k.name";
 const RECEIPTS: &str = "SELECT user_key FROM ledger_receipts
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2 AND user_key > $3
      ORDER BY user_key LIMIT $4";
@@ -207,6 +214,32 @@ impl Ledger for PgLedger {
             [&user.as_bytes(), &conv.as_bytes(), &signed(first), &signed(last)];
         let rows = self.query(HIDDEN, &params)?;
         rows.iter().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).collect()
+    }
+
+    fn deleted(&self, user: &UserKey, ranges: &[(ConvKey, u64, u64)]) -> Result<Vec<Deleted>, LedgerError> {
+        let mut deleted = vec![Deleted::default(); ranges.len()];
+        if ranges.is_empty() {
+            return Ok(deleted);
+        }
+        let keys: Vec<&[u8]> = ranges.iter().map(|(conv, ..)| conv.as_bytes()).collect();
+        let names: Vec<_> =
+            ranges.iter().map(|(conv, ..)| cursor_name(&CursorName::Cleared(conv.clone()))).collect();
+        let (firsts, lasts): (Vec<_>, Vec<_>) =
+            ranges.iter().map(|(_, first, last)| (signed(*first), signed(*last))).unzip();
+        let hidden = self.query(HIDDEN_IN, &[&user.as_bytes(), &keys, &firsts, &lasts])?;
+        let cleared = self.query(CLEARED_IN, &[&user.as_bytes(), &names])?;
+        // Both queries number the conversations from 1.
+        let numbers = |row: &Row| Ok((row.try_get::<_, i64>(0)?, unsigned(row.try_get(1)?)));
+        let at = |at: i64| usize::try_from(at - 1).unwrap_or(usize::MAX);
+        for row in &hidden {
+            let (number, seq) = numbers(row).map_err(unreadable)?;
+            deleted.get_mut(at(number)).into_iter().for_each(|deleted| deleted.hidden.push(seq));
+        }
+        for row in &cleared {
+            let (number, position) = numbers(row).map_err(unreadable)?;
+            deleted.get_mut(at(number)).into_iter().for_each(|deleted| deleted.cleared = position);
+        }
+        Ok(deleted)
     }
 
     fn receipts(

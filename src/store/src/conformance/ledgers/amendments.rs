@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
-use nearport_chat::ledger::{Append, Batch, Edit, Edited, Heads, Hide, Ledger, PageLimit, Range, Receipt};
+use nearport_chat::ledger::{
+    Append, Batch, CursorMove, CursorName, Deleted, Edit, Edited, Heads, Hide, Ledger, PageLimit, Range,
+    Receipt,
+};
 
 use super::{ALL, commit, pair_message, read, user};
 
@@ -151,6 +154,16 @@ fn hidden_messages_are_one_users(ledger: &dyn Ledger) {
     assert_eq!(hidden("alice", 1, 6), [3]);
     assert_eq!(hidden("bob", 1, 6), [0u64; 0]);
     assert_eq!(ledger.hidden(&user("carol"), &pair(), 0, u64::MAX).expect("reads"), [0u64; 0]);
+    let name = CursorName::Cleared(group());
+    let cleared = CursorMove { user: user("carol"), name, position: 1 };
+    ledger.commit(&Batch { cursors: vec![cleared], ..Batch::default() }).expect("commits");
+    let deleted = |cleared, hidden: &[u64]| Deleted { cleared, hidden: hidden.to_vec() };
+    let ranges = [(group(), 2, 4), (pair(), 0, 9), (group(), 3, u64::MAX), (group(), 9, 2)];
+    let of = |name: &str| ledger.deleted(&user(name), &ranges).expect("reads");
+    assert_eq!(of("carol"), [deleted(1, &[2]), deleted(0, &[]), deleted(1, &[5]), deleted(1, &[])]);
+    assert_eq!(of("alice"), [deleted(0, &[3]), deleted(0, &[]), deleted(0, &[3]), deleted(0, &[])]);
+    assert_eq!(of("nobody"), vec![Deleted::default(); 4]);
+    assert_eq!(ledger.deleted(&user("carol"), &[]).expect("reads"), []);
     assert_eq!(content(ledger, &group()).len(), 6, "the others see them");
 }
 
