@@ -121,9 +121,11 @@ impl Numbers {
     }
 }
 
-/// The rows of our ledger on bare fjall, with its settings.
+/// The rows of our ledger on bare fjall, with its cache, threads and syncs; the rest is as fjall has it.
 struct BareFjall {
     db: Database,
+    ids: Keyspace,
+    pairs: Keyspace,
     idem: Keyspace,
     messages: Keyspace,
     logs: Keyspace,
@@ -140,9 +142,26 @@ impl BareFjall {
             .manual_journal_persist(true)
             .open()?;
         let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let (ids, pairs) = (keyspace("ids")?, keyspace("pairs")?);
         let (idem, messages) = (keyspace("idem")?, keyspace("messages")?);
         let (logs, meta) = (keyspace("logs")?, keyspace("meta")?);
-        Ok(Self { db, idem, messages, logs, meta, numbers: Numbers::new() })
+        Ok(Self { db, ids, pairs, idem, messages, logs, meta, numbers: Numbers::new() })
+    }
+}
+
+impl BareFjall {
+    /// What the first message of a conversation brings: ids of both users and of the pair, and that they are one.
+    fn names(&self, conversation: u32, rows: &mut OwnedWriteBatch) {
+        let pair = conv(conversation);
+        let mut id = [0; 8];
+        id[..4].copy_from_slice(&conversation.to_be_bytes());
+        rows.insert(&self.ids, [b"c", pair.as_bytes()].concat(), id);
+        rows.insert(&self.ids, [&b"n"[..], &id].concat(), pair.as_bytes());
+        for number in [2 * conversation, 2 * conversation + 1] {
+            let id = number.to_be_bytes();
+            rows.insert(&self.ids, [b"u", user(number).as_bytes()].concat(), id);
+            rows.insert(&self.pairs, [&id[..], pair.as_bytes()].concat(), []);
+        }
     }
 }
 
@@ -153,6 +172,9 @@ impl Store for BareFjall {
         for message in batch {
             let (count, seq, positions) = self.numbers.next(message);
             let id = message_id(count);
+            if seq == 1 {
+                self.names(message.conversation, &mut rows);
+            }
             let (mut idem, mut place) = ([0; 20], [0; 16]);
             idem[..4].copy_from_slice(&message.user.to_be_bytes());
             idem[4..].copy_from_slice(&id);
@@ -183,30 +205,33 @@ impl Store for BareFjall {
 }
 
 /// The same rows in bare tokio-postgres: one transaction of multi-row statements per batch, sent one after the other, as its
-/// documentation shows. `tables` are copies of the ledger's, with their keys and settings.
+/// documentation shows. The tables are as the ledger's, with
+/// their keys; conversations and users are there from the beginning, by number.
 struct BarePostgres {
     client: tokio_postgres::Client,
     runtime: tokio::runtime::Runtime,
-    statements: [tokio_postgres::Statement; 4],
+    statements: [tokio_postgres::Statement; 5],
     numbers: Numbers,
 }
 
-const BARE_TABLES: &str = "DROP TABLE IF EXISTS bare_messages, bare_logs, bare_conversations, bare_users;
+const BARE_TABLES: &str = "DROP TABLE IF EXISTS bare_messages, bare_logs, bare_pairs, bare_conversations, bare_users;
     CREATE TABLE bare_messages (conv BIGINT NOT NULL, seq BIGINT NOT NULL, time_ms BIGINT NOT NULL, edit BIGINT NOT NULL,
         sender BIGINT NOT NULL, client_msg_id BYTEA NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (conv, seq));
     CREATE UNIQUE INDEX bare_messages_idem ON bare_messages (sender, client_msg_id);
     CREATE TABLE bare_logs (user_id BIGINT NOT NULL, position BIGINT NOT NULL, conv BIGINT NOT NULL, seq BIGINT NOT NULL,
         PRIMARY KEY (user_id, position));
+    CREATE TABLE bare_pairs (user_key BYTEA NOT NULL, conv_key BYTEA NOT NULL, PRIMARY KEY (user_key, conv_key));
     CREATE TABLE bare_conversations (id BIGINT PRIMARY KEY, head BIGINT NOT NULL) WITH (fillfactor = 50);
     CREATE TABLE bare_users (id BIGINT PRIMARY KEY, head BIGINT NOT NULL) WITH (fillfactor = 50);
     INSERT INTO bare_conversations SELECT n, 0 FROM generate_series(0, 99999) AS n;
     INSERT INTO bare_users SELECT n, 0 FROM generate_series(0, 199999) AS n;
     SET synchronous_commit = on";
 
-const BARE_STATEMENTS: [&str; 4] = [
+const BARE_STATEMENTS: [&str; 5] = [
     "INSERT INTO bare_messages SELECT c, s, t, 0, f, i, b FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
      $5::bytea[], $6::bytea[]) AS r (c, s, t, f, i, b)",
     "INSERT INTO bare_logs SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])",
+    "INSERT INTO bare_pairs SELECT * FROM unnest($1::bytea[], $2::bytea[])",
     "UPDATE bare_conversations c SET head = r.h FROM unnest($1::bigint[], $2::bigint[]) AS r (i, h) WHERE c.id = r.i",
     "UPDATE bare_users c SET head = r.h FROM unnest($1::bigint[], $2::bigint[]) AS r (i, h) WHERE c.id = r.i",
 ];
@@ -221,7 +246,7 @@ impl BarePostgres {
         for sql in BARE_STATEMENTS {
             statements.push(runtime.block_on(client.prepare(sql))?);
         }
-        let statements = statements.try_into().map_err(|_| "four statements")?;
+        let statements = statements.try_into().map_err(|_| "five statements")?;
         Ok(Self { client, runtime, statements, numbers: Numbers::new() })
     }
 }
@@ -232,6 +257,7 @@ impl Store for BarePostgres {
         let (mut ids, mut bodies) = (Vec::new(), Vec::new());
         let (mut users, mut positions, mut log_convs, mut log_seqs) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut pairs = (Vec::new(), Vec::new());
         let (mut conv_heads, mut user_heads) =
             (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
         for message in batch {
@@ -242,6 +268,13 @@ impl Store for BarePostgres {
             times.push(i64::try_from(count)?);
             senders.push(i64::from(message.user));
             ids.push(message_id(count).to_vec());
+            if seq == 1 {
+                let pair = self::conv(message.conversation);
+                for side in [0, 1] {
+                    pairs.0.push(user(2 * message.conversation + side).as_bytes().to_vec());
+                    pairs.1.push(pair.as_bytes().to_vec());
+                }
+            }
             bodies.push(&message.body[..]);
             conv_heads.insert(conv, seq);
             for (side, position) in (0i64..).zip(places) {
@@ -255,11 +288,14 @@ impl Store for BarePostgres {
         }
         let (conv_ids, conv_values): (Vec<i64>, Vec<i64>) = conv_heads.into_iter().unzip();
         let (user_ids, user_values): (Vec<i64>, Vec<i64>) = user_heads.into_iter().unzip();
-        let Self { client, runtime, statements: [messages, logs, conversations, owners], .. } = self;
+        let Self { client, runtime, statements: [messages, logs, firsts, conversations, owners], .. } = self;
         runtime.block_on(async {
             let transaction = client.transaction().await?;
             transaction.execute(messages, &[&convs, &seqs, &times, &senders, &ids, &bodies]).await?;
             transaction.execute(logs, &[&users, &positions, &log_convs, &log_seqs]).await?;
+            if !pairs.0.is_empty() {
+                transaction.execute(firsts, &[&pairs.0, &pairs.1]).await?;
+            }
             transaction.execute(conversations, &[&conv_ids, &conv_values]).await?;
             transaction.execute(owners, &[&user_ids, &user_values]).await?;
             transaction.commit().await
