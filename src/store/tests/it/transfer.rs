@@ -265,4 +265,11 @@ fn a_target_that_was_changed_meanwhile_does_not_pass() {
         .sql(&format!("UPDATE {name}.ledger_messages SET body = 'x' WHERE seq = 200 AND conv = 1"));
     let differs = copy(dir.path(), &ledger, &schema, usize::MAX).unwrap_err().to_string();
     assert!(differs.contains("ledger_messages: conv 1, seq 200"), "{differs}");
+
+    let more = PostgresServer::shared().fresh();
+    assert!(matches!(copy(dir.path(), &ledger, &more, 16), Err(TransferError::Stopped)));
+    let name = more.rsplit("%3D").next().unwrap();
+    PostgresServer::shared().sql(&format!("INSERT INTO {name}.ledger_pairs VALUES ('a', 'b')"));
+    let differs = copy(dir.path(), &ledger, &more, usize::MAX).unwrap_err().to_string();
+    assert!(differs.contains("ledger_pairs has"), "{differs}");
 }
