@@ -189,6 +189,13 @@ fn bad_settings_end_with_78_and_name_the_place() {
     let printed = stdout(&nearport(dir.path(), &["config", "print"]));
     std::fs::write(dir.path().join("nearport.toml"), &printed).unwrap();
     assert_eq!(stdout(&nearport(dir.path(), &["config", "print"])), printed);
+
+    let url = "storage.postgres.url=postgres://usr:geheim@127.0.0.1/db?password=geheim";
+    for shows in ["print", "explain"] {
+        let shown = stdout(&nearport(dir.path(), &["config", shows, "--set", url]));
+        let expected = "url = \"postgres://usr:***@127.0.0.1/db?password=***\"";
+        assert!(shown.contains(expected) && !shown.contains("geheim"), "{shown}");
+    }
 }
 
 #[test]
