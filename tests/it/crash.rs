@@ -1,10 +1,7 @@
 //! The promise under `kill -9`: the real server dies again and again in the middle of a load, and nothing that it
 //! acknowledged is lost, nothing is shown twice, nothing changes its order.
 
-use std::process::Child;
-use std::time::Duration;
-
-use crate::node::{Node, start_load};
+use crate::node::{Node, STORED, start_load, wait_for_metric};
 
 /// Kills in a normal run; `NEARPORT_KILLS` asks for more. Each takes about two seconds.
 const KILLS: u32 = 8;
@@ -25,7 +22,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_shown_twice_under_kill_9() {
     let mut killed = 0;
     while killed < kills && load.try_wait().unwrap().is_none() {
         // A different number each time, so that kills meet commits in every phase.
-        wait_for_sends(&node, &mut load, SENDS_BETWEEN_KILLS + u64::from(killed * 37 % 101));
+        wait_for_metric(&node, &mut load, STORED, SENDS_BETWEEN_KILLS + u64::from(killed * 37 % 101));
         node.kill();
         killed += 1;
         node = Node::start(dir.path(), &again);
@@ -39,19 +36,4 @@ fn nothing_acknowledged_is_lost_and_nothing_is_shown_twice_under_kill_9() {
     for verdict in ["lost", "duplicated", "reordered", "errors"] {
         assert_eq!(report[verdict], 0, "{verdict}: {report}");
     }
-}
-
-/// Returns once the server has stored `count` messages since its start, or the load has ended.
-fn wait_for_sends(node: &Node, load: &mut Child, count: u64) {
-    while load.try_wait().unwrap().is_none() && stored(node) < count {
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-/// Messages stored since the server's start, from its own metrics.
-fn stored(node: &Node) -> u64 {
-    let metrics = node.get("/metrics").1;
-    let values =
-        metrics.lines().filter(|line| line.starts_with("nearport_chat_sends_total{outcome=\"stored\""));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }

@@ -14,7 +14,7 @@ use prost::Message as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::node::{Node, PROGRAM, STUCK, nearport, start_load};
+use crate::node::{Node, PROGRAM, STORED, STUCK, metric, nearport, start_load, wait_for_metric};
 use crate::raw_stream::{Carrier, Door, RawStream};
 
 /// Waits until the log of `dir` has `text` at least `times` times. Phases are told there.
@@ -30,19 +30,6 @@ fn wait_for_log(dir: &Path, text: &str, times: usize) {
     }
 }
 
-/// Sum of a metric over its labels.
-fn metric(node: &Node, name: &str) -> u64 {
-    let metrics = node.get("/metrics").1;
-    let lines = metrics.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
-fn wait_for_metric(node: &Node, load: &mut Child, name: &str, at_least: u64) {
-    while load.try_wait().unwrap().is_none() && metric(node, name) < at_least {
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
 fn books(load: Child) -> Value {
     let output = load.wait_with_output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout)
@@ -52,8 +39,6 @@ fn books(load: Child) -> Value {
     }
     report
 }
-
-const STORED: &str = "nearport_chat_sends_total{outcome=\"stored\"";
 
 #[test]
 fn hand_overs_under_load_lose_nothing_and_nobody() {

@@ -195,3 +195,20 @@ pub(crate) fn start_load(dir: &Path, connections: u32, rate: u32, seconds: u32) 
         .spawn()
         .unwrap()
 }
+
+/// Messages stored since the start of the process.
+pub(crate) const STORED: &str = "nearport_chat_sends_total{outcome=\"stored\"";
+
+/// Sum of a metric over its labels.
+pub(crate) fn metric(node: &Node, name: &str) -> u64 {
+    let metrics = node.get("/metrics").1;
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Returns once it is so large, or the load has ended.
+pub(crate) fn wait_for_metric(node: &Node, load: &mut Child, name: &str, at_least: u64) {
+    while load.try_wait().unwrap().is_none() && metric(node, name) < at_least {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}

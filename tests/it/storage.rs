@@ -1,9 +1,6 @@
 //! A node whose ledger and directory are in PostgreSQL: the promise holds when the node dies, and when the database does.
 
-use std::process::Child;
-use std::time::Duration;
-
-use crate::node::{Node, start_load};
+use crate::node::{Node, STORED, start_load, wait_for_metric};
 use crate::postgres_server::PostgresServer;
 
 /// Kills of the node, and restarts of the database under a running node. Each takes a few seconds.
@@ -27,13 +24,13 @@ fn nothing_acknowledged_is_lost_when_the_node_or_postgresql_dies() {
 
     let mut load = start_load(dir.path(), 10, 60, 16 * ROUNDS);
     for _ in 0..ROUNDS {
-        wait_for_sends(&node, &mut load, SENDS_BETWEEN);
+        wait_for_metric(&node, &mut load, STORED, SENDS_BETWEEN);
         node.kill();
         node = Node::start(dir.path(), &again);
-        wait_for_sends(&node, &mut load, SENDS_BETWEEN);
+        wait_for_metric(&node, &mut load, STORED, SENDS_BETWEEN);
         database.tell("crash");
         database.tell("start");
-        wait_for_sends(&node, &mut load, 2 * SENDS_BETWEEN);
+        wait_for_metric(&node, &mut load, STORED, 2 * SENDS_BETWEEN);
     }
     assert!(load.try_wait().unwrap().is_none(), "the load ended before the last kill");
     let output = load.wait_with_output().unwrap();
@@ -49,18 +46,4 @@ fn nothing_acknowledged_is_lost_when_the_node_or_postgresql_dies() {
     let (rows, keys) = stored.trim_end_matches(';').split_once('|').unwrap();
     assert_eq!(rows, keys, "one row per message");
     assert!(rows.parse::<u64>().unwrap() >= acked, "{rows} rows, {acked} acknowledged");
-}
-
-/// Returns once the node has stored `count` messages since its start, or the load has ended.
-fn wait_for_sends(node: &Node, load: &mut Child, count: u64) {
-    while load.try_wait().unwrap().is_none() && stored(node) < count {
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-fn stored(node: &Node) -> u64 {
-    let metrics = node.get("/metrics").1;
-    let values =
-        metrics.lines().filter(|line| line.starts_with("nearport_chat_sends_total{outcome=\"stored\""));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }

@@ -9,7 +9,7 @@ use nearport_client::{HistoryRange, Transport, group, text, user};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::node::{Node, PROGRAM, STUCK, nearport, start_load};
+use crate::node::{Node, PROGRAM, STORED, STUCK, metric, nearport, start_load};
 use crate::postgres_server::PostgresServer;
 use crate::sdk::Access;
 
@@ -28,14 +28,6 @@ fn named(path: &Path) -> &str {
     path.to_str().expect("temporary directories have plain names")
 }
 
-/// Messages that the node has stored.
-fn stored(node: &Node) -> u64 {
-    let metrics = node.get("/metrics").1;
-    let lines =
-        metrics.lines().filter(|line| line.starts_with("nearport_chat_sends_total{outcome=\"stored\""));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
 #[test]
 fn a_backup_under_load_restores_to_a_store_that_passes_the_check() {
     let dir = tempfile::tempdir().unwrap();
@@ -43,7 +35,7 @@ fn a_backup_under_load_restores_to_a_store_that_passes_the_check() {
     let node = Node::start(dir.path(), &[]);
     let load = start_load(dir.path(), 20, 200, 8);
     let begun = Instant::now();
-    while stored(&node) < 200 {
+    while metric(&node, STORED) < 200 {
         assert!(begun.elapsed() < STUCK, "no messages");
         std::thread::park_timeout(Duration::from_millis(5));
     }
@@ -95,6 +87,11 @@ fn what_is_no_backup_is_not_restored() {
     .unwrap();
     refused(&nearport(dir.path(), &["restore", "--from", named(from.path())]), "form 9");
     refused(&nearport(dir.path(), &["store", "check"]), "has no store");
+    let elsewhere =
+        ["--set", "storage.ledger=postgres", "--set", "storage.postgres.url=postgres://u@127.0.0.1/d"];
+    for command in [&["store", "check"][..], &["restore", "--from", named(from.path())]] {
+        refused(&nearport(dir.path(), &[command, &elsewhere[..]].concat()), "are in PostgreSQL");
+    }
     refused(&nearport(dir.path(), &["backup", "--to", named(&from.path().join("b"))]), "has no store");
 }
 
