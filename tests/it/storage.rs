@@ -1,6 +1,6 @@
 //! A node whose ledger and directory are in PostgreSQL: the promise holds when the node dies, and when the database does.
 
-use crate::node::{Node, STORED, start_load, wait_for_metric};
+use crate::node::{Node, STORED, nearport, start_load, wait_for_metric};
 use crate::postgres_server::PostgresServer;
 
 /// Kills of the node, and restarts of the database under a running node. Each takes a few seconds.
@@ -18,6 +18,14 @@ fn nothing_acknowledged_is_lost_when_the_node_or_postgresql_dies() {
     let mut node = Node::start(dir.path(), &storage);
     assert!(!dir.path().join("data/directory.db").exists(), "everything is in the database");
     assert_eq!(database.sql("SELECT count(*) FROM apps"), "1;");
+    // Another App than that of client.toml: its key is in the database only.
+    let made =
+        nearport(dir.path(), &[&["app", "create", "--id", "77", "--name", "other"][..], &storage].concat());
+    assert!(made.status.success(), "{made:?}");
+    let sign = ["usersig", "--user", "alice", "--app", "77"];
+    let signed = nearport(dir.path(), &[&sign[..], &storage].concat());
+    assert!(signed.status.success() && signed.stdout.len() > 100, "{signed:?}");
+    assert!(!nearport(dir.path(), &sign).status.success(), "not in the data directory");
     // From now on the server comes back where its clients look for it.
     let ports = [format!("edge.listen={}", node.edge), format!("ops.listen={}", node.ops)];
     let again = [&storage[..], &["--set", &ports[0], "--set", &ports[1]]].concat();
