@@ -66,11 +66,15 @@ fn print(page: &Page) {
     println!("{}", json!({ "commit": page.commit, "messages": page.messages, "time_ms": page.time_ms }));
 }
 
-fn open(config: &Config, layout: &Layout) -> Result<FjallLedger, Failure> {
-    let storage = &config.storage;
-    if [storage.ledger, storage.directory] != [Engine::Embedded; 2] {
-        return Err(Failure::usage(backup::NOT_EMBEDDED));
+fn embedded(config: &Config) -> Result<(), Failure> {
+    match [config.storage.ledger, config.storage.directory] {
+        [Engine::Embedded, Engine::Embedded] => Ok(()),
+        _ => Err(Failure::usage(backup::NOT_EMBEDDED)),
     }
+}
+
+fn open(config: &Config, layout: &Layout) -> Result<FjallLedger, Failure> {
+    embedded(config)?;
     let mut options = nearport_store::Options::default();
     options.cache_bytes = config.store.cache_bytes;
     // A store that is looked at is not made.
@@ -116,6 +120,7 @@ impl Restore {
     /// Prints what was restored as one line of JSON.
     pub(crate) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?.config;
+        embedded(&config)?;
         let layout = Layout(config.data.clone());
         layout.make()?;
         let _lock = StoreLock::acquire(&config.data)?;
