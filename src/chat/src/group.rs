@@ -32,5 +32,5 @@ pub use record::{
 };
 pub(crate) use rules::Rules;
 pub use rules::{FieldOf, FieldRule, GroupConfig};
-pub(crate) use state::{Actor, Ctx, Group, gone};
+pub(crate) use state::{Ctx, Group, gone};
 pub use types::{CustomType, GroupType, Joining, PRESETS, Rank, Types};

@@ -20,6 +20,7 @@
 //! - No order of output depends on a hash map's order, so the same input gives the same output.
 
 pub mod account;
+pub mod actor;
 pub mod config;
 pub mod desk;
 pub mod directory;

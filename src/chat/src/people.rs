@@ -2,7 +2,7 @@
 //!
 //! [`People`] holds the rules; rows are in the directory. A call is carried out in one transaction, in which the users
 //! concerned are locked in the order of their keys, so both sides of a friendship and the sequences of both change
-//! together or not at all. Users call for themselves, an admin for anybody ([`Actor`]); both go through the same functions.
+//! together or not at all. Users call for themselves, an admin for anybody ([`Actor`](crate::actor::Actor)); both go through the same functions.
 //!
 //! What changed is given back as [`Effects`]: events for the devices of those whom it concerns. They are hints; the
 //! sequences of [`RelationHead`] tell who missed one.
@@ -54,23 +54,6 @@ const CONFLICT_RETRY_MS: u32 = 100;
 
 /// When a client whose change could not be stored tries again.
 const STORE_RETRY_MS: u32 = 1000;
-
-/// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Actor {
-    /// A user, for herself.
-    User(UserKey),
-    /// The back end of the App, for anybody in it.
-    Admin,
-}
-
-impl Actor {
-    /// Whether it may do what is for admins.
-    #[must_use]
-    pub fn is_admin(&self) -> bool {
-        matches!(self, Self::Admin)
-    }
-}
 
 /// What became of one item of a call that succeeded as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,8 +12,9 @@ use nearport_wire::{Kind, Lane, code};
 use prost::Message as _;
 
 use super::Caller;
+use crate::actor::Actor;
 use crate::downs::Downs;
-use crate::people::{Actor, Effects, Items, codes, profiles, sequences};
+use crate::people::{Effects, Items, codes, profiles, sequences};
 use crate::reply::{Failure, decode};
 use crate::shared::Shared;
 
@@ -36,7 +37,7 @@ pub(crate) fn answer(
         ));
     };
     let mut effects = Effects::default();
-    let actor = Actor::User(caller.user.clone());
+    let actor = Actor::User(&caller.user);
     let answer = carry_out(shared, caller, &actor, call, now_ms, &mut effects)?;
     publish(shared, effects, Some(caller.session), out);
     Ok(PeopleAnswer { answer: Some(answer) }.encode_to_vec().into())
@@ -45,7 +46,7 @@ pub(crate) fn answer(
 fn carry_out(
     shared: &Shared,
     caller: &Caller,
-    actor: &Actor,
+    actor: &Actor<'_>,
     call: Call,
     now_ms: u64,
     effects: &mut Effects,

@@ -3,7 +3,8 @@
 use nearport_wire::code;
 
 use super::Front;
-use crate::group::{Actor, SharedGroup, gone};
+use crate::actor::Actor;
+use crate::group::{SharedGroup, gone};
 use crate::kept::Kept;
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::ledger::{CursorName, Entry, LedgerError};

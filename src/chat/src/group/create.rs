@@ -9,8 +9,9 @@ use super::effects::{Effects, NoticeKind, TipKind, count, notice, tip};
 use super::profile::{check_profile, join_option, put_fields};
 use super::record::{Change, Fields, GroupInfo, GroupRecord, JoinOption, Role};
 use super::rules::{FieldOf, Rules};
-use super::state::{Actor, Ctx, Group, bad, denied};
+use super::state::{Ctx, Group, bad, denied};
 use super::types::{GroupType, Joining, Rank};
+use crate::actor::Actor;
 use crate::key::{AppId, BadName, GroupKey, UserKey};
 use crate::reply::Failure;
 

@@ -3,7 +3,8 @@
 use nearport_wire::body::{Notice, Tip, group_event};
 
 use super::record::{Application, Change, Member, Role};
-use super::state::{Actor, Ctx, Group};
+use super::state::{Ctx, Group};
+use crate::actor::Actor;
 use crate::key::UserKey;
 
 /// Users that one tip names: a message has 12 KiB.

@@ -5,8 +5,9 @@ use nearport_wire::code::group as code;
 
 use super::effects::{Effects, NoticeKind, TipKind, notice};
 use super::record::{Application, Change, Handled, JoinOption, Role};
-use super::state::{Actor, Ctx, Group, bad, denied};
+use super::state::{Ctx, Group, bad, denied};
 use super::types::{Joining, Rank};
+use crate::actor::Actor;
 use crate::key::UserKey;
 use crate::reply::Failure;
 use crate::text::check_text;

@@ -5,8 +5,9 @@ use nearport_wire::code::group as code;
 
 use super::effects::{Effects, NoticeKind, TipKind, count, notice, tip};
 use super::record::{Change, GroupInfo, Member, Penalty, Role};
-use super::state::{Actor, Ctx, FOR_EVER_S, Group, bad, denied};
+use super::state::{Ctx, FOR_EVER_S, Group, bad, denied};
 use super::types::Rank;
+use crate::actor::Actor;
 use crate::key::UserKey;
 use crate::reply::Failure;
 use crate::text::check_text;

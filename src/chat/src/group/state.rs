@@ -9,42 +9,12 @@ use nearport_wire::code::group as code;
 use super::record::{Change, GroupInfo, GroupRecord, Member, Penalty, Role};
 use super::rules::Rules;
 use super::types::{GroupType, Rank};
+use crate::actor::Actor;
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
 
 /// Until when a penalty holds that never ends.
 pub(crate) const FOR_EVER_S: u64 = u64::MAX >> 1;
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Actor<'a> {
-    /// A user.
-    User(&'a UserKey),
-    /// An administrator of the App, by this name: may do in every group what its owner may, and need not be a member.
-    #[allow(dead_code, reason = "the administrators' API calls the same functions")]
-    Admin(&'a str),
-}
-
-impl<'a> Actor<'a> {
-    /// The name that tips and notices carry.
-    pub(crate) fn name(&self) -> &'a str {
-        match self {
-            Self::User(user) => user.name(),
-            Self::Admin(name) => name,
-        }
-    }
-
-    pub(crate) fn user(&self) -> Option<&'a UserKey> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Admin(_) => None,
-        }
-    }
-
-    pub(crate) fn is(&self, user: &UserKey) -> bool {
-        self.user() == Some(user)
-    }
-}
 
 /// What an operation knows beside the group.
 #[derive(Debug)]

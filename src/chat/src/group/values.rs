@@ -10,8 +10,9 @@ use nearport_wire::code::group as code;
 
 use super::effects::Effects;
 use super::record::{Change, GroupInfo};
-use super::state::{Actor, Ctx, Group, bad, denied};
+use super::state::{Ctx, Group, bad, denied};
 use super::types::Rank;
+use crate::actor::Actor;
 use crate::reply::Failure;
 
 /// Limits of the public contract.

@@ -1,8 +1,9 @@
 //! Applications for a friendship: they wait for the peer's answer.
 
 use super::friends::Ledgered;
-use super::{Actor, Area, Effects, Items, People, Stop, codes};
+use super::{Area, Effects, Items, People, Stop, codes};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::directory::people::{ApplicationRow, FriendRow};
 use crate::key::UserKey;
 
@@ -88,7 +89,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item 30010, 30011, 30014, 30614.
     pub fn answer_applications(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         senders: &[String],
         (answer, remark, group): (Answer, &str, &str),
@@ -163,7 +164,7 @@ impl People {
     /// 30003, 30004, 30006, 30008.
     pub fn read_applications(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         id: u64,
         effects: &mut Effects,
@@ -182,7 +183,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item 30614.
     pub fn delete_applications(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         others: &[String],
         sent: bool,
@@ -207,7 +208,7 @@ impl People {
     /// 30003, 30004, 30006.
     pub fn applications(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         before: u64,
         limit: u32,

@@ -1,7 +1,8 @@
 //! The blocklist: who is on it cannot write to its owner, and neither can ask the other for a friendship.
 
-use super::{Actor, Area, Effects, Items, People, codes};
+use super::{Area, Effects, Items, People, codes};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::key::UserKey;
 
 /// Most users in a page.
@@ -27,7 +28,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item also 30013.
     pub fn add_blocks(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         now_ms: u64,
@@ -62,7 +63,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item 30001 if the user was not on it.
     pub fn delete_blocks(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         effects: &mut Effects,
@@ -84,7 +85,7 @@ impl People {
     /// 30003, 30004, 30006.
     pub fn blocks(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         start: u32,
         limit: u32,

@@ -1,7 +1,8 @@
 //! Friend groups: how a user sorts her friends. A friend may be in several.
 
-use super::{Actor, Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
+use super::{Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::key::UserKey;
 
 /// Friend groups as a user has them.
@@ -23,7 +24,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30005, 30006, 30008, 30011; for an item 32216.
     pub fn add_friend_groups(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         users: &[String],
@@ -60,7 +61,7 @@ impl People {
     /// 30001, 30003, 30004, 30006, 30008.
     pub fn delete_friend_groups(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         effects: &mut Effects,
@@ -89,7 +90,7 @@ impl People {
     /// 30001 (there is none of that name, or one of the new one), 30003 to 30006, 30008.
     pub fn rename_friend_group(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         (name, new_name): (&str, &str),
         effects: &mut Effects,
@@ -123,7 +124,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item 32216.
     pub fn set_friend_group_members(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         name: &str,
         (add, remove): (&[String], &[String]),
@@ -157,7 +158,7 @@ impl People {
     /// 30001, 30003, 30004, 30006.
     pub fn friend_groups(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         members: bool,

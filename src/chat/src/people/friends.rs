@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nearport_wire::body::people_event::Event;
 
 use super::heads::Heads;
-use super::{Actor, AllowType, Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
+use super::{AllowType, Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::directory::people::{ApplicationRow, FieldValue, FriendRow, PeopleTx, RelationHead};
 use crate::key::UserKey;
 
@@ -144,12 +145,12 @@ fn friend_groups_full(max: u32) -> Failure {
 
 impl People {
     /// Refuses what one user wants to do to the relations of another one.
-    pub(super) fn own(&self, actor: &Actor, user: &UserKey) -> Result<(), Failure> {
+    pub(super) fn own(&self, actor: &Actor<'_>, user: &UserKey) -> Result<(), Failure> {
         match actor {
-            Actor::User(caller) if caller != user => {
+            Actor::User(caller) if *caller != user => {
                 Err(Failure::new(codes::RELATION_ADMIN, "those are another user's relations"))
             }
-            Actor::User(_) | Actor::Admin => self.registered(user, Area::Relations),
+            Actor::User(_) | Actor::Admin(_) => self.registered(user, Area::Relations),
         }
     }
 
@@ -218,7 +219,7 @@ impl People {
     /// 30525 and 30539.
     pub fn add_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         call: &AddFriends,
         now_ms: u64,
@@ -334,7 +335,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item also 30005, 30010 and 30011.
     pub fn import_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         friends: &[ImportFriend],
         now_ms: u64,
@@ -387,7 +388,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item also 30005 and 30011.
     pub fn update_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         updates: &[UpdateFriend],
         now_ms: u64,
@@ -462,7 +463,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item 31704.
     pub fn delete_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         both: bool,
@@ -486,7 +487,7 @@ impl People {
     /// 30001, 30003, 30004, 30006, 30008.
     pub fn delete_all_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         both: bool,
         effects: &mut Effects,

@@ -2,8 +2,9 @@
 
 use nearport_wire::body;
 
-use super::{Actor, Area, Effects, People, check_count, codes, tags};
+use super::{Area, Effects, People, check_count, codes, tags};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::directory::people::{FieldValue, PeopleTx};
 use crate::key::UserKey;
 
@@ -26,12 +27,12 @@ impl People {
     /// 40001, 40003, 40004, 40005, 40006, 40008, 40009, 40601, 40605, 40610.
     pub fn set_profile(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         fields: &[(String, FieldValue)],
         effects: &mut Effects,
     ) -> Result<(), Failure> {
-        if !actor.is_admin() && *actor != Actor::User(user.clone()) {
+        if !actor.is_admin() && !actor.is(user) {
             return Err(Failure::new(codes::PROFILE_ADMIN, "that is another user's profile"));
         }
         check_count(fields.len(), FIELDS_MAX, codes::PROFILE_BAD)?;
@@ -47,7 +48,7 @@ impl People {
             Ok(tx.friends(user, 0, FRIENDS_TOLD_MAX)?)
         })?;
         // Only what a client may read, whoever wrote it.
-        let reader = Actor::User(user.clone());
+        let reader = Actor::User(user);
         let shown = fields.iter().filter(|(tag, _)| tags.readable(&reader, tag).is_ok());
         let fields: Vec<_> = shown.map(|(tag, value)| to_wire(tag, value)).collect();
         if !fields.is_empty() {
@@ -70,7 +71,7 @@ impl People {
     /// 40001, 40002, 40006, 40007, 40009; 40003 for one of the users, and for the call if it is so for all of them.
     pub(crate) fn profiles(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         of: &UserKey,
         names: &[String],
         wanted: &[String],
@@ -104,7 +105,7 @@ impl People {
     pub(super) fn readable_fields(
         &self,
         tx: &mut dyn PeopleTx,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         wanted: &[String],
     ) -> Result<Vec<(String, FieldValue)>, crate::directory::DirectoryError> {

@@ -2,8 +2,9 @@
 
 use nearport_wire::body;
 
-use super::{Actor, Area, ITEMS_MAX, People, Stop, check_count, codes, sequences};
+use super::{Area, ITEMS_MAX, People, Stop, check_count, codes, sequences};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::directory::people::{ApplicationRow, FieldValue, FriendRow, PeopleTx, RelationHead};
 use crate::key::UserKey;
 
@@ -49,7 +50,7 @@ impl People {
     /// 30003, 30004, 30006.
     pub fn friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         start: u32,
         limit: u32,
@@ -74,7 +75,7 @@ impl People {
     fn known(
         &self,
         tx: &mut dyn PeopleTx,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         name: String,
         row: Option<FriendRow>,
@@ -93,7 +94,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006; 30001 for one who is not a friend.
     pub fn friend_infos(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         wanted: &[String],
@@ -135,7 +136,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006; for an item 30003.
     pub fn check_friends(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         both: bool,
@@ -149,7 +150,7 @@ impl People {
     /// For the call 30001, 30003, 30004, 30006; for an item 30003.
     pub fn check_blocks(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         both: bool,
@@ -159,7 +160,7 @@ impl People {
 
     fn check(
         &self,
-        actor: &Actor,
+        actor: &Actor<'_>,
         user: &UserKey,
         names: &[String],
         both: bool,

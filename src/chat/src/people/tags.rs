@@ -1,9 +1,10 @@
 //! Which fields there are, what they hold and who may do what with them (`profile.md` and `relation.md` of the
 //! contract).
 
+use super::codes;
 use super::config::{AllowType, Config, FieldOf, Holds};
-use super::{Actor, codes};
 use crate::Failure;
+use crate::actor::Actor;
 use crate::directory::people::FieldValue;
 use crate::key::AppId;
 use crate::text::{check_line, check_text};
@@ -95,7 +96,7 @@ pub(crate) struct Tags<'a> {
 
 impl Tags<'_> {
     /// Whether `actor` may read a field of a profile.
-    pub(crate) fn readable(self, actor: &Actor, tag: &str) -> Result<(), Failure> {
+    pub(crate) fn readable(self, actor: &Actor<'_>, tag: &str) -> Result<(), Failure> {
         if STANDARD.iter().any(|(name, ..)| *name == tag) {
             return Ok(());
         }
@@ -109,7 +110,12 @@ impl Tags<'_> {
     }
 
     /// Checks a field of a profile that `actor` wants to write.
-    pub(crate) fn check_profile(self, actor: &Actor, tag: &str, value: &FieldValue) -> Result<(), Failure> {
+    pub(crate) fn check_profile(
+        self,
+        actor: &Actor<'_>,
+        tag: &str,
+        value: &FieldValue,
+    ) -> Result<(), Failure> {
         let no_right = || Failure::new(codes::NO_WRITE_RIGHT, format!("{tag} is not for clients to write"));
         if let Some((_, holds, writes)) = STANDARD.iter().find(|(name, ..)| *name == tag) {
             if !writes && !actor.is_admin() {
@@ -127,7 +133,12 @@ impl Tags<'_> {
     }
 
     /// Checks a custom field of a friend that `actor` wants to write.
-    pub(crate) fn check_friend(self, actor: &Actor, tag: &str, value: &FieldValue) -> Result<(), Failure> {
+    pub(crate) fn check_friend(
+        self,
+        actor: &Actor<'_>,
+        tag: &str,
+        value: &FieldValue,
+    ) -> Result<(), Failure> {
         let bad = |info: String| Failure::new(codes::RELATION_BAD, info);
         let field = self.custom(FieldOf::Friend, tag);
         let field = field.ok_or_else(|| bad(format!("{tag} is not a field of friends that can be set")))?;
@@ -139,7 +150,7 @@ impl Tags<'_> {
     }
 
     /// Whether `actor` may read a custom field of a friend. What is not declared any more is not shown.
-    pub(crate) fn friend_readable(self, actor: &Actor, tag: &str) -> bool {
+    pub(crate) fn friend_readable(self, actor: &Actor<'_>, tag: &str) -> bool {
         self.custom(FieldOf::Friend, tag).is_some_and(|field| field.app_reads || actor.is_admin())
     }
 

@@ -9,7 +9,8 @@ use nearport_wire::code;
 
 use super::request::{Amend, Change, ChangeWhat, edited};
 use super::{Prepared, REQUEST_ITEMS_MAX, What, Writer};
-use crate::group::{Actor, Group, Rank, SharedGroup};
+use crate::actor::Actor;
+use crate::group::{Group, Rank, SharedGroup};
 use crate::kept::{Audience, Kept, seal};
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
 use crate::ledger::{CursorMove, CursorName, Edit, Entry, Hide, Receipt};

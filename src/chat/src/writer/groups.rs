@@ -8,8 +8,9 @@ use nearport_wire::code::group as code;
 
 use super::request::{Amend, Request, Send, To};
 use super::{Asked, Online, Prepared, What, Writer, rates};
+use crate::actor::Actor;
 use crate::downs::Downs;
-use crate::group::{Actor, Group, SharedGroup, gone};
+use crate::group::{Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nearport_chat::Config;
+use nearport_chat::actor::Actor;
 use nearport_chat::directory::conversations::Peer;
 use nearport_chat::directory::people::{FieldValue, FriendRow};
 use nearport_chat::directory::{Account, Accounts, Directory};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_chat::people::{
-    self, Actor, AddFriend, AddFriends, Answer, Effects, ImportFriend, People, UpdateFriend,
+    self, AddFriend, AddFriends, Answer, Effects, ImportFriend, People, UpdateFriend,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{
@@ -120,7 +121,7 @@ fn peer(at: usize) -> Peer {
 
 /// Carries it out and tells all that came of it.
 fn run(people: &People, user: &UserKey, op: &Op, now_ms: u64) -> String {
-    let (actor, mut effects) = (Actor::User(user.clone()), Effects::default());
+    let (actor, mut effects) = (Actor::User(user), Effects::default());
     let events = &mut effects;
     let outcome = match op {
         Op::Add { to, single, force, group: into } => {
@@ -132,7 +133,7 @@ fn run(people: &People, user: &UserKey, op: &Op, now_ms: u64) -> String {
                 group: into.map(group).unwrap_or_default(),
             };
             let call = AddFriends { items: vec![item], single: *single, force: *force };
-            let actor = if *force { &Actor::Admin } else { &actor };
+            let actor = if *force { &Actor::Admin("admin") } else { &actor };
             format!("{:?}", people.add_friends(actor, user, &call, now_ms, events))
         }
         Op::Import { of, group: into } => {
@@ -142,7 +143,7 @@ fn run(people: &People, user: &UserKey, op: &Op, now_ms: u64) -> String {
                 groups: vec![group(*into)],
                 custom: Vec::new(),
             };
-            format!("{:?}", people.import_friends(&Actor::Admin, user, &[friend], now_ms, events))
+            format!("{:?}", people.import_friends(&Actor::Admin("admin"), user, &[friend], now_ms, events))
         }
         Op::Answer { to, how, group: into } => {
             let how = [Answer::Accept, Answer::AcceptAndAdd, Answer::Reject][usize::from(*how)];
@@ -222,7 +223,7 @@ fn run(people: &People, user: &UserKey, op: &Op, now_ms: u64) -> String {
 
 /// All that is kept of a user.
 fn kept(people: &People, user: &UserKey) -> String {
-    let actor = Actor::User(user.clone());
+    let actor = Actor::User(user);
     let mut all = String::new();
     let page = people.friends(&actor, user, 0, 0, (0, 0)).unwrap();
     // What every engine must keep true, whatever came before.

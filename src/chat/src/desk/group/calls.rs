@@ -7,10 +7,11 @@ use nearport_wire::code::group as code;
 
 use super::turn::{After, Turn};
 use super::{heads, rooms, unreadable};
+use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::directory::Counted;
 use crate::downs::Downs;
-use crate::group::{self, Actor, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
+use crate::group::{self, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::Heads;
 use crate::reply::Failure;

@@ -7,9 +7,10 @@ use nearport_wire::body::{self, GroupMember, GroupMembers, GroupRole, Tip, eleme
 use nearport_wire::code::group as code;
 
 use super::turn::{SystemMessage, Turn, to_group};
+use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::downs::Downs;
-use crate::group::{Actor, gone};
+use crate::group::gone;
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
 use crate::room::{JoinRefused, Member, Saying};

@@ -13,10 +13,11 @@ use nearport_wire::{Kind, Lane};
 use prost::Message as _;
 
 use super::unreadable;
+use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::directory::DirectoryError;
 use crate::downs::Downs;
-use crate::group::{Actor, Change, Ctx, Effects, Group, GroupChange, SharedGroup, gone};
+use crate::group::{Change, Ctx, Effects, Group, GroupChange, SharedGroup, gone};
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
 use crate::posts::Post;

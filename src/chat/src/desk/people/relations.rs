@@ -6,15 +6,16 @@ use nearport_wire::body::{self, FriendAddType, FriendApplicationAnswerType, Frie
 use nearport_wire::code;
 
 use super::{done, results};
+use crate::actor::Actor;
 use crate::key::UserKey;
 use crate::people::{
-    self, Actor, AddFriend, AddFriends, Checked, Effects, People, UpdateFriend, codes, profiles, reads,
+    self, AddFriend, AddFriends, Checked, Effects, People, UpdateFriend, codes, profiles, reads,
 };
 use crate::reply::Failure;
 
 pub(super) fn carry_out(
     people: &People,
-    actor: &Actor,
+    actor: &Actor<'_>,
     user: &UserKey,
     call: Call,
     now_ms: u64,

@@ -1,5 +1,6 @@
 //! Profiles.
 
+use nearport_chat::actor::Actor;
 use nearport_chat::people::{Config as People, CustomField, FieldOf, Holds};
 use nearport_chat::{Config, people};
 use nearport_wire::body::people_answer::Answer;
@@ -111,7 +112,7 @@ fn what_is_read_depends_on_rights_and_accounts() {
     ];
     let key = crate::world::user("alice");
     let mut effects = people::Effects::default();
-    world.shared.people().set_profile(&people::Actor::Admin, &key, &fields, &mut effects).unwrap();
+    world.shared.people().set_profile(&Actor::Admin("admin"), &key, &fields, &mut effects).unwrap();
 
     let Ok(Answer::Profiles(found)) = ask(&mut world, bob, get(&["nobody", "alice", "zero\u{200b}"], &[]))
     else {
@@ -133,7 +134,8 @@ fn what_is_read_depends_on_rights_and_accounts() {
         assert_eq!(ask(&mut world, bob, call.clone()).unwrap_err(), code, "{call:?}");
     }
     // A user may not write another one's profile, whoever asks through the desk.
-    let stranger = people::Actor::User(crate::world::user("bob"));
+    let bob = crate::world::user("bob");
+    let stranger = Actor::User(&bob);
     let refused = world.shared.people().set_profile(&stranger, &key, &fields, &mut effects);
     assert_eq!(refused.unwrap_err().code, 40004);
 }

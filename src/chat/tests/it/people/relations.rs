@@ -1,7 +1,8 @@
 //! Friends, applications, blocklists and friend groups.
 
+use nearport_chat::actor::Actor;
 use nearport_chat::directory::people::{FieldValue, FriendRow};
-use nearport_chat::people::{Actor, AddFriend, AddFriends, Config as People, Effects, ImportFriend, Verdict};
+use nearport_chat::people::{AddFriend, AddFriends, Config as People, Effects, ImportFriend, Verdict};
 use nearport_chat::people::{CustomField, FieldOf, Holds};
 use nearport_chat::{Config, people};
 use nearport_trunk::SessionId;
@@ -360,13 +361,13 @@ fn an_admin_adds_without_asking_imports_and_is_the_only_one() {
     let mut effects = Effects::default();
     let forbid =
         [("Tag_Profile_IM_AdminForbidType".to_owned(), FieldValue::Text("AdminForbid_Type_SendOut".into()))];
-    people.set_profile(&Actor::Admin, &alice, &forbid, &mut effects).unwrap();
+    people.set_profile(&Actor::Admin("admin"), &alice, &forbid, &mut effects).unwrap();
     let call = |force| AddFriends {
         items: vec![AddFriend { user: "bob".to_owned(), ..AddFriend::default() }],
         single: false,
         force,
     };
-    let own = Actor::User(alice.clone());
+    let own = Actor::User(&alice);
     let code = |outcome: Result<people::Items, nearport_chat::Failure>| {
         outcome.map_or_else(|failure| failure.code, |items| items.items[0].code)
     };
@@ -374,8 +375,11 @@ fn an_admin_adds_without_asking_imports_and_is_the_only_one() {
     assert_eq!(code(people.add_friends(&own, &bob, &call(false), START_MS, &mut effects)), 30004);
     assert_eq!(code(people.add_friends(&own, &alice, &call(false), START_MS, &mut effects)), 30009);
     let deny = [("Tag_Profile_IM_AllowType".to_owned(), FieldValue::Text("AllowType_Type_DenyAny".into()))];
-    people.set_profile(&Actor::Admin, &bob, &deny, &mut effects).unwrap();
-    assert_eq!(code(people.add_friends(&Actor::Admin, &alice, &call(true), START_MS, &mut effects)), 0);
+    people.set_profile(&Actor::Admin("admin"), &bob, &deny, &mut effects).unwrap();
+    assert_eq!(
+        code(people.add_friends(&Actor::Admin("admin"), &alice, &call(true), START_MS, &mut effects)),
+        0
+    );
 
     let import = [ImportFriend {
         user: "carol".to_owned(),
@@ -384,7 +388,10 @@ fn an_admin_adds_without_asking_imports_and_is_the_only_one() {
         custom: Vec::new(),
     }];
     assert_eq!(code(people.import_friends(&own, &alice, &import, START_MS, &mut effects)), 30004);
-    assert_eq!(code(people.import_friends(&Actor::Admin, &alice, &import, START_MS, &mut effects)), 0);
+    assert_eq!(
+        code(people.import_friends(&Actor::Admin("admin"), &alice, &import, START_MS, &mut effects)),
+        0
+    );
     let page = people.friends(&own, &alice, 0, 0, (0, 0)).unwrap();
     assert_eq!(page.friends[1].row.as_ref().unwrap().added_s, 5);
     assert_eq!((page.head.friends, page.friends[1].groups.len()), (2, 2));
