@@ -28,6 +28,7 @@ use crate::payload::Payload;
 use crate::progress::Progress;
 use crate::report::{LiveRoom, Report, rounded};
 use crate::scenario::Run;
+use crate::scenario::books::Sessions;
 use ledger::{Ledger, Member};
 
 /// Members that speak, in turn.
@@ -64,7 +65,7 @@ struct State {
     failed: u64,
     unexpected: u64,
     deliveries: u64,
-    sessions_lost: u64,
+    sessions: Sessions,
     first_error: Option<String>,
 }
 
@@ -211,7 +212,7 @@ impl Live {
                 failed: 0,
                 unexpected: 0,
                 deliveries: 0,
-                sessions_lost: 0,
+                sessions: Sessions::new(options.connections as usize),
                 first_error: None,
             }),
             settled: Notify::new(),
@@ -346,9 +347,12 @@ impl State {
         report.error_counts.failed = self.failed;
         report.error_counts.unanswered = self.waiting;
         report.error_counts.unexpected = self.unexpected;
-        report.error_counts.sessions = self.sessions_lost;
+        self.sessions.fill(report);
+        // What was said until a member was back has passed it by, so each is one too many.
+        report.error_counts.sessions = self.sessions.lost();
         report.errors = report.error_counts.total();
-        report.first_error = self.first_error.take();
+        report.first_error =
+            self.first_error.take().or_else(|| self.sessions.first_loss().map(str::to_owned));
         let (taken, folded) = self.ledger.since();
         let joins_per_s = self.members.len() as f64 / joining.as_secs_f64();
         report.live = Some(LiveRoom {
@@ -372,12 +376,13 @@ impl Listener for Live {
     fn event(&self, index: usize, event: Event) {
         match event {
             Event::Live { frame, .. } if frame.room == self.room => self.heard(index, &frame),
-            Event::Disconnected { reason, .. } | Event::Stopped { reason, .. } => {
+            Event::Live { .. } => {}
+            Event::LiveLeft { failure, .. } => {
                 let state = &mut *self.lock();
-                state.sessions_lost += 1;
-                state.first_error.get_or_insert(reason);
+                state.failed += 1;
+                state.first_error.get_or_insert_with(|| format!("cannot go back: {failure}"));
             }
-            _ => {}
+            event => self.lock().sessions.event(index, &event, self.clock.now_ns()),
         }
     }
 }
