@@ -23,6 +23,7 @@ use crate::directory::people::PhoneRow;
 use crate::key::UserKey;
 use crate::registry::Touched;
 use crate::shared::Shared;
+use crate::text::check_line;
 
 /// How much older than the truth a lease may be, seconds.
 const LEASE_S: u64 = 3600;
@@ -39,7 +40,7 @@ const LEASES_REMEMBERED: usize = 131_072;
 /// Phones in one transaction.
 const PHONES_AT_ONCE: usize = 1024;
 
-/// How often a lease that could not be written is tried again before it is left to the next login: once a turn.
+/// Phones whose lease waits to be written, or written again. Beyond it the news of a phone is lost: it keeps the lease that it has.
 const WAITING_MAX: usize = 65_536;
 
 /// What is known of presence beside the live sessions. All of it may be lost.
@@ -95,14 +96,19 @@ impl State {
         let key = (user.clone(), *platform);
         if live.contains(platform) || *lost {
             let written = self.leases.get(&key).copied().unwrap_or_default();
-            if now_s >= written.saturating_add(LEASE_S) && self.waiting.len() < WAITING_MAX {
-                self.waiting.insert((user.clone(), *platform as i32), Some(now_s));
+            if now_s >= written.saturating_add(LEASE_S) {
+                self.wait((user.clone(), *platform as i32), Some(now_s));
             }
         } else {
             self.leases.remove(&key);
-            if self.waiting.len() < WAITING_MAX {
-                self.waiting.insert((user.clone(), *platform as i32), None);
-            }
+            self.wait((user.clone(), *platform as i32), None);
+        }
+    }
+
+    /// The newest of what is to be written for a phone counts, however many wait.
+    fn wait(&mut self, phone: (UserKey, i32), lease: Option<u64>) {
+        if self.waiting.len() < WAITING_MAX || self.waiting.contains_key(&phone) {
+            self.waiting.insert(phone, lease);
         }
     }
 
@@ -111,6 +117,20 @@ impl State {
         self.texts.remove(user);
         for other in self.watches.remove(user).unwrap_or_default() {
             self.unwatch(user, &other);
+        }
+    }
+
+    /// `user` stops watching the others that are named, or all.
+    fn stop(&mut self, user: &UserKey, names: &[String], all: bool) {
+        let stopped: Vec<_> = match all {
+            true => self.watches.get(user).into_iter().flatten().cloned().collect(),
+            false => names.iter().filter_map(|name| UserKey::new(user.app(), name).ok()).collect(),
+        };
+        for other in &stopped {
+            self.unwatch(user, other);
+            if let Some(watches) = self.watches.get_mut(user) {
+                watches.remove(other);
+            }
         }
     }
 
@@ -287,10 +307,10 @@ impl Shared {
         Ok(statuses)
     }
 
-    /// Sets the custom text of a user who is online.
+    /// Sets the custom text of a user who is online. It is one line that shows as it was written, for others read it.
     ///
     /// # Errors
-    /// 40001 for more than 100 bytes.
+    /// 40001 for more than 100 bytes, or control characters.
     pub fn set_status_text(
         &self,
         user: &UserKey,
@@ -298,9 +318,13 @@ impl Shared {
         now_ms: u64,
         effects: &mut Effects,
     ) -> Result<(), Failure> {
-        if text.len() > TEXT_BYTES_MAX {
-            let info = format!("the text has {} bytes: at most {TEXT_BYTES_MAX}", text.len());
-            return Err(Failure::new(codes::PROFILE_BAD, info));
+        if let Err(error) = check_line(text, TEXT_BYTES_MAX) {
+            return Err(Failure::new(codes::PROFILE_BAD, format!("the text {error}")));
+        }
+        // With the registry locked, as in `watch`: nothing would take away the text of a session that has ended.
+        let registry = self.registry();
+        if registry.platforms(user).is_empty() {
+            return Ok(());
         }
         let mut watching = self.watching.lock();
         match text.is_empty() {
@@ -309,6 +333,7 @@ impl Shared {
         };
         let watched = watching.watched.contains_key(user);
         drop(watching);
+        drop(registry);
         if watched {
             self.tell(std::slice::from_ref(user), now_ms, effects);
         }
@@ -330,22 +355,7 @@ impl Shared {
         now_ms: u64,
     ) -> Result<Vec<body::UserStatus>, Failure> {
         check_count(names.len() + stop.len() + usize::from(stop_all), USERS_MAX, codes::PROFILE_BAD)?;
-        let stopped: Vec<_> = {
-            let mut watching = self.watching.lock();
-            let mut stopped: Vec<UserKey> =
-                stop.iter().filter_map(|name| UserKey::new(user.app(), name).ok()).collect();
-            if stop_all {
-                stopped = watching.watches.get(user).into_iter().flatten().cloned().collect();
-            }
-            for other in &stopped {
-                watching.unwatch(user, other);
-                if let Some(watches) = watching.watches.get_mut(user) {
-                    watches.remove(other);
-                }
-            }
-            stopped
-        };
-        tracing::trace!(?user, stopped = stopped.len(), "stops watching");
+        self.watching.lock().stop(user, stop, stop_all);
         if names.is_empty() {
             return Ok(Vec::new());
         }
@@ -357,8 +367,11 @@ impl Shared {
             return Ok(statuses);
         }
         let mut watching = self.watching.lock();
-        let watches = watching.watches.get(user).map_or(0, BTreeSet::len);
-        if watches + names.len() > config.watched_max {
+        let good = |status: &body::UserStatus| UserKey::new(user.app(), &status.user).ok();
+        let others: BTreeSet<_> =
+            statuses.iter().filter(|status| status.code == 0).filter_map(good).collect();
+        let none = BTreeSet::new();
+        if watching.watches.get(user).unwrap_or(&none).union(&others).count() > config.watched_max {
             let info = format!("at most {} users can be watched", config.watched_max);
             return Err(Failure::new(codes::PROFILE_BAD, info));
         }
@@ -369,8 +382,10 @@ impl Shared {
                 let info = "the user has as many watchers as there may be";
                 return Err(Failure::later(nearport_wire::code::TOO_MANY_REQUESTS, info, 60_000));
             }
+            // The others have been told something else: the look that is due tells all of them.
+            let same = watched.by.is_empty() || watched.told.as_ref() == Some(status);
+            watched.told = same.then(|| status.clone());
             watched.by.insert(user.clone());
-            watched.told = Some(status.clone());
             watching.watches.entry(user.clone()).or_default().insert(other);
         }
         Ok(statuses)

@@ -157,6 +157,30 @@ fn who_watches_is_told_of_changes_only() {
     assert_eq!(ask(&mut world, bob, watch(&[], &[], false)).unwrap_err(), 40001);
 }
 
+/// Sessions come and go between two looks of the desk, while it carries out what others ask.
+#[test]
+fn what_happens_between_two_looks_is_told_and_leaves_nothing() {
+    let mut world = world(Config::default());
+    let (_, carol) =
+        (login(&mut world, "bob", Platform::Windows), login(&mut world, "carol", Platform::Windows));
+    look(&mut world);
+    let watch = |world: &World, who: &str| {
+        world.shared.watch(&crate::world::user(who), &names(&["alice"]), &[], false, world.now_ms).unwrap()
+    };
+    watch(&world, "bob");
+    let alice = login(&mut world, "alice", Platform::Web);
+    assert_eq!(watch(&world, "carol")[0].presence(), Presence::Online);
+    let told: Vec<_> = look(&mut world).into_iter().map(|(name, _)| name).collect();
+    assert!(told.contains(&"bob".to_owned()), "{told:?}");
+
+    close(&mut world, alice);
+    let key = crate::world::user("alice");
+    let mut effects = nearport_chat::people::Effects::default();
+    world.shared.set_status_text(&key, "late", world.now_ms, &mut effects).unwrap();
+    login(&mut world, "alice", Platform::Web);
+    assert_eq!(status(&mut world, carol, "alice").text, "", "said in a session that had ended");
+}
+
 #[test]
 fn watching_is_bounded_on_both_sides() {
     let people = People { watched_max: 2, watchers_max: 1, ..People::default() };
@@ -169,8 +193,15 @@ fn watching_is_bounded_on_both_sides() {
         })
     };
     assert_eq!(ask(&mut world, alice, watch(&["alice", "bob", "carol"])).unwrap_err(), 40001);
-    assert!(ask(&mut world, alice, watch(&["carol"])).is_ok());
+    assert!(ask(&mut world, alice, watch(&["carol", "bob"])).is_ok());
+    assert!(
+        ask(&mut world, alice, watch(&["bob", "carol"])).is_ok(),
+        "who is watched already takes no more room"
+    );
+    assert_eq!(ask(&mut world, alice, watch(&["alice"])).unwrap_err(), 40001);
     assert_eq!(ask(&mut world, bob, watch(&["carol"])).unwrap_err(), 60018);
+    let turned = Call::StatusSet(body::StatusSet { text: "gnp.\u{202e}exe".to_owned() });
+    assert_eq!(ask(&mut world, alice, turned).unwrap_err(), 40001);
     let many: Vec<_> = (0..501).map(|n| n.to_string()).collect();
     assert_eq!(ask(&mut world, bob, Call::StatusGet(body::StatusGet { users: many })).unwrap_err(), 40001);
 }
