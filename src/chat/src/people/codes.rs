@@ -64,15 +64,6 @@ pub(crate) const NOT_A_FRIEND: u32 = 31704;
 /// Not a friend who could be put into a friend group.
 pub(crate) const GROUP_NOT_A_FRIEND: u32 = 32216;
 
-/// 1:1: the sender is in the receiver's blocklist.
-pub(crate) const SEND_BLOCKED: u32 = 20007;
-/// 1:1: neither has the other.
-pub(crate) const SEND_NO_FRIENDS: u32 = 20009;
-/// 1:1: the receiver does not have the sender.
-pub(crate) const SEND_NOT_IN_THEIRS: u32 = 20010;
-/// 1:1: the sender does not have the receiver.
-pub(crate) const SEND_NOT_IN_YOURS: u32 = 20011;
-
 /// Conversations: the request cannot be carried out as it stands.
 pub(crate) const CONVERSATION_BAD: u32 = 50002;
 /// Conversations: internal, try again.

@@ -1,5 +1,7 @@
 //! Friend groups: how a user sorts her friends. A friend may be in several.
 
+use std::collections::BTreeSet;
+
 use super::{Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
 use crate::Failure;
 use crate::actor::Actor;
@@ -35,17 +37,19 @@ impl People {
         check_count(users.len() + 1, ITEMS_MAX + 1, codes::RELATION_BAD)?;
         let tags = self.tags(user);
         names.iter().try_for_each(|name| tags.check_group(name))?;
+        // Each once, so that every friend is put into as many groups as there may be, not into as many as are named.
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let max = self.config.friend_groups_max;
         let (items, head) = self.change(user, &[], effects, |ledgered| {
-            for name in names {
+            for name in &names {
                 ledgered.make_group(user, name, max)?;
             }
             let mut items = Vec::with_capacity(users.len());
             for friend in users {
                 let known = ledgered.tx.friend(user, friend)?.is_some();
                 if known {
-                    for name in names {
-                        ledgered.put_into(user, friend, name, max)?;
+                    for name in &names {
+                        ledgered.set_in_group(user, friend, name, true)?;
                     }
                 }
                 items.push(Item::of(friend, if known { Ok(()) } else { Err(not_a_friend()) }));
@@ -141,9 +145,8 @@ impl People {
                 add.iter().map(|friend| (friend, true)).chain(remove.iter().map(|friend| (friend, false)))
             {
                 let known = ledgered.tx.friend(user, friend)?.is_some();
-                if known && ledgered.tx.set_group_member(user, name, friend, member)? {
-                    ledgered.heads.groups(user);
-                    ledgered.heads.friends(user, 0);
+                if known {
+                    ledgered.set_in_group(user, friend, name, member)?;
                 }
                 items.push(Item::of(friend, if known { Ok(()) } else { Err(not_a_friend()) }));
             }

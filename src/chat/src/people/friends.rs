@@ -107,7 +107,18 @@ impl Ledgered<'_> {
         groups_max: u32,
     ) -> Result<(), Stop> {
         self.make_group(user, group, groups_max)?;
-        if self.tx.set_group_member(user, group, friend, true)? {
+        self.set_in_group(user, friend, group, true)
+    }
+
+    /// Puts a friend of `user` into a group that is there, or takes one out. Groups are among the friend's standard fields.
+    pub(super) fn set_in_group(
+        &mut self,
+        user: &UserKey,
+        friend: &str,
+        group: &str,
+        member: bool,
+    ) -> Result<(), Stop> {
+        if self.tx.set_group_member(user, group, friend, member)? {
             self.heads.groups(user);
             self.heads.friends(user, 0);
         }
@@ -433,9 +444,7 @@ impl People {
             if let Some(groups) = groups {
                 for former in ledgered.tx.groups_of_friend(user, peer.name())? {
                     if !groups.contains(&former) {
-                        ledgered.tx.set_group_member(user, &former, peer.name(), false)?;
-                        ledgered.heads.groups(user);
-                        ledgered.heads.friends(user, 0);
+                        ledgered.set_in_group(user, peer.name(), &former, false)?;
                     }
                 }
                 for group in groups {

@@ -182,10 +182,6 @@ impl Tags<'_> {
     }
 
     fn check_text(self, what: &str, text: &str, bytes_max: usize) -> Result<(), Failure> {
-        if text.len() > bytes_max {
-            let info = format!("{what} has {} bytes: at most {bytes_max}", text.len());
-            return Err(Failure::new(codes::RELATION_BAD, info));
-        }
         let bad = |error| Failure::new(codes::RELATION_BAD, format!("{what} {error}"));
         check_line(text, bytes_max).map_err(bad)?;
         self.check_word(text, codes::RELATION_WORDS)
@@ -244,10 +240,9 @@ fn check_standard(tag: &str, holds: Standard, value: &FieldValue) -> Result<(), 
     let not_allowed = |info: &str| Err(Failure::new(codes::VALUE_NOT_ALLOWED, format!("{tag}: {info}")));
     match (holds, value) {
         (_, FieldValue::Text(text)) if text.len() > VALUE_BYTES_MAX => Err(too_long(tag, text.len())),
-        (Standard::Text(bytes_max), FieldValue::Text(text)) => match text.len() > bytes_max {
-            true => not_allowed(&format!("{} bytes: at most {bytes_max}", text.len())),
-            false => check_text(text, bytes_max).or_else(|error| not_allowed(&error.to_string())),
-        },
+        (Standard::Text(bytes_max), FieldValue::Text(text)) => {
+            check_text(text, bytes_max).or_else(|error| not_allowed(&error.to_string()))
+        }
         (Standard::Line(bytes_max), FieldValue::Text(text)) => {
             check_line(text, bytes_max).or_else(|error| not_allowed(&error.to_string()))
         }

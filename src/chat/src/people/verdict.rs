@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{People, codes};
+use nearport_wire::code;
+
+use super::People;
 use crate::Failure;
 use crate::directory::DirectoryError;
 use crate::key::UserKey;
@@ -21,16 +23,15 @@ pub enum Verdict {
 
 impl Verdict {
     /// What the sender is told, if anything.
-    #[allow(dead_code, reason = "asked by the writer once it checks who may write")]
     pub(crate) fn failure(self) -> Option<Failure> {
-        let Self::Refused(code) = self else { return None };
-        let info = match code {
-            codes::SEND_BLOCKED => "the receiver has blocked you",
-            codes::SEND_NO_FRIENDS => "you and the receiver are not friends",
-            codes::SEND_NOT_IN_THEIRS => "you are not in the receiver's friend list",
+        let Self::Refused(number) = self else { return None };
+        let info = match number {
+            code::BLOCKED => "the receiver has blocked you",
+            code::NOT_FRIENDS => "you and the receiver are not friends",
+            code::NOT_THEIR_FRIEND => "you are not in the receiver's friend list",
             _ => "the receiver is not in your friend list",
         };
-        Some(Failure::new(code, info))
+        Some(Failure::new(number, info))
     }
 }
 
@@ -47,6 +48,9 @@ struct Tie {
 
 /// Bounded memory of ties, and of users who have blocked nobody: most of them, so that most messages need no look-up of the
 /// pair.
+///
+/// Whoever changes relations in this process makes it forget. Another process on the same directory is not heard
+/// (`docs/storage.md`).
 ///
 /// Two generations: a full young one becomes the old one, whose entries are dropped unless they were asked for again.
 #[derive(Debug)]
@@ -218,14 +222,14 @@ impl People {
         if tie.blocked {
             return match self.config.block_silently {
                 true => Verdict::Silently,
-                false => Verdict::Refused(codes::SEND_BLOCKED),
+                false => Verdict::Refused(code::BLOCKED),
             };
         }
         match (self.config.friend_check, tie.mine, tie.theirs) {
             (false, ..) | (true, true, true) => Verdict::Allowed,
-            (true, false, false) => Verdict::Refused(codes::SEND_NO_FRIENDS),
-            (true, true, false) => Verdict::Refused(codes::SEND_NOT_IN_THEIRS),
-            (true, false, true) => Verdict::Refused(codes::SEND_NOT_IN_YOURS),
+            (true, false, false) => Verdict::Refused(code::NOT_FRIENDS),
+            (true, true, false) => Verdict::Refused(code::NOT_THEIR_FRIEND),
+            (true, false, true) => Verdict::Refused(code::NOT_OWN_FRIEND),
         }
     }
 }
