@@ -55,6 +55,10 @@ const CONFLICT_RETRY_MS: u32 = 100;
 /// When a client whose change could not be stored tries again.
 const STORE_RETRY_MS: u32 = 1000;
 
+/// Bytes of a page of friends or conversations after which it ends. With one more of them (12 KiB at most) it stays below
+/// what a client reads.
+pub(crate) const PAGE_BYTES_MAX: usize = 200 * 1024;
+
 /// What became of one item of a call that succeeded as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -92,15 +96,20 @@ pub struct Items {
     pub head: RelationHead,
 }
 
-/// Events that follow from a change, each for all devices of one user.
+/// Events that follow from a change, each for all devices of some users.
 #[derive(Debug, Default)]
 pub struct Effects {
-    pub(crate) events: Vec<(UserKey, body::PeopleEvent)>,
+    pub(crate) events: Vec<(Vec<UserKey>, body::PeopleEvent)>,
 }
 
 impl Effects {
     pub(crate) fn push(&mut self, user: UserKey, event: body::people_event::Event) {
-        self.events.push((user, body::PeopleEvent { event: Some(event) }));
+        self.push_all(vec![user], event);
+    }
+
+    /// The same event for many: it is encoded once.
+    pub(crate) fn push_all(&mut self, users: Vec<UserKey>, event: body::people_event::Event) {
+        self.events.push((users, body::PeopleEvent { event: Some(event) }));
     }
 
     /// The counters of these users have changed.
@@ -279,13 +288,13 @@ impl Area {
     }
 
     fn failure(self, error: &DirectoryError) -> Failure {
+        if self == Self::Relations && matches!(error, DirectoryError::Locked(_)) {
+            let info = "somebody else changes the same, try again";
+            return Failure::later(codes::RELATION_CONFLICT, info, CONFLICT_RETRY_MS);
+        }
         tracing::error!(%error, area = ?self, "the directory failed");
         let internal = match self {
             Self::Profiles => codes::PROFILE_INTERNAL,
-            Self::Relations if matches!(error, DirectoryError::Locked(_)) => {
-                let info = "somebody else changes the same, try again";
-                return Failure::later(codes::RELATION_CONFLICT, info, CONFLICT_RETRY_MS);
-            }
             Self::Relations => codes::RELATION_INTERNAL,
             Self::Conversations => codes::CONVERSATION_INTERNAL,
         };

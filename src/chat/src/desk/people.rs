@@ -8,7 +8,7 @@ use nearport_trunk::{Down, SessionId};
 use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::{self, Empty, PeopleAnswer, PeopleCall};
-use nearport_wire::{Kind, Lane, code};
+use nearport_wire::{Kind, Lane, Limits, code};
 use prost::Message as _;
 
 use super::Caller;
@@ -40,7 +40,13 @@ pub(crate) fn answer(
     let actor = Actor::User(&caller.user);
     let answer = carry_out(shared, caller, &actor, call, now_ms, &mut effects)?;
     publish(shared, effects, Some(caller.session), out);
-    Ok(PeopleAnswer { answer: Some(answer) }.encode_to_vec().into())
+    let body = PeopleAnswer { answer: Some(answer) }.encode_to_vec();
+    // Only what is read and has no pages is ever so long: profiles and friends by name.
+    if body.len() > Limits::client().body_bytes_max {
+        let info = format!("the answer would have {} bytes: ask about fewer at once", body.len());
+        return Err(Failure::new(code::CONTENT_TOO_LONG, info));
+    }
+    Ok(body.into())
 }
 
 fn carry_out(
@@ -122,18 +128,23 @@ fn results(items: Items) -> Answer {
 /// Sends events to all devices of those whom they concern but `except`, which has its reply.
 pub(crate) fn publish(shared: &Shared, effects: Effects, except: Option<SessionId>, out: &mut Downs) {
     let mut links = Vec::new();
-    for some in effects.events.chunks(TOLD_AT_ONCE) {
-        let mut registry = shared.registry();
-        for (user, event) in some {
-            registry.reach(user, 0, except, &mut links);
-            let Some(topic) = registry.topic(user).filter(|_| !links.is_empty()) else { continue };
-            let event = body::Event { event: Some(body::event::Event::People(event.clone())) };
-            let body = Bytes::from(event.encode_to_vec());
-            shared.metrics.publishes.increment(links.len() as u64);
-            for link in &links {
-                let (topic, body) = (topic.clone(), body.clone());
-                let (lane, kind) = (Lane::Chat, Kind::EVENT);
-                out.push(*link, Down::Publish { topic, lane, kind, id: 0, body, except });
+    for (users, event) in effects.events {
+        let mut encoded = None;
+        for some in users.chunks(TOLD_AT_ONCE) {
+            let mut registry = shared.registry();
+            for user in some {
+                registry.reach(user, 0, except, &mut links);
+                let Some(topic) = registry.topic(user).filter(|_| !links.is_empty()) else { continue };
+                let body = encoded.get_or_insert_with(|| {
+                    let event = body::Event { event: Some(body::event::Event::People(event.clone())) };
+                    Bytes::from(event.encode_to_vec())
+                });
+                shared.metrics.publishes.increment(links.len() as u64);
+                for link in &links {
+                    let (topic, body) = (topic.clone(), body.clone());
+                    let (lane, kind) = (Lane::Chat, Kind::EVENT);
+                    out.push(*link, Down::Publish { topic, lane, kind, id: 0, body, except });
+                }
             }
         }
     }

@@ -230,9 +230,7 @@ impl Shared {
                 continue;
             }
             watched.told = Some(status.clone());
-            for watcher in &watched.by {
-                effects.push(watcher.clone(), people_event::Event::Status(status.clone()));
-            }
+            effects.push_all(watched.by.iter().cloned().collect(), people_event::Event::Status(status));
         }
     }
 

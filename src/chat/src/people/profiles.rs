@@ -52,14 +52,10 @@ impl People {
         let shown = fields.iter().filter(|(tag, _)| tags.readable(&reader, tag).is_ok());
         let fields: Vec<_> = shown.map(|(tag, value)| to_wire(tag, value)).collect();
         if !fields.is_empty() {
-            let friends = friends.into_iter().map(|(name, _)| name);
-            for name in std::iter::once(user.name().to_owned()).chain(friends) {
-                if let Ok(friend) = UserKey::new(user.app(), &name) {
-                    let changed =
-                        body::ProfileChanged { user: user.name().to_owned(), fields: fields.clone() };
-                    effects.push(friend, body::people_event::Event::Profile(changed));
-                }
-            }
+            let friends = friends.iter().filter_map(|(name, _)| UserKey::new(user.app(), name).ok());
+            let told = std::iter::once(user.clone()).chain(friends).collect();
+            let changed = body::ProfileChanged { user: user.name().to_owned(), fields };
+            effects.push_all(told, body::people_event::Event::Profile(changed));
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! What is read of relations: pages, checks, and the fields of single friends.
 
 use nearport_wire::body;
+use prost::Message as _;
 
-use super::{Area, ITEMS_MAX, People, Stop, check_count, codes, sequences};
+use super::{Area, ITEMS_MAX, PAGE_BYTES_MAX, People, Stop, check_count, codes, sequences};
 use crate::Failure;
 use crate::actor::Actor;
 use crate::directory::people::{ApplicationRow, FieldValue, FriendRow, PeopleTx, RelationHead};
@@ -61,13 +62,19 @@ impl People {
         self.read(Area::Relations, |tx| {
             let head = tx.relation_head(user)?;
             let rows = tx.friends(user, start, limit)?;
-            let next = start.saturating_add(u32::try_from(rows.len()).unwrap_or(limit));
             let mut friends = Vec::with_capacity(rows.len());
+            let mut bytes = 0;
             for (name, row) in rows {
                 let row = (standard == 0 || standard != head.standard_seq).then_some(row);
                 let custom = custom == 0 || custom != head.custom_seq;
-                friends.push(self.known(tx, actor, user, name, row, custom)?);
+                let known = self.known(tx, actor, user, name, row, custom)?;
+                bytes += friend_to_wire(&known).encoded_len();
+                friends.push(known);
+                if bytes > PAGE_BYTES_MAX {
+                    break;
+                }
             }
+            let next = start.saturating_add(u32::try_from(friends.len()).unwrap_or(limit));
             Ok(FriendPage { friends, head, next, complete: next >= head.friends })
         })
     }

@@ -10,6 +10,7 @@ use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::people_event::Event;
 use nearport_wire::body::{self, FriendAddItem, FriendApplicationAnswerType, FriendRelation};
+use prost::Message as _;
 
 use super::{ask, ask_all, codes, names, text, world};
 use crate::world::{APP, START_MS, World, user};
@@ -163,6 +164,59 @@ fn who_became_a_friend_has_no_application_left_in_either_direction() {
         assert!(applications(&mut world, session, false).applications.is_empty());
         assert!(applications(&mut world, session, true).applications.is_empty());
     }
+}
+
+#[test]
+fn answers_end_before_what_a_client_reads() {
+    let field = |n: u8, of| {
+        let key = char::from(b'a' + n).to_string();
+        CustomField { app: APP, of, key, holds: Holds::Text, app_reads: true, app_writes: true }
+    };
+    let of = |of| (0..20).map(move |n| field(n, of));
+    let fields = of(FieldOf::Friend).chain(of(FieldOf::Profile)).collect();
+    let (mut world, [alice, ..]) = three(People { fields, ..People::default() });
+    let long = |prefix: &str| -> Vec<_> {
+        let one = |n| text(&format!("{prefix}{}", char::from(b'a' + n)), &"x".repeat(500));
+        (0..20).map(one).collect()
+    };
+    let all: Vec<_> = (10..40).map(|n| format!("u{n}")).collect();
+    for name in &all {
+        world.login(name, "d");
+        world.received(0);
+        assert_eq!(codes(&mut world, alice, add(&[name])), Ok(vec![0]));
+        let item = body::FriendUpdateItem {
+            user: name.clone(),
+            fields: long("Tag_SNS_Custom_"),
+            ..body::FriendUpdateItem::default()
+        };
+        let update = Call::FriendUpdate(body::FriendUpdate { items: vec![item] });
+        assert_eq!(codes(&mut world, alice, update), Ok(vec![0]));
+    }
+    let (mut seen, mut start) = (Vec::new(), 0);
+    loop {
+        let call = Call::FriendList(body::FriendList { start, ..body::FriendList::default() });
+        let Ok(Answer::Friends(page)) = ask(&mut world, alice, call) else { panic!() };
+        assert!(page.encoded_len() < 256 * 1024, "{}", page.encoded_len());
+        seen.extend(page.friends.into_iter().map(|friend| friend.user));
+        start = page.next;
+        if page.complete {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    let get = |count| {
+        let users = all[..count].to_vec();
+        Call::FriendGet(body::FriendGet { users, tags: Vec::new() })
+    };
+    assert!(ask(&mut world, alice, get(20)).is_ok());
+    assert_eq!(ask(&mut world, alice, get(30)).unwrap_err(), 80002);
+    ask(&mut world, alice, Call::ProfileSet(body::ProfileSet { fields: long("Tag_Profile_Custom_") }))
+        .unwrap();
+    let get = |count| {
+        Call::ProfileGet(body::ProfileGet { users: vec!["alice".to_owned(); count], tags: Vec::new() })
+    };
+    assert!(ask(&mut world, alice, get(20)).is_ok());
+    assert_eq!(ask(&mut world, alice, get(30)).unwrap_err(), 80002);
 }
 
 #[test]
