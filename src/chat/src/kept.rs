@@ -91,6 +91,13 @@ impl Kept {
         life_ms > 0 && now_ms > time_ms.saturating_add(life_ms)
     }
 
+    /// Whether it counts as unread for `user`: it is for them, not from them, and neither taken back nor sent without.
+    #[must_use]
+    pub fn counts_for(&self, user: &UserKey) -> bool {
+        let counted = self.head.control.as_ref().is_none_or(|control| !control.no_unread);
+        counted && self.head.recalled.is_none() && self.is_for(user) && !self.is_from(user)
+    }
+
     /// Whether the conversation list shows it as the last message.
     #[must_use]
     pub fn may_be_last(&self) -> bool {
@@ -139,11 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn controls_say_what_may_be_last() {
+    fn controls_say_what_is_counted() {
         let with = |no_unread, no_last_message| {
             let control = Some(SendControl { no_unread, no_last_message });
             Kept::open(&seal(&Message { from: "alice".into(), control, ..Message::default() }, Audience::All))
         };
+        let (bob, alice) = (user("bob"), user("alice"));
+        assert!(with(false, false).counts_for(&bob) && !with(false, false).counts_for(&alice));
+        assert!(!with(true, false).counts_for(&bob));
         assert!(with(true, false).may_be_last() && !with(false, true).may_be_last());
     }
 }

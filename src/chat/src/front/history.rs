@@ -166,7 +166,7 @@ impl Front {
         now_ms: u64,
     ) -> Result<Bounds, LedgerError> {
         let ledger = &self.shared.ledger;
-        let since_ms = self.since_ms(now_ms).max(request.from_ms);
+        let since_ms = self.shared.since_ms(now_ms).max(request.from_ms);
         // From the newest backwards what is too old is met at the end; a page that goes forward begins behind it.
         let low = match request.from_ms > 0 || (request.after.is_some() && since_ms > 0) {
             true => ledger.seq_at(conv, since_ms)?.saturating_sub(1),

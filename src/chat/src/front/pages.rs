@@ -78,7 +78,7 @@ impl Front {
         // All conversations of the page at once: of an ordinary absence they are many.
         let deleted = self.shared.ledger.deleted(user, &ranges)?;
         let view = |((conv, ..), Deleted { cleared, hidden }): ((ConvKey, u64, u64), Deleted)| {
-            (conv, self.view_of(user, cleared, hidden, now_ms))
+            (conv, self.shared.view_of(user, cleared, hidden, now_ms))
         };
         let views: BTreeMap<_, _> = ranges.into_iter().zip(deleted).map(view).collect();
         let raw = |LogEntry { position, conv, entry }: LogEntry| {

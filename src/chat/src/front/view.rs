@@ -9,6 +9,7 @@ use crate::kept::Kept;
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::ledger::{CursorName, Entry, LedgerError};
 use crate::reply::{Failure, With, no_groups, unreadable};
+use crate::shared::Shared;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -17,7 +18,7 @@ const NOTICES_SHOWN: u64 = 100;
 
 /// Which messages of a range of a conversation one user may see.
 #[derive(Debug)]
-pub(super) struct View {
+pub(crate) struct View {
     user: UserKey,
     /// Only what lies above.
     floor: u64,
@@ -28,11 +29,26 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn shows(&self, entry: &Entry, kept: &Kept) -> bool {
+    pub(crate) fn shows(&self, entry: &Entry, kept: &Kept) -> bool {
         entry.seq > self.floor
             && entry.time_ms >= self.since_ms
             && self.hidden.binary_search(&entry.seq).is_err()
             && kept.is_for(&self.user)
+    }
+}
+
+impl Shared {
+    /// What `user` may see above `floor` but for what is hidden, ascending.
+    pub(crate) fn view_of(&self, user: &UserKey, floor: u64, hidden: Vec<u64>, now_ms: u64) -> View {
+        View { user: user.clone(), floor, since_ms: self.since_ms(now_ms), hidden }
+    }
+
+    /// The time before which nothing is shown.
+    pub(crate) fn since_ms(&self, now_ms: u64) -> u64 {
+        match self.config.roaming_days {
+            0 => 0,
+            days => now_ms.saturating_sub(u64::from(days) * DAY_MS),
+        }
     }
 }
 
@@ -53,20 +69,7 @@ impl Front {
         now_ms: u64,
     ) -> Result<View, LedgerError> {
         let hidden = self.shared.ledger.hidden(user, conv, first, last)?;
-        Ok(self.view_of(user, floor, hidden, now_ms))
-    }
-
-    /// What `user` may see above `floor` but for what is hidden, ascending.
-    pub(super) fn view_of(&self, user: &UserKey, floor: u64, hidden: Vec<u64>, now_ms: u64) -> View {
-        View { user: user.clone(), floor, since_ms: self.since_ms(now_ms), hidden }
-    }
-
-    /// The time before which nothing is shown.
-    pub(super) fn since_ms(&self, now_ms: u64) -> u64 {
-        match self.shared.config.roaming_days {
-            0 => 0,
-            days => now_ms.saturating_sub(u64::from(days) * DAY_MS),
-        }
+        Ok(self.shared.view_of(user, floor, hidden, now_ms))
     }
 
     /// The seq above which `user` may see a conversation at all.

@@ -16,6 +16,9 @@ use crate::key::UserKey;
 /// Most conversations in one change.
 const CHANGED_MAX: usize = 100;
 
+/// Most conversations that are muted or have drafts: more than a list may have. All settings are read for each change.
+const MUTED_OR_DRAFTED_MAX: usize = 4000;
+
 /// Longest draft, bytes.
 const DRAFT_BYTES_MAX: usize = 2048;
 
@@ -44,20 +47,18 @@ pub struct Known {
     pub head: u64,
     /// How far the user has read.
     pub read: u64,
-    /// When the last message was sent, milliseconds.
+    /// Only what lies above is still there.
+    pub floor: u64,
+    /// Newest seq of what shows here: not what the user does not get, nor what was sent so as not to show here.
+    pub shown: u64,
+    /// When that was sent, milliseconds.
     pub time_ms: u64,
     /// What was not read is counted: not so for group types whose messages are gone when nobody is there.
     pub counts: bool,
+    /// Messages that were not read and count.
+    pub unread: u64,
     /// Do not disturb, where it is not a setting of this list: groups.
     pub quiet: bool,
-}
-
-impl Known {
-    /// Head − read cursor.
-    #[must_use]
-    pub fn unread(&self) -> u64 {
-        if self.counts { self.head.saturating_sub(self.read) } else { 0 }
-    }
 }
 
 /// Which part of the list is wanted.
@@ -100,7 +101,7 @@ impl Settings {
 
     /// Whether it is on the list: it has a message, and a newer one than when it was deleted.
     fn shows(&self, known: &Known) -> bool {
-        known.head > self.rows.get(&known.peer).map_or(0, |row| row.hidden_seq)
+        known.shown > self.rows.get(&known.peer).map_or(0, |row| row.hidden_seq)
     }
 
     /// The list as it is, by order key, largest first: `max` conversations at most.
@@ -119,8 +120,7 @@ impl Settings {
     /// What is wanted of the list, and what was not read of all of it.
     #[must_use]
     pub fn page(&self, mut all: Vec<(String, Known)>, wanted: &Wanted) -> Page {
-        let unread =
-            all.iter().filter(|(_, known)| !self.quiet(known)).map(|(_, known)| known.unread()).sum();
+        let unread = all.iter().filter(|(_, known)| !self.quiet(known)).map(|(_, known)| known.unread).sum();
         let fits = |(key, known): &(String, Known)| {
             let in_group = wanted.group.is_empty()
                 || self.members.get(&known.peer).is_some_and(|groups| groups.contains(&wanted.group));
@@ -135,13 +135,8 @@ impl Settings {
         Page { conversations: all, complete, unread }
     }
 
-    /// One of the list, as the wire has it.
-    pub(crate) fn to_wire(
-        &self,
-        key: String,
-        known: &Known,
-        last: Option<body::Delivery>,
-    ) -> body::Conversation {
+    /// One of the list, as the wire has it, without its last message.
+    pub(crate) fn to_wire(&self, key: String, known: &Known) -> body::Conversation {
         let row = self.rows.get(&known.peer).cloned().unwrap_or_default();
         let quiet = self.quiet(known);
         body::Conversation {
@@ -149,9 +144,9 @@ impl Settings {
             order_key: key,
             head: known.head,
             read: known.read,
-            unread: known.unread(),
+            unread: known.unread,
             time_ms: known.time_ms,
-            last,
+            last: None,
             pinned_ms: row.pinned_ms,
             marks: row.marks,
             mute: if quiet { body::Disturb::Quiet } else { body::Disturb::Notify } as i32,
@@ -258,6 +253,11 @@ impl People {
             let info = format!("at most {} conversations with marks or groups", self.config.marked_max);
             return Err(Failure::new(codes::CONVERSATION_MARKED_FULL, info).into());
         }
+        let more = settings.rows.values().filter(|row| row.quiet || !row.draft.is_empty()).count();
+        if more > MUTED_OR_DRAFTED_MAX {
+            let info = format!("at most {MUTED_OR_DRAFTED_MAX} conversations that are muted or have drafts");
+            return Err(Failure::new(codes::CONVERSATION_MARKED_FULL, info).into());
+        }
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl People {
     /// Do not disturb, for users. Groups have it as a field of the member.
     ///
     /// # Errors
-    /// 50002 for a group, 50004.
+    /// 50002 for a group, 50004, 51008.
     pub fn mute_conversations(
         &self,
         user: &UserKey,
@@ -319,7 +319,7 @@ impl People {
     /// Keeps what is typed and not sent.
     ///
     /// # Errors
-    /// 50002 for more than 2048 bytes, 50004.
+    /// 50002 for more than 2048 bytes, 50004, 51008.
     pub fn set_draft(
         &self,
         user: &UserKey,
@@ -502,7 +502,8 @@ mod tests {
 
     fn known(name: &str, time_ms: u64, head: u64, read: u64) -> Known {
         let peer = Peer::User(name.to_owned());
-        Known { peer, head, read, time_ms, counts: true, quiet: false }
+        let unread = head.saturating_sub(read);
+        Known { peer, head, read, floor: 0, shown: head, time_ms, counts: true, unread, quiet: false }
     }
 
     #[test]
@@ -539,7 +540,5 @@ mod tests {
         }
         let short = settings.page(settings.list(all, 2), &wanted);
         assert_eq!(names(&short), ["pinned", "quiet"], "no longer than it may be");
-        assert_eq!(Known { counts: false, ..known("meeting", 1, 9, 0) }.unread(), 0);
-        assert_eq!(known("ahead", 1, 3, 9).unread(), 0);
     }
 }

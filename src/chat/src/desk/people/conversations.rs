@@ -6,6 +6,7 @@ use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::{self, Disturb};
 use nearport_wire::code;
+use prost::Message as _;
 
 use super::done;
 use crate::directory::DirectoryError;
@@ -13,9 +14,9 @@ use crate::directory::conversations::Peer;
 use crate::group::Reception;
 use crate::kept::Kept;
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
-use crate::ledger::{CursorName, Heads, LedgerError, PageLimit, Range};
-use crate::people::Effects;
+use crate::ledger::{CursorName, Deleted, Entry, Heads, LedgerError, PageLimit, Range};
 use crate::people::conversations::{Known, Settings, Wanted, to_peer, to_peers};
+use crate::people::{Effects, PAGE_BYTES_MAX, codes};
 use crate::reply::Failure;
 use crate::shared::Shared;
 
@@ -28,14 +29,14 @@ pub(super) fn carry_out(
 ) -> Result<Answer, Failure> {
     let people = &*shared.people;
     match call {
-        Call::ConversationList(call) => return list(shared, user, call).map(Answer::Conversations),
+        Call::ConversationList(call) => return list(shared, user, call, now_ms).map(Answer::Conversations),
         Call::ConversationGet(call) => {
             let with = to_peers(user, call.with)?;
-            return get(shared, user, &with).map(Answer::Conversations);
+            return get(shared, user, &with, now_ms).map(Answer::Conversations);
         }
         Call::UnreadTotal(_) => {
             let settings = people.conversation_settings(user)?;
-            let all = known(shared, user, &settings)?;
+            let all = known(shared, user, &settings, now_ms)?;
             let count = settings.page(all, &Wanted::default()).unread;
             return Ok(Answer::Unread(body::UnreadCount { count }));
         }
@@ -93,10 +94,10 @@ pub(super) fn carry_out(
     Ok(done())
 }
 
-/// Most conversations in a page. Each has one message of at most 16 KiB, but a page ends before what a client reads.
+/// Most conversations in a page.
 const PAGE_MAX: u32 = 100;
 
-/// Bytes of last messages after which a page has none: 256 KiB less the rest of 100 conversations.
+/// Bytes of last messages after which a page has none: the rest is for what stands beside them.
 const LAST_BYTES_MAX: usize = 160 * 1024;
 
 /// Pairs that are looked at for a list. Whoever has more sees the newest among these.
@@ -109,22 +110,29 @@ fn list(
     shared: &Shared,
     user: &UserKey,
     call: body::ConversationList,
+    now_ms: u64,
 ) -> Result<body::ConversationPage, Failure> {
     let settings = shared.people.conversation_settings(user)?;
     let limit = if call.limit == 0 { PAGE_MAX } else { call.limit.min(PAGE_MAX) } as usize;
     let wanted = Wanted { after: call.after, limit, group: call.group, marks: call.marks };
-    let page = settings.page(known(shared, user, &settings)?, &wanted);
-    let next = page.conversations.last().map(|(key, _)| key.clone()).unwrap_or_default();
+    let page = settings.page(known(shared, user, &settings, now_ms)?, &wanted);
+    let found = page.conversations.len();
+    let conversations = with_last(shared, user, &settings, page.conversations, now_ms)?;
     Ok(body::ConversationPage {
-        conversations: with_last(shared, user, &settings, page.conversations)?,
-        next,
-        complete: page.complete,
+        next: conversations.last().map(|last| last.order_key.clone()).unwrap_or_default(),
+        complete: page.complete && conversations.len() == found,
+        conversations,
         sequence: settings.sequence,
         unread: page.unread,
     })
 }
 
-fn get(shared: &Shared, user: &UserKey, with: &[Peer]) -> Result<body::ConversationPage, Failure> {
+fn get(
+    shared: &Shared,
+    user: &UserKey,
+    with: &[Peer],
+    now_ms: u64,
+) -> Result<body::ConversationPage, Failure> {
     let settings = shared.people.conversation_settings(user)?;
     let (mut peers, mut convs, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     for peer in with {
@@ -138,20 +146,33 @@ fn get(shared: &Shared, user: &UserKey, with: &[Peer]) -> Result<body::Conversat
     }
     let mut known = heads(shared, peers, &convs)?;
     known.extend(groups(shared, user, keys)?);
-    read_cursors(shared, user, &mut known)?;
+    for known in &mut known {
+        look(shared, user, known, now_ms)?;
+    }
     // In the order of the call.
     known.sort_by_key(|known| with.iter().position(|peer| *peer == known.peer));
-    let found = known.into_iter().map(|known| (settings.order_key(&known), known)).collect();
+    let found: Vec<_> = known.into_iter().map(|known| (settings.order_key(&known), known)).collect();
+    let count = found.len();
+    let conversations = with_last(shared, user, &settings, found, now_ms)?;
+    if conversations.len() < count {
+        let info = "the answer would be too long: ask about fewer conversations at once";
+        return Err(Failure::new(codes::CONVERSATION_COUNT, info));
+    }
     Ok(body::ConversationPage {
-        conversations: with_last(shared, user, &settings, found)?,
+        conversations,
         complete: true,
         sequence: settings.sequence,
         ..body::ConversationPage::default()
     })
 }
 
-/// The list of `user` with all read cursors.
-fn known(shared: &Shared, user: &UserKey, settings: &Settings) -> Result<Vec<(String, Known)>, Failure> {
+/// The list of `user`, with what was read and what shows.
+fn known(
+    shared: &Shared,
+    user: &UserKey,
+    settings: &Settings,
+    now_ms: u64,
+) -> Result<Vec<(String, Known)>, Failure> {
     let (mut peers, mut convs) = (Vec::new(), Vec::new());
     loop {
         let page = shared.ledger.conversations(user, convs.last(), PAIRS_AT_ONCE).map_err(unreadable)?;
@@ -170,11 +191,13 @@ fn known(shared: &Shared, user: &UserKey, settings: &Settings) -> Result<Vec<(St
     let mut known = heads(shared, peers, &convs)?;
     let keys = shared.groups.of_users(std::slice::from_ref(user)).map_err(no_directory)?;
     known.extend(groups(shared, user, keys.into_iter().flatten().collect())?);
-    let mut all = settings.list(known, shared.people.config().conversations_max);
-    for (_, known) in &mut all {
-        read_cursors(shared, user, std::slice::from_mut(known))?;
+    let max = shared.people.config().conversations_max;
+    let mut known: Vec<_> = settings.list(known, max).into_iter().map(|(_, known)| known).collect();
+    for known in &mut known {
+        look(shared, user, known, now_ms)?;
     }
-    Ok(all)
+    // Again: what does not show has moved some of them.
+    Ok(settings.list(known, max))
 }
 
 /// Groups of these that `user` is a member of and sees, as conversations. Where a type shows no history to its members, there is
@@ -194,10 +217,13 @@ fn groups(shared: &Shared, user: &UserKey, keys: Vec<GroupKey>) -> Result<Vec<Kn
         let known = Known {
             peer: Peer::Group(key.id().to_owned()),
             head: 0,
+            floor: 0,
+            shown: 0,
             // What came before joining was never to be read.
             read: member.joined_seq,
             time_ms: 0,
             counts: group.kind().unread,
+            unread: 0,
             quiet,
         };
         seen.push((known, after));
@@ -205,8 +231,10 @@ fn groups(shared: &Shared, user: &UserKey, keys: Vec<GroupKey>) -> Result<Vec<Kn
     }
     let heads = shared.ledger.heads(&convs).map_err(unreadable)?;
     let alive = seen.into_iter().zip(heads).filter(|((_, after), heads)| heads.seq > heads.floor.max(*after));
-    let one = |((known, _), heads): ((Known, u64), Heads)| Known {
+    let one = |((known, after), heads): ((Known, u64), Heads)| Known {
         head: heads.seq,
+        floor: heads.floor.max(after),
+        shown: heads.seq,
         time_ms: heads.time_ms,
         ..known
     };
@@ -221,46 +249,80 @@ fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Kno
         peer,
         head: heads.seq,
         read: 0,
+        floor: heads.floor,
+        shown: heads.seq,
         time_ms: heads.time_ms,
         counts: true,
+        unread: 0,
         quiet: false,
     };
     Ok(alive.map(one).collect())
 }
 
-fn read_cursors(shared: &Shared, user: &UserKey, known: &mut [Known]) -> Result<(), Failure> {
-    for known in known {
-        let name = CursorName::Read(conv(user, &known.peer)?);
-        let read = shared.ledger.cursor(user, &name).map_err(unreadable)?.unwrap_or_default();
-        known.read = known.read.max(read);
+/// Reads how far the user is in a conversation, and which of its newest messages show and count for her: not those that she does not
+/// get, for she has blocked who sent them.
+fn look(shared: &Shared, user: &UserKey, known: &mut Known, now_ms: u64) -> Result<(), Failure> {
+    let (ledger, conv) = (&shared.ledger, conv(user, &known.peer)?);
+    let read = ledger.cursor(user, &CursorName::Read(conv.clone())).map_err(unreadable)?;
+    known.read = known.read.max(read.unwrap_or_default());
+    let new = usize::try_from(known.head.saturating_sub(known.read)).unwrap_or(usize::MAX);
+    let entries = new.clamp(LAST_LOOKED_AT, UNREAD_LOOKED_AT);
+    let limit = PageLimit { entries, bytes: UNREAD_BYTES_LOOKED_AT };
+    let entries = ledger.read(&conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
+    let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok(()) };
+    let looked: Vec<_> = entries.iter().map(|entry| (entry, Kept::open(&entry.body))).collect();
+    let shows = |(_, kept): &&(&Entry, Kept)| kept.is_for(user) && kept.may_be_last();
+    let before = (oldest.seq.saturating_sub(1), oldest.time_ms);
+    (known.shown, known.time_ms) =
+        looked.iter().find(shows).map_or(before, |(entry, _)| (entry.seq, entry.time_ms));
+    if known.counts && new > 0 {
+        let Deleted { cleared, hidden } = deleted(shared, user, &conv, (oldest.seq, newest.seq))?;
+        let floor = known.read.max(known.floor).max(cleared);
+        let view = shared.view_of(user, floor, hidden, now_ms);
+        let counts = |(entry, kept): &&(&Entry, Kept)| view.shows(entry, kept) && kept.counts_for(user);
+        let counted = looked.iter().filter(counts).count() as u64;
+        known.unread = counted + before.0.saturating_sub(floor);
     }
     Ok(())
 }
 
+/// Newest messages of a conversation that are looked at to count what was not read. What lies before them counts whatever it is.
+const UNREAD_LOOKED_AT: usize = 100;
+
+/// Bytes of them after which no more are looked at.
+const UNREAD_BYTES_LOOKED_AT: usize = 64 * 1024;
+
 /// Newest messages of a conversation of which one may be shown as its last.
 const LAST_LOOKED_AT: usize = 8;
 
-/// Conversations with their last messages, as far as the user has not deleted them.
+/// As many conversations as fit into a page, with their last messages.
 fn with_last(
     shared: &Shared,
     user: &UserKey,
     settings: &Settings,
     known: Vec<(String, Known)>,
+    now_ms: u64,
 ) -> Result<Vec<body::Conversation>, Failure> {
-    let mut bytes = 0;
+    let (mut bytes, mut last_bytes) = (0, 0);
     let mut conversations = Vec::with_capacity(known.len());
     for (key, known) in known {
         let conv = conv(user, &known.peer)?;
-        let last = match last_shown(shared, user, &conv)? {
-            Some((entry, kept)) if bytes + entry.body.len() <= LAST_BYTES_MAX => {
-                bytes += entry.body.len();
-                let message = kept.decode().ok();
-                let (seq, time_ms, edit) = (entry.seq, entry.time_ms, entry.edit);
-                Some(body::Delivery { message, seq, time_ms, edit, ..body::Delivery::default() })
-            }
-            _ => None,
-        };
-        conversations.push(settings.to_wire(key, &known, last));
+        let mut one = settings.to_wire(key, &known);
+        bytes += one.encoded_len();
+        if bytes > PAGE_BYTES_MAX {
+            break;
+        }
+        if let Some((entry, kept)) = last_shown(shared, user, &conv, now_ms)?
+            && last_bytes + entry.body.len() <= LAST_BYTES_MAX
+            && bytes + entry.body.len() <= PAGE_BYTES_MAX
+        {
+            last_bytes += entry.body.len();
+            bytes += entry.body.len();
+            let message = kept.decode().ok();
+            let (seq, time_ms, edit) = (entry.seq, entry.time_ms, entry.edit);
+            one.last = Some(body::Delivery { message, seq, time_ms, edit, ..body::Delivery::default() });
+        }
+        conversations.push(one);
     }
     Ok(conversations)
 }
@@ -271,27 +333,34 @@ fn last_shown(
     shared: &Shared,
     user: &UserKey,
     conv: &ConvKey,
-) -> Result<Option<(crate::ledger::Entry, Kept)>, Failure> {
-    let ledger = &shared.ledger;
+    now_ms: u64,
+) -> Result<Option<(Entry, Kept)>, Failure> {
     for count in [1, LAST_LOOKED_AT] {
         let limit = PageLimit { entries: count, bytes: LAST_BYTES_MAX };
-        let entries = ledger.read(conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
+        let entries = shared.ledger.read(conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
         let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok(None) };
-        let cleared = ledger.cursor(user, &CursorName::Cleared(conv.clone())).map_err(unreadable)?;
-        let hidden = ledger.hidden(user, conv, oldest.seq, newest.seq).map_err(unreadable)?;
+        let Deleted { cleared, hidden } = deleted(shared, user, conv, (oldest.seq, newest.seq))?;
+        let view = shared.view_of(user, cleared, hidden, now_ms);
         let shown = entries.into_iter().find_map(|entry| {
             let kept = Kept::open(&entry.body);
-            let shown = entry.seq > cleared.unwrap_or_default()
-                && !hidden.contains(&entry.seq)
-                && kept.is_for(user)
-                && kept.may_be_last();
-            shown.then_some((entry, kept))
+            (view.shows(&entry, &kept) && kept.may_be_last()).then_some((entry, kept))
         });
         if shown.is_some() {
             return Ok(shown);
         }
     }
     Ok(None)
+}
+
+/// What `user` has deleted of the messages `first` to `last`.
+fn deleted(
+    shared: &Shared,
+    user: &UserKey,
+    conv: &ConvKey,
+    (first, last): (u64, u64),
+) -> Result<Deleted, Failure> {
+    let found = shared.ledger.deleted(user, &[(conv.clone(), first, last)]).map_err(unreadable)?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// The conversation of `user` with a peer that was checked.
@@ -309,10 +378,10 @@ fn group_key(user: &UserKey, id: &str) -> Result<GroupKey, Failure> {
 
 fn no_directory(error: DirectoryError) -> Failure {
     tracing::error!(%error, "cannot look groups up for a list of conversations");
-    Failure::later(crate::people::codes::CONVERSATION_INTERNAL, "the store does not answer, try again", 1000)
+    Failure::later(codes::CONVERSATION_INTERNAL, "the store does not answer, try again", 1000)
 }
 
 fn unreadable(error: LedgerError) -> Failure {
     tracing::error!(%error, "cannot read the ledger for a list of conversations");
-    Failure::later(crate::people::codes::CONVERSATION_INTERNAL, "the store cannot be read, try again", 1000)
+    Failure::later(codes::CONVERSATION_INTERNAL, "the store cannot be read, try again", 1000)
 }

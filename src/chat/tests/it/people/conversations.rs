@@ -136,6 +136,99 @@ fn a_deleted_conversation_comes_back_with_its_next_message() {
     assert_eq!(page.conversations[0].pinned_ms, 0, "its settings are gone");
 }
 
+fn unread(page: &body::ConversationPage) -> Vec<(String, u64)> {
+    peers(page).into_iter().zip(page.conversations.iter().map(|it| it.unread)).collect()
+}
+
+fn say_with(world: &mut World, from: SessionId, id: u8, no_unread: bool, no_last_message: bool) {
+    world.now_ms += 1000;
+    let control = Some(body::SendControl { no_unread, no_last_message });
+    let send = body::Send { control, ..crate::world::send("alice", id) };
+    let message = world.frame(from, Kind::SEND, u64::from(id), send.encode_to_vec());
+    world.write(vec![message]);
+    world.received(0);
+}
+
+/// Which messages count and move a conversation up: not one's own, not those with a control, not those of who is blocked.
+#[test]
+fn what_does_not_concern_the_user_is_neither_counted_nor_moves_the_list() {
+    let (mut world, alice, bob) = some();
+    let pair = |name: &str, count| (name.to_owned(), count);
+    let default = body::ConversationList::default;
+    assert_eq!(unread(&list(&mut world, bob, default())), [pair("alice", 0)], "one's own");
+    say_with(&mut world, bob, 11, true, false);
+    assert_eq!(unread(&list(&mut world, alice, default())), [pair("bob", 3), pair("carol", 1)]);
+    let carol = world.login("carol", "c2");
+    world.received(0);
+    say_with(&mut world, carol, 12, false, true);
+    assert_eq!(unread(&list(&mut world, alice, default())), [pair("bob", 3), pair("carol", 2)]);
+
+    ask(&mut world, alice, Call::BlockAdd(body::BlockAdd { users: names(&["carol"]) })).unwrap();
+    say(&mut world, carol, "alice", 13);
+    let page = list(&mut world, alice, default());
+    assert_eq!(unread(&page), [pair("bob", 3), pair("carol", 2)], "she does not get it");
+    assert_eq!(page.unread, 5);
+    assert_eq!(peers(&list(&mut world, carol, default())), ["alice"]);
+    let delete = Call::ConversationDelete(body::ConversationDelete { with: vec![to_user("carol")] });
+    ask(&mut world, alice, delete).unwrap();
+    say(&mut world, carol, "alice", 14);
+    assert_eq!(peers(&list(&mut world, alice, default())), ["bob"], "it does not come back for that");
+    read(&mut world, alice, "bob", 4);
+    assert_eq!(list(&mut world, alice, default()).unread, 0);
+}
+
+/// More than are looked at.
+#[test]
+fn of_many_messages_the_newest_are_looked_at() {
+    let (mut world, alice, bob) = some();
+    for id in 4..=120 {
+        say_with(&mut world, bob, id, id > 110, false);
+    }
+    let page = list(&mut world, alice, body::ConversationList::default());
+    assert_eq!(unread(&page)[0], ("bob".to_owned(), 110));
+    read(&mut world, alice, "bob", 5);
+    let page = list(&mut world, alice, body::ConversationList::default());
+    assert_eq!(unread(&page)[0], ("bob".to_owned(), 105));
+}
+
+#[test]
+fn a_page_ends_before_what_a_client_reads() {
+    let mut world = world(Config::default());
+    let alice = world.login("alice", "a");
+    for n in 0..100 {
+        let name = format!("u{n}");
+        world.login(&name, "d");
+        say(&mut world, alice, &name, n);
+        let draft = body::ConversationDraft { with: Some(to_user(&name)), text: "x".repeat(2048) };
+        ask(&mut world, alice, Call::ConversationDraft(draft)).unwrap();
+    }
+    let first = list(&mut world, alice, body::ConversationList::default());
+    assert!(first.encoded_len() < 256 * 1024 && !first.complete);
+    let after = body::ConversationList { after: first.next.clone(), ..Default::default() };
+    let second = list(&mut world, alice, after);
+    let all: std::collections::BTreeSet<_> = peers(&first).into_iter().chain(peers(&second)).collect();
+    assert_eq!((all.len(), second.complete), (100, true));
+    let with = (0..100).map(|n| to_user(&format!("u{n}"))).collect();
+    let get = Call::ConversationGet(body::ConversationGet { with });
+    assert_eq!(ask(&mut world, alice, get).unwrap_err(), 51006);
+}
+
+#[test]
+fn settings_for_people_that_nobody_knows_are_bounded() {
+    let mut world = world(Config::default());
+    let alice = world.login("alice", "a");
+    let mute = |world: &mut World, n: u32| {
+        let with = (0..100).map(|m| to_user(&format!("{n}-{m}"))).collect();
+        let mute = body::ConversationMute { with, mute: Disturb::Quiet as i32 };
+        ask(world, alice, Call::ConversationMute(mute))
+    };
+    for n in 0..40 {
+        assert!(mute(&mut world, n).is_ok());
+    }
+    assert_eq!(mute(&mut world, 40).unwrap_err(), 51008);
+    assert!(mute(&mut world, 0).is_ok(), "no more than before");
+}
+
 /// Every code of conversations that applies.
 #[test]
 fn what_cannot_be_is_refused_with_its_code() {
