@@ -260,7 +260,11 @@ impl Driver<'_> {
             if let Some(tcp) = &mut self.tcp {
                 tcp.flush(&mut self.shard, now);
             }
-            // Live clients have their answers; now those who want to become some.
+            // Live clients have their answers; now rooms, then those who want to become clients.
+            self.shard.visit_rooms(now, backlog);
+            if let Some(tcp) = &mut self.tcp {
+                tcp.flush(&mut self.shard, now);
+            }
             self.handshakes(now, backlog);
             self.flush().await?;
             self.tell_attached();

@@ -8,10 +8,10 @@
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
-//! 4. each touched connection writes and hands over its datagrams;
-//! 5. a few members of live rooms get what goes round there, behind everybody else (`shard/live.rs`).
+//! 4. each touched connection writes and hands over its datagrams.
 //!
-//! Then, behind the turn's datagrams, [`Shard::handshakes`] works on what wants to begin.
+//! Then, behind the turn's datagrams, [`Shard::visit_rooms`] gives a few members of live rooms what goes round there, and
+//! [`Shard::handshakes`] works on what wants to begin.
 //!
 //! Reading all before writing any lets an acknowledgement, a reply and a push share a packet. The work of a turn is
 //! bounded: connections that only have a fan-out to deliver wait in a queue of their own and are taken a few at a
@@ -282,7 +282,6 @@ impl Shard {
         }
         self.turn = turn;
         self.turn.clear();
-        self.turn_live(now);
         if now >= self.second_at {
             self.second_at = now + SECOND;
             drop_unused_contexts();

@@ -1,8 +1,12 @@
 //! Live rooms: what is published to thousands at once must not hold up what is for one.
 //!
-//! A push of the live lane goes round among the members of its topic ([`super::topics`]), a bounded number of them in each turn, behind
-//! the connections that something else touched. Each is written in the same breath, while its state is in the cache. Under
+//! A push of the live lane goes round among the members of its topic ([`super::topics`]), a bounded number of them in each turn, when
+//! what the turn had for others is at the socket. Each is written in the same breath, while its state is in the cache. Under
 //! load several pushes reach a member with one visit and, as a rule, in one datagram.
+//!
+//! A member answers what it gets with an acknowledgement of its own. Were as many visited in a turn as datagrams are read in one, an
+//! overloaded shard would bring as much into its socket as it takes out, and messages of others would wait there, or be dropped, for
+//! as long as the room is hot. So few are visited while more waits to be read: the room is late then, and thins out, and they are not.
 
 use std::time::Instant;
 
@@ -17,6 +21,9 @@ use super::conn::Touched;
 /// for a room of any size.
 const VISITS_PER_TURN: usize = 64;
 
+/// The same while more datagrams wait in the socket than the turn has read: an eighth of what it read, so that the socket empties.
+const VISITS_IN_BACKLOG: usize = crate::socket::BATCH / 8;
+
 impl Shard {
     /// Encoded once, shared by every member on this shard.
     pub(super) fn publish_live(&mut self, topic: &Topic, class: Class, frame: Bytes) {
@@ -25,15 +32,17 @@ impl Shard {
         }
     }
 
-    /// Visits the next members of live rooms.
-    pub(super) fn turn_live(&mut self, now: Instant) {
+    /// Visits the next members of live rooms. Call it after the datagrams of [`Self::turn`] were sent, and send what it adds.
+    /// `backlog`: more datagrams wait in the socket, so be quick.
+    pub fn visit_rooms(&mut self, now: Instant, backlog: bool) {
         if !self.topics.has_rounds() {
             return;
         }
+        let count = if backlog { VISITS_IN_BACKLOG } else { VISITS_PER_TURN };
         let mut visited = std::mem::take(&mut self.visited);
         let limits = self.squeezed.at(self.budget.level(), &self.config.session);
         let (conns, stats) = (&mut self.conns, &mut self.stats);
-        self.topics.visit(VISITS_PER_TURN, |index, class, frame| {
+        self.topics.visit(count, |index, class, frame| {
             let Some(conn) = conns.get_mut(index) else { return };
             if !conn.session.is_live() {
                 return;

@@ -128,6 +128,13 @@ struct World {
     delivered: u32,
 }
 
+/// All that a driver does in a turn.
+fn turn(shard: &mut Shard, now: Instant) {
+    shard.turn(now);
+    shard.visit_rooms(now, false);
+    shard.handshakes(now, false);
+}
+
 impl World {
     fn new(session: ServerLimits) -> Self {
         Self::with(session, Admission::default())
@@ -300,10 +307,9 @@ impl World {
         while peer.quic.poll_transmit(self.now, 1, &mut buffer).is_some() {
             self.shard.handle_datagram(self.now, from, None, &std::mem::take(&mut buffer));
         }
-        self.shard.turn(self.now);
+        turn(&mut self.shard, self.now);
         while self.shard.has_work() || self.shard.has_handshakes() {
-            self.shard.handshakes(self.now, false);
-            self.shard.turn(self.now);
+            turn(&mut self.shard, self.now);
         }
         while let Some((_, datagram)) = self.shard.transmits().pop() {
             peer.receive(self.now, &datagram);
@@ -331,11 +337,9 @@ impl World {
                     self.shard.handle_datagram(self.now, from, None, &datagram);
                 }
             }
-            self.shard.turn(self.now);
-            self.shard.handshakes(self.now, false);
+            turn(&mut self.shard, self.now);
             while self.shard.has_work() {
-                self.shard.turn(self.now);
-                self.shard.handshakes(self.now, false);
+                turn(&mut self.shard, self.now);
             }
             while let Some((to, datagram)) = self.shard.transmits().pop() {
                 idle = false;

@@ -26,8 +26,9 @@ fn a_large_room_is_served_behind_a_message_for_one_a_few_members_a_turn() {
     let reply = Down::Reply { session, lane: Lane::Chat, kind: Kind::REPLY, id: 9, body: Bytes::new() };
     world.script.state().downs.extend([live(0, 100), live(2, 100), reply]);
     world.shard.turn(world.now);
-    let first = told(&mut world);
-    assert_eq!((first[0], first.len()), (8, 65), "who has an answer comes first");
+    assert_eq!(told(&mut world), [8], "who has an answer waits for nobody");
+    world.shard.visit_rooms(world.now, false);
+    assert_eq!(told(&mut world).len(), 64);
     world.run();
     for port in ports {
         let mut kinds = world.take(port);
@@ -39,11 +40,25 @@ fn a_large_room_is_served_behind_a_message_for_one_a_few_members_a_turn() {
 }
 
 #[test]
+fn while_more_waits_to_be_read_a_room_gets_less_than_it_answers() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=150).for_each(|port| world.login(port));
+    world.script.state().downs.push(live(0, 100));
+    world.shard.turn(world.now);
+    world.shard.visit_rooms(world.now, true);
+    assert_eq!(told(&mut world).len(), 8, "an eighth of what a turn reads");
+    assert!(world.shard.has_work());
+    world.run();
+    assert!((1..=150).all(|port| world.take(port) == [Kind::LIVE]), "each once");
+}
+
+#[test]
 fn who_leaves_or_comes_during_a_round_gets_what_is_for_it_and_the_others_all() {
     let mut world = World::new(ServerLimits::default());
     (1..=150).for_each(|port| world.login(port));
     world.script.state().downs.push(live(2, 100));
     world.shard.turn(world.now);
+    world.shard.visit_rooms(world.now, false);
     let served = told(&mut world);
     assert_eq!(served.len(), 64);
     // The first in the list goes, and its place is taken by one that was served.
