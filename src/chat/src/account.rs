@@ -4,10 +4,10 @@ mod cache;
 
 use std::collections::BTreeSet;
 
-pub(crate) use cache::Accounts;
+pub(crate) use cache::{Accounts, Standing};
 
 use crate::Error;
-use crate::directory::Account;
+use crate::directory::{Account, Mutes};
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey};
 use crate::shared::Shared;
@@ -45,9 +45,48 @@ impl Shared {
         self.metrics.sessions.set(registry.len() as f64);
         Ok(removed.len())
     }
+
+    /// Keeps a user from sending to users (refused with 20012) and to groups and live rooms (10017) for so many seconds from now, durable
+    /// when it returns and from the next message on; 0 ends it, [`u32::MAX`] is for ever, `None` stays as it is. It ends by itself.
+    /// What an administrator sends in the user's name goes out.
+    ///
+    /// # Errors
+    /// [`Error::NoAccount`], [`Error::Directory`]; then nothing has changed.
+    pub fn set_account_mutes(
+        &self,
+        user: &UserKey,
+        users_s: Option<u32>,
+        groups_s: Option<u32>,
+        now_ms: u64,
+    ) -> Result<(), Error> {
+        let until_ms = |seconds: u32| match seconds {
+            0 => 0,
+            u32::MAX => Mutes::FOR_EVER_MS,
+            seconds => now_ms.saturating_add(u64::from(seconds) * 1000),
+        };
+        self.accounts.set_mutes(user, users_s.map(until_ms), groups_s.map(until_ms))
+    }
+
+    /// How many seconds are left in which a user may not send to users, and to groups and live rooms: rounded up, 0 for none,
+    /// [`u32::MAX`] for ever.
+    ///
+    /// # Errors
+    /// [`Error::NoAccount`], [`Error::Directory`].
+    pub fn account_mutes(&self, user: &UserKey, now_ms: u64) -> Result<(u32, u32), Error> {
+        let Mutes { users_until_ms, groups_until_ms } = self.accounts.known(user)?.mutes;
+        let left_s = |until_ms: u64| match until_ms {
+            Mutes::FOR_EVER_MS.. => u32::MAX,
+            until_ms => {
+                let left_s = until_ms.saturating_sub(now_ms).div_ceil(1000);
+                // A clock that was set back must not make it endless.
+                u32::try_from(left_s).unwrap_or(u32::MAX).min(u32::MAX - 1)
+            }
+        };
+        Ok((left_s(users_until_ms), left_s(groups_until_ms)))
+    }
 }
 
 /// A new account as the first login or an operator makes it.
 fn new_account(key: UserKey, created_ms: u64) -> Account {
-    Account { key, created_ms, valid_from_s: 0 }
+    Account { key, created_ms, valid_from_s: 0, mutes: Mutes::default() }
 }

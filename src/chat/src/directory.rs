@@ -9,7 +9,7 @@ pub mod conversations;
 mod groups;
 pub mod people;
 
-pub use accounts::{Account, Accounts, App};
+pub use accounts::{Account, Accounts, App, Mutes};
 pub use groups::{Counted, GroupStore, Joined};
 pub use people::PeopleStore;
 

@@ -209,7 +209,7 @@ impl People {
             .collect();
         let good: Vec<UserKey> = users.iter().flatten().cloned().collect();
         let found = self.accounts.find(&good).map_err(|error| area.failure(&error))?;
-        let mut known = found.valid_from_s.iter();
+        let mut known = found.accounts.iter();
         for user in &mut users {
             if user.is_ok() && known.next().is_none_or(Option::is_none) {
                 *user = Err(Failure::new(area.no_account(), "there is no such account"));

@@ -195,7 +195,7 @@ impl Writer {
             self.shared.metrics.writer_batch.record(batch.len() as f64);
         }
         let asked = self.requests(batch, now_ms, out);
-        let asked = self.registered(asked, out);
+        let asked = self.accounts(asked, now_ms, out);
         let asked = self.allowed(asked, out);
         let mut places = self.places(&asked, now_ms);
         // Message times never go back.

@@ -343,6 +343,7 @@ fn register(directory: &MemoryDirectory, plan: &Plan) {
         key: UserKey::new(AppId(APP), owned.user).expect("names of a plan are short and plain"),
         created_ms: crate::agenda::START_UNIX_MS,
         valid_from_s: 0,
+        mutes: nearport_chat::directory::Mutes::default(),
     });
     directory.register(&accounts.collect::<Vec<_>>()).expect("a directory in memory");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::new_account;
 use crate::Error;
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::{Account, Directory, DirectoryError, Mutes};
 use crate::key::UserKey;
 use crate::metrics::Metrics;
 
@@ -21,13 +21,23 @@ pub(crate) struct Accounts {
     metrics: Arc<Metrics>,
 }
 
-/// Accounts with the second from which their UserSigs are good. Two generations: a full young one becomes the
-/// old one, whose entries are dropped unless they were asked for again.
+/// Two generations: a full young one becomes the old one, whose entries are dropped unless they were asked for again.
 struct Cache {
+    /// Counts what was withdrawn.
     version: u64,
-    young: HashMap<UserKey, u64>,
-    old: HashMap<UserKey, u64>,
+    /// Counts all changes. Whoever read the directory before one must not remember what it read.
+    changes: u64,
+    young: HashMap<UserKey, Standing>,
+    old: HashMap<UserKey, Standing>,
     half: usize,
+}
+
+/// What is remembered of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// UserSigs issued before this Unix second are refused.
+    pub(crate) valid_from_s: u64,
+    pub(crate) mutes: Mutes,
 }
 
 /// Answer of [`Accounts::find`].
@@ -35,50 +45,52 @@ struct Cache {
 pub(crate) struct Found {
     /// For [`Accounts::is_current`].
     pub(crate) version: u64,
-    /// In the order of the keys: UserSigs issued before this Unix second are refused. `None`: no such account.
-    pub(crate) valid_from_s: Vec<Option<u64>>,
+    /// In the order of the keys. `None`: no such account.
+    pub(crate) accounts: Vec<Option<Standing>>,
 }
 
 impl Accounts {
     pub(crate) fn new(directory: Arc<dyn Directory>, entries_max: usize, metrics: Arc<Metrics>) -> Self {
         let half = entries_max.div_ceil(2).max(1);
-        let cache = Cache { version: 0, young: HashMap::new(), old: HashMap::new(), half };
+        let cache = Cache { version: 0, changes: 0, young: HashMap::new(), old: HashMap::new(), half };
         Self { directory, cache: Mutex::new(cache), metrics }
     }
 
     /// The accounts among `keys`; at most one query to the directory.
     pub(crate) fn find(&self, keys: &[UserKey]) -> Result<Found, DirectoryError> {
         let mut cache = self.lock();
-        let version = cache.version;
-        let mut valid_from_s: Vec<_> = keys.iter().map(|key| cache.get(key)).collect();
+        let (version, changes) = (cache.version, cache.changes);
+        let mut accounts: Vec<_> = keys.iter().map(|key| cache.get(key)).collect();
         drop(cache);
 
-        let missing =
-            || valid_from_s.iter().zip(keys).filter(|(found, _)| found.is_none()).map(|(_, key)| key);
+        let missing = || accounts.iter().zip(keys).filter(|(found, _)| found.is_none()).map(|(_, key)| key);
         let asked: Vec<UserKey> = missing().collect::<BTreeSet<_>>().into_iter().cloned().collect();
         self.metrics.accounts_hits.increment((keys.len() - asked.len()) as u64);
         self.metrics.accounts_misses.increment(asked.len() as u64);
         if asked.is_empty() {
-            return Ok(Found { version, valid_from_s });
+            return Ok(Found { version, accounts });
         }
         let answers = self.directory.accounts(&asked)?;
-        let found: HashMap<UserKey, u64> =
-            answers.into_iter().flatten().map(|account| (account.key, account.valid_from_s)).collect();
-        for (slot, key) in valid_from_s.iter_mut().zip(keys).filter(|(slot, _)| slot.is_none()) {
+        let standing = |account: Account| {
+            let Account { key, created_ms: _, valid_from_s, mutes } = account;
+            (key, Standing { valid_from_s, mutes })
+        };
+        let found: HashMap<UserKey, Standing> = answers.into_iter().flatten().map(standing).collect();
+        for (slot, key) in accounts.iter_mut().zip(keys).filter(|(slot, _)| slot.is_none()) {
             *slot = found.get(key).copied();
         }
 
         let mut cache = self.lock();
-        if cache.version == version {
+        if cache.changes == changes {
             // In the order of asking: the map's own order would decide which entry is dropped first.
             for key in asked {
-                if let Some(valid_from_s) = found.get(&key) {
-                    cache.insert(key, *valid_from_s);
+                if let Some(standing) = found.get(&key) {
+                    cache.insert(key, *standing);
                 }
             }
         }
         self.metrics.accounts_cached.set((cache.young.len() + cache.old.len()) as f64);
-        Ok(Found { version, valid_from_s })
+        Ok(Found { version, accounts })
     }
 
     /// Whether an answer of this version still holds.
@@ -95,16 +107,31 @@ impl Accounts {
 
     /// Refuses UserSigs issued before `unix_s` and withdraws all earlier answers.
     pub(crate) fn refuse_before(&self, key: &UserKey, unix_s: u64) -> Result<(), Error> {
-        let known = self.directory.accounts(std::slice::from_ref(key))?;
-        if !matches!(known[..], [Some(_)]) {
-            return Err(Error::NoAccount);
-        }
+        self.known(key)?;
         self.directory.set_valid_from(key, unix_s)?;
         let mut cache = self.lock();
         cache.version += 1;
-        cache.young.remove(key);
-        cache.old.remove(key);
+        cache.forget(key);
         Ok(())
+    }
+
+    /// As [`crate::directory::Accounts::set_mutes`]. Whoever asks from now on hears of it. No answer is withdrawn: it keeps nobody
+    /// from logging in.
+    pub(crate) fn set_mutes(
+        &self,
+        key: &UserKey,
+        users_until_ms: Option<u64>,
+        groups_until_ms: Option<u64>,
+    ) -> Result<(), Error> {
+        self.known(key)?;
+        self.directory.set_mutes(key, users_until_ms, groups_until_ms)?;
+        self.lock().forget(key);
+        Ok(())
+    }
+
+    /// An account as the directory has it.
+    pub(crate) fn known(&self, key: &UserKey) -> Result<Account, Error> {
+        self.directory.accounts(std::slice::from_ref(key))?.pop().flatten().ok_or(Error::NoAccount)
     }
 
     fn lock(&self) -> MutexGuard<'_, Cache> {
@@ -113,7 +140,7 @@ impl Accounts {
 }
 
 impl Cache {
-    fn get(&mut self, key: &UserKey) -> Option<u64> {
+    fn get(&mut self, key: &UserKey) -> Option<Standing> {
         if let Some(value) = self.young.get(key) {
             return Some(*value);
         }
@@ -122,7 +149,13 @@ impl Cache {
         Some(value)
     }
 
-    fn insert(&mut self, key: UserKey, value: u64) {
+    fn forget(&mut self, key: &UserKey) {
+        self.changes += 1;
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
+    fn insert(&mut self, key: UserKey, value: Standing) {
         if self.young.len() >= self.half && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
@@ -143,14 +176,15 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_what_is_used_stays() {
-        let mut cache = Cache { version: 0, young: HashMap::new(), old: HashMap::new(), half: 4 };
+        let mut cache = Cache { version: 0, changes: 0, young: HashMap::new(), old: HashMap::new(), half: 4 };
+        let standing = |n| Standing { valid_from_s: n, mutes: Mutes::default() };
         let key = |n: u64| UserKey::new(AppId(1), &n.to_string()).unwrap();
         for n in 0..100 {
-            cache.insert(key(n), n);
-            assert_eq!(cache.get(&key(0)), Some(0));
+            cache.insert(key(n), standing(n));
+            assert_eq!(cache.get(&key(0)), Some(standing(0)));
             assert!(cache.young.len() <= 4 && cache.old.len() <= 4);
         }
-        assert_eq!(cache.get(&key(99)), Some(99));
+        assert_eq!(cache.get(&key(99)), Some(standing(99)));
         assert_eq!(cache.get(&key(50)), None);
     }
 }

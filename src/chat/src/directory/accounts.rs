@@ -39,6 +39,22 @@ pub struct Account {
     pub created_ms: u64,
     /// UserSigs issued before this Unix second are refused (set by a kick). 0 = all are good.
     pub valid_from_s: u64,
+    /// What an administrator keeps the user from saying.
+    pub mutes: Mutes,
+}
+
+/// Until when a user may not send, Unix milliseconds; 0: may. A time that is over needs no change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mutes {
+    /// To users.
+    pub users_until_ms: u64,
+    /// To groups and live rooms.
+    pub groups_until_ms: u64,
+}
+
+impl Mutes {
+    /// For ever: the largest time that every engine holds.
+    pub const FOR_EVER_MS: u64 = i64::MAX as u64;
 }
 
 /// Apps and accounts.
@@ -72,4 +88,16 @@ pub trait Accounts: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`DirectoryError`] of the engine.
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError>;
+
+    /// Until when `key` may not send to users and to groups, as in [`Mutes`]; `None` stays as it is. Durable when it returns. Does
+    /// nothing if the account does not exist.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then nothing has changed.
+    fn set_mutes(
+        &self,
+        key: &UserKey,
+        users_until_ms: Option<u64>,
+        groups_until_ms: Option<u64>,
+    ) -> Result<(), DirectoryError>;
 }

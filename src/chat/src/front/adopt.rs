@@ -96,10 +96,10 @@ impl Front {
                 continue;
             }
             let mut joined = Vec::with_capacity(adoptions.len());
-            for (adoption, valid_from_s) in adoptions.into_iter().zip(found.valid_from_s) {
+            for (adoption, account) in adoptions.into_iter().zip(found.accounts) {
                 let Adoption { link, session, user, device, issued_s } = &adoption;
                 let (link, session) = (*link, *session);
-                if valid_from_s.is_none_or(|from_s| *issued_s < from_s) {
+                if account.is_none_or(|account| *issued_s < account.valid_from_s) {
                     let reason = format!("{} usersig was withdrawn: sign a new one", code::SIG_EXPIRED);
                     out.push(link, Down::Kick { session, code: CloseCode::UNAUTHORIZED, reason });
                     continue;

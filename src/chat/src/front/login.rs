@@ -17,6 +17,7 @@ use super::apps::NoApp;
 use super::pages::MISSED;
 use super::throttle::Throttle;
 use super::topics::topics;
+use crate::account::Standing;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
@@ -270,15 +271,15 @@ impl Front {
                 return (None, vec![Err(Refusal::unavailable()); candidates.len()]);
             }
         };
-        let accounts_of = || keys.iter().zip(&found.valid_from_s);
+        let accounts_of = || keys.iter().zip(&found.accounts);
         let new: BTreeSet<_> =
             accounts_of().filter(|(_, known)| known.is_none()).map(|(key, _)| key.clone()).collect();
         let registered = if new.is_empty() { Ok(()) } else { accounts.register(new, now_ms) };
         if let Err(error) = &registered {
             tracing::error!(%error, "cannot register accounts");
         }
-        let verdict = |(candidate, valid_from_s): (&Candidate, &Option<u64>)| match valid_from_s {
-            Some(valid_from_s) if candidate.identity.issued_s < *valid_from_s => {
+        let verdict = |(candidate, account): (&Candidate, &Option<Standing>)| match account {
+            Some(account) if candidate.identity.issued_s < account.valid_from_s => {
                 // The contract has no code of its own for it; 70001 tells clients what to do: get a new one.
                 let info = "usersig was withdrawn by a kick: sign a new one";
                 Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info))
@@ -286,7 +287,7 @@ impl Front {
             None if registered.is_err() => Err(Refusal::unavailable()),
             Some(_) | None => Ok(()),
         };
-        let verdicts = candidates.iter().zip(&found.valid_from_s).map(verdict).collect();
+        let verdicts = candidates.iter().zip(&found.accounts).map(verdict).collect();
         (Some(found.version), verdicts)
     }
 

@@ -79,7 +79,32 @@ pub(super) enum ChangeWhat {
     Edit { elements: Vec<Element>, cloud_custom_data: Option<String> },
 }
 
+/// To whom something is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SaidTo {
+    User,
+    /// A live room too.
+    Group,
+}
+
 impl Request {
+    /// Where it says something. An edit does as a message does; what is taken back says nothing.
+    pub(super) fn said_to(&self) -> Option<SaidTo> {
+        match self {
+            Self::Send(send) => Some(match &send.to {
+                To::User(_) => SaidTo::User,
+                To::Group(_) => SaidTo::Group,
+            }),
+            Self::Amend(Amend::Change(Change { with, what: ChangeWhat::Edit { .. }, .. })) => {
+                Some(match with {
+                    With::Group(_) => SaidTo::Group,
+                    With::User(_) | With::Notices => SaidTo::User,
+                })
+            }
+            Self::Amend(_) | Self::MarkRead(_) | Self::Flush => None,
+        }
+    }
+
     /// The other user, who must be registered.
     pub(super) fn peer(&self) -> Option<&UserKey> {
         match self {

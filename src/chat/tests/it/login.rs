@@ -348,6 +348,15 @@ impl Accounts for Meddler {
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {
         self.inner.set_valid_from(key, unix_s)
     }
+
+    fn set_mutes(
+        &self,
+        key: &UserKey,
+        users: Option<u64>,
+        groups: Option<u64>,
+    ) -> Result<(), DirectoryError> {
+        self.inner.set_mutes(key, users, groups)
+    }
 }
 
 impl PeopleStore for Meddler {

@@ -19,6 +19,8 @@ mod login;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod mutes;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod people;

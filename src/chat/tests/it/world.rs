@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nearport_chat::desk::Desk;
-use nearport_chat::directory::{Accounts as _, App, Directory};
+use nearport_chat::directory::{Account, Accounts as _, App, Directory, Mutes};
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
 use nearport_chat::key::{AppId, UserKey};
@@ -62,7 +62,7 @@ pub(crate) fn directory() -> MemoryDirectory {
     let directory = MemoryDirectory::new();
     directory.create_app(&app()).unwrap();
     let account =
-        |name| nearport_chat::directory::Account { key: user(name), created_ms: START_MS, valid_from_s: 0 };
+        |name| Account { key: user(name), created_ms: START_MS, valid_from_s: 0, mutes: Mutes::default() };
     directory.register(&["alice", "bob", "carol"].map(account)).unwrap();
     directory
 }

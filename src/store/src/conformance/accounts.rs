@@ -1,6 +1,6 @@
 //! The suite of the trait `Accounts`.
 
-use nearport_chat::directory::{Account, App, Directory, DirectoryError};
+use nearport_chat::directory::{Account, App, Directory, DirectoryError, Mutes};
 use nearport_chat::key::{AppId, UserKey};
 
 pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
@@ -9,6 +9,7 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     accounts_come_in_the_order_asked(&*make());
     a_registered_account_stays_as_it_is(&*make());
     valid_from_moves_forward(&*make());
+    mutes_are_set_one_by_one(&*make());
 }
 
 fn app(id: u32) -> App {
@@ -25,7 +26,7 @@ fn app(id: u32) -> App {
 
 fn account(app: u32, name: &str, created_ms: u64) -> Account {
     let key = UserKey::new(AppId(app), name).expect("a good name");
-    Account { key, created_ms, valid_from_s: 0 }
+    Account { key, created_ms, valid_from_s: 0, mutes: Mutes::default() }
 }
 
 fn get(directory: &dyn Directory, key: &UserKey) -> Option<Account> {
@@ -85,5 +86,31 @@ fn valid_from_moves_forward(directory: &dyn Directory) {
     assert_eq!(get(directory, &account(1, "bob", 5).key).map(|account| account.valid_from_s), Some(0));
     let nobody = account(1, "nobody", 0).key;
     directory.set_valid_from(&nobody, 100).expect("does nothing");
+    assert_eq!(get(directory, &nobody), None);
+}
+
+fn mutes_are_set_one_by_one(directory: &dyn Directory) {
+    let (alice, bob) = (account(1, "alice", 5), account(1, "bob", 5));
+    directory.register(&[alice.clone(), bob.clone()]).expect("registers");
+    let mutes = |key| get(directory, key).expect("it is registered").mutes;
+    let expected = |users_until_ms, groups_until_ms| Mutes { users_until_ms, groups_until_ms };
+    assert_eq!(mutes(&alice.key), Mutes::default());
+    let forever = Mutes::FOR_EVER_MS;
+    // Unlike `valid_from`, the last word counts, whichever way it goes.
+    for (users, groups, after) in [
+        (Some(100), None, expected(100, 0)),
+        (None, Some(forever), expected(100, forever)),
+        (Some(50), Some(60), expected(50, 60)),
+        (None, None, expected(50, 60)),
+        (Some(0), None, expected(0, 60)),
+    ] {
+        directory.set_mutes(&alice.key, users, groups).expect("sets");
+        assert_eq!(mutes(&alice.key), after);
+    }
+    directory.register(std::slice::from_ref(&alice)).expect("changes nothing");
+    assert_eq!(mutes(&alice.key), expected(0, 60));
+    assert_eq!(mutes(&bob.key), Mutes::default());
+    let nobody = account(1, "nobody", 0).key;
+    directory.set_mutes(&nobody, Some(1), Some(1)).expect("does nothing");
     assert_eq!(get(directory, &nobody), None);
 }

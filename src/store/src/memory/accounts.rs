@@ -46,4 +46,17 @@ impl Accounts for MemoryDirectory {
         }
         Ok(())
     }
+
+    fn set_mutes(
+        &self,
+        key: &UserKey,
+        users_until_ms: Option<u64>,
+        groups_until_ms: Option<u64>,
+    ) -> Result<(), DirectoryError> {
+        if let Some(Account { mutes, .. }) = self.tables().accounts.accounts.get_mut(key) {
+            mutes.users_until_ms = users_until_ms.unwrap_or(mutes.users_until_ms);
+            mutes.groups_until_ms = groups_until_ms.unwrap_or(mutes.groups_until_ms);
+        }
+        Ok(())
+    }
 }

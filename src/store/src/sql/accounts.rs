@@ -1,6 +1,6 @@
 //! Apps and accounts.
 
-use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
+use nearport_chat::directory::{Account, Accounts, App, DirectoryError, Mutes};
 use nearport_chat::key::{AppId, UserKey};
 
 use super::{Engine, Row, SqlDirectory, params, params_each};
@@ -62,25 +62,34 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
         self.read(|tx| {
             let asked = params_each(keys, |key| Ok(params![key.app().0, key.name()].into()))?;
             let found = tx.query_each(
-                "SELECT created_ms, valid_from_s FROM accounts WHERE app_id = $1 AND name = $2",
+                "SELECT created_ms, valid_from_s, users_muted_until_ms, groups_muted_until_ms FROM accounts
+                 WHERE app_id = $1 AND name = $2",
                 &asked,
             )?;
             let account = |(key, rows): (&UserKey, Vec<Row>)| {
                 let Some(row) = rows.first() else { return Ok(None) };
-                Ok(Some(Account { key: key.clone(), created_ms: row.int(0)?, valid_from_s: row.int(1)? }))
+                Ok(Some(Account {
+                    key: key.clone(),
+                    created_ms: row.int(0)?,
+                    valid_from_s: row.int(1)?,
+                    mutes: Mutes { users_until_ms: row.int(2)?, groups_until_ms: row.int(3)? },
+                }))
             };
             keys.iter().zip(found).map(account).collect()
         })
     }
 
     fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
-        let rows = params_each(accounts, |Account { key, created_ms, valid_from_s }| {
-            Ok(params![key.app().0, key.name(), created_ms, valid_from_s].into())
+        let rows = params_each(accounts, |Account { key, created_ms, valid_from_s, mutes }| {
+            let Mutes { users_until_ms, groups_until_ms } = mutes;
+            Ok(params![key.app().0, key.name(), created_ms, valid_from_s, users_until_ms, groups_until_ms]
+                .into())
         })?;
         self.write(|tx| {
             tx.execute_each(
-                "INSERT INTO accounts (app_id, name, created_ms, valid_from_s) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (app_id, name) DO NOTHING",
+                "INSERT INTO accounts
+                     (app_id, name, created_ms, valid_from_s, users_muted_until_ms, groups_muted_until_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (app_id, name) DO NOTHING",
                 &rows,
             )?;
             Ok(())
@@ -94,6 +103,28 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
                 "UPDATE accounts SET valid_from_s = $1 WHERE app_id = $2 AND name = $3 AND valid_from_s < $1",
                 &params![unix_s, key.app().0, key.name()],
             )?;
+            Ok(())
+        })
+    }
+    fn set_mutes(
+        &self,
+        key: &UserKey,
+        users_until_ms: Option<u64>,
+        groups_until_ms: Option<u64>,
+    ) -> Result<(), DirectoryError> {
+        self.write(|tx| {
+            if let Some(until_ms) = users_until_ms {
+                tx.execute(
+                    "UPDATE accounts SET users_muted_until_ms = $1 WHERE app_id = $2 AND name = $3",
+                    &params![until_ms, key.app().0, key.name()],
+                )?;
+            }
+            if let Some(until_ms) = groups_until_ms {
+                tx.execute(
+                    "UPDATE accounts SET groups_muted_until_ms = $1 WHERE app_id = $2 AND name = $3",
+                    &params![until_ms, key.app().0, key.name()],
+                )?;
+            }
             Ok(())
         })
     }

@@ -7,7 +7,7 @@ use nearport_chat::Config;
 use nearport_chat::actor::Actor;
 use nearport_chat::directory::conversations::Peer;
 use nearport_chat::directory::people::{FieldValue, FriendRow};
-use nearport_chat::directory::{Account, Accounts, Directory};
+use nearport_chat::directory::{Account, Accounts, Directory, Mutes};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_chat::people::{
     self, AddFriend, AddFriends, Answer, Effects, ImportFriend, People, UpdateFriend,
@@ -268,7 +268,8 @@ fn a_thousand_sequences(directory: Arc<dyn Directory>) {
     let outcome = TestRunner::new(config).run(&ops(), |ops| {
         let app = AppId(next.fetch_add(1, Ordering::Relaxed));
         let users = NAMES.map(|name| UserKey::new(app, name).unwrap());
-        let accounts = users.clone().map(|key| Account { key, created_ms: 1, valid_from_s: 0 });
+        let accounts =
+            users.clone().map(|key| Account { key, created_ms: 1, valid_from_s: 0, mutes: Mutes::default() });
         directory.register(&accounts).unwrap();
         // A new one each time: it copies all that it holds with each change.
         let memory = MemoryDirectory::new();

@@ -171,7 +171,7 @@ fn people(turn: &Turn<'_>, users: impl Iterator<Item = UserKey>) -> Result<BTree
     let users: Vec<_> = users.collect();
     let found = turn.shared.accounts.find(&users).map_err(|error| unreadable(&error))?;
     let known: Vec<_> =
-        users.into_iter().zip(found.valid_from_s).filter_map(|(user, known)| known.map(|_| user)).collect();
+        users.into_iter().zip(found.accounts).filter_map(|(user, known)| known.map(|_| user)).collect();
     let counts = match turn.shared.groups.rules().config.joined_max {
         0 => vec![0; known.len()],
         _ => turn.shared.directory.count_groups_of(&known).map_err(|error| unreadable(&error))?,
