@@ -31,6 +31,8 @@ pub struct Append {
     pub time_ms: u64,
     /// The message as `wire` encodes it. The ledger does not look inside.
     pub body: Bytes,
+    /// It is unread for nobody: [`Ledger::uncounted`].
+    pub uncounted: bool,
 }
 
 /// Idempotency key: lives as long as the message that it belongs to.
@@ -208,6 +210,19 @@ pub struct Deleted {
     pub hidden: Vec<u64>,
 }
 
+/// Messages of a conversation, of which it is asked how many are not unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The conversation.
+    pub conv: ConvKey,
+    /// The first message.
+    pub first: u64,
+    /// The last one, included.
+    pub last: u64,
+    /// Those that the user has sent are not unread for her either. Then each message of the span is looked at.
+    pub own: bool,
+}
+
 /// An entry of a user log with the message it points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
@@ -380,6 +395,16 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         ranges.iter().map(one).collect()
     }
 
+    /// How many messages of each span are not unread for `user`: those with [`Append::uncounted`], and where [`Span::own`] says so
+    /// those that she has sent; none twice. In the order of `spans`. What was trimmed is not there.
+    ///
+    /// A message that counts pays nothing for it. One that does not has one more row, with how many there were; so a span without
+    /// `own` costs two looks whatever its length.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn uncounted(&self, user: &UserKey, spans: &[Span]) -> Result<Vec<u64>, LedgerError>;
+
     /// Who has confirmed to have read a message: users above `after` in the order of their keys, at most `limit` (and at
     /// least one if there is one).
     ///
@@ -429,6 +454,15 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
     fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError>;
+
+    /// Several of a user's cursors, in the order of `names`. An engine to which each question is a way to go answers all of them at
+    /// once.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn cursors(&self, user: &UserKey, names: &[CursorName]) -> Result<Vec<Option<u64>>, LedgerError> {
+        names.iter().map(|name| self.cursor(user, name)).collect()
+    }
 
     /// One bounded step of removing what is older than `retention` says: from the front of each conversation its messages,
     /// with idempotency keys, changes and receipts; then, of each user, what pointed at them. Heads and positions stay as

@@ -226,6 +226,7 @@ mod tests {
             logs: Vec::new(),
             time_ms: u64::from(n),
             body: Bytes::new(),
+            uncounted: false,
         };
         Post { append, done: None }
     }

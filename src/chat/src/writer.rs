@@ -330,6 +330,7 @@ impl Writer {
         let To::User(peer) = &send.to else { unreachable!("a message to a group has a place") };
         let (client_msg_id, random, online_only) = (send.client_msg_id, send.random(), send.online_only);
         let conv = ConvKey::pair(&sender, peer);
+        let uncounted = send.is_uncounted();
         // A note to oneself has one entry. The sender's log stands first: `finish` counts on it.
         let mut owners = vec![sender.clone()];
         if *peer != sender && audience != Audience::Sender {
@@ -342,7 +343,7 @@ impl Writer {
         #[cfg(nearport_bug = "skip_dedup")]
         let client_msg_id = fresh_id();
         let idem = IdemKey { sender, client_msg_id };
-        prepared.batch.appends.push(Append { conv, idem, logs: owners, time_ms, body });
+        prepared.batch.appends.push(Append { conv, idem, logs: owners, time_ms, body, uncounted });
         What::Send { random }
     }
 
@@ -367,6 +368,11 @@ impl Send {
     fn random(&self) -> u32 {
         let [a, b, c, d, ..] = self.client_msg_id;
         u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// It is unread for nobody.
+    fn is_uncounted(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.no_unread)
     }
 
     fn into_message(self, sender: &UserKey) -> Message {

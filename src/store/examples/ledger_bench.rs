@@ -108,6 +108,7 @@ fn append(message: &BareMessage, id: u64) -> Append {
         logs: vec![from, to],
         time_ms: id,
         body: Bytes::copy_from_slice(&message.body),
+        uncounted: false,
     }
 }
 

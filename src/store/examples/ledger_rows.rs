@@ -88,6 +88,7 @@ impl Store for Through {
                 logs: vec![from, to],
                 time_ms: self.count,
                 body: Bytes::copy_from_slice(&message.body),
+                uncounted: false,
             }
         };
         let appends = batch.iter().map(append).collect();

@@ -86,6 +86,8 @@ struct Writer {
     value: Vec<u8>,
     seen: HashMap<(UserId, [u8; 16]), (u64, u64)>,
     moved: HashMap<Vec<u8>, u64>,
+    /// Messages of conversations that are unread for nobody, counting those of the batch.
+    skipped: HashMap<ConvId, u64>,
     flusher: Option<Flusher>,
 }
 
@@ -223,6 +225,7 @@ impl FjallLedger {
         let mut out = self.rows(batch.appends.len() * 5 + (batch.items() - batch.appends.len()) * 2 + 1);
         writer.seen.clear();
         writer.moved.clear();
+        writer.skipped.clear();
         writer.convs.trim();
         writer.users.trim();
         let mut done = Committed { appended: Vec::with_capacity(batch.appends.len()), edited: Vec::new() };

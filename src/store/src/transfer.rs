@@ -253,6 +253,7 @@ fn ledger_tables(state: &State) -> Vec<(Source, Table)> {
             &[("conv", Int), ("seq", Int), ("readers", Int)],
             &[0, 1],
         ),
+        table(Part::Skips, "ledger_skips", &[("conv", Int), ("seq", Int), ("number", Int)], &[0, 1]),
     ];
     for (source, table) in &mut tables {
         match source {

@@ -127,12 +127,20 @@ impl Writer {
             return What::Dropped { random, time_ms, idem: (!place.online_only).then_some(idem) };
         }
         let send = Send { need_receipt: place.receipts, ..send };
+        let uncounted = send.is_uncounted();
         let body = seal(&send.into_message(&sender), Audience::All);
         if place.online_only {
             return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body };
         }
         // One row, whatever the size of the group.
-        prepared.batch.appends.push(Append { conv: key.conv(), idem, logs: Vec::new(), time_ms, body });
+        prepared.batch.appends.push(Append {
+            conv: key.conv(),
+            idem,
+            logs: Vec::new(),
+            time_ms,
+            body,
+            uncounted,
+        });
         What::GroupSend { random, group: place.group }
     }
 }

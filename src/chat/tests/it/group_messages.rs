@@ -476,3 +476,59 @@ fn a_failed_commit_is_told_and_publishes_nothing() {
     scene.world.downs.flush();
     assert_eq!(seen(&scene.both()), [Seen::Error(alice, 3, 20005)]);
 }
+
+fn head_of(scene: &mut Scene, session: SessionId) -> body::GroupHead {
+    match scene.desk(session, Call::Heads(body::GroupHeadsCall::default())).unwrap().answer {
+        Some(body::group_answer::Answer::Heads(heads)) => heads.items[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sends messages of which those with a number in `uncounted` are unread for nobody.
+fn say_many(scene: &mut Scene, session: SessionId, ids: std::ops::RangeInclusive<u8>, uncounted: &[u8]) {
+    for id in ids {
+        scene.world.now_ms += 1_000;
+        let no_unread = uncounted.contains(&id);
+        let control = no_unread.then(|| body::SendControl { no_unread, ..body::SendControl::default() });
+        scene.say(session, &body::Send { control, ..say(GROUP, id) }).unwrap();
+    }
+}
+
+#[test]
+fn heads_leave_out_what_is_not_counted_and_ones_own() {
+    let mut scene = Scene::new("Public");
+    let (alice, bob) = (scene.alice, scene.bob);
+    let read = |scene: &mut Scene, session, seq| {
+        let mark = MarkRead { with: Some(to_group(GROUP)), seq };
+        scene.ask::<body::Empty>(session, Kind::MARK_READ, &mark).0.unwrap();
+    };
+    let start = head_of(&mut scene, bob).seq;
+    for session in [alice, bob] {
+        read(&mut scene, session, start);
+    }
+    // 5 of alice, of which 2 count for nobody; then 3 of bob, of which 1.
+    say_many(&mut scene, alice, 1..=5, &[2, 5]);
+    say_many(&mut scene, bob, 11..=13, &[12]);
+    let unread = |scene: &mut Scene, session| {
+        let head = head_of(scene, session);
+        (head.seq - start, head.read - start, head.unread)
+    };
+    assert_eq!(unread(&mut scene, bob), (8, 0, 3));
+    assert_eq!(unread(&mut scene, alice), (8, 0, 2));
+    read(&mut scene, bob, start + 2);
+    assert_eq!(unread(&mut scene, bob), (8, 2, 2));
+    // One's own are looked for among 30 messages; what counts for nobody is known of any number.
+    say_many(&mut scene, alice, 21..=43, &[21, 22, 23]);
+    assert_eq!(unread(&mut scene, bob), (31, 2, 22), "of 29, 4 of alice and 3 of bob are left out");
+    say_many(&mut scene, alice, 44..=45, &[]);
+    assert_eq!(unread(&mut scene, bob), (33, 2, 26), "of 31, 5 that count for nobody");
+}
+
+#[test]
+fn nothing_is_ever_unread_in_a_meeting() {
+    let mut scene = Scene::new("Meeting");
+    let (alice, bob) = (scene.alice, scene.bob);
+    scene.say(alice, &say(GROUP, 1)).unwrap();
+    let head = head_of(&mut scene, bob);
+    assert!(head.seq > 0 && head.unread == 0, "{head:?}");
+}

@@ -10,7 +10,7 @@ use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    PageLimit, Range, Retention, TrimBudget, TrimPlace, Trimmed,
+    PageLimit, Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{MemoryDirectory, MemoryLedger};
@@ -435,6 +435,9 @@ macro_rules! pass_on {
             last: u64,
         ) -> Result<Vec<u64>, LedgerError> {
             self.inner.hidden(user, conv, first, last)
+        }
+        fn uncounted(&self, user: &UserKey, spans: &[Span]) -> Result<Vec<u64>, LedgerError> {
+            self.inner.uncounted(user, spans)
         }
         fn receipts(
             &self,

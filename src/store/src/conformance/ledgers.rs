@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, PageLimit, Range,
+    Append, Appended, Batch, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, PageLimit, Range, Span,
 };
 
 const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };
@@ -31,6 +31,8 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     logs_return_their_messages(&*make());
     cursors_only_move_forward(&*make());
     similar_names_stay_apart(&*make());
+    what_counts_for_nobody_is_counted(&*make());
+    several_cursors_come_in_the_order_asked(&*make());
     nothing_to_write_is_fine(&*make());
     readers_see_whole_commits_in_order(&*make());
     amendments::all(&make);
@@ -52,6 +54,7 @@ fn pair_message(from: &str, to: &str, id: u32, body: &str) -> Append {
         idem: IdemKey { sender: from, client_msg_id },
         time_ms: 1_000 + u64::from(id),
         body: Bytes::copy_from_slice(body.as_bytes()),
+        uncounted: false,
     }
 }
 
@@ -84,6 +87,10 @@ fn unknown_names_are_empty(ledger: &dyn Ledger) {
     assert_eq!(ledger.receipts(&conv, 1, None, 10).expect("reads"), []);
     assert_eq!(ledger.receipt_count(&conv, 1).expect("reads"), 0);
     assert_eq!(ledger.conversations(&user("alice"), None, 10).expect("reads"), []);
+    assert_eq!(ledger.cursors(&user("alice"), &[]).expect("reads"), []);
+    let span = Span { conv, first: 0, last: u64::MAX, own: true };
+    assert_eq!(ledger.uncounted(&user("alice"), &[span]).expect("reads"), [0]);
+    assert_eq!(ledger.uncounted(&user("alice"), &[]).expect("reads"), [0u64; 0]);
     ledger.writable().expect("takes writes");
 }
 
@@ -269,6 +276,57 @@ fn cursors_only_move_forward(ledger: &dyn Ledger) {
     for (position, name) in (20..).zip(&others) {
         assert_eq!(at(name), Some(position), "{name:?}");
     }
+}
+
+fn what_counts_for_nobody_is_counted(ledger: &dyn Ledger) {
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    let message = |from, to, id: u32, uncounted| Append { uncounted, ..pair_message(from, to, id, "") };
+    // Seqs 1 to 6 over three commits, with a duplicate between them; 2, 3, 5 and 6 count for nobody, alice has sent 1, 3 and 6.
+    commit(ledger, vec![message("alice", "bob", 1, false), message("bob", "alice", 2, true)]);
+    let doubled = vec![message("alice", "bob", 3, true), message("alice", "bob", 3, true)];
+    assert!(commit(ledger, doubled)[1].duplicate);
+    let rest = [("bob", "alice", 4, false), ("bob", "alice", 5, true), ("alice", "bob", 6, true)];
+    commit(ledger, rest.map(|(from, to, id, uncounted)| message(from, to, id, uncounted)).into());
+    // What is said elsewhere is another conversation's.
+    commit(ledger, vec![message("alice", "carol", 7, true), message("alice", "bob", 8, false)]);
+    let count = |who, first, last, own| {
+        let span = Span { conv: conv.clone(), first, last, own };
+        let unknown = Span { conv: ConvKey::notices(&user(who)), ..span.clone() };
+        let counts = ledger.uncounted(&user(who), &[unknown, span]).expect("reads");
+        assert_eq!(counts[0], 0);
+        counts[1]
+    };
+    for (first, last, plain, alice, bob) in [
+        (0, u64::MAX, 4, 6, 5),
+        (1, 7, 4, 6, 5),
+        (1, 1, 0, 1, 0),
+        (2, 3, 2, 2, 2),
+        (3, 3, 1, 1, 1),
+        (4, 4, 0, 0, 1),
+        (4, 6, 2, 2, 3),
+        (7, 7, 0, 1, 0),
+        (5, 4, 0, 0, 0),
+        (8, u64::MAX, 0, 0, 0),
+    ] {
+        let place = format!("{first} to {last}");
+        assert_eq!(count("alice", first, last, false), plain, "{place}");
+        assert_eq!(count("alice", first, last, true), alice, "{place}, alice");
+        assert_eq!(count("bob", first, last, true), bob, "{place}, bob");
+        assert_eq!(count("nobody", first, last, true), plain, "{place}, nobody");
+    }
+}
+
+fn several_cursors_come_in_the_order_asked(ledger: &dyn Ledger) {
+    let (alice, conv) = (user("alice"), ConvKey::pair(&user("alice"), &user("bob")));
+    let [read, cleared] = [CursorName::Read(conv.clone()), CursorName::Cleared(conv)];
+    let phone = CursorName::Device("phone".into());
+    let moves = [(&read, 3), (&phone, 9)];
+    let moves =
+        moves.map(|(name, position)| CursorMove { user: alice.clone(), name: name.clone(), position });
+    ledger.commit(&Batch { cursors: moves.into(), ..Batch::default() }).expect("commits");
+    let asked = [phone.clone(), cleared, read.clone(), phone];
+    assert_eq!(ledger.cursors(&alice, &asked).expect("reads"), [Some(9), None, Some(3), Some(9)]);
+    assert_eq!(ledger.cursors(&user("bob"), &asked).expect("reads"), [None; 4]);
 }
 
 fn similar_names_stay_apart(ledger: &dyn Ledger) {

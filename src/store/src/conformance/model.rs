@@ -11,7 +11,7 @@ use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, ConvKind, UserKey};
 use nearport_chat::ledger::{
     Append, Appended, Batch, Committed, CursorMove, CursorName, Edit, Edited, Entry, Heads, Hide, IdemKey,
-    Ledger, LogEntry, PageLimit, Range, Receipt, TrimBudget, TrimPlace,
+    Ledger, LogEntry, PageLimit, Range, Receipt, Span, TrimBudget, TrimPlace,
 };
 
 /// Users of a sequence, numbered from 0.
@@ -145,7 +145,9 @@ impl Run<'_> {
             let conv = self.conv(place);
             let idem = IdemKey { sender: self.user(place.from), client_msg_id: [id; 16] };
             let body = Bytes::from(vec![u8::try_from(index % 251).expect("below 251"); usize::from(length)]);
-            Append { logs: Self::logs(&conv), conv, idem, time_ms: self.now_ms, body }
+            // Some of them are unread for nobody, as their ids have it.
+            let uncounted = id % 3 == 1;
+            Append { logs: Self::logs(&conv), conv, idem, time_ms: self.now_ms, body, uncounted }
         };
         let edit = |&(place, seq, length): &(Place, u64, u8)| {
             let conv = self.conv(place);
@@ -235,6 +237,11 @@ impl Run<'_> {
         assert_eq!(behind, model.readers(conv, number, Some(&self.user(1)), 9), "readers of {}", context());
         let count = ledger.receipt_count(conv, number).expect("reads");
         assert_eq!(count, model.readers(conv, number, None, 99).len() as u64, "readers of {}", context());
+        // Towards either end, and about the user who is in every pair of the sequence or in few.
+        let spans = [(0, number, true), (number, u64::MAX, true), (0, number, false), (number, 9, false)];
+        let spans = spans.map(|(first, last, own)| Span { conv: conv.clone(), first, last, own });
+        let want: Vec<_> = spans.iter().map(|span| model.uncounted(&self.user(1), span)).collect();
+        assert_eq!(ledger.uncounted(&self.user(1), &spans).expect("reads"), want, "{}", context());
         let since = 1_000 + number.min(1_000);
         assert_eq!(ledger.seq_at(conv, since).expect("reads"), model.seq_at(conv, since), "{}", context());
     }
@@ -278,10 +285,12 @@ impl Run<'_> {
                     let hidden: Vec<_> = hidden.into_iter().filter(|seq| *seq >= kept).collect();
                     assert_eq!(hidden, self.model.hidden(user, &conv), "hidden from {user:?} in {conv:?}");
                 }
-                for kind in 0..4 {
-                    let (user, name) = (self.user(from), self.cursor(place, kind));
-                    let stored = self.ledger().cursor(&user, &name).expect("reads");
-                    assert_eq!(stored, self.model.cursors.get(&(user, name)).copied(), "{place:?} {kind}");
+                let (user, names) = (self.user(from), [0, 1, 2, 3].map(|kind| self.cursor(place, kind)));
+                let want = names.clone().map(|name| self.model.cursors.get(&(user.clone(), name)).copied());
+                let stored = self.ledger().cursors(&user, &names).expect("reads");
+                assert_eq!(stored, want, "{place:?}");
+                for (name, want) in names.iter().zip(want) {
+                    assert_eq!(self.ledger().cursor(&user, name).expect("reads"), want, "{place:?} {name:?}");
                 }
             }
         }
@@ -311,6 +320,7 @@ struct Message {
     idem: IdemKey,
     edit: u64,
     body: Bytes,
+    uncounted: bool,
     hidden_from: BTreeSet<UserKey>,
     readers: BTreeSet<UserKey>,
 }
@@ -383,6 +393,7 @@ impl Model {
             idem: append.idem.clone(),
             edit: 0,
             body: append.body.clone(),
+            uncounted: append.uncounted,
             hidden_from: BTreeSet::new(),
             readers: BTreeSet::new(),
         });
@@ -451,6 +462,13 @@ impl Model {
         let hidden =
             |seq: &u64| of.and_then(|of| of.kept(*seq)).is_some_and(|m| m.hidden_from.contains(user));
         (1..=self.heads(conv).seq).filter(hidden).collect()
+    }
+
+    fn uncounted(&self, user: &UserKey, span: &Span) -> u64 {
+        let Some(of) = self.convs.get(&span.conv) else { return 0 };
+        let not = |message: &Message| message.uncounted || (span.own && message.idem.sender == *user);
+        let seqs = span.first..=span.last.min(number(of.messages.len()));
+        seqs.filter_map(|seq| of.kept(seq)).filter(|message| not(message)).count() as u64
     }
 
     fn pairs(&self, user: &UserKey) -> Vec<ConvKey> {

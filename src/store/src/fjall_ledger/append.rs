@@ -38,7 +38,7 @@ impl FjallLedger {
         several: bool,
         out: &mut Rows,
     ) -> Result<Appended, LedgerError> {
-        let Writer { last, convs, users, key, value, seen, .. } = writer;
+        let Writer { last, convs, users, key, value, seen, skipped, .. } = writer;
         let from = &append.idem.sender;
         let sender = users.of(from, || self.user(from, key, &mut last.next_user, out))?.id;
         let idem = (sender, append.idem.client_msg_id);
@@ -63,6 +63,15 @@ impl FjallLedger {
         // order, and a log entry without its message would look like damage.
         keys::message(value, append, sender);
         out.insert(&self.keyspaces.messages, &keys::message_key(conv.id, seq), value);
+        if append.uncounted {
+            let count = match skipped.get(&conv.id) {
+                Some(count) => *count,
+                None => read::skipped(&self.keyspaces, conv.id)?,
+            };
+            skipped.insert(conv.id, count + 1);
+            let key = keys::skip_key(conv.id, seq);
+            out.insert(&self.keyspaces.skips, &key, &(count + 1).to_be_bytes());
+        }
         let entry = keys::log_value(seq, conv.id);
         if seq == 1
             && append.conv.is_pair()

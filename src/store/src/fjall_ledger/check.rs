@@ -54,7 +54,7 @@ struct Names {
 
 impl FjallLedger {
     /// Reads everything and checks that names and ids lead to each other, that sequence numbers and positions have no holes
-    /// above their floors, that log entries, changes, receipts and hidden messages point at messages, that every message has its
+    /// above their floors, that log entries, changes, receipts, skips and hidden messages point at messages, that every message has its
     /// idempotency key and no key is left over. Nothing may be committed meanwhile.
     ///
     /// # Errors
@@ -250,6 +250,20 @@ impl FjallLedger {
             };
             seen.rule(there, || format!("a hidden message is missing: {}", key.escape_ascii()));
         }
+        let mut skipped: Option<(ConvId, u64)> = None;
+        for row in self.keyspaces.skips.iter() {
+            let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
+            let (Some((conv, seq)), Some(count)) = (keys::message_place(&key), keys::number(&value)) else {
+                seen.tell(|| format!("the skip {} is unreadable", key.escape_ascii()));
+                continue;
+            };
+            let floor = names.convs.get(&conv).map_or(0, |(_, floor)| floor.seq);
+            let there = seq > floor && self.is_or_was(conv, seq, names)?;
+            seen.rule(there, || format!("message {seq} of {} counts for nobody and is missing", conv.0));
+            let follows = skipped.is_none_or(|(of, before)| of != conv || count == before + 1);
+            seen.rule(follows, || format!("conversation {}: {count} skips up to message {seq}", conv.0));
+            skipped = Some((conv, count));
+        }
         for row in self.keyspaces.cursors.iter() {
             let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
             seen.rule(keys::number(&value).is_some(), || {
@@ -292,7 +306,7 @@ mod tests {
     use super::*;
 
     /// Conversation 0 is a pair of users 0 and 1 with six messages, of which the first is trimmed and the second changed,
-    /// read and hidden.
+    /// read and hidden. All but the third count for nobody.
     fn store(path: &std::path::Path) -> FjallLedger {
         let ledger = FjallLedger::open(path, Options::default()).unwrap();
         let (alice, bob) = (UserKey::new(AppId(1), "alice").unwrap(), UserKey::new(AppId(1), "bob").unwrap());
@@ -303,6 +317,7 @@ mod tests {
             logs: vec![alice.clone(), bob.clone()],
             time_ms: u64::from(id),
             body: Bytes::from_static(b"text"),
+            uncounted: id != 3,
         };
         ledger.commit(&Batch { appends: (1..=6).map(append).collect(), ..Batch::default() }).unwrap();
         let amend = Batch {
@@ -344,7 +359,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_told() {
         type Spoil = fn(&FjallLedger);
-        let spoils: [(Spoil, &str); 9] = [
+        let spoils: [(Spoil, &str); 11] = [
             (
                 |l| l.keyspaces.messages.remove(keys::message_key(ConvId(0), 4)).unwrap(),
                 "stands where 4 should",
@@ -368,6 +383,11 @@ mod tests {
             (
                 |l| l.keyspaces.hides.insert(keys::hide_key(1, ConvId(0), 7), "").unwrap(),
                 "hidden message is missing",
+            ),
+            (|l| l.keyspaces.skips.remove(keys::skip_key(ConvId(0), 4)).unwrap(), "skips up to message 5"),
+            (
+                |l| l.keyspaces.skips.insert(keys::skip_key(ConvId(0), 7), 6u64.to_be_bytes()).unwrap(),
+                "counts for nobody and is missing",
             ),
         ];
         for (spoil, told) in spoils {

@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Receipts,
     /// Conversation, seq, how many.
     ReceiptCounts,
+    /// Conversation, seq, how many there were.
+    Skips,
 }
 
 /// Some rows, and the place behind them; none: these were the last.
@@ -138,6 +140,7 @@ impl FjallLedger {
             Part::Cursors => (&spaces.cursors, b""),
             Part::Hides => (&spaces.hides, b""),
             Part::Receipts | Part::ReceiptCounts => (&spaces.receipts, b""),
+            Part::Skips => (&spaces.skips, b""),
         }
     }
 
@@ -191,6 +194,10 @@ impl FjallLedger {
                 let owner = key.first_chunk::<4>().ok_or_else(unreadable)?;
                 let (id, seq) = keys::hide_parts(key).ok_or_else(unreadable)?;
                 vec![user(UserId::from_be_bytes(*owner)), conv(id), int(seq)]
+            }
+            Part::Skips => {
+                let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;
+                vec![conv(id), int(seq), int(keys::number(value).ok_or_else(unreadable)?)]
             }
             Part::Receipts | Part::ReceiptCounts => {
                 let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;

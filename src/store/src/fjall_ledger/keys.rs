@@ -12,6 +12,7 @@
 //! | `hides` | user id (4), conversation id (8), seq (8) | |
 //! | `receipts` | conversation id (8), seq (8) | how many there are (8) |
 //! | `receipts` | conversation id (8), seq (8), user | |
+//! | `skips` | conversation id (8), seq (8) of a message that is unread for nobody | how many there were, it included (8) |
 //! | `pairs` | user id (4), conversation | |
 //! | `floors` | `c` and conversation id (8) | seq (8), number of the change log (8), time ms (8) |
 //! | `floors` | `u` and user id (4) | position (8) |
@@ -226,6 +227,11 @@ pub(super) fn pair_key(user: UserId, conv: &[u8]) -> Vec<u8> {
     [&user.to_be_bytes()[..], conv].concat()
 }
 
+/// Key of a row of `skips`.
+pub(super) fn skip_key(conv: ConvId, seq: u64) -> [u8; 16] {
+    message_key(conv, seq)
+}
+
 /// Key of the floor of a conversation.
 pub(super) fn conv_floor_key(conv: ConvId) -> [u8; 9] {
     let mut key = conv_by_id(conv);
@@ -396,6 +402,7 @@ mod tests {
                 logs: vec![],
                 time_ms,
                 body: Bytes::from(body.clone()),
+                uncounted: false,
             };
             message(&mut out, &append, number);
             let idem = idem_key(number, &id);

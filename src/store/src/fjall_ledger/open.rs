@@ -62,6 +62,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<FjallLedger, LedgerEr
             value: Vec::new(),
             seen: HashMap::new(),
             moved: HashMap::new(),
+            skipped: HashMap::new(),
             flusher: None,
         }),
         keyspaces,

@@ -77,6 +77,7 @@ pub(super) struct Keyspaces {
     pub(super) edits: Keyspace,
     pub(super) hides: Keyspace,
     pub(super) receipts: Keyspace,
+    pub(super) skips: Keyspace,
     pub(super) pairs: Keyspace,
     pub(super) floors: Keyspace,
 }
@@ -113,14 +114,16 @@ impl Keyspaces {
             edits: db.keyspace("edits", ranges)?,
             hides: db.keyspace("hides", ranges)?,
             receipts: db.keyspace("receipts", misses)?,
+            skips: db.keyspace("skips", ranges)?,
             pairs: db.keyspace("pairs", ranges)?,
             // Asked for at every page, and nearly empty as long as conversations are younger than what is kept.
             floors: db.keyspace("floors", misses)?,
         })
     }
 
-    pub(super) fn all(&self) -> [&Keyspace; 11] {
-        let Self { ids, messages, idem, logs, cursors, meta, edits, hides, receipts, pairs, floors } = self;
-        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, pairs, floors]
+    pub(super) fn all(&self) -> [&Keyspace; 12] {
+        let Self { ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors } =
+            self;
+        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors]
     }
 }

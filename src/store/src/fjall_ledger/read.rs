@@ -4,7 +4,7 @@
 //! floor knows whether it was trimmed or is damage. Ranges begin at the floor: behind it lie the markers of removed rows, which
 //! cost as much to skip as rows until a compaction drops them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use fjall::{Guard, Keyspace};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
-    Range, Retention, TrimBudget, TrimPlace, Trimmed,
+    Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
 };
 
 use super::FjallLedger;
@@ -73,6 +73,20 @@ pub(super) fn edit_head(keyspaces: &Keyspaces, conv: ConvId) -> Result<u64, Ledg
     let rows = keyspaces.edits.range(keys::edit_key(conv, 0)..=keys::edit_key(conv, u64::MAX));
     let last = last_number(rows)?.unwrap_or(0);
     Ok(last.max(floor(keyspaces, conv)?.edit))
+}
+
+/// How many messages of a conversation are unread for nobody, of those that are kept and perhaps of those that were trimmed: good
+/// for differences only.
+pub(super) fn skipped(keyspaces: &Keyspaces, conv: ConvId) -> Result<u64, LedgerError> {
+    let mut rows = keyspaces.skips.range(keys::skip_key(conv, 0)..=keys::skip_key(conv, u64::MAX));
+    rows.next_back().map_or(Ok(0), |row| skip(row).map(|(_, count)| count))
+}
+
+/// A row of `skips`: the message, and how many there were.
+fn skip(row: Guard) -> Result<(u64, u64), LedgerError> {
+    let (key, value) = row.into_inner().map_err(|e| error(&e))?;
+    let unreadable = || LedgerError::Damaged(format!("a skip is unreadable: {}", key.escape_ascii()));
+    Ok((key_number(&key)?, keys::number(&value).ok_or_else(unreadable)?))
 }
 
 /// The last position of a user log, 0 if it never had an entry.
@@ -152,6 +166,32 @@ impl FjallLedger {
     pub(super) fn conv_name(&self, conv: ConvId) -> Result<ConvKey, LedgerError> {
         let name = row(&self.keyspaces.ids, &keys::conv_by_id(conv), "a name", ConvKey::from_bytes)?;
         name.ok_or_else(|| LedgerError::Damaged(format!("the name of conversation {} is missing", conv.0)))
+    }
+
+    fn uncounted_in(&self, user: Option<UserId>, span: &Span) -> Result<u64, LedgerError> {
+        let Some(id) = self.conv_id(&span.conv)? else { return Ok(0) };
+        let first = span.first.max(floor(&self.keyspaces, id)?.seq.saturating_add(1));
+        if first > span.last {
+            return Ok(0);
+        }
+        let mut skips = self.keyspaces.skips.range(keys::skip_key(id, first)..=keys::skip_key(id, span.last));
+        let Some(user) = user.filter(|_| span.own) else {
+            // Counts grow by one from row to row, so the ends tell how many there are.
+            let Some(oldest) = skips.next().map(skip).transpose()? else { return Ok(0) };
+            let newest = skips.next_back().map_or(Ok(oldest), skip)?;
+            return Ok(newest.1.saturating_sub(oldest.1) + 1);
+        };
+        let skipped = skips.map(|row| skip(row).map(|(seq, _)| seq)).collect::<Result<BTreeSet<_>, _>>()?;
+        let mut count = skipped.len() as u64;
+        let rows =
+            self.keyspaces.messages.range(keys::message_key(id, first)..=keys::message_key(id, span.last));
+        for row in rows {
+            let (key, value) = row.into_inner().map_err(|e| error(&e))?;
+            let seq = key_number(&key)?;
+            let message = Message::parse(&value).ok_or_else(|| damaged("message", &span.conv, seq))?;
+            count += u64::from(message.idem.starts_with(&user.to_be_bytes()) && !skipped.contains(&seq));
+        }
+        Ok(count)
     }
 
     /// The cursor under a key that [`keys::cursor`] made.
@@ -253,6 +293,12 @@ impl Ledger for FjallLedger {
         let rows = keys::hide_key(user, conv, first)..=keys::hide_key(user, conv, last);
         let seq = |row: Guard| key_number(&row.key().map_err(|e| error(&e))?);
         self.keyspaces.hides.range(rows).map(seq).collect()
+    }
+
+    fn uncounted(&self, user: &UserKey, spans: &[Span]) -> Result<Vec<u64>, LedgerError> {
+        let own = spans.iter().any(|span| span.own);
+        let user = if own { self.user_id(user)? } else { None };
+        spans.iter().map(|span| self.uncounted_in(user, span)).collect()
     }
 
     fn receipts(

@@ -34,6 +34,7 @@ struct Plan {
     idem: Vec<[u8; 20]>,
     edits: Vec<[u8; 16]>,
     receipts: Vec<Vec<u8>>,
+    skips: Vec<[u8; 16]>,
     logs: Vec<[u8; 12]>,
     hides: Vec<[u8; 20]>,
     /// Floors of conversations that were looked up, those that this step makes included.
@@ -42,8 +43,10 @@ struct Plan {
 
 impl Plan {
     fn rows(&self) -> usize {
-        let Self { messages, idem, edits, receipts, logs, hides, .. } = self;
-        messages.len() + idem.len() + edits.len() + receipts.len() + logs.len() + hides.len()
+        let Self { messages, idem, edits, receipts, skips, logs, hides, .. } = self;
+        [messages.len(), idem.len(), edits.len(), receipts.len(), skips.len(), logs.len(), hides.len()]
+            .into_iter()
+            .sum()
     }
 
     fn is_full(&self) -> bool {
@@ -97,6 +100,7 @@ impl FjallLedger {
             plan.idem.iter().for_each(|key| out.remove(&rows.idem, key));
             plan.edits.iter().for_each(|key| out.remove(&rows.edits, key));
             plan.receipts.iter().for_each(|key| out.remove(&rows.receipts, key));
+            plan.skips.iter().for_each(|key| out.remove(&rows.skips, key));
             plan.hides.iter().for_each(|key| out.remove(&rows.hides, key));
             self.seal(&mut writer, out)?;
             Ok(plan.done)
@@ -122,6 +126,7 @@ impl FjallLedger {
             idem: Vec::new(),
             edits: Vec::new(),
             receipts: Vec::new(),
+            skips: Vec::new(),
             logs: Vec::new(),
             hides: Vec::new(),
             known: HashMap::new(),
@@ -223,6 +228,12 @@ impl FjallLedger {
             plan.done.messages += 1;
         }
         if floor.seq > before {
+            // Not counted when it is asked whether the step is full: there are fewer than messages.
+            let first = keys::skip_key(id, before.saturating_add(1));
+            let mut skips = Keys(self.keyspaces.skips.range(first..=keys::skip_key(id, floor.seq)));
+            while let Some(key) = skips.next()? {
+                plan.skips.push(keys::skip_key(id, read::key_number(&key)?));
+            }
             plan.floors.insert(keys::conv_floor_key(id), floor);
             plan.known.insert(id, floor.seq);
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nearport_chat::key::{ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
-    Range, Retention, TrimBudget, TrimPlace, Trimmed,
+    Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
 };
 
 use self::image::{Changes, Image, Message, all};
@@ -210,6 +210,20 @@ impl Ledger for MemoryLedger {
         Ok(seqs.flat_map(|seqs| seqs.range(first..=last)).copied().collect())
     }
 
+    fn uncounted(&self, user: &UserKey, spans: &[Span]) -> Result<Vec<u64>, LedgerError> {
+        let disk = self.disk();
+        let count = |span: &Span| {
+            if span.first > span.last {
+                return 0;
+            }
+            let (first, last) = ((span.conv.clone(), span.first), (span.conv.clone(), span.last));
+            let messages = disk.synced.messages.range(first..=last).map(|(_, message)| message);
+            let not = |message: &&Message| message.uncounted || (span.own && message.idem.sender == *user);
+            messages.filter(not).count() as u64
+        };
+        Ok(spans.iter().map(count).collect())
+    }
+
     fn receipts(
         &self,
         conv: &ConvKey,
@@ -299,6 +313,7 @@ mod tests {
             logs: vec![user],
             time_ms: 1,
             body: Bytes::from_static(b"note"),
+            uncounted: false,
         };
         (conv, Batch { appends: vec![append], ..Batch::default() })
     }

@@ -39,6 +39,10 @@ const ADD_LOGS: &str = "INSERT INTO ledger_logs (user_id, position, conv, seq)
 const ADD_PAIRS: &str =
     "INSERT INTO ledger_pairs (user_key, conv_key) SELECT * FROM unnest($1::bytea[], $2::bytea[])
      ON CONFLICT (user_key, conv_key) DO NOTHING";
+/// Each counts on from the last one before the batch, which the lock on the conversation keeps the last.
+const ADD_SKIPS: &str = "INSERT INTO ledger_skips (conv, seq, number)
+     SELECT c, s, n + COALESCE((SELECT t.number FROM ledger_skips t WHERE t.conv = c ORDER BY t.seq DESC LIMIT 1), 0)
+     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (c, s, n)";
 const EDIT: &str = "UPDATE ledger_messages m SET edit = r.e, body = r.b
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) AS r (c, s, e, b)
      WHERE m.conv = r.c AND m.seq = r.s";
@@ -272,6 +276,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
             ADD_MESSAGES,
             ADD_LOGS,
             ADD_PAIRS,
+            ADD_SKIPS,
             EDIT,
             ADD_HIDES,
             ADD_RECEIPTS,
@@ -302,8 +307,8 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         cursors.1.push(&name[..]);
         cursors.2.push(*position);
     }
-    let mut sent: Sent<'_> = Vec::with_capacity(12);
-    let Plan { messages, logs, pairs, hides, receipts, .. } = plan;
+    let mut sent: Sent<'_> = Vec::with_capacity(13);
+    let Plan { messages, logs, skips, pairs, hides, receipts, .. } = plan;
     if !messages.conv.is_empty() {
         let params: Vec<&(dyn ToSql + Sync)> = vec![
             &messages.conv,
@@ -317,6 +322,9 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     }
     if !logs.user.is_empty() {
         send(client, ADD_LOGS, vec![&logs.user, &logs.position, &logs.conv, &logs.seq], &mut sent);
+    }
+    if !skips.0.is_empty() {
+        send(client, ADD_SKIPS, vec![&skips.0, &skips.1, &skips.2], &mut sent);
     }
     if !pairs.0.is_empty() {
         send(client, ADD_PAIRS, vec![&pairs.0, &pairs.1], &mut sent);

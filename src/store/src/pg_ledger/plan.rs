@@ -34,6 +34,8 @@ pub(super) struct Plan<'a> {
     pub(super) done: Committed,
     pub(super) messages: Messages<'a>,
     pub(super) logs: Logs,
+    /// Messages that are unread for nobody: conversation, seq, which of the batch in its conversation it is.
+    pub(super) skips: (Vec<i64>, Vec<i64>, Vec<i64>),
     /// User key and conversation key.
     pub(super) pairs: (Vec<Vec<u8>>, Vec<Vec<u8>>),
     pub(super) edits: BTreeMap<(i64, i64), (i64, &'a [u8])>,
@@ -130,7 +132,7 @@ impl<'a> Plan<'a> {
     }
 
     fn appends(&mut self, batch: &'a Batch, ids: &BatchIds<'a>, found: &Found) {
-        let mut new = HashMap::new();
+        let (mut new, mut skipped) = (HashMap::new(), HashMap::new());
         for append in &batch.appends {
             let (conv, sender) =
                 (ids.convs[append.conv.as_bytes()], ids.users[append.idem.sender.as_bytes()]);
@@ -151,6 +153,12 @@ impl<'a> Plan<'a> {
             self.messages.sender.push(sender);
             self.messages.client_msg_id.push(&append.idem.client_msg_id);
             self.messages.body.push(&append.body);
+            if append.uncounted {
+                let number = skipped.entry(conv).and_modify(|number| *number += 1).or_insert(1);
+                self.skips.0.push(conv);
+                self.skips.1.push(seq);
+                self.skips.2.push(*number);
+            }
             if seq == 1
                 && append.conv.is_pair()
                 && let ConvKind::Pair(a, b) = append.conv.kind()

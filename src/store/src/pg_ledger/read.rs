@@ -5,7 +5,7 @@ use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Deleted, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    PageLimit, Range, Retention, TrimBudget, TrimPlace, Trimmed,
+    PageLimit, Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
 };
 use tokio_postgres::Row;
 
@@ -15,8 +15,11 @@ use super::plan::{signed, unsigned};
 /// Rows that one statement brings at most: the rest of a page that is full by its bytes would travel for nothing.
 const ROWS_MAX: usize = 256;
 
-/// Conversations whose heads one statement asks for.
+/// Conversations whose heads, or cursors whose positions, one statement asks for.
 const HEADS_MAX: usize = 4096;
+
+/// Spans that one statement counts in.
+const SPANS_MAX: usize = 1024;
 
 const AFTER: &str = "SELECT seq, time_ms, edit, body FROM ledger_messages
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1)
@@ -51,8 +54,6 @@ const HIDDEN_IN: &str = "SELECT k.at, h.seq
      JOIN ledger_conversations c ON c.key = k.key
      JOIN ledger_hides h ON h.user_id = (SELECT id FROM ledger_users WHERE key = $1)
      AND h.conv = c.id AND h.seq >= k.first AND h.seq <= k.last ORDER BY k.at, h.seq";
-const CLEARED_IN: &str = "SELECT k.at, u.position FROM unnest($2::bytea[]) WITH ORDINALITY AS k (name, at)
-     JOIN ledger_cursors u ON u.user_id = (SELECT id FROM ledger_users WHERE key = $1) AND u.name = k.name";
 const RECEIPTS: &str = "SELECT user_key FROM ledger_receipts
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2 AND user_key > $3
      ORDER BY user_key LIMIT $4";
@@ -71,6 +72,21 @@ const LOG: &str = "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body, l
 const LOG_HEAD: &str = "SELECT head FROM ledger_users WHERE key = $1";
 const CURSOR: &str = "SELECT position FROM ledger_cursors
      WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1) AND name = $2";
+
+const CURSORS: &str = "SELECT k.at, u.position FROM unnest($2::bytea[]) WITH ORDINALITY AS k (name, at)
+     JOIN ledger_cursors u ON u.user_id = (SELECT id FROM ledger_users WHERE key = $1) AND u.name = k.name";
+/// Numbers grow by one from row to row, so the ends of a span tell how many are in it.
+const UNCOUNTED: &str = "SELECT k.at,
+         COALESCE((SELECT s.number FROM ledger_skips s WHERE s.conv = c.id AND s.seq >= k.first AND s.seq <= k.last
+                 ORDER BY s.seq DESC LIMIT 1)
+             - (SELECT s.number FROM ledger_skips s WHERE s.conv = c.id AND s.seq >= k.first AND s.seq <= k.last
+                 ORDER BY s.seq LIMIT 1) + 1, 0)
+         + CASE WHEN k.own = 0 THEN 0 ELSE (SELECT count(*) FROM ledger_messages m
+             WHERE m.conv = c.id AND m.seq >= k.first AND m.seq <= k.last
+             AND m.sender = (SELECT id FROM ledger_users WHERE key = $1)
+             AND NOT EXISTS (SELECT 1 FROM ledger_skips s WHERE s.conv = m.conv AND s.seq = m.seq)) END
+     FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY AS k (key, first, last, own, at)
+     JOIN ledger_conversations c ON c.key = k.key";
 
 /// Name of a cursor inside its user: a letter, then what it is about.
 pub(super) fn cursor_name(name: &CursorName) -> Vec<u8> {
@@ -102,6 +118,13 @@ fn entry(row: &Row, column: usize) -> Result<Entry, tokio_postgres::Error> {
 #[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn unreadable(error: tokio_postgres::Error) -> LedgerError {
     LedgerError::Damaged(format!("a row is unreadable: {error}"))
+}
+
+/// Which question a row answers, from 0, and the number that it answers it with.
+fn numbered(row: &Row) -> Result<(usize, u64), LedgerError> {
+    let at: i64 = row.try_get(0).map_err(unreadable)?;
+    let number = row.try_get(1).map(unsigned).map_err(unreadable)?;
+    Ok((usize::try_from(at - 1).unwrap_or(usize::MAX), number))
 }
 
 fn missing(conv: &ConvKey, seq: i64) -> LedgerError {
@@ -222,24 +245,33 @@ impl Ledger for PgLedger {
             return Ok(deleted);
         }
         let keys: Vec<&[u8]> = ranges.iter().map(|(conv, ..)| conv.as_bytes()).collect();
-        let names: Vec<_> =
-            ranges.iter().map(|(conv, ..)| cursor_name(&CursorName::Cleared(conv.clone()))).collect();
+        let names: Vec<_> = ranges.iter().map(|(conv, ..)| CursorName::Cleared(conv.clone())).collect();
         let (firsts, lasts): (Vec<_>, Vec<_>) =
             ranges.iter().map(|(_, first, last)| (signed(*first), signed(*last))).unzip();
         let hidden = self.query(HIDDEN_IN, &[&user.as_bytes(), &keys, &firsts, &lasts])?;
-        let cleared = self.query(CLEARED_IN, &[&user.as_bytes(), &names])?;
-        // Both queries number the conversations from 1.
-        let numbers = |row: &Row| Ok((row.try_get::<_, i64>(0)?, unsigned(row.try_get(1)?)));
-        let at = |at: i64| usize::try_from(at - 1).unwrap_or(usize::MAX);
         for row in &hidden {
-            let (number, seq) = numbers(row).map_err(unreadable)?;
-            deleted.get_mut(at(number)).into_iter().for_each(|deleted| deleted.hidden.push(seq));
+            let (at, seq) = numbered(row)?;
+            deleted.get_mut(at).into_iter().for_each(|deleted| deleted.hidden.push(seq));
         }
-        for row in &cleared {
-            let (number, position) = numbers(row).map_err(unreadable)?;
-            deleted.get_mut(at(number)).into_iter().for_each(|deleted| deleted.cleared = position);
+        for (deleted, cleared) in deleted.iter_mut().zip(self.cursors(user, &names)?) {
+            deleted.cleared = cleared.unwrap_or_default();
         }
         Ok(deleted)
+    }
+
+    fn uncounted(&self, user: &UserKey, spans: &[Span]) -> Result<Vec<u64>, LedgerError> {
+        let mut counts = vec![0; spans.len()];
+        for (counts, spans) in counts.chunks_mut(SPANS_MAX).zip(spans.chunks(SPANS_MAX)) {
+            let keys: Vec<&[u8]> = spans.iter().map(|span| span.conv.as_bytes()).collect();
+            let (firsts, lasts): (Vec<_>, Vec<_>) =
+                spans.iter().map(|span| (signed(span.first), signed(span.last))).unzip();
+            let own: Vec<_> = spans.iter().map(|span| i64::from(span.own)).collect();
+            for row in &self.query(UNCOUNTED, &[&user.as_bytes(), &keys, &firsts, &lasts, &own])? {
+                let (at, count) = numbered(row)?;
+                counts.get_mut(at).into_iter().for_each(|slot| *slot = count);
+            }
+        }
+        Ok(counts)
     }
 
     fn receipts(
@@ -306,6 +338,18 @@ impl Ledger for PgLedger {
     fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
         let rows = self.query(CURSOR, &[&user.as_bytes(), &cursor_name(name)])?;
         rows.first().map(|row| row.try_get(0).map(unsigned).map_err(unreadable)).transpose()
+    }
+
+    fn cursors(&self, user: &UserKey, names: &[CursorName]) -> Result<Vec<Option<u64>>, LedgerError> {
+        let mut positions = vec![None; names.len()];
+        for (positions, names) in positions.chunks_mut(HEADS_MAX).zip(names.chunks(HEADS_MAX)) {
+            let names: Vec<_> = names.iter().map(cursor_name).collect();
+            for row in &self.query(CURSORS, &[&user.as_bytes(), &names])? {
+                let (at, position) = numbered(row)?;
+                positions.get_mut(at).into_iter().for_each(|slot| *slot = Some(position));
+            }
+        }
+        Ok(positions)
     }
 
     fn trim(

@@ -45,7 +45,10 @@ pub(crate) fn directory(dialect: Dialect) -> Result<Runner, DirectoryError> {
 /// What brings the ledger's tables in PostgreSQL up to date. They have a history of their own: ledger and directory may be
 /// in different databases.
 pub(crate) fn ledger() -> Result<Runner, DirectoryError> {
-    let versions = [("V1__ledger", include_str!("../../migrations/postgres_ledger/V1__ledger.sql"))];
+    let versions = [
+        ("V1__ledger", include_str!("../../migrations/postgres_ledger/V1__ledger.sql")),
+        ("V2__skips", include_str!("../../migrations/postgres_ledger/V2__skips.sql")),
+    ];
     let migrations = versions.iter().map(|(name, sql)| Migration::unapplied(name, sql));
     let migrations = migrations.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let mut runner = Runner::new(&migrations);

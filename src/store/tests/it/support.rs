@@ -32,6 +32,7 @@ pub(crate) fn pair_message(from: u64, to: u64, id: u64, body: Bytes) -> Append {
         idem: IdemKey { sender: from, client_msg_id },
         time_ms: id,
         body,
+        uncounted: false,
     }
 }
 

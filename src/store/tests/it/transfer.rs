@@ -46,7 +46,14 @@ fn append(number: u64) -> Append {
         logs.clear();
     }
     let body = Bytes::from(format!("message {number}"));
-    Append { conv, idem: IdemKey { sender: user(number), client_msg_id: id }, logs, time_ms: number, body }
+    Append {
+        conv,
+        idem: IdemKey { sender: user(number), client_msg_id: id },
+        logs,
+        time_ms: number,
+        body,
+        uncounted: number.is_multiple_of(5),
+    }
 }
 
 /// 4,000 messages in 20 commits, with everything that can be done to them, and the oldest hundred trimmed.

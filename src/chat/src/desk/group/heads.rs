@@ -9,12 +9,18 @@ use super::turn::Turn;
 use super::unreadable;
 use crate::desk::Caller;
 use crate::group::Role;
-use crate::key::GroupKey;
-use crate::ledger::{CursorName, Heads, LedgerError};
+use crate::key::{ConvKey, GroupKey};
+use crate::ledger::{CursorName, Heads, LedgerError, Span};
 use crate::reply::Failure;
 
 /// Groups that a device may name: nobody is in more by far.
 const NAMED_MAX: usize = 10_000;
+
+/// So many messages of a group at most that were not read are looked at, to leave out those of the caller's own.
+const OWN_LOOKED_AT: u64 = 30;
+
+/// The same in all groups of one answer.
+const OWN_LOOKED_AT_IN_ALL: u64 = 1_000;
 
 /// Where all groups are that the caller is in, and which of those that the device has it is not in any more.
 pub(super) fn answer(
@@ -31,32 +37,49 @@ pub(super) fn answer(
     let convs: Vec<_> = joined.iter().map(|joined| joined.group.conv()).collect();
     let (ledger, types) = (&turn.shared.ledger, &turn.shared.groups.rules().types);
     let heads = ledger.heads(&convs).map_err(|error| unread(&error))?;
-    let mut items = Vec::with_capacity(joined.len());
-    for ((joined, conv), head) in joined.iter().zip(convs).zip(heads) {
+    let names = |conv: &ConvKey| {
+        [CursorName::Shown((*caller.device).into(), conv.clone()), CursorName::Read(conv.clone())]
+    };
+    let names: Vec<_> = convs.iter().flat_map(names).collect();
+    let cursors = ledger.cursors(user, &names).map_err(|error| unread(&error))?;
+    let (mut items, mut spans) = (Vec::with_capacity(joined.len()), Vec::new());
+    let mut looked_at = 0;
+    for (((joined, conv), head), cursors) in joined.iter().zip(convs).zip(heads).zip(cursors.chunks(2)) {
         let kind = types.find(&joined.kind);
         let hides = kind.as_ref().is_some_and(|kind| kind.hidden_until_message);
         if hides && joined.owned && joined.role != Role::Owner && head.seq <= joined.first_seq {
             continue;
         }
-        let cursor = |name: &CursorName| ledger.cursor(user, name).map_err(|error| unread(&error));
-        let shown = cursor(&CursorName::Shown((*caller.device).into(), conv.clone()))?.unwrap_or_default();
-        let read = cursor(&CursorName::Read(conv))?.unwrap_or_default();
+        let [shown, read] = [0, 1].map(|at| cursors.get(at).copied().flatten().unwrap_or_default());
         let before = kind.as_ref().is_some_and(|kind| kind.history_before_joining);
         let history_after = if before { joined.first_seq } else { joined.first_seq.max(joined.joined_seq) };
         let counted = kind.is_none_or(|kind| kind.unread);
-        let unread = head.seq.saturating_sub(read.max(joined.joined_seq).max(joined.first_seq));
+        // What was trimmed nobody can read any more.
+        let from = read.max(joined.joined_seq).max(joined.first_seq).max(head.floor);
+        let unread = if counted { head.seq.saturating_sub(from) } else { 0 };
+        if unread > 0 {
+            let own = unread <= OWN_LOOKED_AT && looked_at + unread <= OWN_LOOKED_AT_IN_ALL;
+            looked_at += if own { unread } else { 0 };
+            spans.push((items.len(), Span { conv, first: from + 1, last: head.seq, own }));
+        }
         items.push(GroupHead {
             group: joined.group.id().to_owned(),
             seq: head.seq,
             edit: head.edit,
             read,
-            unread: if counted { unread } else { 0 },
+            unread,
             time_ms: head.time_ms,
             info_seq: joined.info_seq,
             history_after,
             shown,
             joined: joined.first_seq.max(joined.joined_seq),
         });
+    }
+    let (places, spans): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+    let uncounted = ledger.uncounted(user, &spans).map_err(|error| unread(&error))?;
+    for (place, uncounted) in places.into_iter().zip(uncounted) {
+        let item: &mut GroupHead = &mut items[place];
+        item.unread = item.unread.saturating_sub(uncounted);
     }
     let known: BTreeSet<_> = items.iter().map(|item| item.group.as_str()).collect();
     let gone = asked.items.iter().map(|item| &item.group).filter(|group| !known.contains(group.as_str()));

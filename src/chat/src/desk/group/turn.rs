@@ -57,7 +57,8 @@ pub(super) struct SystemMessage {
 impl SystemMessage {
     fn post(self, conv: ConvKey, logs: Vec<UserKey>, time_ms: u64) -> Post {
         let idem = IdemKey { sender: self.sender, client_msg_id: self.client_msg_id };
-        let append = Append { conv, idem, logs, time_ms, body: self.message.encode_to_vec().into() };
+        let append =
+            Append { conv, idem, logs, time_ms, body: self.message.encode_to_vec().into(), uncounted: false };
         Post { append, done: None }
     }
 }

@@ -14,7 +14,7 @@ use crate::directory::conversations::Peer;
 use crate::group::Reception;
 use crate::kept::Kept;
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
-use crate::ledger::{CursorName, Deleted, Entry, Heads, LedgerError, PageLimit, Range};
+use crate::ledger::{CursorName, Deleted, Entry, Heads, LedgerError, PageLimit, Range, Span};
 use crate::people::conversations::{Known, Settings, Wanted, to_peer, to_peers};
 use crate::people::{Effects, PAGE_BYTES_MAX, codes};
 use crate::reply::Failure;
@@ -146,9 +146,7 @@ fn get(
     }
     let mut known = heads(shared, peers, &convs)?;
     known.extend(groups(shared, user, keys)?);
-    for known in &mut known {
-        look(shared, user, known, now_ms)?;
-    }
+    look_at_all(shared, user, known.iter_mut(), now_ms)?;
     // In the order of the call.
     known.sort_by_key(|known| with.iter().position(|peer| *peer == known.peer));
     let found: Vec<_> = known.into_iter().map(|known| (settings.order_key(&known), known)).collect();
@@ -193,9 +191,7 @@ fn known(
     known.extend(groups(shared, user, keys.into_iter().flatten().collect())?);
     let max = shared.people.config().conversations_max;
     let mut known: Vec<_> = settings.list(known, max).into_iter().map(|(_, known)| known).collect();
-    for known in &mut known {
-        look(shared, user, known, now_ms)?;
-    }
+    look_at_all(shared, user, known.iter_mut(), now_ms)?;
     // Again: what does not show has moved some of them.
     Ok(settings.list(known, max))
 }
@@ -259,40 +255,75 @@ fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Kno
     Ok(alive.map(one).collect())
 }
 
-/// Reads how far the user is in a conversation, and which of its newest messages show and count for her: not those that she does not
-/// get, for she has blocked who sent them.
-fn look(shared: &Shared, user: &UserKey, known: &mut Known, now_ms: u64) -> Result<(), Failure> {
-    let (ledger, conv) = (&shared.ledger, conv(user, &known.peer)?);
-    let read = ledger.cursor(user, &CursorName::Read(conv.clone())).map_err(unreadable)?;
-    known.read = known.read.max(read.unwrap_or_default());
-    let new = usize::try_from(known.head.saturating_sub(known.read)).unwrap_or(usize::MAX);
-    let entries = new.clamp(LAST_LOOKED_AT, UNREAD_LOOKED_AT);
-    let limit = PageLimit { entries, bytes: UNREAD_BYTES_LOOKED_AT };
-    let entries = ledger.read(&conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
-    let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok(()) };
-    let looked: Vec<_> = entries.iter().map(|entry| (entry, Kept::open(&entry.body))).collect();
-    let shows = |(_, kept): &&(&Entry, Kept)| kept.is_for(user) && kept.may_be_last();
-    let before = (oldest.seq.saturating_sub(1), oldest.time_ms);
-    (known.shown, known.time_ms) =
-        looked.iter().find(shows).map_or(before, |(entry, _)| (entry.seq, entry.time_ms));
-    if known.counts && new > 0 {
-        let Deleted { cleared, hidden } = deleted(shared, user, &conv, (oldest.seq, newest.seq))?;
-        let floor = known.read.max(known.floor).max(cleared);
-        let view = shared.view_of(user, floor, hidden, now_ms);
-        let counts = |(entry, kept): &&(&Entry, Kept)| view.shows(entry, kept) && kept.counts_for(user);
-        let counted = looked.iter().filter(counts).count() as u64;
-        known.unread = counted + before.0.saturating_sub(floor);
+/// Reads how far the user is in each conversation, and looks at it.
+fn look_at_all<'k>(
+    shared: &Shared,
+    user: &UserKey,
+    all: impl Iterator<Item = &'k mut Known>,
+    now_ms: u64,
+) -> Result<(), Failure> {
+    let all: Vec<_> =
+        all.map(|known| Ok((conv(user, &known.peer)?, known))).collect::<Result<_, Failure>>()?;
+    let names: Vec<_> = all.iter().map(|(conv, _)| CursorName::Read(conv.clone())).collect();
+    let read = shared.ledger.cursors(user, &names).map_err(unreadable)?;
+    for ((conv, known), read) in all.into_iter().zip(read) {
+        known.read = known.read.max(read.unwrap_or_default());
+        look(shared, user, &conv, known, now_ms)?;
     }
     Ok(())
 }
 
-/// Newest messages of a conversation that are looked at to count what was not read. What lies before them counts whatever it is.
-const UNREAD_LOOKED_AT: usize = 100;
+/// Which of the newest messages of a conversation show and count for the user: not those that she does not get, for she has blocked
+/// who sent them.
+fn look(
+    shared: &Shared,
+    user: &UserKey,
+    conv: &ConvKey,
+    known: &mut Known,
+    now_ms: u64,
+) -> Result<(), Failure> {
+    let ledger = &shared.ledger;
+    let new = usize::try_from(known.head.saturating_sub(known.read)).unwrap_or(usize::MAX);
+    let page = |entries| {
+        let limit = PageLimit { entries, bytes: UNREAD_BYTES_LOOKED_AT };
+        let entries = ledger.read(conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
+        Ok::<Vec<_>, Failure>(entries.into_iter().map(|entry| (Kept::open(&entry.body), entry)).collect())
+    };
+    let shows = |(kept, _): &&(Kept, Entry)| kept.is_for(user) && kept.may_be_last();
+    let entries = new.clamp(LAST_LOOKED_AT, NEWEST_LOOKED_AT);
+    let mut looked = page(entries)?;
+    if entries < NEWEST_LOOKED_AT && !looked.iter().any(|one| shows(&one)) {
+        looked = page(NEWEST_LOOKED_AT)?;
+    }
+    let (Some((_, newest)), Some((_, oldest))) = (looked.first(), looked.last()) else { return Ok(()) };
+    let before = (oldest.seq.saturating_sub(1), oldest.time_ms);
+    (known.shown, known.time_ms) =
+        looked.iter().find(shows).map_or(before, |(_, entry)| (entry.seq, entry.time_ms));
+    if known.counts && new > 0 {
+        let Deleted { cleared, hidden } = deleted(shared, user, conv, (oldest.seq, newest.seq))?;
+        let floor = known.read.max(known.floor).max(cleared);
+        let view = shared.view_of(user, floor, hidden, now_ms);
+        let counts = |(kept, entry): &&(Kept, Entry)| view.shows(entry, kept) && kept.counts_for(user);
+        known.unread = looked.iter().filter(counts).count() as u64;
+        let more = before.0.saturating_sub(floor);
+        if more > 0 {
+            // Of what lies before them, what was sent so as not to count.
+            let span = Span { conv: conv.clone(), first: floor + 1, last: before.0, own: false };
+            let uncounted = ledger.uncounted(user, &[span]).map_err(unreadable)?;
+            known.unread += more.saturating_sub(uncounted.first().copied().unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+/// Newest messages of a conversation that are looked at, to count what was not read and to find what shows as its last message. Of
+/// what lies before them all counts that was not sent so as not to.
+const NEWEST_LOOKED_AT: usize = 100;
 
 /// Bytes of them after which no more are looked at.
 const UNREAD_BYTES_LOOKED_AT: usize = 64 * 1024;
 
-/// Newest messages of a conversation of which one may be shown as its last.
+/// As many are looked at first for the one that shows: mostly it is the newest.
 const LAST_LOOKED_AT: usize = 8;
 
 /// As many conversations as fit into a page, with their last messages.
@@ -335,7 +366,7 @@ fn last_shown(
     conv: &ConvKey,
     now_ms: u64,
 ) -> Result<Option<(Entry, Kept)>, Failure> {
-    for count in [1, LAST_LOOKED_AT] {
+    for count in [1, LAST_LOOKED_AT, NEWEST_LOOKED_AT] {
         let limit = PageLimit { entries: count, bytes: LAST_BYTES_MAX };
         let entries = shared.ledger.read(conv, Range::Before(u64::MAX), limit).map_err(unreadable)?;
         let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok(None) };

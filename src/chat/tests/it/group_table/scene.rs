@@ -122,6 +122,7 @@ impl Scene {
             logs: Vec::new(),
             time_ms: self.world.now_ms,
             body: body::Message { from: "alice".into(), ..body::Message::default() }.encode_to_vec().into(),
+            uncounted: false,
         };
         assert!(self.world.shared.posts().push(vec![Post { append, done: None }]).is_empty());
         self.world.write(Vec::new());

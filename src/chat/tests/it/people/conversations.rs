@@ -191,6 +191,24 @@ fn of_many_messages_the_newest_are_looked_at() {
     assert_eq!(unread(&page)[0], ("bob".to_owned(), 105));
 }
 
+/// What was sent so as not to count does not, however far back it lies; what shows is found behind what does not.
+#[test]
+fn messages_with_a_control_are_left_out_however_many_they_are() {
+    let (mut world, alice, bob) = some();
+    // Seqs 4 to 120: every second one counts, none of the last 40 shows.
+    for id in 4..=120 {
+        say_with(&mut world, bob, id, id % 2 == 0, id > 80);
+    }
+    let page = list(&mut world, alice, body::ConversationList::default());
+    assert_eq!(unread(&page)[0], ("bob".to_owned(), 3 + 58));
+    assert_eq!(page.conversations[0].last.as_ref().unwrap().seq, 80);
+    let shown_ms = page.conversations[0].last.as_ref().unwrap().time_ms;
+    assert_eq!(page.conversations[0].time_ms, shown_ms, "where it stands in the list");
+    read(&mut world, alice, "bob", 10);
+    let page = list(&mut world, alice, body::ConversationList::default());
+    assert_eq!(unread(&page)[0], ("bob".to_owned(), 55));
+}
+
 #[test]
 fn a_page_ends_before_what_a_client_reads() {
     let mut world = world(Config::default());

@@ -39,7 +39,7 @@ fn say(world: &mut World, id: &str, n: u8) {
     let body: Bytes =
         body::Message { from: "alice".into(), ..body::Message::default() }.encode_to_vec().into();
     world.now_ms += 1000;
-    let append = Append { conv, idem, logs: Vec::new(), time_ms: world.now_ms, body };
+    let append = Append { conv, idem, logs: Vec::new(), time_ms: world.now_ms, body, uncounted: false };
     assert!(world.shared.posts().push(vec![Post { append, done: None }]).is_empty());
     world.write(Vec::new());
     world.received(0);

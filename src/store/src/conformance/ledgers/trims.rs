@@ -4,13 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearport_chat::key::ConvKey;
-use nearport_chat::ledger::{Batch, Heads, Hide, Ledger, Range, Receipt, TrimBudget, TrimPlace, Trimmed};
+use nearport_chat::ledger::{
+    Append, Batch, Heads, Hide, Ledger, Range, Receipt, Span, TrimBudget, TrimPlace, Trimmed,
+};
 
 use super::amendments::{change, group_message};
 use super::{ALL, commit, pair_message, read, seqs, user};
 
 pub(super) fn all(make: &impl Fn() -> Box<dyn Ledger>) {
     what_is_old_goes_and_the_heads_stay(&*make());
+    counts_go_on_behind_what_is_gone(&*make());
     steps_are_bounded_and_come_to_the_end(&*make());
     each_conversation_has_its_own_retention(&*make());
     what_belonged_to_a_message_goes_with_it(&*make());
@@ -100,6 +103,26 @@ fn steps_are_bounded_and_come_to_the_end(ledger: &dyn Ledger) {
     let hurry = TrimBudget { rows: 0, time: Duration::ZERO };
     assert_eq!(trim(ledger, &|_| u64::MAX, hurry).0, done(15, 30));
     assert_eq!(ledger.log_head(&user("alice")).expect("reads"), 60);
+}
+
+fn counts_go_on_behind_what_is_gone(ledger: &dyn Ledger) {
+    let message = |id: u32| Append { uncounted: !id.is_multiple_of(3), ..group_message("alice", id, "text") };
+    let group = message(1).conv;
+    let count = |first, last| {
+        let span = Span { conv: group.clone(), first, last, own: false };
+        ledger.uncounted(&user("bob"), &[span]).expect("reads")[0]
+    };
+    commit(ledger, (1..=6).map(message).collect());
+    assert_eq!((count(0, u64::MAX), count(4, 6)), (4, 2));
+    assert_eq!(trim(ledger, &|_| 1_003, WHOLE).0.messages, 2);
+    assert_eq!((count(0, u64::MAX), count(1, 4), count(4, 6)), (2, 1, 2));
+    commit(ledger, (7..=8).map(message).collect());
+    assert_eq!((count(0, u64::MAX), count(5, 7)), (4, 2));
+    // Nothing is left that says how many there were.
+    trim(ledger, &|_| u64::MAX, WHOLE);
+    assert_eq!(count(0, u64::MAX), 0);
+    commit(ledger, (9..=11).map(message).collect());
+    assert_eq!((count(0, u64::MAX), count(10, 10), count(9, 9)), (2, 1, 0));
 }
 
 fn each_conversation_has_its_own_retention(ledger: &dyn Ledger) {

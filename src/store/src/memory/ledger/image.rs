@@ -29,6 +29,7 @@ pub(super) struct Message {
     pub(super) idem: IdemKey,
     pub(super) edit: u64,
     pub(super) body: Bytes,
+    pub(super) uncounted: bool,
 }
 
 /// What is remembered of the trimmed part of a conversation.
@@ -132,6 +133,7 @@ impl Image {
             idem: append.idem.clone(),
             edit: 0,
             body: append.body.clone(),
+            uncounted: append.uncounted,
         };
         rows.messages.insert((append.conv.clone(), seq), message);
         rows.idem.insert(idem, (seq, append.time_ms));
