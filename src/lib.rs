@@ -51,6 +51,7 @@ mod files;
 mod first_run;
 mod log;
 pub mod node;
+mod node_api;
 mod node_backend;
 pub mod node_core;
 mod node_dns;

@@ -19,6 +19,7 @@ use crate::control::ControlError;
 use crate::control_server::ControlServer;
 use crate::files::FileError;
 use crate::first_run::{self, ClientFile, DataError, Layout, RunFile};
+use crate::node_api;
 use crate::node_backend::Slot;
 use crate::node_give::Estate;
 use crate::node_locate::{Locate, LocateError};
@@ -343,6 +344,9 @@ impl Parts {
             let (scheme, addr) = (locate.scheme(), locate.addr());
             node_media::announce(&media, &estate.config, layout, scheme, addr, &mut reloads);
             locate.carry(media);
+        }
+        if let (Some(locate), BackendKind::Chat) = (&mut locate, estate.backend.kind()) {
+            locate.answer_for(node_api::rest(&estate.backend));
         }
         let steering = locate.as_ref().map(Locate::steering);
         let steered = Steered::open(&estate.config, &estate.edge, steering, &mut reloads)?;

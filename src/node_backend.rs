@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use nearport_chat::admin::Admin;
 use nearport_chat::directory::{App, Directory};
 use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
@@ -42,6 +43,7 @@ struct Serving {
     // The trimmer is dropped first: what is left of the ledger goes with the chat.
     _trimmer: Trimmer,
     chat: Chat,
+    admin: Admin,
     /// Where ledger and directory are embedded: what a backup is made of.
     ledger: Option<Arc<FjallLedger>>,
     /// One backup at a time.
@@ -98,7 +100,7 @@ impl Slot {
             Running::Chat(mut serving) => {
                 serving.closing.store(true, Ordering::Release);
                 let ended = serving.chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
-                // A check of readiness may hold it for a moment. Nobody can get hold of it any more.
+                // A check of readiness or a call of a back end may hold it for a moment. Nobody can get hold of it any more.
                 loop {
                     match Arc::try_unwrap(serving) {
                         Ok(last) => break drop(last),
@@ -118,6 +120,15 @@ impl Slot {
         let signer = self.media.get_or_init(|| signer);
         if let Some(Opened { running: Running::Chat(serving), .. }) = &*self.lock() {
             serving.chat.serve_media(signer.clone());
+        }
+    }
+
+    /// What back ends of Apps call; `None` where there is no chat backend, and while it is closed. Closing waits for handles that
+    /// were given out.
+    pub(crate) fn admin(&self) -> Option<Admin> {
+        match &self.lock().as_ref()?.running {
+            Running::Chat(serving) => Some(serving.admin.clone().holding(serving.clone())),
+            Running::Echo(_) | Running::Core(_) => None,
         }
     }
 
@@ -259,7 +270,8 @@ fn start_chat(
     let trimmer = Trimmer::start(shared, clock, config.chat.retention());
     let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
     let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));
-    Ok(Serving { _trimmer: trimmer, chat, ledger, backing_up, closing })
+    let admin = chat.admin();
+    Ok(Serving { _trimmer: trimmer, chat, admin, ledger, backing_up, closing })
 }
 
 /// Takes the data directory's lock.

@@ -10,8 +10,8 @@ use nearport_trunk::remote::Timing;
 use crate::config::Config;
 use crate::first_run::{self, ClientFile, Layout, RunFile};
 use crate::node::{BackendKind, Error, LOCK_WAIT, bind_ops};
+use crate::node_api::CoreApi;
 use crate::node_backend::Slot;
-use crate::node_media::MediaApi;
 use crate::reload::Reloads;
 use crate::trunk_tls;
 
@@ -24,7 +24,7 @@ pub struct Core {
     backend: Arc<Slot>,
     health: Arc<Health>,
     reloads: Arc<Reloads>,
-    media: Option<MediaApi>,
+    api: Option<CoreApi>,
 }
 
 impl Core {
@@ -53,13 +53,10 @@ impl Core {
         let listener = Arc::new(listener);
 
         let mut reloads = Reloads::default();
-        let media = match kind {
-            BackendKind::Chat => MediaApi::open(config, &layout, &mut reloads).await?,
+        let api = match kind {
+            BackendKind::Chat => Some(CoreApi::open(config, &layout, &backend, &mut reloads).await?),
             _ => None,
         };
-        if let Some(media) = &media {
-            backend.serve_media(media.signer());
-        }
         let (shown, settings) = (Arc::downgrade(&listener), config.clone());
         reloads.add("trunk", move || {
             let listener = shown.upgrade().ok_or("the core has stopped")?;
@@ -73,7 +70,7 @@ impl Core {
             edge,
             trunk: Some(trunk),
             ops: ops_addr,
-            api: media.as_ref().map(MediaApi::addr),
+            api: api.as_ref().map(CoreApi::addr),
             dns: Vec::new(),
         })?;
         if let Some(app) = app {
@@ -83,7 +80,7 @@ impl Core {
             layout.write_client_file(&ClientFile { server, ca: None, app, key, locate: None })?;
         }
         tracing::info!(%trunk, ops = %ops_addr, "core listens");
-        Ok(Self { ops, listener, backend, health, reloads: Arc::new(reloads), media })
+        Ok(Self { ops, listener, backend, health, reloads: Arc::new(reloads), api })
     }
 
     /// The bound address of the trunk.
@@ -109,10 +106,10 @@ impl Core {
     /// # Errors
     /// [`Error::Ops`] if the operations server stopped by itself, [`Error::Unclean`] if a thread panicked.
     pub async fn run(self, leave: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { ops, listener, backend, health, reloads, media } = self;
+        let Self { ops, listener, backend, health, reloads, api } = self;
         tokio::select! {
             served = ops.run() => served.map_err(Error::Ops)?,
-            Some(stopped) = async { Some(media?.keep().await) } => match stopped.map_err(Error::Ops)? {},
+            Some(stopped) = async { Some(api?.keep().await) } => match stopped.map_err(Error::Ops)? {},
             () = leave => {}
         }
         health.withdraw("leaving");

@@ -11,6 +11,7 @@ use nearport_geo::{PopTable, World};
 use nearport_locate::dns::{BindError, SetupError, doh};
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
 use nearport_media::Media;
+use nearport_rest::Rest;
 use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
 
@@ -78,6 +79,8 @@ pub(crate) struct Locate {
     voices: KeptVoices,
     /// Files, on the same listener.
     media: Option<Arc<Media>>,
+    /// What back ends of Apps call, on the same listener.
+    rest: Option<Rest>,
 }
 
 impl Locate {
@@ -111,7 +114,7 @@ impl Locate {
         let steering = Steering::open(config, layout, &service, signer, late)?;
         let poll = config.locate.poll;
         let voices = KeptVoices::new(service.clone(), layout.0.join(VOICES));
-        Ok(Self { service, server, listen, tls, dns, steering, poll, voices, media: None })
+        Ok(Self { service, server, listen, tls, dns, steering, poll, voices, media: None, rest: None })
     }
 
     /// What is known of the network.
@@ -122,6 +125,11 @@ impl Locate {
     /// Files are served on the same address.
     pub(crate) fn carry(&mut self, media: Arc<Media>) {
         self.media = Some(media);
+    }
+
+    /// Back ends of Apps are answered on the same address.
+    pub(crate) fn answer_for(&mut self, rest: Rest) {
+        self.rest = Some(rest);
     }
 
     /// The edge of this process is steered by this service, too.
@@ -167,7 +175,7 @@ impl Locate {
     ///
     /// Cancel safe: dropping it frees the address.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { service, server, listen, tls, dns, steering, poll, voices, media } = self;
+        let Self { service, server, listen, tls, dns, steering, poll, voices, media, rest } = self;
         let steering = steering.keep(service.clone());
         let voices = Arc::new(voices);
         let turning = voices.clone();
@@ -210,6 +218,9 @@ impl Locate {
         }
         if let Some(media) = &media {
             app = app.merge(media.router());
+        }
+        if let Some(rest) = &rest {
+            app = app.merge(rest.router());
         }
         let serving = async move {
             let server = match server {

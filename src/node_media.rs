@@ -1,10 +1,8 @@
 //! Files of messages in a node: the service, its signer for the backend, and its routes on the API.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use nearport_api::ApiServer;
 use nearport_chat::key::UserKey;
 use nearport_chat::media::{MediaRefusal, MediaSigner};
 use nearport_media::{Begin, Config as MediaConfig, Kind, Media, Refused, S3, StorageConfig, Urls};
@@ -16,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::{self, Config};
 use crate::files;
 use crate::first_run::{Layout, dialled};
-use crate::node::{Error, Tls};
+use crate::node::Error;
 use crate::reload::Reloads;
 use crate::tls;
 
@@ -175,60 +173,5 @@ fn refusal(refused: Refused) -> MediaRefusal {
         Refused::TooLarge { .. } => MediaRefusal::TooLarge(text),
         Refused::Busy(_) => MediaRefusal::Busy(text),
         _ => MediaRefusal::Unavailable(text),
-    }
-}
-
-/// The API of a core, which has nothing but files so far.
-#[derive(Debug)]
-pub(crate) struct MediaApi {
-    media: Arc<Media>,
-    server: ApiServer,
-    tls: Option<Tls>,
-}
-
-impl MediaApi {
-    /// Opens the service and binds `api.listen`; `None` where media is off.
-    pub(crate) async fn open(
-        config: &Config,
-        layout: &Layout,
-        reloads: &mut Reloads,
-    ) -> Result<Option<Self>, Error> {
-        let Some(media) = open(config, layout)? else { return Ok(None) };
-        let listen = config.api.listen;
-        let tls = config.api.speaks_tls().then(|| Tls::open(config, listen.ip())).transpose()?;
-        let server = ApiServer::bind(listen).await.map_err(|error| match error {
-            nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "api.listen" },
-            error => Error::Ops(error),
-        })?;
-        let server = match &tls {
-            Some(tls) => {
-                tls.reload_with(reloads);
-                server.with_tls(tls::https_config(tls.resolver())?)
-            }
-            None => server,
-        };
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        announce(&media, config, layout, scheme, server.local_addr(), reloads);
-        Ok(Some(Self { media, server, tls }))
-    }
-
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// For the backend.
-    pub(crate) fn signer(&self) -> Arc<dyn MediaSigner> {
-        Arc::new(Signer(self.media.clone()))
-    }
-
-    /// Serves for as long as the future is polled.
-    pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
-        let Self { media, server, tls } = self;
-        let app = media.router();
-        tokio::select! {
-            served = server.run(app) => served.and(std::future::pending().await),
-            never = media.keep() => match never {},
-            Some(never) = async { Some(tls?.keep().await) } => match never {},
-        }
     }
 }

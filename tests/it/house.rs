@@ -28,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("load", &["client", "impair"]),
         ("locate", &["geo"]),
         ("media", &[]),
+        ("rest", &["chat", "wire"]),
         ("steer", &["geo", "trunk", "wire"]),
         ("sim", &["chat", "client", "edge", "impair", "session", "store", "trunk", "wire"]),
     ];

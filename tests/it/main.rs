@@ -54,6 +54,8 @@ mod raw;
 #[cfg(test)]
 mod raw_stream;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod rotation;

@@ -15,10 +15,15 @@ use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
 use nearport_wire::{Kind, code};
 
+use crate::actor::Actor;
 use crate::downs::Downs;
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
+use crate::tasks::Task;
+
+/// Calls of back ends that are written in one transaction.
+const GROUPS_PER_TURN: usize = 256;
 
 /// Carries out GROUP and PEOPLE. See the module documentation.
 #[derive(Debug)]
@@ -26,13 +31,58 @@ pub struct Desk {
     shared: Shared,
 }
 
-/// Who asks, over which session.
+/// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) user: UserKey,
+    pub(crate) app: AppId,
+    pub(crate) who: Who,
+    /// `None`: the back end of the App asks, for itself or for a user.
+    pub(crate) seat: Option<Seat>,
+}
+
+/// By whose rights.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    User(UserKey),
+    /// An administrator of the App, by name.
+    Admin(Arc<str>),
+}
+
+/// Over which session.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
     pub(crate) device: Arc<str>,
     pub(crate) session: SessionId,
     pub(crate) link: LinkId,
+}
+
+impl Caller {
+    pub(crate) fn actor(&self) -> Actor<'_> {
+        match &self.who {
+            Who::User(user) => Actor::User(user),
+            Who::Admin(name) => Actor::Admin(name),
+        }
+    }
+
+    /// Who asks for herself.
+    ///
+    /// # Errors
+    /// `code` for an administrator, who has to name a user.
+    pub(crate) fn user(&self, code: u32) -> Result<&UserKey, Failure> {
+        self.actor().user().ok_or_else(|| Failure::new(code, "this is asked by users, for themselves"))
+    }
+
+    /// The session, for what is bound to one.
+    ///
+    /// # Errors
+    /// `code` for the back end of the App.
+    pub(crate) fn seat(&self, code: u32) -> Result<&Seat, Failure> {
+        self.seat.as_ref().ok_or_else(|| Failure::new(code, "this is asked by clients, over their session"))
+    }
+
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.seat.as_ref().map(|seat| seat.session)
+    }
 }
 
 impl Desk {
@@ -47,9 +97,13 @@ impl Desk {
     pub fn handle(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let effects = self.shared.look_at_presence(now_ms);
         people::publish(&self.shared, effects, None, out);
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            self.requests(batch, now_ms, out);
         }
+        self.tasks(now_ms, out);
+    }
+
+    fn requests(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let metrics = self.shared.metrics.clone();
         metrics.desk_batch.record(batch.len() as f64);
         let mut groups = Vec::new();
@@ -67,16 +121,35 @@ impl Desk {
                 metrics.strays.increment(1);
                 continue;
             };
-            let caller = Caller { user, device, session, link };
+            let seat = Some(Seat { device, session, link });
+            let caller = Caller { app: user.app(), who: Who::User(user), seat };
             let reply_to = ReplyTo { link, session, lane, id };
             if kind == Kind::GROUP {
-                groups.push(group::Call { caller, reply_to, body });
+                groups.push(group::Call::of_client(caller, reply_to, body));
                 continue;
             }
             self.groups(&mut groups, now_ms, out);
             match self.answer(&caller, kind, body, now_ms, out) {
                 Ok(body) => reply_to.reply(body, out),
                 Err(failure) => reply_to.fail(&failure, &metrics, out),
+            }
+        }
+        self.groups(&mut groups, now_ms, out);
+    }
+
+    /// What the back ends of Apps ask for. Calls about groups that stand in a row are written together.
+    fn tasks(&self, now_ms: u64, out: &mut Downs) {
+        let mut groups = Vec::new();
+        for task in self.shared.tasks.take() {
+            match task {
+                Task::Group(call) => groups.push(*call),
+                Task::Do(work) => {
+                    self.groups(&mut groups, now_ms, out);
+                    work(&self.shared, now_ms, out);
+                }
+            }
+            if groups.len() == GROUPS_PER_TURN {
+                self.groups(&mut groups, now_ms, out);
             }
         }
         self.groups(&mut groups, now_ms, out);

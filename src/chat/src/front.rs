@@ -14,13 +14,11 @@
 //! delivers it, or marks the session behind if it comes before `Accept`.
 
 mod adopt;
-mod apps;
 mod history;
 mod login;
 mod media;
 mod pages;
 mod readers;
-mod throttle;
 mod topics;
 mod view;
 
@@ -29,13 +27,12 @@ use nearport_trunk::Up;
 use nearport_trunk::local::LinkId;
 use nearport_wire::{Kind, code};
 
+use crate::apps::Apps;
 use crate::downs::Downs;
 use crate::key::UserKey;
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
-
-use apps::Apps;
-use throttle::Throttle;
+use crate::throttle::Throttle;
 
 /// Opens and closes sessions and answers SYNC, HISTORY and READERS. See the module documentation.
 #[derive(Debug)]

@@ -21,6 +21,8 @@
 
 pub mod account;
 pub mod actor;
+pub mod admin;
+mod apps;
 pub mod config;
 pub mod desk;
 pub mod directory;
@@ -41,7 +43,9 @@ pub mod retention;
 mod room;
 pub mod service;
 pub mod shared;
+mod tasks;
 mod text;
+mod throttle;
 pub mod usersig;
 pub mod writer;
 

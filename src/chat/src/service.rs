@@ -10,6 +10,7 @@ use nearport_trunk::queue::{Receiver, Sender, Waited, bounded};
 use nearport_trunk::{Backend, Link, Sharing, Up, Waker};
 use nearport_wire::Kind;
 
+use crate::admin::Admin;
 use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::downs::Downs;
@@ -63,7 +64,8 @@ impl Chat {
         let (front_sender, front_queue) = bounded(config.front_queue());
         let (writer_sender, writer_queue) = bounded(config.writer_queue());
         let (desk_sender, desk_queue) = bounded(config.desk_queue());
-        let writer_waker = writer_sender.clone();
+        let (writer_waker, desk_waker) = (writer_sender.clone(), desk_sender.clone());
+        shared.tasks.wake_by(move || desk_waker.nudge());
         shared.posts.wake_by(move || writer_waker.nudge());
         let chat = Self {
             shared: shared.clone(),
@@ -106,6 +108,12 @@ impl Chat {
         self.shared.kick_user(app, name, (self.clock)())
     }
 
+    /// What the back end of an App calls.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.shared.clone(), self.clock.clone())
+    }
+
     /// Media calls are answered by `signer` from now on; before, they are refused. The first one stays.
     pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
         self.shared.serve_media(signer);
@@ -132,6 +140,7 @@ impl Chat {
     /// [`Error::Panicked`] if a thread had ended in a panic.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.queues.iter().for_each(Sender::close);
+        self.shared.tasks.end();
         self.shared.rooms.end();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The writer last: it stores what the others have posted.

@@ -17,6 +17,7 @@ use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
 use crate::registry::{Registry, Removed};
 use crate::room::Rooms;
+use crate::tasks::Tasks;
 use crate::{Config, Error};
 
 /// What [`Front`](crate::front::Front), [`Desk`](crate::desk::Desk) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
@@ -29,6 +30,7 @@ pub struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Arc<Config>,
     pub(crate) posts: SharedPosts,
+    pub(crate) tasks: Arc<Tasks>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) people: Arc<People>,
     pub(crate) watching: Arc<Watching>,
@@ -65,6 +67,7 @@ impl Shared {
             metrics,
             config: Arc::new(config),
             posts: Arc::default(),
+            tasks: Arc::default(),
             groups: Arc::new(groups),
             people: Arc::new(people),
             watching: Arc::default(),

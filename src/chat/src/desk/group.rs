@@ -13,7 +13,7 @@ mod rooms;
 mod turn;
 
 use bytes::Bytes;
-use nearport_wire::body::{GroupAnswer, GroupCall};
+use nearport_wire::body::{GroupAnswer, GroupCall, group_answer, group_call};
 use nearport_wire::code::group as code;
 use prost::Message as _;
 
@@ -27,43 +27,81 @@ use turn::Turn;
 
 /// A request with who asks.
 pub(crate) struct Call {
-    pub(crate) caller: Caller,
-    pub(crate) reply_to: ReplyTo,
-    pub(crate) body: Bytes,
+    caller: Caller,
+    call: Result<group_call::Call, Failure>,
+    answer_to: AnswerTo,
+}
+
+/// Hears how a call went.
+pub(crate) type Answered = Box<dyn FnOnce(Result<group_answer::Answer, Failure>) + Send>;
+
+enum AnswerTo {
+    Client(ReplyTo),
+    BackEnd(Answered),
+}
+
+impl Call {
+    /// A request of a client.
+    pub(crate) fn of_client(caller: Caller, reply_to: ReplyTo, body: Bytes) -> Self {
+        let call = decode::<GroupCall>(body, "group").and_then(|call| {
+            call.call.ok_or_else(|| Failure::new(code::UNKNOWN_COMMAND, "no known group command"))
+        });
+        Self { caller, call, answer_to: AnswerTo::Client(reply_to) }
+    }
+
+    /// A call of an App's back end.
+    pub(crate) fn of_back_end(caller: Caller, call: group_call::Call, answered: Answered) -> Self {
+        Self { caller, call: Ok(call), answer_to: AnswerTo::BackEnd(answered) }
+    }
+}
+
+impl AnswerTo {
+    fn fail(self, failure: Failure, shared: &Shared, out: &mut Downs) {
+        match self {
+            Self::Client(reply_to) => reply_to.fail(&failure, &shared.metrics, out),
+            Self::BackEnd(answered) => answered(Err(failure)),
+        }
+    }
+
+    fn reply(self, answer: group_answer::Answer, out: &mut Downs) {
+        match self {
+            Self::Client(reply_to) => {
+                let answer = GroupAnswer { answer: Some(answer) };
+                reply_to.reply(answer.encode_to_vec().into(), out);
+            }
+            Self::BackEnd(answered) => answered(Ok(answer)),
+        }
+    }
 }
 
 /// Carries out requests.
 pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut Downs) {
     let mut turn = Turn::new(shared, now_ms);
     let mut answers = Vec::with_capacity(calls.len());
-    for Call { caller, reply_to, body } in calls {
-        let answer = decode::<GroupCall>(body, "group").and_then(|call| {
-            let call = call.call.ok_or_else(|| Failure::new(code::UNKNOWN_COMMAND, "no known group command"));
-            calls::answer(&mut turn, &caller, call?, out)
-        });
-        answers.push((caller, reply_to, answer));
+    for Call { caller, call, answer_to } in calls {
+        let answer = call.and_then(|call| calls::answer(&mut turn, &caller, call, out));
+        answers.push((caller, answer_to, answer));
     }
     if let Err(error) = turn.commit() {
         tracing::error!(%error, "cannot write groups");
         let failure = Failure::later(code::INTERNAL, "groups cannot be written, try again", 1000);
-        for (_, reply_to, _) in answers {
-            reply_to.fail(&failure, &shared.metrics, out);
+        for (_, answer_to, _) in answers {
+            answer_to.fail(failure.clone(), shared, out);
         }
         return;
     }
-    for (caller, reply_to, answer) in answers {
+    for (caller, answer_to, answer) in answers {
         match answer {
             Ok((answer, after)) => {
                 if let Some(after) = &after {
                     turn.subscribe(after, out);
                 }
-                let answer = GroupAnswer { answer: Some(answer) };
-                reply_to.reply(answer.encode_to_vec().into(), out);
+                answer_to.reply(answer, out);
                 if let Some(after) = after {
                     turn.tell(&caller, after, out);
                 }
             }
-            Err(failure) => reply_to.fail(&failure, &shared.metrics, out),
+            Err(failure) => answer_to.fail(failure, shared, out),
         }
     }
     turn.post();

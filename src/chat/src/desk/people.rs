@@ -37,9 +37,8 @@ pub(crate) fn answer(
         ));
     };
     let mut effects = Effects::default();
-    let actor = Actor::User(&caller.user);
-    let answer = carry_out(shared, caller, &actor, call, now_ms, &mut effects)?;
-    publish(shared, effects, Some(caller.session), out);
+    let answer = carry_out(shared, caller, &caller.actor(), call, now_ms, &mut effects)?;
+    publish(shared, effects, caller.session(), out);
     let body = PeopleAnswer { answer: Some(answer) }.encode_to_vec();
     // Only what is read and has no pages is ever so long: profiles and friends by name.
     if body.len() > Limits::client().body_bytes_max {
@@ -57,7 +56,7 @@ fn carry_out(
     now_ms: u64,
     effects: &mut Effects,
 ) -> Result<Answer, Failure> {
-    let (people, user) = (&*shared.people, &caller.user);
+    let (people, user) = (&*shared.people, caller.user(code::BAD_REQUEST)?);
     match call {
         Call::ProfileGet(call) => {
             let found = people.profiles(actor, user, &call.users, &call.tags)?;
@@ -92,7 +91,7 @@ fn carry_out(
             Ok(Answer::Statuses(body::UserStatuses { statuses }))
         }
         Call::LogOut(_) => {
-            shared.registry().log_out(caller.session);
+            shared.registry().log_out(caller.seat(code::BAD_REQUEST)?.session);
             Ok(done())
         }
         call @ (Call::ConversationList(_)

@@ -13,16 +13,16 @@ use nearport_wire::code;
 use prost::Message as _;
 
 use super::Front;
-use super::apps::NoApp;
 use super::pages::MISSED;
-use super::throttle::Throttle;
 use super::topics::topics;
 use crate::account::Standing;
+use crate::apps::NoApp;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
 use crate::metrics::Proof;
 use crate::registry::{AppFull, Session};
+use crate::throttle::Throttle;
 use crate::usersig::{self, Expect};
 
 /// "Verifications too frequent; retry after 1 minute", of the public contract.

@@ -26,8 +26,7 @@ type Answered = Result<(Answer, Option<After>), Failure>;
 
 /// Carries out a request.
 pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut Downs) -> Answered {
-    let app = caller.user.app();
-    let actor = Actor::User(&caller.user);
+    let (app, actor) = (caller.app, caller.actor());
     let key = |id: &str| {
         GroupKey::new(app, id).map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
     };
@@ -43,10 +42,10 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
                 let outcome = body::GroupJoinOutcome { pending: false, live: Some(live) };
                 return seen(Answer::Join(outcome));
             }
-            let people = people(turn, std::iter::once(caller.user.clone()))?;
-            let (pending, after) = turn.change(caller, &key, &people, |group, ctx, _, fx| {
-                group.join(ctx, &caller.user, &asked.text, fx)
-            })?;
+            let user = caller.user(code::BAD_PARAMETER)?;
+            let people = people(turn, std::iter::once(user.clone()))?;
+            let (pending, after) = turn
+                .change(caller, &key, &people, |group, ctx, _, fx| group.join(ctx, user, &asked.text, fx))?;
             Ok((Answer::Join(body::GroupJoinOutcome { pending, live: None }), after))
         }
         Call::Handle(asked) => {
@@ -71,7 +70,8 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
                 rooms::quit(turn, caller, &key, out)?;
                 return seen(Answer::Done(Empty {}));
             }
-            done(turn.change(caller, &key, &nobody, |group, ctx, _, fx| group.quit(ctx, &caller.user, fx)))
+            let user = caller.user(code::BAD_PARAMETER)?;
+            done(turn.change(caller, &key, &nobody, |group, ctx, _, fx| group.quit(ctx, user, fx)))
         }
         Call::Kick(asked) => {
             done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
@@ -190,7 +190,16 @@ fn named<'n>(
 }
 
 fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> Answered {
-    let app = caller.user.app();
+    let app = caller.app;
+    // Users make groups of their own; the back end of the App says whose it is, or nobody's.
+    let owner = match caller.actor() {
+        Actor::User(user) => Some(user.clone()),
+        Actor::Admin(_) if asked.owner.is_empty() => None,
+        Actor::Admin(_) => Some(
+            UserKey::new(app, &asked.owner)
+                .map_err(|error| Failure::new(code::NO_ACCOUNT, format!("the owner: {error}")))?,
+        ),
+    };
     let rules = turn.shared.groups.rules().clone();
     let kind = rules.types.find(&asked.r#type);
     let kind =
@@ -218,7 +227,7 @@ fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> An
             let key = check_id(app, &kind, id)?;
             if let Some(taken) = turn.find(&key)? {
                 let taken = taken.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let own = taken.info().owner.as_ref() == Some(&caller.user);
+                let own = owner.is_some() && taken.info().owner == owner;
                 return Err(match own {
                     true => Failure::new(code::ID_OWN, "the id is taken by a group of yours"),
                     false => Failure::new(code::ID_TAKEN, "the id is taken"),
@@ -229,12 +238,15 @@ fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> An
     };
     let names = asked.members.iter().map(|member| &member.user).take(101);
     let mut people = named(turn, app, names)?;
-    people.extend(self::people(turn, std::iter::once(caller.user.clone()))?);
+    people.extend(self::people(turn, owner.iter().cloned())?);
+    if owner.as_ref().is_some_and(|owner| !people.contains_key(owner)) {
+        return Err(Failure::new(code::NO_ACCOUNT, "the owner does not exist"));
+    }
     let head = turn.shared.groups.head(&key).map_err(|error| unreadable(&error))?;
     let mut fx = Effects::default();
     let group = {
         let ctx = turn.ctx(head, &people, false);
-        group::create(&ctx, key, Actor::User(&caller.user), Some(&caller.user), asked, &mut fx)?
+        group::create(&ctx, key, caller.actor(), owner.as_ref(), asked, &mut fx)?
     };
     let id = group.key().id().to_owned();
     let after = turn.add(group, fx);
@@ -270,7 +282,7 @@ fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered
     if asked.groups.len() > INFOS_MAX {
         return Err(Failure::new(code::PAGE, "at most 50 groups are asked for at once"));
     }
-    let keys: Vec<_> = asked.groups.iter().map(|id| GroupKey::new(caller.user.app(), id)).collect();
+    let keys: Vec<_> = asked.groups.iter().map(|id| GroupKey::new(caller.app, id)).collect();
     let good: Vec<_> = keys.iter().flatten().cloned().collect();
     let mut newest = newest(turn, &good)?.into_iter();
     let infos = asked.groups.iter().zip(keys).map(|(id, key)| {
@@ -279,7 +291,7 @@ fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered
             .and_then(|key| {
                 let newest = newest.next().unwrap_or_default();
                 turn.look(caller, &key, |group, ctx| {
-                    group.may_read(Actor::User(&caller.user), ctx.present)?;
+                    group.may_read(caller.actor(), ctx.present)?;
                     Ok(info(turn, group, ctx, caller, newest))
                 })
             });
@@ -296,7 +308,8 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
     const PAGE: usize = 50;
     const PAGE_MAX: usize = 100;
     let limit = page_limit(asked.limit, PAGE, PAGE_MAX)?;
-    let of = turn.shared.directory.groups_of(std::slice::from_ref(&caller.user));
+    let user = caller.user(code::BAD_PARAMETER)?;
+    let of = turn.shared.directory.groups_of(std::slice::from_ref(user));
     let mut keys: Vec<_> =
         of.map_err(|error| unreadable(&error))?.into_iter().flatten().map(|joined| joined.group).collect();
     keys.retain(|key| key.id() > asked.after.as_str());
@@ -307,9 +320,7 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
     for (key, newest) in keys.iter().zip(newest(turn, &keys)?) {
         let shown = turn.look(caller, key, |group, ctx| {
             // One that is hidden yet, or was left in this very turn.
-            if group.may_read(Actor::User(&caller.user), ctx.present).is_err()
-                || group.member(&caller.user).is_none()
-            {
+            if group.may_read(caller.actor(), ctx.present).is_err() || group.member(user).is_none() {
                 return Ok(None);
             }
             Ok(Some(info(turn, group, ctx, caller, newest)))
@@ -355,8 +366,8 @@ fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller, newest: 
         join: group::join_option_body(info.join).into(),
         invite: group::join_option_body(info.invite).into(),
         muted_all: info.muted_all,
-        fields: group.readable_fields(ctx, Actor::User(&caller.user)),
-        own: group.own(&caller.user, turn.now_ms),
+        fields: group.readable_fields(ctx, caller.actor()),
+        own: caller.actor().user().and_then(|user| group.own(user, turn.now_ms)),
     }
 }
 

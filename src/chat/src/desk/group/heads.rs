@@ -31,15 +31,15 @@ pub(super) fn answer(
     if asked.items.len() > NAMED_MAX {
         return Err(Failure::new(code::PAGE, "too many groups are named"));
     }
-    let user = &caller.user;
+    let user = caller.user(code::BAD_PARAMETER)?;
+    let device = &caller.seat(code::BAD_PARAMETER)?.device;
     let joined = turn.shared.directory.groups_of(std::slice::from_ref(user));
     let joined: Vec<_> = joined.map_err(|error| unreadable(&error))?.into_iter().flatten().collect();
     let convs: Vec<_> = joined.iter().map(|joined| joined.group.conv()).collect();
     let (ledger, types) = (&turn.shared.ledger, &turn.shared.groups.rules().types);
     let heads = ledger.heads(&convs).map_err(|error| unread(&error))?;
-    let names = |conv: &ConvKey| {
-        [CursorName::Shown((*caller.device).into(), conv.clone()), CursorName::Read(conv.clone())]
-    };
+    let names =
+        |conv: &ConvKey| [CursorName::Shown((**device).into(), conv.clone()), CursorName::Read(conv.clone())];
     let names: Vec<_> = convs.iter().flat_map(names).collect();
     let cursors = ledger.cursors(user, &names).map_err(|error| unread(&error))?;
     let (mut items, mut spans) = (Vec::with_capacity(joined.len()), Vec::new());

@@ -7,7 +7,6 @@ use nearport_wire::body::{self, GroupMember, GroupMembers, GroupRole, Tip, eleme
 use nearport_wire::code::group as code;
 
 use super::turn::{SystemMessage, Turn, to_group};
-use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::downs::Downs;
 use crate::group::gone;
@@ -30,9 +29,10 @@ pub(super) fn join(
     rate_per_s: u32,
     out: &mut Downs,
 ) -> Result<body::LiveJoined, Failure> {
+    let (user, seat) = (caller.user(code::BAD_PARAMETER)?, caller.seat(code::BAD_PARAMETER)?);
     let group = turn.find(key)?.ok_or_else(gone)?;
-    group.read().unwrap_or_else(PoisonError::into_inner).check_join(&caller.user, turn.now_ms)?;
-    let member = Member { user: caller.user.clone(), session: caller.session, link: caller.link };
+    group.read().unwrap_or_else(PoisonError::into_inner).check_join(user, turn.now_ms)?;
+    let member = Member { user: user.clone(), session: seat.session, link: seat.link };
     let mut registry = turn.shared.registry();
     let joined = turn.shared.rooms.join(&mut registry, (key, rate_per_s), &member, turn.now_ms, out);
     joined.map_err(|refused| match refused {
@@ -46,14 +46,15 @@ pub(super) fn join(
 
 /// `caller` leaves, with all devices.
 pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut Downs) -> Result<(), Failure> {
+    let user = caller.user(code::BAD_PARAMETER)?;
     let owner_stays = turn.look(caller, key, |group, _| {
-        Ok(!group.kind().owner_may_quit && group.info().owner.as_ref() == Some(&caller.user))
+        Ok(!group.kind().owner_may_quit && group.info().owner.as_ref() == Some(user))
     })?;
     if owner_stays {
         let info = "the owner may not quit: dismiss the room, or just end the session";
         return Err(Failure::new(code::OWNER_MAY_NOT_QUIT, info));
     }
-    match turn.shared.rooms.leave(key, &caller.user, turn.now_ms, out) {
+    match turn.shared.rooms.leave(key, user, turn.now_ms, out) {
         true => Ok(()),
         false => Err(Failure::new(code::NO_PERMISSION, "you are not a member")),
     }
@@ -63,7 +64,7 @@ pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut D
 pub(super) fn members(turn: &Turn<'_>, caller: &Caller, key: &GroupKey) -> Result<GroupMembers, Failure> {
     let rooms = &turn.shared.rooms;
     turn.look(caller, key, |group, ctx| {
-        group.may_read(Actor::User(&caller.user), ctx.present)?;
+        group.may_read(caller.actor(), ctx.present)?;
         let latest = rooms.latest(key).into_iter().map(|user| GroupMember {
             role: match group.info().owner.as_ref() == Some(&user) {
                 true => GroupRole::Owner.into(),

@@ -84,7 +84,8 @@ impl<'a> Turn<'a> {
 
     /// Whether `caller` has joined the group, if it is a live room: of others the rows say who is in them.
     fn present(&self, group: &Group, caller: &Caller) -> bool {
-        !group.kind().stored_members && self.shared.rooms.is_in(group.key(), &caller.user)
+        !group.kind().stored_members
+            && caller.actor().user().is_some_and(|user| self.shared.rooms.is_in(group.key(), user))
     }
 
     /// Lets `ask` look at a group.
@@ -117,7 +118,7 @@ impl<'a> Turn<'a> {
         let value = {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
             let ctx = self.ctx(head, people, self.present(&group, caller));
-            operate(&group, &ctx, Actor::User(&caller.user), &mut effects)?
+            operate(&group, &ctx, caller.actor(), &mut effects)?
         };
         Ok((value, Some(self.take(key, group, effects))))
     }
@@ -238,7 +239,7 @@ impl<'a> Turn<'a> {
         let mut links = Vec::new();
         self.shared.registry().reach_topic(topic, &mut links);
         for link in links {
-            out.push(link, publish(topic, body.clone(), Some(caller.session)));
+            out.push(link, publish(topic, body.clone(), caller.session()));
         }
     }
 

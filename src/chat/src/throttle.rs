@@ -15,7 +15,7 @@ const WINDOW_MS: u64 = 60_000;
 /// When the table is full, further pairs are not counted until the window ends: what they gain is a check that
 /// they fail.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     failures_max: u32,
     entries_max: usize,
     window: u64,
@@ -23,12 +23,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(failures_max: u32, entries_max: usize) -> Self {
+    pub(crate) fn new(failures_max: u32, entries_max: usize) -> Self {
         Self { failures_max, entries_max, window: 0, failures: HashMap::new() }
     }
 
     /// Whether this pair has failed too often.
-    pub(super) fn is_blocked(&mut self, user: &UserKey, peer: IpAddr, now_ms: u64) -> bool {
+    pub(crate) fn is_blocked(&mut self, user: &UserKey, peer: IpAddr, now_ms: u64) -> bool {
         self.turn(now_ms);
         !self.failures.is_empty()
             && self
@@ -38,12 +38,12 @@ impl Throttle {
     }
 
     /// Milliseconds until nothing that failed so far counts any more.
-    pub(super) fn ends_in_ms(now_ms: u64) -> u32 {
+    pub(crate) fn ends_in_ms(now_ms: u64) -> u32 {
         u32::try_from(WINDOW_MS - now_ms % WINDOW_MS).expect("at most a minute")
     }
 
     /// Counts a failure.
-    pub(super) fn failed(&mut self, user: &UserKey, peer: IpAddr, now_ms: u64) {
+    pub(crate) fn failed(&mut self, user: &UserKey, peer: IpAddr, now_ms: u64) {
         self.turn(now_ms);
         let full = self.failures.len() >= self.entries_max;
         let key = (user.clone(), network(peer));

@@ -12,20 +12,20 @@ const READ_INTERVAL_MS: u64 = 1000;
 
 /// An App with its parsed key.
 #[derive(Debug)]
-pub(super) struct KnownApp {
-    pub(super) app: App,
+pub(crate) struct KnownApp {
+    pub(crate) app: App,
     public_key: Option<PublicKey>,
 }
 
 impl KnownApp {
-    pub(super) fn keys(&self) -> Keys<'_> {
+    pub(crate) fn keys(&self) -> Keys<'_> {
         Keys { secret: self.app.secret.as_deref(), public_key: self.public_key.as_ref() }
     }
 }
 
 /// Why there is no App to check against.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoApp {
+pub(crate) enum NoApp {
     /// It does not exist.
     Unknown,
     /// The directory cannot be read and the App was not known before.
@@ -34,7 +34,7 @@ pub(super) enum NoApp {
 
 /// All Apps. If the directory cannot be read, those that are known stay good.
 #[derive(Debug)]
-pub(super) struct Apps {
+pub(crate) struct Apps {
     directory: Arc<dyn Directory>,
     metrics: Arc<Metrics>,
     age_max_ms: u64,
@@ -44,13 +44,13 @@ pub(super) struct Apps {
 }
 
 impl Apps {
-    pub(super) fn new(directory: Arc<dyn Directory>, age_max_ms: u64, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(directory: Arc<dyn Directory>, age_max_ms: u64, metrics: Arc<Metrics>) -> Self {
         Self { directory, metrics, age_max_ms, known: BTreeMap::new(), read: None }
     }
 
     /// The App with this id. Reads the directory if what is known is too old, or the id is not known; at most once
     /// per [`READ_INTERVAL_MS`].
-    pub(super) fn find(&mut self, id: u32, now_ms: u64) -> Result<&KnownApp, NoApp> {
+    pub(crate) fn find(&mut self, id: u32, now_ms: u64) -> Result<&KnownApp, NoApp> {
         let wanted_after_ms = if self.known.contains_key(&id) { self.age_max_ms } else { 0 };
         // A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
         let age_ms = self.read.map_or(u64::MAX, |(at_ms, _)| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX));

@@ -1,0 +1,81 @@
+//! The HTTP API of a node: what back ends of Apps call, and the API of a process that has no edge.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use nearport_api::ApiServer;
+use nearport_media::Media;
+use nearport_rest::{Limits, Rest};
+
+use crate::config::Config;
+use crate::first_run::Layout;
+use crate::node::{Error, Tls};
+use crate::node_backend::Slot;
+use crate::node_media::{self, Signer};
+use crate::reload::Reloads;
+use crate::tls;
+
+/// What back ends of Apps call, for as long as the backend is open.
+pub(crate) fn rest(backend: &Arc<Slot>) -> Rest {
+    let weak = Arc::downgrade(backend);
+    Rest::new(Arc::new(move || weak.upgrade()?.admin()), Limits::default())
+}
+
+/// The API of a core: files, and what back ends of Apps call.
+#[derive(Debug)]
+pub(crate) struct CoreApi {
+    media: Option<Arc<Media>>,
+    rest: Rest,
+    server: ApiServer,
+    tls: Option<Tls>,
+}
+
+impl CoreApi {
+    /// Opens what it serves and binds `api.listen`.
+    pub(crate) async fn open(
+        config: &Config,
+        layout: &Layout,
+        backend: &Arc<Slot>,
+        reloads: &mut Reloads,
+    ) -> Result<Self, Error> {
+        let media = node_media::open(config, layout)?;
+        let listen = config.api.listen;
+        let tls = config.api.speaks_tls().then(|| Tls::open(config, listen.ip())).transpose()?;
+        let server = ApiServer::bind(listen).await.map_err(|error| match error {
+            nearport_api::Error::AddrInUse(addr) => Error::AddrInUse { addr, key: "api.listen" },
+            error => Error::Ops(error),
+        })?;
+        let server = match &tls {
+            Some(tls) => {
+                tls.reload_with(reloads);
+                server.with_tls(tls::https_config(tls.resolver())?)
+            }
+            None => server,
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        if let Some(media) = &media {
+            node_media::announce(media, config, layout, scheme, server.local_addr(), reloads);
+            backend.serve_media(Arc::new(Signer(media.clone())));
+        }
+        Ok(Self { media, rest: rest(backend), server, tls })
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Serves for as long as the future is polled.
+    pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
+        let Self { media, rest, server, tls } = self;
+        let mut app = rest.router();
+        if let Some(media) = &media {
+            app = app.merge(media.router());
+        }
+        tokio::select! {
+            served = server.run(app) => served.and(std::future::pending().await),
+            Some(never) = async { Some(media?.keep().await) } => match never {},
+            Some(never) = async { Some(tls?.keep().await) } => match never {},
+        }
+    }
+}

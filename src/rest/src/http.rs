@@ -1,0 +1,199 @@
+//! The way of a request: path, size, who asks, rate, JSON, handler.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::any;
+use http_body_util::{BodyExt as _, Limited};
+use nearport_chat::Failure;
+use nearport_chat::admin::Admin;
+
+use crate::answer::{Empty, Envelope, Refusal};
+use crate::rates::{Over, Rates};
+use crate::service;
+use crate::sign_in::sign_in;
+use crate::table::{self, Call};
+
+/// The largest body that is read: 1,000 relations with all their fields.
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// How long a body may take to come.
+const BODY_MAX: Duration = Duration::from_secs(10);
+/// How long a command may take; the contract says 3 s of its server, and callers wait a little longer.
+const COMMAND_MAX: Duration = Duration::from_secs(10);
+
+const UNREADABLE: u32 = 60002;
+const COMMAND_RATE: u32 = 60007;
+const TIMED_OUT: u32 = 60008;
+const NOT_FOUND: u32 = 60009;
+const APP_RATE: u32 = 60011;
+const TOO_LONG: u32 = 93000;
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls in a second of one App; 0: no limit but those of the commands.
+    pub app_calls_per_s: u32,
+    /// Calls in a second of one command are limited as the contract says.
+    pub command_rates: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { app_calls_per_s: 0, command_rates: true }
+    }
+}
+
+/// Gives the backend, if it is open. A handle is kept for as long as one request takes.
+pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
+
+/// The API over a backend. Cheap to clone.
+#[derive(Clone)]
+pub struct Rest {
+    backend: Open,
+    limits: Arc<Limits>,
+    rates: Arc<Rates>,
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rest").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Rest {
+    /// Over this backend.
+    #[must_use]
+    pub fn new(backend: Open, limits: Limits) -> Self {
+        metrics::describe_counter!(
+            "nearport_rest_requests_total",
+            "REST requests, by service, command and code."
+        );
+        metrics::describe_histogram!("nearport_rest_seconds", "Time that REST requests took.");
+        Self { backend, limits: Arc::new(limits), rates: Arc::default() }
+    }
+
+    /// The routes below `/v4`.
+    pub fn router(&self) -> Router {
+        let commands = Router::new().route("/{service}/{command}", any(handle)).fallback(nothing);
+        Router::new().nest("/v4", commands).with_state(self.clone())
+    }
+}
+
+async fn nothing() -> Response {
+    answer(refused(false, Refusal::new(NOT_FOUND, "requests go to /v4/{service}/{command}")))
+}
+
+async fn handle(
+    State(rest): State<Rest>,
+    Path((service, command)): Path<(String, String)>,
+    peer: axum::Extension<ConnectInfo<SocketAddr>>,
+    request: Request,
+) -> Response {
+    let begun = Instant::now();
+    let known = service::find(&service);
+    let outcome = rest.answer(&service, &command, peer.0.0, request).await;
+    let (body, code) = match outcome {
+        Ok(body) => (body, 0),
+        Err(refusal) => {
+            let code = refusal.code;
+            (refused(known.is_some_and(|service| service.display), refusal), code)
+        }
+    };
+    // Names that are not in the table are the caller's: they do not become labels.
+    let (service, command) = match table::find(&service, &command) {
+        Ok((_, found)) => (found.service.name, found.name),
+        Err(_) => ("", ""),
+    };
+    metrics::counter!("nearport_rest_requests_total", "service" => service, "command" => command, "code" => code.to_string())
+        .increment(1);
+    metrics::histogram!("nearport_rest_seconds").record(begun.elapsed());
+    answer(body)
+}
+
+impl Rest {
+    async fn answer(
+        &self,
+        service: &str,
+        command: &str,
+        peer: SocketAddr,
+        request: Request,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (place, command) = table::find(service, command)?;
+        if request.method() != axum::http::Method::POST {
+            return Err(Refusal::new(UNREADABLE, "commands are POST requests"));
+        }
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            return Err(Refusal::new(UNREADABLE, "bodies are sent as they are, without Content-Encoding"));
+        }
+        let service = command.service;
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let admin =
+            (self.backend)().ok_or_else(|| Refusal::new(TIMED_OUT, "the backend is closed, try again"))?;
+        let asker = sign_in(&admin, service, &query, peer.ip())?;
+        let per_s = if self.limits.command_rates { command.per_s } else { 0 };
+        let counted =
+            self.rates.count(asker.app.0, place, (per_s, self.limits.app_calls_per_s), admin.now_ms());
+        counted.map_err(|over| match over {
+            Over::Command => {
+                Refusal::new(COMMAND_RATE, format!("at most {per_s} calls of this command in a second"))
+            }
+            Over::App => Refusal::new(APP_RATE, "the App calls too often"),
+        })?;
+        let body = body(request.into_body()).await?;
+        let call = Call { admin, asker, service };
+        let done = tokio::time::timeout(COMMAND_MAX, (command.run)(call, body)).await;
+        done.unwrap_or_else(|_| {
+            Err(Refusal::new(TIMED_OUT, "this took too long; it may have been done all the same"))
+        })
+    }
+}
+
+impl Call {
+    /// Runs what blocks its thread for a look into a store.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        internal: u32,
+        work: impl FnOnce(&Admin) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let admin = self.admin.clone();
+        let done = tokio::task::spawn_blocking(move || work(&admin)).await;
+        let done = done.map_err(|error| {
+            tracing::error!(%error, "rest: a command panicked");
+            Refusal::new(internal, "internal error")
+        })?;
+        Ok(done?)
+    }
+}
+
+async fn body(body: Body) -> Result<Vec<u8>, Refusal> {
+    let collected = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let collected = collected.map_err(|_| Refusal::new(TIMED_OUT, "the body did not come in time"))?;
+    match collected {
+        Ok(body) => Ok(body.to_bytes().into()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Refusal::new(TOO_LONG, format!("the body is longer than {BODY_BYTES_MAX} bytes")))
+        }
+        Err(_) => Err(Refusal::new(UNREADABLE, "the body did not come to its end")),
+    }
+}
+
+fn refused(display: bool, refusal: Refusal) -> Vec<u8> {
+    serde_json::to_vec(&Envelope::<Empty>::refused(display, refusal)).unwrap_or_default()
+}
+
+/// Status 200 for everything that was handled.
+fn answer(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("X-Requested-With"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    response
+}

@@ -1,0 +1,22 @@
+//! REST `v4`: what the back ends of Apps call, with the names, types and codes of the public contract.
+//!
+//! A request is a `POST /v4/{service}/{command}` with who asks in the query and a JSON object as its body; the answer to every
+//! handled request has status 200 and says in its body how it went. `table::commands` is the whole surface: one line
+//! for each command, with its handler, its rate and its codes. A module per service holds the handlers and the shapes of their
+//! bodies, from which the OpenAPI document is made ([`document`]).
+//!
+//! The way of a request (`http`): path, size, who asks (`sign_in`), rate, JSON, handler. Handlers translate; what they ask
+//! for is done by [`nearport_chat::admin::Admin`].
+
+mod accounts;
+mod answer;
+mod field;
+mod http;
+mod openapi;
+mod rates;
+mod service;
+mod sign_in;
+mod table;
+
+pub use http::{Limits, Open, Rest};
+pub use openapi::document;

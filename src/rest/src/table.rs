@@ -1,0 +1,116 @@
+//! The whole surface: a line for each command.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+
+use nearport_chat::admin::{Admin, Asker};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, schema::Schema};
+
+use crate::accounts;
+use crate::answer::{Envelope, Refusal};
+use crate::service::{self, Service};
+
+/// Who asks, and what answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) admin: Admin,
+    pub(crate) asker: Asker,
+    pub(crate) service: Service,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>> + Send>>;
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// A command.
+pub(crate) struct Command {
+    pub(crate) service: Service,
+    pub(crate) name: &'static str,
+    /// Calls a second, of one App.
+    pub(crate) per_s: u32,
+    /// For the OpenAPI document.
+    pub(crate) summary: &'static str,
+    pub(crate) run: Box<dyn Fn(Call, Vec<u8>) -> Answering + Send + Sync>,
+    pub(crate) request: fn(&mut Schemas) -> RefOr<Schema>,
+    pub(crate) response: fn(&mut Schemas) -> RefOr<Schema>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.service.name, self.name)
+    }
+}
+
+/// All commands, in the order of the contract's documents.
+pub(crate) fn commands() -> &'static [Command] {
+    static COMMANDS: OnceLock<Vec<Command>> = OnceLock::new();
+    COMMANDS.get_or_init(|| [accounts::commands()].into_iter().flatten().collect())
+}
+
+/// The command at a path, with its place in the table.
+///
+/// # Errors
+/// The code for what is not there.
+pub(crate) fn find(service: &str, name: &str) -> Result<(usize, &'static Command), Refusal> {
+    let Some(service) = service::find(service) else {
+        return Err(Refusal::new(60009, format!("there is no service {service:?}")));
+    };
+    let found = commands().iter().enumerate().find(|(_, at)| at.service == service && at.name == name);
+    found.ok_or_else(|| Refusal::new(service.unknown, format!("{} has no command {name:?}", service.name)))
+}
+
+/// A line of the table: `handler` takes the call and the body, and gives what stands in the answer beside the envelope.
+pub(crate) fn command<B, R, F>(
+    service: Service,
+    name: &'static str,
+    per_s: u32,
+    summary: &'static str,
+    handler: fn(Call, B) -> F,
+) -> Command
+where
+    B: DeserializeOwned + ToSchema + Send + 'static,
+    R: Serialize + ToSchema + 'static,
+    F: Future<Output = Result<R, Refusal>> + Send + 'static,
+{
+    let run = move |call: Call, body: Vec<u8>| -> Answering {
+        Box::pin(async move {
+            let (service, bad) = (call.service, call.service.bad_json);
+            let body: B = serde_json::from_slice(&body)
+                .map_err(|error| Refusal::new(bad, format!("the body is not what is expected: {error}")))?;
+            let answer = Envelope::done(service, handler(call, body).await?);
+            serde_json::to_vec(&answer).map_err(|error| Refusal::new(service.internal, error.to_string()))
+        })
+    };
+    Command {
+        service,
+        name,
+        per_s,
+        summary,
+        run: Box::new(run),
+        request: described::<B>,
+        response: described::<R>,
+    }
+}
+
+fn described<T: ToSchema>(schemas: &mut Schemas) -> RefOr<Schema> {
+    T::schemas(schemas);
+    T::schema()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_command_stands_once() {
+        let paths: BTreeSet<_> = commands().iter().map(|at| (at.service.name, at.name)).collect();
+        assert_eq!(paths.len(), commands().len());
+        assert_eq!(find("openim", "nothing").unwrap_err().code, 60009);
+        assert_eq!(find("group_open_http_svc", "nothing").unwrap_err().code, 10003);
+        assert_eq!(find("nobody", "nothing").unwrap_err().code, 60009);
+    }
+}
