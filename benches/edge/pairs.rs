@@ -314,7 +314,7 @@ fn message(index: usize, number: u64, stamp_ns: u64) -> Send {
         client_msg_id: [spread.to_be_bytes(), number.to_be_bytes()].concat().into(),
         to: Some(Target { target: Some(target::Target::User(user(index ^ 1))) }),
         content: Some(Content {
-            elements: vec![Element { element: Some(element::Element::Text(Text { text })) }],
+            elements: vec![Element::from(element::Element::Text(Text { text }))],
             ..Content::default()
         }),
         ..Send::default()

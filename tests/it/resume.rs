@@ -107,7 +107,7 @@ fn hello(user: &str, device: &str, token: &[u8]) -> Hello {
 }
 
 fn text(to: &str, id: u8) -> body::Send {
-    let element = Element { element: Some(element::Element::Text(Text { text: format!("message {id}") })) };
+    let element = Element::from(element::Element::Text(Text { text: format!("message {id}") }));
     body::Send {
         client_msg_id: vec![id; 16].into(),
         to: Some(Target { target: Some(target::Target::User(to.into())) }),

@@ -390,8 +390,7 @@ impl Send {
             mentions: self.mentions,
             control: self.control,
             life_time_s: self.life_time_s,
-            recalled: None,
-            changed: None,
+            ..Message::default()
         }
     }
 }

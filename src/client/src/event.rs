@@ -229,8 +229,22 @@ impl Message {
         let message = message.unwrap_or_default();
         let priority = message.priority();
         let body::Message {
-            from, to, client_msg_id, content, need_receipt, mentions, recalled, changed, ..
+            from,
+            to,
+            client_msg_id,
+            content,
+            need_receipt,
+            mentions,
+            recalled,
+            changed,
+            key,
+            ..
         } = message;
+        let msg_key = match key {
+            _ if seq == 0 => String::new(),
+            Some(body::MessageKey { seq, random, time_s }) => format!("{seq}_{random}_{time_s}"),
+            None => msg_key(seq, &client_msg_id, time_ms),
+        };
         Self {
             position,
             seq,
@@ -238,7 +252,7 @@ impl Message {
             from,
             to: to.and_then(|to| to.target),
             content: content.unwrap_or_default(),
-            msg_key: if seq > 0 { msg_key(seq, &client_msg_id, time_ms) } else { String::new() },
+            msg_key,
             // A copy: the original is a slice that would keep a whole datagram alive.
             client_msg_id: client_msg_id.to_vec(),
             edit,
@@ -487,7 +501,7 @@ impl From<session::Failure> for Failure {
 #[must_use]
 pub fn text(text: impl Into<String>) -> Content {
     let element = body::element::Element::Text(body::Text { text: text.into() });
-    Content { elements: vec![body::Element { element: Some(element) }], ..Content::default() }
+    Content { elements: vec![body::Element::from(element)], ..Content::default() }
 }
 
 /// The 1:1 conversation with a user.

@@ -10,6 +10,9 @@
 
 mod accounts;
 mod answer;
+#[cfg_attr(not(test), expect(dead_code, reason = "the services that send come next"))]
+#[expect(unused_imports, reason = "the services that send come next")]
+mod elements;
 mod field;
 mod http;
 mod openapi;

@@ -13,6 +13,12 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 
 include!(concat!(env!("OUT_DIR"), "/nearport.v1.rs"));
 
+impl From<element::Element> for Element {
+    fn from(element: element::Element) -> Self {
+        Self { element: Some(element), ..Self::default() }
+    }
+}
+
 /// The fields of a `Hello` that say who comes and how that is proved. Reading these alone copies nothing.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct HelloClaim {

@@ -99,7 +99,7 @@ fn check_depth(content: &Content, depth: usize) -> Result<(), ContentError> {
         return Err(ContentError::Empty);
     }
     let mut customs = 0;
-    for (at, Element { element }) in content.elements.iter().enumerate() {
+    for (at, Element { element, .. }) in content.elements.iter().enumerate() {
         let kind = element.as_ref().ok_or(ContentError::UnknownElement(at))?;
         check_kind(kind, at)?;
         match kind {
@@ -175,7 +175,7 @@ mod tests {
 
     fn content(kinds: Vec<Option<Kind>>) -> Content {
         Content {
-            elements: kinds.into_iter().map(|element| Element { element }).collect(),
+            elements: kinds.into_iter().map(|element| Element { element, ..Element::default() }).collect(),
             ..Content::default()
         }
     }

@@ -35,7 +35,7 @@ fn to(user: &str) -> Option<Target> {
 
 fn text(text: &str) -> Content {
     let element = Some(element::Element::Text(Text { text: text.into() }));
-    Content { elements: vec![Element { element }], ..Content::default() }
+    Content { elements: vec![Element { element, ..Element::default() }], ..Content::default() }
 }
 
 const CLIENT_MSG_ID: [u8; 16] = *b"0123456789abcdef";

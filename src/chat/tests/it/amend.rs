@@ -158,7 +158,7 @@ fn who_may_not_recall_or_edit_is_told_why() {
     assert_eq!(refused(&mut world, alice, amend::Amend::Recall(reason)), 20001);
     let empty = body::Edit { with: Some(to_user("bob")), seq: 1, ..body::Edit::default() };
     assert_eq!(refused(&mut world, alice, amend::Amend::Edit(empty)), 90002);
-    let tip = body::Element { element: Some(body::element::Element::Tip(body::Tip::default())) };
+    let tip = body::Element::from(body::element::Element::Tip(body::Tip::default()));
     let tip = body::Edit { with: Some(to_user("bob")), seq: 1, elements: vec![tip], ..body::Edit::default() };
     assert_eq!(refused(&mut world, alice, amend::Amend::Edit(tip)), 90002);
     let notices = Some(Target { target: Some(target::Target::Notices(true)) });

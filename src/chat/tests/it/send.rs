@@ -16,7 +16,7 @@ fn sent(downs: &[Down]) -> Vec<Sent> {
 }
 
 fn custom() -> Element {
-    Element { element: Some(element::Element::Custom(Custom::default())) }
+    Element::from(element::Element::Custom(Custom::default()))
 }
 
 fn group() -> Target {

@@ -239,7 +239,7 @@ pub(crate) fn to_user(name: &str) -> Target {
 
 pub(crate) fn text_content(text: &str) -> Content {
     let element = element::Element::Text(Text { text: text.to_owned() });
-    Content { elements: vec![Element { element: Some(element) }], ..Content::default() }
+    Content { elements: vec![Element::from(element)], ..Content::default() }
 }
 
 /// The body of a reply, or the code of an error.

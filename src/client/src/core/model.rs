@@ -248,5 +248,5 @@ pub(crate) fn text_of(message: &Message) -> String {
 
 pub(crate) fn text_content(text: &str) -> body::Content {
     let element = body::element::Element::Text(body::Text { text: text.into() });
-    body::Content { elements: vec![body::Element { element: Some(element) }], ..body::Content::default() }
+    body::Content { elements: vec![body::Element::from(element)], ..body::Content::default() }
 }

@@ -262,7 +262,7 @@ impl<'a> Turn<'a> {
     ) -> Option<SystemMessage> {
         // A name of printable ASCII, so this never fails.
         let sender = UserKey::new(group.app(), SYSTEM).ok()?;
-        let content = Content { elements: vec![Element { element: Some(element) }], ..Content::default() };
+        let content = Content { elements: vec![Element::from(element)], ..Content::default() };
         let client_msg_id = self.message_id(group, &content);
         let message = body::Message {
             from: SYSTEM.to_owned(),
