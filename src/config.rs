@@ -21,6 +21,7 @@ pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
 pub use crate::config_media::{Hidden, Media};
 pub use crate::config_people::People;
+pub use crate::config_rest::Rest;
 pub use crate::config_steer::Steer;
 pub use crate::config_storage::{Engine, Postgres, Storage};
 use crate::{cidrs, duration, node_drain};
@@ -55,6 +56,8 @@ pub struct Config {
     pub trunk: Trunk,
     /// The HTTP API.
     pub api: Api,
+    /// What back ends of Apps call.
+    pub rest: Rest,
     /// Files of messages.
     pub media: Media,
     /// Addressing.
@@ -287,6 +290,7 @@ impl Default for Config {
             chat: Chat::default(),
             trunk: Trunk::default(),
             api: Api::default(),
+            rest: Rest::default(),
             media: Media::default(),
             locate: Locate::default(),
             steer: Steer::default(),

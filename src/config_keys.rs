@@ -278,12 +278,33 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "api.listen",
-        doc: "address of the HTTP API: /v1/locate, /v1/rtt, /v1/map, /dns-query; port 0 takes any free one",
+        doc: "address of the HTTP API: /v4 for back ends, /v1/locate, /v1/rtt, /v1/map, /v1/media, /dns-query; port 0 takes any free one",
     },
     Key {
         name: "api.tls",
         doc: "auto: the API speaks TLS, with the gateway's certificates, unless it listens on loopback; always; never: for a \
               proxy in front that does",
+    },
+    Key {
+        name: "rest.enabled",
+        doc: "whether back ends of Apps are answered: the routes /v4 of the HTTP API",
+    },
+    Key {
+        name: "rest.allow",
+        doc: "ranges of addresses from which back ends may call, for example [\"10.0.0.0/8\"]; empty: from anywhere; others are \
+              answered 60021",
+    },
+    Key {
+        name: "rest.app_calls_per_s",
+        doc: "calls of one App in a second, above which 60011 is answered; 0: no limit",
+    },
+    Key {
+        name: "rest.command_rates",
+        doc: "whether the rates that the contract has for each command count (200 in a second for most), above which 60007 is answered",
+    },
+    Key {
+        name: "rest.docs",
+        doc: "whether the HTTP API has a page about its commands, to try them (/docs), and their OpenAPI document (/openapi.json)",
     },
     Key {
         name: "media.enabled",

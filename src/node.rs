@@ -346,7 +346,7 @@ impl Parts {
             locate.carry(media);
         }
         if let (Some(locate), BackendKind::Chat) = (&mut locate, estate.backend.kind()) {
-            locate.answer_for(node_api::rest(&estate.backend));
+            locate.answer_for(node_api::rest(&estate.config, &estate.backend));
         }
         let steering = locate.as_ref().map(Locate::steering);
         let steered = Steered::open(&estate.config, &estate.edge, steering, &mut reloads)?;

@@ -1,9 +1,10 @@
 //! The HTTP API of a node: what back ends of Apps call, and the API of a process that has no edge.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Router;
 use nearport_api::ApiServer;
 use nearport_media::Media;
 use nearport_rest::{Limits, Rest};
@@ -16,17 +17,27 @@ use crate::node_media::{self, Signer};
 use crate::reload::Reloads;
 use crate::tls;
 
-/// What back ends of Apps call, for as long as the backend is open.
-pub(crate) fn rest(backend: &Arc<Slot>) -> Rest {
-    let weak = Arc::downgrade(backend);
-    Rest::new(Arc::new(move || weak.upgrade()?.admin()), Limits::default())
+/// What back ends of Apps call, for as long as the backend is open. Without routes where it is switched off.
+pub(crate) fn rest(config: &Config, backend: &Arc<Slot>) -> Router {
+    let settings = &config.rest;
+    if !settings.enabled {
+        return Router::new();
+    }
+    let (weak, allow) = (Arc::downgrade(backend), settings.allow.clone());
+    let open = Arc::new(move || weak.upgrade()?.admin());
+    let allowed = Arc::new(move |address: IpAddr| {
+        allow.is_empty() || allow.iter().any(|range| range.contains(address.to_canonical()))
+    });
+    let limits = Limits { app_calls_per_s: settings.app_calls_per_s, command_rates: settings.command_rates };
+    let commands = Rest::new(open, allowed, limits).router();
+    if settings.docs { commands.merge(nearport_rest::docs()) } else { commands }
 }
 
 /// The API of a core: files, and what back ends of Apps call.
 #[derive(Debug)]
 pub(crate) struct CoreApi {
     media: Option<Arc<Media>>,
-    rest: Rest,
+    rest: Router,
     server: ApiServer,
     tls: Option<Tls>,
 }
@@ -58,7 +69,7 @@ impl CoreApi {
             node_media::announce(media, config, layout, scheme, server.local_addr(), reloads);
             backend.serve_media(Arc::new(Signer(media.clone())));
         }
-        Ok(Self { media, rest: rest(backend), server, tls })
+        Ok(Self { media, rest: rest(config, backend), server, tls })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -68,7 +79,7 @@ impl CoreApi {
     /// Serves for as long as the future is polled.
     pub(crate) async fn keep(self) -> Result<Infallible, nearport_api::Error> {
         let Self { media, rest, server, tls } = self;
-        let mut app = rest.router();
+        let mut app = rest;
         if let Some(media) = &media {
             app = app.merge(media.router());
         }

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
 use nearport_api::{ApiServer, Check, Health, OpsServer, Recorder};
 use nearport_geo::{PopTable, World};
 use nearport_locate::dns::{BindError, SetupError, doh};
 use nearport_locate::{Databases, Now, Service, Settings, Signer, TokenKeys, router};
 use nearport_media::Media;
-use nearport_rest::Rest;
 use rustls::ServerConfig;
 use tokio::time::MissedTickBehavior;
 
@@ -80,7 +80,7 @@ pub(crate) struct Locate {
     /// Files, on the same listener.
     media: Option<Arc<Media>>,
     /// What back ends of Apps call, on the same listener.
-    rest: Option<Rest>,
+    rest: Option<Router>,
 }
 
 impl Locate {
@@ -128,7 +128,7 @@ impl Locate {
     }
 
     /// Back ends of Apps are answered on the same address.
-    pub(crate) fn answer_for(&mut self, rest: Rest) {
+    pub(crate) fn answer_for(&mut self, rest: Router) {
         self.rest = Some(rest);
     }
 
@@ -219,8 +219,8 @@ impl Locate {
         if let Some(media) = &media {
             app = app.merge(media.router());
         }
-        if let Some(rest) = &rest {
-            app = app.merge(rest.router());
+        if let Some(rest) = rest {
+            app = app.merge(rest);
         }
         let serving = async move {
             let server = match server {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod door;
+mod pages;
 mod table;
 
 use std::io::{Read as _, Write as _};
@@ -67,18 +68,32 @@ impl BackEnd {
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
+    /// Where the API is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// A page; status and body.
+    pub(crate) fn get(&self, target: &str) -> (u16, String) {
+        self.request("GET", target, "", b"")
+    }
+
     /// A request by hand; status and body.
     pub(crate) fn post(&self, target: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        self.request("POST", target, headers, body)
+    }
+
+    fn request(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.api).unwrap();
         stream.set_read_timeout(Some(STUCK)).unwrap();
         let length = body.len();
-        write!(stream, "POST {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n")
+        write!(stream, "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n")
             .unwrap();
         // A server that refuses may close before it has read all.
         let _ = stream.write_all(body);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }

@@ -1,6 +1,6 @@
 //! The way of a request: path, size, who asks, rate, JSON, handler.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,11 @@ const COMMAND_RATE: u32 = 60007;
 const TIMED_OUT: u32 = 60008;
 const NOT_FOUND: u32 = 60009;
 const APP_RATE: u32 = 60011;
+const NOT_ALLOWED: u32 = 60021;
 const TOO_LONG: u32 = 93000;
+
+/// Whether an address may call.
+pub type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
 #[derive(Clone)]
 pub struct Rest {
     backend: Open,
+    allowed: Allowed,
     limits: Arc<Limits>,
     rates: Arc<Rates>,
 }
@@ -69,13 +74,13 @@ impl std::fmt::Debug for Rest {
 impl Rest {
     /// Over this backend.
     #[must_use]
-    pub fn new(backend: Open, limits: Limits) -> Self {
+    pub fn new(backend: Open, allowed: Allowed, limits: Limits) -> Self {
         metrics::describe_counter!(
             "nearport_rest_requests_total",
             "REST requests, by service, command and code."
         );
         metrics::describe_histogram!("nearport_rest_seconds", "Time that REST requests took.");
-        Self { backend, limits: Arc::new(limits), rates: Arc::default() }
+        Self { backend, allowed, limits: Arc::new(limits), rates: Arc::default() }
     }
 
     /// The routes below `/v4`.
@@ -133,6 +138,9 @@ impl Rest {
         }
         let service = command.service;
         let query = request.uri().query().unwrap_or_default().to_owned();
+        if !(self.allowed)(peer.ip()) {
+            return Err(Refusal::new(NOT_ALLOWED, "this address may not call"));
+        }
         let admin =
             (self.backend)().ok_or_else(|| Refusal::new(TIMED_OUT, "the backend is closed, try again"))?;
         let asker = sign_in(&admin, service, &query, peer.ip())?;

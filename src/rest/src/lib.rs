@@ -21,5 +21,5 @@ mod service;
 mod sign_in;
 mod table;
 
-pub use http::{Limits, Open, Rest};
-pub use openapi::document;
+pub use http::{Allowed, Limits, Open, Rest};
+pub use openapi::{docs, document};

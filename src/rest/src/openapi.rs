@@ -2,27 +2,28 @@
 
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AllOfBuilder, ComponentsBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{AllOfBuilder, ComponentsBuilder, ObjectBuilder, OneOfBuilder, Schema};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required,
     ResponseBuilder, Type,
 };
-use utoipa::{PartialSchema as _, ToSchema as _};
+use utoipa_swagger_ui::SwaggerUi;
 
-use crate::answer::{Empty, Envelope};
 use crate::table::commands;
 
 /// The document.
 #[must_use]
 pub fn document() -> OpenApi {
-    let mut schemas = Vec::new();
-    Envelope::<Empty>::schemas(&mut schemas);
-    schemas.push(("Envelope".to_owned(), Envelope::<Empty>::schema()));
+    let mut schemas = vec![
+        ("Done".to_owned(), envelope(&["OK", "SomeError"], (0, 0))),
+        ("Refused".to_owned(), envelope(&["FAIL"], (1, u32::MAX))),
+    ];
     let mut paths = PathsBuilder::new();
     for command in commands() {
         let request = (command.request)(&mut schemas);
         let response = (command.response)(&mut schemas);
-        let answer = AllOfBuilder::new().item(Ref::from_schema_name("Envelope")).item(response);
+        let done = AllOfBuilder::new().item(Ref::from_schema_name("Done")).item(response);
+        let answer = OneOfBuilder::new().item(done).item(Ref::from_schema_name("Refused"));
         let operation = OperationBuilder::new()
             .tag(command.service.name)
             .operation_id(Some(format!("{}_{}", command.service.name, command.name)))
@@ -60,6 +61,28 @@ pub fn document() -> OpenApi {
         .paths(paths.build())
         .components(Some(components.build()))
         .build()
+}
+
+/// The page about the commands, to try them, with all its files, and the document: `/docs` and `/openapi.json`.
+pub fn docs() -> axum::Router {
+    SwaggerUi::new("/docs").url("/openapi.json", document()).into()
+}
+
+/// What all answers have.
+fn envelope(status: &[&str], code: (u32, u32)) -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    ObjectBuilder::new()
+        .property("ActionStatus", text().enum_values(Some(status.to_vec())))
+        .required("ActionStatus")
+        .property(
+            "ErrorCode",
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(code.0)).maximum(Some(code.1)),
+        )
+        .required("ErrorCode")
+        .property("ErrorInfo", text())
+        .required("ErrorInfo")
+        .property("ErrorDisplay", text())
+        .into()
 }
 
 fn query(name: &str, kind: Type, required: Required) -> utoipa::openapi::path::Parameter {
