@@ -135,6 +135,10 @@ pub(crate) struct Load {
     #[arg(long)]
     sockets: Option<usize>,
     /// Threads that the clients run on [default: 1].
+    ///
+    /// live over QUIC: threads of the members that only read along, which do without the SDK and yield the CPU (nice +10) to everything
+    /// else, a server of the same terminal or script included; when it is short, their own latencies show it. The 50 that speak and
+    /// the pairs are the SDK's, at normal priority.
     #[arg(long)]
     threads: Option<usize>,
     /// Logins under way at once.

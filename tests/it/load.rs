@@ -134,3 +134,39 @@ fn what_does_not_apply_is_refused_with_a_hint() {
         assert!(said.contains(words), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn a_live_room_above_its_rate_folds_and_nobody_misses_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let _node = Node::start(dir.path(), &[]);
+    let args = ["live", "--connections", "150", "--threads", "2", "--sockets", "6", "--join-rate", "500"];
+    let said = ["--rate", "120", "--duration", "2s", "--classes", "like,chat"];
+    let report = load(dir.path(), &[&args[..], &said].concat());
+    let live = &report["live"];
+    // What is said: gifts, talk, likes.
+    let spoken = |of: &str| (1..4).map(|class| live[of][class].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((spoken("taken"), &report["acked"]), (240, &240.into()), "{report}");
+    assert!(spoken("folded") > 0, "{report}");
+    // On a busy machine the edge leaves something out, and says so.
+    let (out, missing) = (live["left_out"].as_u64().unwrap(), live["missing"].as_u64().unwrap());
+    let (delivered, due) = (report["delivered"].as_u64().unwrap(), (240 - spoken("folded")) * 150);
+    assert_eq!((missing, &report["lost"]), (out, &0.into()), "{report}");
+    assert!(delivered <= due && due <= delivered + missing, "{report}");
+    assert_eq!(live["lean"], 100, "{report}");
+    assert!(live["lean_cpu_us"].is_number() && report["latency_ms"]["p99"].is_number(), "{report}");
+    assert_eq!(report["logins_by_transport"]["quic"], 150, "{report}");
+}
+
+#[test]
+fn a_live_room_over_tls_has_no_lean_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let _node = Node::start(dir.path(), &[]);
+    let args = ["live", "--connections", "60", "--rate", "20", "--duration", "2s", "--transport", "tls"];
+    let pairs = ["--chat-rate", "10", "--chat-connections", "4", "--quiet", "1s"];
+    let report = load(dir.path(), &[&args[..], &pairs].concat());
+    let live = &report["live"];
+    let got = report["delivered"].as_u64().unwrap() + live["missing"].as_u64().unwrap();
+    assert!(got >= 2_400 && report["lost"] == 0, "{report}");
+    assert_eq!((&live["lean"], &live["chat_clean"]), (&0.into(), &true.into()), "{report}");
+    assert_eq!(report["logins_by_transport"]["tls"], 60, "{report}");
+}

@@ -88,6 +88,17 @@ impl NetworkConfig {
         }
         Ok(Self::new(roots))
     }
+
+    /// QUIC as the clients of a [`Network`] speak it, for whoever drives connections by other means: the load tool's crowds. The
+    /// sockets are the caller's, and so is the round trip of the last visit, which is not known here.
+    ///
+    /// # Errors
+    /// [`NetworkError::Tls`].
+    pub fn quic(&self) -> Result<quinn::ClientConfig, NetworkError> {
+        let mut config = quinn::ClientConfig::new(TlsConfigs::new(self)?.quic);
+        config.transport_config(Arc::new(tls::transport(&self.tuning, None, false)));
+        Ok(config)
+    }
 }
 
 /// A pool of client sockets. Clones share it; the sockets close when the last clone and the last client are gone.

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::crowd::Count;
 use crate::latency::Latency;
 use crate::options::{Credentials, Options, Scenario};
 use crate::progress::Progress;
@@ -33,6 +34,10 @@ pub(crate) trait Listener: Send + Sync + 'static {
         let _ = (index, reason);
     }
 }
+
+/// What every client calls its device, and itself.
+pub(crate) const DEVICE: &str = "load";
+pub(crate) const CLIENT: &str = concat!("nearport-load/", env!("CARGO_PKG_VERSION"));
 
 /// How clients leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,8 @@ pub(crate) struct Logins {
     pub(crate) first_failure: Option<String>,
     /// Told to stop before the end.
     pub(crate) interrupted: bool,
+    /// Clients of other kinds that are in, and that were to be.
+    others: (usize, usize),
 }
 
 /// The name of the user of client `index`.
@@ -180,7 +187,18 @@ impl Logins {
             failed: 0,
             first_failure: None,
             interrupted: false,
+            others: (0, 0),
         }
+    }
+
+    /// Adds the logins of clients that are no clients of the SDK, which came after these.
+    pub(crate) fn add(&mut self, count: &Count) {
+        self.latency.add(&count.latency);
+        self.took += count.took;
+        self.failed += count.failed as u64;
+        self.first_failure = self.first_failure.take().or_else(|| count.first_failure.clone());
+        self.others.0 += count.done;
+        self.others.1 += count.done + count.failed;
     }
 
     fn take(&mut self, (index, result): Outcome) {
@@ -198,10 +216,10 @@ impl Logins {
 
     /// Clients that are in.
     pub(crate) fn succeeded(&self) -> usize {
-        self.clients.iter().flatten().count()
+        self.clients.iter().flatten().count() + self.others.0
     }
 
-    /// All clients, if all are in.
+    /// All clients of the SDK, if all are in, of other kinds too.
     ///
     /// # Errors
     /// [`Error::Login`], or [`Error::Interrupted`].
@@ -210,14 +228,18 @@ impl Logins {
             return Err(Error::Interrupted);
         }
         let clients: Vec<Client> = self.clients.iter().flatten().cloned().collect();
-        if clients.len() == self.clients.len() { Ok(clients) } else { Err(self.too_few()) }
+        if clients.len() == self.clients.len() && self.others.0 == self.others.1 {
+            Ok(clients)
+        } else {
+            Err(self.too_few())
+        }
     }
 
     /// The error that says how many are in and why one is not.
     pub(crate) fn too_few(&self) -> Error {
         Error::Login {
             logged_in: self.succeeded(),
-            wanted: self.clients.len(),
+            wanted: self.clients.len() + self.others.1,
             first: self.first_failure.clone().unwrap_or_else(|| "a client's task ended".into()),
         }
     }
@@ -244,12 +266,17 @@ const MOVING_PARTS: usize = 10;
 fn networks(options: &Options, credentials: &Credentials) -> Result<Vec<Network>, Error> {
     let parts = if options.clients_move() { MOVING_PARTS.min(options.connections as usize) } else { 1 };
     let sockets = options.sockets.div_ceil(parts);
+    let config = NetworkConfig { sockets, ..network_config(options, credentials) };
+    (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()
+}
+
+/// What every client connects with.
+pub(crate) fn network_config(options: &Options, credentials: &Credentials) -> NetworkConfig {
     let network = credentials.network.clone();
     let mut tuning = network.tuning;
     tuning.ack_delay = options.ack_delay.or(tuning.ack_delay);
     options.without.iter().for_each(|part| part.remove_from(&mut tuning));
-    let config = NetworkConfig { sockets, resumption: false, proxy: None, tuning, ..network };
-    (0..parts).map(|_| Ok(Network::new(config.clone())?)).collect()
+    NetworkConfig { resumption: false, proxy: None, tuning, ..network }
 }
 
 /// The life of one client.
@@ -295,8 +322,8 @@ async fn log_in(index: usize, common: &Common) -> Result<(Client, Duration), Str
         Config::new(common.server, credentials.server_name.clone(), credentials.app, user, usersig);
     config.locate.clone_from(&credentials.locate);
     config.transports.clone_from(&common.transports);
-    config.device = "load".into();
-    config.client = concat!("nearport-load/", env!("CARGO_PKG_VERSION")).into();
+    config.device = DEVICE.into();
+    config.client = CLIENT.into();
     config.follow = common.follow;
     // What earlier runs left in the user's log is not for this one.
     config.cursor = Some(FROM_NOW);

@@ -46,6 +46,11 @@ impl Latency {
         self.record(Duration::from_nanos(to_ns.saturating_sub(from_ns)));
     }
 
+    /// Adds what another one has recorded.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
     pub(crate) fn quantiles(&self) -> Quantiles {
         let at =
             |quantile| (!self.0.is_empty()).then(|| ms(self.0.value_at_quantile(quantile).min(self.0.max())));

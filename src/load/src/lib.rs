@@ -1,7 +1,7 @@
 //! The load tool: many clients against one server, and a report of what came of it.
 //!
 //! It is made from the SDK, so it measures what applications get: reconnects, retries and exactly-once display
-//! included. It keeps books of its own about every message and so checks the promise of the system while it
+//! included. Only the many who read along in a live room are leaner (`crowd`), or the tool would cost more than the server. It keeps books of its own about every message and so checks the promise of the system while it
 //! measures: nothing acknowledged is lost, nothing is shown twice, nothing overtakes.
 //!
 //! - [`Scenario::Connect`]: logins per second.
@@ -24,13 +24,14 @@
 //!
 //! All clients run on one thread, with a second one that keeps the time: server and load tool often share a small machine,
 //! and a load tool that spreads over all cores measures itself. `send_lag_ms` in the report says when that thread was
-//! the bottleneck.
+//! the bottleneck. The readers of a live room have threads of their own, at a lower priority.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 mod clock;
+mod crowd;
 mod error;
 mod fleet;
 mod latency;
@@ -69,11 +70,13 @@ pub use timeline::{ByTransport, Slot};
 /// error: look at [`Report::is_clean`].
 pub fn run(options: &Options, credentials: Credentials, progress: &Progress) -> Result<Report, Error> {
     options.check()?;
-    let mut builder = match options.threads {
+    // A crowd has its threads apart.
+    let threads = if options.has_crowd(&credentials) { 1 } else { options.threads };
+    let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = builder.worker_threads(options.threads).enable_all().build().map_err(Error::Start)?;
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(Error::Start)?;
     let result = runtime.block_on(async {
         let mut tasks = JoinSet::new();
         let stop = stop::Stop::on_ctrl_c(&mut tasks);

@@ -144,7 +144,7 @@ pub struct Options {
     /// of its own.
     pub sockets: usize,
     /// Threads that the clients run on. Default 1: a thread more costs each message something, and takes it from a server on the same
-    /// machine.
+    /// machine. In `live` over QUIC: threads of those who only read along, at a lower priority.
     pub threads: usize,
     /// A bad network for UDP: the clients' datagrams go through a relay in this process. `None`: there is none, but in
     /// `roam`, where the relay is the NAT.
@@ -221,6 +221,9 @@ const SOCKETS: usize = 8;
 /// Members of a live room on one socket. Its queue of 4 MiB (which the kernel doubles, and charges a small datagram with 1.3 to 2.3 KB) then
 /// takes several messages to the whole room while nobody reads.
 const LIVE_PER_SOCKET: u32 = 500;
+
+/// Members of a live room that speak, in turn. They are the SDK's in any case.
+pub(crate) const SPEAKERS_MAX: usize = 50;
 
 /// Networks that ask, unless told otherwise.
 const NETWORKS: u32 = 10_000;
@@ -325,6 +328,16 @@ impl Options {
     /// Classes of what is said, in turn (`live`).
     pub(crate) fn live_classes(&self) -> Vec<LiveClass> {
         if self.classes.is_empty() { vec![LiveClass::Chat] } else { self.classes.clone() }
+    }
+
+    /// Whether those who only read along in a live room do without the SDK (`crowd`). Everything but QUIC to one address is the
+    /// SDK's to find its way with.
+    pub(crate) fn has_crowd(&self, credentials: &Credentials) -> bool {
+        let many = self.connections as usize > SPEAKERS_MAX;
+        self.scenario == Scenario::Live
+            && many
+            && self.transport == Transport::Quic
+            && credentials.locate.is_none()
     }
 
     /// Whether clients move by themselves.

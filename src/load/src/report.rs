@@ -166,6 +166,10 @@ pub struct LiveRoom {
     pub left_out: Option<u64>,
     /// Messages of the room that members got in a second.
     pub deliveries_per_s: Option<f64>,
+    /// Members without the SDK, on threads of their own at a lower priority.
+    pub lean: usize,
+    /// CPU time of those threads for each message that one of these members got, from the last join to the end, in microseconds.
+    pub lean_cpu_us: Option<f64>,
     /// Latency of the pairs before the room began.
     pub chat_quiet_ms: Quantiles,
     /// The same while it was busy.

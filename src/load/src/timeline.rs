@@ -63,6 +63,14 @@ impl ByTransport {
         }
     }
 
+    /// Adds others.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.quic += other.quic;
+        self.tls += other.tls;
+        self.ws += other.ws;
+        self.wt += other.wt;
+    }
+
     /// Over all of them.
     #[must_use]
     pub fn total(&self) -> u64 {

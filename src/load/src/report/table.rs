@@ -110,6 +110,10 @@ fn room(live: &LiveRoom) -> String {
     if let Some(per_s) = live.deliveries_per_s {
         let _ = write!(text, "   {} deliveries/s", decimal(per_s));
     }
+    if let Some(us) = live.lean_cpu_us {
+        let _ =
+            write!(text, "   {} lean members, {us:.1} us of this tool's CPU each", grouped(live.lean as u64));
+    }
     text
 }
 

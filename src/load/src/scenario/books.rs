@@ -264,6 +264,19 @@ impl Sessions {
         }
     }
 
+    /// Adds those of other clients, behind these.
+    pub(super) fn append(&mut self, other: Self) {
+        self.states.extend(other.states);
+        self.ended.extend(other.ended);
+        self.reconnects += other.reconnects;
+        self.lost += other.lost;
+        self.stopped += other.stopped;
+        self.away += other.away;
+        self.away_for.add(&other.away_for);
+        self.logins.add(&other.logins);
+        self.first_loss = self.first_loss.take().or(other.first_loss);
+    }
+
     /// Fills in what every scenario reports.
     pub(super) fn fill(&self, report: &mut Report) {
         report.reconnects = self.reconnects;

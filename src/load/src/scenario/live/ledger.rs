@@ -72,7 +72,7 @@ impl Member {
 }
 
 /// What the room says, by whoever has heard most.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     taken: Numbers,
     folded: Numbers,
@@ -97,6 +97,15 @@ impl Ledger {
         self.begin.get_or_insert((taken, folded));
         if taken.iter().sum::<u64>() > self.taken.iter().sum() {
             (self.taken, self.folded, self.checked) = (taken, folded, 0);
+        }
+    }
+
+    /// Takes over what another one has heard.
+    pub(super) fn learn(&mut self, other: &Self) {
+        let sum = |(taken, _): &(Numbers, Numbers)| taken.iter().sum::<u64>();
+        self.begin = [self.begin, other.begin].into_iter().flatten().min_by_key(sum);
+        if sum(&(other.taken, other.folded)) > sum(&(self.taken, self.folded)) {
+            (self.taken, self.folded, self.checked) = (other.taken, other.folded, 0);
         }
     }
 
@@ -165,5 +174,22 @@ mod tests {
         members[1].take(Class::Chat, Some(2), &counts([3, 0, 8, 4], [0, 0, 1, 4]));
         assert!(ledger.is_complete(&members));
         assert_eq!(ledger.close(&members), Closed { missing: 0, duplicated: 1, reordered: 1 });
+    }
+
+    #[test]
+    fn what_one_has_heard_another_misses() {
+        let (mut early, mut late) = (Ledger::default(), Ledger::default());
+        let mut members = [Member::default()];
+        early.hear(&counts([1, 0, 1, 0], [0; 4]));
+        early.hear(&counts([1, 0, 5, 0], [0, 0, 1, 0]));
+        let joined = counts([1, 0, 2, 0], [0; 4]);
+        members[0].begin(&joined);
+        late.hear(&joined);
+        assert!(late.is_complete(&members));
+        late.learn(&early);
+        assert!(!late.is_complete(&members));
+        assert_eq!((late.close(&members).missing, late.since()), (2, ([0, 0, 4, 0], [0, 0, 1, 0])));
+        early.learn(&late);
+        assert_eq!(early.since(), late.since());
     }
 }
