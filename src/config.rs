@@ -211,6 +211,10 @@ pub struct Chat {
     pub multi_device: nearport_chat::MultiDevice,
     pub native_instances: usize,
     pub web_instances: usize,
+    #[serde(with = "duration::text")]
+    pub presence_native: Duration,
+    #[serde(with = "duration::text")]
+    pub presence_web: Duration,
     pub live_last_n: usize,
     pub login_failures_max: u32,
     #[serde(with = "duration::text")]
@@ -413,6 +417,8 @@ impl Default for Chat {
             multi_device: chat.multi_device,
             native_instances: chat.native_instances,
             web_instances: chat.web_instances,
+            presence_native: Duration::from_secs(chat.presence_native_s.into()),
+            presence_web: Duration::from_secs(chat.presence_web_s.into()),
             live_last_n: chat.live_last_n,
             login_failures_max: chat.login_failures_max,
             recall_window: Duration::from_secs(chat.recall_window_s.into()),
@@ -447,6 +453,8 @@ impl Chat {
             multi_device: self.multi_device,
             native_instances: self.native_instances,
             web_instances: self.web_instances,
+            presence_native_s: u32::try_from(self.presence_native.as_secs()).unwrap_or(u32::MAX),
+            presence_web_s: u32::try_from(self.presence_web.as_secs()).unwrap_or(u32::MAX),
             live_last_n: self.live_last_n,
             login_failures_max: self.login_failures_max,
             recall_window_s: u32::try_from(self.recall_window.as_secs()).unwrap_or(u32::MAX),

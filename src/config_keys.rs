@@ -175,6 +175,15 @@ pub const KEYS: &[Key] = &[
         doc: "sessions of one user on the same native platform; 0: one for each device with multi_device all, else one",
     },
     Key { name: "chat.web_instances", doc: "the same in browsers" },
+    Key {
+        name: "chat.presence_native",
+        doc: "how long a user counts as online after the last sign of a client that went without a word; an edge notices the silence \
+              after 75s. 0s: no longer than that",
+    },
+    Key {
+        name: "chat.presence_web",
+        doc: "the same of a client in a browser, whose silence is noticed after 60s",
+    },
     Key { name: "chat.people.friends_max", doc: "friends of one user (30010, 30014)" },
     Key { name: "chat.people.blocks_max", doc: "users in one blocklist (30013)" },
     Key { name: "chat.people.friend_groups_max", doc: "friend groups of one user (30011)" },

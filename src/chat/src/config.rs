@@ -59,6 +59,11 @@ pub struct Config {
 
     /// Sessions of one user. One more login ends the oldest session with close code KICKED.
     pub user_sessions_max: usize,
+    /// How long a user counts as online after the last sign of a native client that went without a word, seconds; 0: not at all. The
+    /// edge notices the silence after 75 s.
+    pub presence_native_s: u32,
+    /// The same of a client in a browser, whose silence is noticed after 60 s.
+    pub presence_web_s: u32,
     /// Which platforms of one user are online together.
     pub multi_device: MultiDevice,
     /// Sessions of one user on the same native platform; 0: one for each device where all platforms may be online, else one.
@@ -122,6 +127,9 @@ impl Default for Config {
             edit_window_s: 86_400,
             roaming_days: 7,
             user_sessions_max: 32,
+            // Both of the public contract (`client-behaviour.md` §2).
+            presence_native_s: 400,
+            presence_web_s: 60,
             multi_device: MultiDevice::All,
             native_instances: 0,
             web_instances: 0,
@@ -171,6 +179,12 @@ impl Config {
             )));
         }
         self.people.check().map_err(Error::Config)
+    }
+
+    /// How long a user counts as online after the last sign of a client on `platform`.
+    pub(crate) fn presence_ms(&self, platform: Platform) -> u64 {
+        let seconds = if platform == Platform::Web { self.presence_web_s } else { self.presence_native_s };
+        u64::from(seconds) * 1000
     }
 
     /// Sessions of one user on `platform`; 0: as many as there are devices.

@@ -73,7 +73,9 @@ impl Front {
         let (mut candidates, mut adopted, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (link, up) in batch.drain(..) {
             match up {
-                Up::Adopt { session, identity } => adopted.push((link, session, identity)),
+                Up::Adopt { session, identity, platform } => {
+                    adopted.push((link, session, identity, platform));
+                }
                 Up::Open { session, hello, peer, vouched } => {
                     match self.vet(link, session, hello, peer, vouched, now_ms) {
                         Ok(candidate) => candidates.push(candidate),
@@ -89,13 +91,13 @@ impl Front {
         if !candidates.is_empty() {
             self.admit(candidates, now_ms, out);
         }
-        for question in self.resolve(rest) {
+        for question in self.resolve(rest, now_ms) {
             self.answer(question, now_ms, out);
         }
     }
 
     /// Takes closed sessions out and finds out who asks.
-    fn resolve(&self, rest: Vec<(LinkId, Up)>) -> Vec<Question> {
+    fn resolve(&self, rest: Vec<(LinkId, Up)>, now_ms: u64) -> Vec<Question> {
         let metrics = &self.shared.metrics;
         let mut questions = Vec::with_capacity(rest.len());
         let mut registry = self.shared.registry();
@@ -108,9 +110,12 @@ impl Front {
                     }
                     None => metrics.strays.increment(1),
                 },
-                Up::Close { session } => {
-                    if registry.session_on(session, link).is_some() {
-                        registry.remove(session);
+                Up::Close { session, lost_ms } => {
+                    let Some(known) = registry.session_on(session, link) else { continue };
+                    let stays_ms = self.shared.config.presence_ms(known.platform);
+                    match lost_ms.map(|lost_ms| stays_ms.saturating_sub(lost_ms.into())) {
+                        None | Some(0) => drop(registry.remove(session)),
+                        Some(left_ms) => registry.lose(session, now_ms + left_ms),
                     }
                 }
                 // Opens and adoptions were taken out above, acks go to the writer.

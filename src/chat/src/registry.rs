@@ -1,6 +1,7 @@
 //! Who is online, on which link.
 
 mod interest;
+mod lingering;
 mod policy;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -13,6 +14,7 @@ use nearport_wire::body::Platform;
 use crate::Config;
 use crate::key::{AppId, UserKey};
 use interest::Interest;
+use lingering::Lingering;
 use policy::leaving;
 
 /// A live session: accepted, or about to be.
@@ -20,7 +22,7 @@ use policy::leaving;
 pub(crate) struct Session {
     pub(crate) user: UserKey,
     pub(crate) device: Arc<str>,
-    /// As the client says; unknown for one that was adopted.
+    /// As the client says.
     pub(crate) platform: Platform,
     pub(crate) link: LinkId,
     /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
@@ -75,7 +77,7 @@ struct Live {
     adopted: bool,
 }
 
-/// Live sessions, and per user the links that have interest in the user's topic.
+/// Live sessions, and per user the links that have interest in the user's topic; and who is online without one.
 ///
 /// All maps are only asked for one key, never walked.
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ pub(crate) struct Registry {
     /// Sessions of each App that has some.
     apps: HashMap<AppId, usize>,
     interest: Interest,
+    lingering: Lingering,
     /// In the order in which it happened.
     touched: Vec<Touched>,
     /// Sessions that have been in live rooms, and those of them that have ended since [`Self::take_departed`].
@@ -165,6 +168,7 @@ impl Registry {
             user.head = user.head.max(head);
         }
         let (user, platform) = (session.user.clone(), session.platform);
+        self.lingering.forget(&user, platform);
         self.touch(Touched { user, platform, lost: false });
         true
     }
@@ -175,18 +179,27 @@ impl Registry {
         }
     }
 
-    /// Who came or went since the last call.
-    pub(crate) fn touched(&mut self) -> Vec<Touched> {
+    /// Who came or went since the last call, those included whose time to come back is over.
+    pub(crate) fn touched(&mut self, now_ms: u64) -> Vec<Touched> {
+        for (user, platform) in self.lingering.expired(now_ms) {
+            self.touch(Touched { user, platform, lost: true });
+        }
         std::mem::take(&mut self.touched)
     }
 
-    /// Platforms of the user's accepted sessions, each once.
+    /// Platforms on which the user is online, each once: those of accepted sessions, and those of sessions that went without a word
+    /// not long ago.
     pub(crate) fn platforms(&self, user: &UserKey) -> Vec<Platform> {
         let mut platforms = Vec::new();
         for live in self.users.get(user).into_iter().flat_map(|user| &user.live) {
             let accepted = self.sessions.get(&live.id).is_some_and(|session| session.accepted);
             if accepted && !platforms.contains(&live.platform) {
                 platforms.push(live.platform);
+            }
+        }
+        for platform in self.lingering.platforms(user) {
+            if !platforms.contains(&platform) {
+                platforms.push(platform);
             }
         }
         platforms
@@ -205,13 +218,30 @@ impl Registry {
         self.remove(id)
     }
 
+    /// Takes a session out whose client has not said that it goes; its user counts as online until then. Nothing happens if it is not
+    /// there.
+    pub(crate) fn lose(&mut self, id: SessionId, until_ms: u64) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let stays = session.accepted && !session.logged_out;
+        if stays && self.lingering.keep(&session.user, session.platform, until_ms) {
+            self.take_out(id);
+        } else {
+            self.remove(id);
+        }
+    }
+
     /// Takes a session out; publishes no longer count it. Nothing happens if it is not there.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Removed> {
-        let session = self.sessions.remove(&id)?;
+        let session = self.sessions.get(&id)?;
         if session.accepted {
-            let lost = !session.logged_out;
-            self.touch(Touched { user: session.user.clone(), platform: session.platform, lost });
+            let (user, platform, lost) = (session.user.clone(), session.platform, !session.logged_out);
+            self.touch(Touched { user, platform, lost });
         }
+        self.take_out(id)
+    }
+
+    fn take_out(&mut self, id: SessionId) -> Option<Removed> {
+        let session = self.sessions.remove(&id)?;
         if self.in_rooms.remove(&id) {
             self.departed.push(id);
         }
@@ -237,7 +267,12 @@ impl Registry {
     pub(crate) fn remove_user(&mut self, user: &UserKey) -> Vec<Removed> {
         let ids: Vec<_> =
             self.users.get(user).into_iter().flat_map(|user| &user.live).map(|live| live.id).collect();
-        ids.into_iter().filter_map(|id| self.end(id)).collect()
+        let removed = ids.into_iter().filter_map(|id| self.end(id)).collect();
+        for platform in self.lingering.platforms(user).collect::<Vec<_>>() {
+            self.lingering.forget(user, platform);
+            self.touch(Touched { user: user.clone(), platform, lost: false });
+        }
+        removed
     }
 
     /// Notes that a session joins a topic that is not its user's, and gives the link that is to be told by `Down::Join`.
@@ -362,9 +397,9 @@ mod tests {
         let mut registry = Registry::default();
         registry.add(SessionId(1), session("alice", "a", 0), &config(9)).unwrap();
         registry.remove(SessionId(1));
-        assert_eq!(registry.touched(), [], "it was never accepted");
+        assert_eq!(registry.touched(0), [], "it was never accepted");
         let lost = |registry: &mut Registry| {
-            registry.touched().iter().map(|touched| touched.lost).collect::<Vec<_>>()
+            registry.touched(0).iter().map(|touched| touched.lost).collect::<Vec<_>>()
         };
         registry.add(SessionId(2), session("alice", "a", 0), &config(9)).unwrap();
         registry.accept(SessionId(2), 0);
@@ -379,7 +414,7 @@ mod tests {
             registry.add(SessionId(id), session("alice", "a", 0), &config(9)).unwrap();
             registry.accept(SessionId(id), 0);
         }
-        assert_eq!(registry.touched().len(), TOUCHED_MAX);
+        assert_eq!(registry.touched(0).len(), TOUCHED_MAX);
     }
 
     #[test]

@@ -151,6 +151,8 @@ pub struct Shard {
     /// To tell our ids from others.
     cids: ShardCids,
     budget: Budget,
+    /// [`ShardConfig::session`] for clients in browsers.
+    web_limits: ServerLimits,
     squeezed: Squeezed,
     handshaking: usize,
     /// The last turn served a live session.
@@ -180,6 +182,7 @@ impl Shard {
             ),
             budget: Budget::new(config.admission.output_bytes_max),
             squeezed: Squeezed::new(&config.session),
+            web_limits: config.session.web(),
             config,
             endpoint,
             conns: Conns::default(),
@@ -389,8 +392,9 @@ impl Shard {
             conn.armed.fired(tick);
             match conn.poll_timeout(now) {
                 Some(at) if at <= now => {
+                    let limits = if conn.is_web() { &self.web_limits } else { &self.config.session };
                     let (ups, stats) = (&mut self.ups, &mut self.stats);
-                    match caught(|| conn.handle_timeout(now, ups, stats)) {
+                    match caught(|| conn.handle_timeout(limits, now, ups, stats)) {
                         Some(()) => {
                             self.account(index);
                             self.touch(index);
@@ -410,7 +414,8 @@ impl Shard {
     fn read(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         self.served_live |= conn.session.is_live();
-        let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
+        let limits = if conn.is_web() { &self.web_limits } else { &self.config.session };
+        let (ups, stats) = (&mut self.ups, &mut self.stats);
         match caught(|| conn.read(limits, now, ups, stats)) {
             Some(()) => self.account(index),
             None => self.remove_panicked(index),
@@ -492,7 +497,8 @@ impl Shard {
         if let Some(prefix) = conn.prefix {
             self.gate.closed(prefix);
         }
-        conn.end(&mut self.ups);
+        // Most have ended before. One whose socket broke has left; one that panicked has done nothing.
+        conn.end(None, &mut self.ups);
         self.count(&mut conn);
         if let Some(carrier) = conn.counted.carrier {
             *self.carriers(carrier) -= 1;

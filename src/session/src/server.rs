@@ -38,6 +38,9 @@ pub struct ServerLimits {
     pub frame_timeout: Duration,
     /// Silence after which a client counts as gone. Three heartbeats: two may be lost.
     pub idle_timeout: Duration,
+    /// The same for a client in a browser, whose user is shown online no longer than that after its network has gone
+    /// (`client-behaviour.md` §2 of the contract).
+    pub web_idle_timeout: Duration,
     /// Requests without an answer; one more closes the session. A client that waits for replies never sees it.
     pub requests_max: u32,
     /// Largest frame of the chat lane that is copied for a datagram while [`Server::set_hedging`] is on: a copy has to fit a
@@ -58,12 +61,21 @@ pub struct ServerLimits {
     pub slow_timeout: Duration,
 }
 
+impl ServerLimits {
+    /// These limits for a client in a browser.
+    #[must_use]
+    pub fn web(&self) -> Self {
+        Self { idle_timeout: self.idle_timeout.min(self.web_idle_timeout), ..self.clone() }
+    }
+}
+
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             frame: Limits::default(),
             frame_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            web_idle_timeout: Duration::from_secs(60),
             requests_max: 256,
             hedge_bytes_max: 900,
             // A person types a few; a device that comes back sends what it has kept, as many at once as it may.
@@ -373,6 +385,17 @@ impl Server {
     pub fn poll_timeout(&self) -> Option<Instant> {
         (self.state != State::Closed)
             .then(|| self.slow_due().map_or(self.deadline, |due| due.min(self.deadline)))
+    }
+
+    /// How long ago the last frame came, or zero while half a frame is waited for on the only stream.
+    #[must_use]
+    pub fn silence(&self, limits: &ServerLimits, now: Instant) -> Duration {
+        let due = match &self.sides {
+            Some(sides) => sides.idle_due(),
+            None if self.decoder.is_mid_frame() => return Duration::ZERO,
+            None => self.deadline,
+        };
+        limits.idle_timeout.saturating_sub(due.saturating_duration_since(now))
     }
 
     /// Checks the deadline.

@@ -51,7 +51,7 @@ impl Books {
                 open.bytes += cost;
                 open.requests.push((*lane, *id, cost));
             }
-            Up::Close { session } => {
+            Up::Close { session, .. } => {
                 self.sessions.remove(session);
             }
             Up::Ack { .. } | Up::Adopt { .. } => {}
@@ -175,7 +175,7 @@ mod tests {
         }
         books.settle(&reply(1, 5));
         books.take_back(&frame(4, 1, 0));
-        enter(&mut books, &Up::Close { session: SessionId(3) });
+        enter(&mut books, &Up::Close { session: SessionId(3), lost_ms: None });
         let mut downs = Vec::new();
         books.close(&mut downs);
         let told: Vec<_> = downs

@@ -20,11 +20,17 @@ use nearport_wire::{Kind, Lane, decode_varint, encode_varint};
 use crate::{Down, Identity, SessionId, Topic, Up};
 
 /// The versions that this code speaks, oldest and newest. Version 2 has [`Down::Share`], which a backend says to links of that version
-/// only.
-pub const VERSIONS: (u16, u16) = (1, 2);
+/// only. Version 3 has `platform` in [`Up::Adopt`] and `lost_ms` in [`Up::Close`]: an edge says them to backends of that version only.
+pub const VERSIONS: (u16, u16) = (1, 3);
 
 /// The first version in which an edge hands on what is for several of its shards.
 pub const SHARING_SINCE: u16 = 2;
+
+/// The first version in which an edge says what platform an adopted session has, and which sessions were lost.
+pub const LOST_SINCE: u16 = 3;
+
+/// `lost_ms` of a session that was not lost.
+const CLOSED: u32 = u32::MAX;
 
 /// Length of a preamble.
 pub const PREAMBLE_BYTES: usize = 12;
@@ -128,7 +134,7 @@ pub fn agree(theirs: &[u8; PREAMBLE_BYTES]) -> Result<u16, CodecError> {
 /// Appends a message.
 pub fn encode(message: &Message, out: &mut BytesMut) {
     match message {
-        Message::Up(up) => encode_up(up, out),
+        Message::Up(up) => encode_up(up, VERSIONS.1, out),
         Message::Down(down) => encode_down(down, out),
         Message::Heartbeat => framed(HEARTBEAT, out, |_| {}),
         Message::Lost => framed(LOST, out, |_| {}),
@@ -136,8 +142,8 @@ pub fn encode(message: &Message, out: &mut BytesMut) {
     }
 }
 
-/// Appends a message of an edge.
-pub fn encode_up(up: &Up, out: &mut BytesMut) {
+/// Appends a message of an edge, as `version` has it.
+pub fn encode_up(up: &Up, version: u16, out: &mut BytesMut) {
     match up {
         Up::Open { session, hello, peer, vouched } => framed(OPEN, out, |out| {
             out.put_u64(session.0);
@@ -154,11 +160,19 @@ pub fn encode_up(up: &Up, out: &mut BytesMut) {
             out.put_u64(session.0);
             out.put_u64(*position);
         }),
-        Up::Adopt { session, identity } => framed(ADOPT, out, |out| {
+        Up::Adopt { session, identity, platform } => framed(ADOPT, out, |out| {
             out.put_u64(session.0);
             put_identity(identity, out);
+            if version >= LOST_SINCE {
+                out.put_u8(*platform);
+            }
         }),
-        Up::Close { session } => framed(CLOSE, out, |out| out.put_u64(session.0)),
+        Up::Close { session, lost_ms } => framed(CLOSE, out, |out| {
+            out.put_u64(session.0);
+            if version >= LOST_SINCE {
+                out.put_u32(lost_ms.map_or(CLOSED, |ms| ms.min(CLOSED - 1)));
+            }
+        }),
     }
 }
 
@@ -329,10 +343,16 @@ impl Fields {
                 Message::Up(Up::Frame { session, lane, kind, id, body: self.rest() })
             }
             ACK => Message::Up(Up::Ack { session: self.session()?, position: self.u64()? }),
-            CLOSE => Message::Up(Up::Close { session: self.session()? }),
+            CLOSE => {
+                let session = self.session()?;
+                // Of an older edge, which does not tell.
+                let lost_ms = if self.0.is_empty() { CLOSED } else { self.u32()? };
+                Message::Up(Up::Close { session, lost_ms: (lost_ms != CLOSED).then_some(lost_ms) })
+            }
             ADOPT => {
                 let (session, identity) = (self.session()?, Box::new(self.identity()?));
-                Message::Up(Up::Adopt { session, identity })
+                let platform = if self.0.is_empty() { 0 } else { self.u8()? };
+                Message::Up(Up::Adopt { session, identity, platform })
             }
             ACCEPT => {
                 let session = self.session()?;

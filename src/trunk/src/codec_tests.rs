@@ -46,9 +46,13 @@ fn up() -> impl Strategy<Value = Up> {
             body
         }),
         (session(), any::<u64>()).prop_map(|(session, position)| Up::Ack { session, position }),
-        session().prop_map(|session| Up::Close { session }),
-        (session(), identity())
-            .prop_map(|(session, identity)| Up::Adopt { session, identity: Box::new(identity) }),
+        (session(), proptest::option::of(0..u32::MAX))
+            .prop_map(|(session, lost_ms)| Up::Close { session, lost_ms }),
+        (session(), identity(), any::<u8>()).prop_map(|(session, identity, platform)| Up::Adopt {
+            session,
+            identity: Box::new(identity),
+            platform
+        }),
     ]
 }
 
@@ -173,10 +177,44 @@ fn lengths_out_of_bounds_and_unknown_kinds_end_the_stream() {
 
 #[test]
 fn sides_agree_on_the_newest_version_in_common() {
-    assert_eq!(agree(&preamble()), Ok(2));
-    assert_eq!(agree(&preamble_of((1, 9))), Ok(2));
+    assert_eq!(agree(&preamble()), Ok(3));
+    assert_eq!(agree(&preamble_of((1, 9))), Ok(3));
+    assert_eq!(agree(&preamble_of((1, 2))), Ok(2));
     assert_eq!(agree(&preamble_of((1, 1))), Ok(1));
-    assert_eq!(agree(&preamble_of((3, 9))), Err(CodecError::Version { oldest: 3, newest: 9 }));
+    assert_eq!(agree(&preamble_of((4, 9))), Err(CodecError::Version { oldest: 4, newest: 9 }));
     assert_eq!(agree(&preamble_of((0, 0))), Err(CodecError::Version { oldest: 0, newest: 0 }));
     assert_eq!(agree(b"GET / HTTP/1"), Err(CodecError::NotATrunk));
+}
+
+#[test]
+fn an_older_backend_hears_what_it_knows_and_an_older_edge_is_understood() {
+    let identity = Box::new(Identity {
+        app: 1,
+        user: "alice".into(),
+        device: "phone".into(),
+        issued_s: 2,
+        expires_s: 3,
+    });
+    let ups = [
+        Up::Close { session: SessionId(7), lost_ms: Some(75_000) },
+        Up::Close { session: SessionId(7), lost_ms: Some(u32::MAX) },
+        Up::Close { session: SessionId(7), lost_ms: None },
+        Up::Adopt { session: SessionId(7), identity, platform: 6 },
+    ];
+    let told = |version| {
+        let mut decoder = Decoder::default();
+        ups.iter().for_each(|up| encode_up(up, version, decoder.buffer()));
+        let lengths = decoder.buffer().len();
+        let mut next = || match decoder.next_message().unwrap() {
+            Some(Message::Up(Up::Close { lost_ms, .. })) => lost_ms,
+            Some(Message::Up(Up::Adopt { platform, .. })) => Some(u32::from(platform)),
+            other => panic!("{other:?}"),
+        };
+        (lengths, [next(), next(), next(), next()])
+    };
+    let (new, old) = (told(3), told(2));
+    assert_eq!(new.1, [Some(75_000), Some(u32::MAX - 1), None, Some(6)]);
+    assert_eq!(old.1, [None, None, None, Some(0)]);
+    assert_eq!(new.0 - old.0, 3 * 4 + 1, "an older one gets the bytes that it always got");
+    assert_eq!(told(1), old);
 }

@@ -258,13 +258,13 @@ fn link(dial: &Dial, shard: usize, waker: &Waker, siblings: &Arc<Siblings>) -> i
     limits.set_read_timeout(Some(tls::left(deadline)?))?;
     let mut answer = [0; ANSWER_BYTES];
     stream.read_exact(&mut answer)?;
-    let (refused, length) = hello::read_answer(&answer).map_err(io::Error::other)?;
+    let (version, refused, length) = hello::read_answer(&answer).map_err(io::Error::other)?;
     let mut reason = vec![0; length];
     stream.read_exact(&mut reason)?;
     if refused {
         return Err(io::Error::other(format!("refused: {}", String::from_utf8_lossy(&reason))));
     }
-    let seat = Seat { siblings: siblings.clone(), shard: hello.shard };
+    let seat = Seat { siblings: siblings.clone(), shard: hello.shard, version };
     RemoteLink::start_with(stream, &format!("link-{shard}"), waker.clone(), dial.timing, Some(seat))
 }
 

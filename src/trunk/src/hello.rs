@@ -97,18 +97,18 @@ pub fn answer(verdict: &Result<(), String>) -> Vec<u8> {
     out
 }
 
-/// Reads the fixed part of an answer: whether it is a refusal, and how long its reason is.
+/// Reads the fixed part of an answer: the version to speak, whether it is a refusal, and how long its reason is.
 ///
 /// # Errors
 /// [`CodecError`].
-pub fn read_answer(bytes: &[u8; ANSWER_BYTES]) -> Result<(bool, usize), CodecError> {
+pub fn read_answer(bytes: &[u8; ANSWER_BYTES]) -> Result<(u16, bool, usize), CodecError> {
     let (preamble, rest) = bytes.split_at(PREAMBLE_BYTES);
-    codec::agree(preamble.try_into().expect("split there"))?;
+    let version = codec::agree(preamble.try_into().expect("split there"))?;
     let length = usize::from(u16::from_be_bytes([rest[1], rest[2]]));
     if length > REASON_BYTES_MAX {
         return Err(CodecError::Length(length));
     }
-    Ok((rest[0] != 0, length))
+    Ok((version, rest[0] != 0, length))
 }
 
 #[cfg(test)]
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn answers_say_why_and_stay_short() {
         let fixed = |bytes: &[u8]| bytes[..ANSWER_BYTES].try_into().unwrap();
-        assert_eq!(read_answer(&fixed(&answer(&Ok(())))).unwrap(), (false, 0));
+        assert_eq!(read_answer(&fixed(&answer(&Ok(())))).unwrap(), (codec::VERSIONS.1, false, 0));
         let long = answer(&Err("ä".repeat(400)));
-        assert_eq!(read_answer(&fixed(&long)).unwrap(), (true, REASON_BYTES_MAX));
+        assert_eq!(read_answer(&fixed(&long)).unwrap(), (codec::VERSIONS.1, true, REASON_BYTES_MAX));
         assert!(std::str::from_utf8(&long[ANSWER_BYTES..]).is_ok());
         let mut other = answer(&Ok(()));
         other[8..12].copy_from_slice(&[0, 9, 0, 9]);

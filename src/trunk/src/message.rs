@@ -180,11 +180,16 @@ pub enum Up {
         session: SessionId,
         /// As the other backend gave it in [`Down::Accept`].
         identity: Box<Identity>,
+        /// What its hello said of its platform, as a number of the wire; 0 if nothing is known.
+        platform: u8,
     },
     /// The session ended, by whatever side. Sent once for every session that was opened or adopted.
     Close {
         /// The session.
         session: SessionId,
+        /// `None`: its client has said so, or its process has ended. Else nobody has: the client was last heard so many milliseconds
+        /// ago, or the server has broken off, and it may still be there and come back.
+        lost_ms: Option<u32>,
     },
 }
 
@@ -304,7 +309,7 @@ impl Up {
             | Self::Frame { session, .. }
             | Self::Ack { session, .. }
             | Self::Adopt { session, .. }
-            | Self::Close { session } => *session,
+            | Self::Close { session, .. } => *session,
         }
     }
 

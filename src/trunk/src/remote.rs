@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -138,7 +139,12 @@ impl RemoteLink {
         stream.prepare(timing.silence)?;
         let (sender, receiver) = bounded(UP_BOUND);
         let ended = Ended::default();
-        let mut output = Outlet { stream: stream.try_clone()?, out: BytesMut::new(), said: Instant::now() };
+        let mut output = Outlet {
+            stream: stream.try_clone()?,
+            version: seat.as_ref().map(|seat| seat.version),
+            out: BytesMut::new(),
+            said: Instant::now(),
+        };
         if !greeted {
             output.out.extend_from_slice(&codec::preamble());
             output.stream.write_all(&output.out)?;
@@ -156,17 +162,23 @@ impl RemoteLink {
             batch: VecDeque::new(),
         };
         let (mut input, down) = (stream.try_clone()?, link.down.clone());
-        if let Some(Seat { siblings, shard }) = &seat {
+        if let Some(Seat { siblings, shard, .. }) = &seat {
             siblings.sit(*shard, down.clone());
         }
+        let (greeting, greeted) = std::sync::mpsc::sync_channel(1);
         link.spawn(format!("{name}-down"), move || {
-            log_end(read_downs(&mut input, &down, seat.as_ref()));
+            log_end(read_downs(&mut input, &down, seat.as_ref(), greeting));
             let _ = input.shutdown(Shutdown::Both);
             ended.set();
             waker.wake();
         })?;
         link.spawn(format!("{name}-up"), move || {
-            let outcome = write_ups(&outlet, &receiver, timing.heartbeat);
+            // What is said depends on whom it is said to. If nothing comes, the reader gives up in the same time.
+            let version = || greeted.recv_timeout(timing.silence).ok();
+            let known = lock(&outlet).version;
+            let Some(version) = known.or_else(version) else { return };
+            lock(&outlet).version = Some(version);
+            let outcome = write_ups(&outlet, &receiver, timing.heartbeat, version);
             let stream = &mut lock(&outlet).stream;
             if let Err(error) = outcome {
                 log_end(Err(error));
@@ -243,6 +255,8 @@ impl Drop for RemoteLink {
 #[derive(Debug)]
 struct Outlet {
     stream: Stream,
+    /// What the other side speaks, once its preamble has come. Until then nothing is said.
+    version: Option<u16>,
     /// Kept to save an allocation per call.
     out: BytesMut,
     /// When something was written last.
@@ -258,13 +272,13 @@ fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
 fn write_past(outlet: &Mutex<Outlet>, waiting: &Sender<Up>, batch: &mut VecDeque<(Up, usize)>) -> bool {
     // Held by a writer that waits for the socket, perhaps.
     let Ok(mut guard) = outlet.try_lock() else { return false };
-    let Outlet { stream, out, said } = &mut *guard;
+    let Outlet { stream, version: Some(version), out, said } = &mut *guard else { return false };
     // Nothing comes into the queue meanwhile: only this thread puts something in.
     let bytes: usize = batch.iter().map(|(_, cost)| cost).sum();
     if stream.has_left() || !waiting.is_empty() || bytes > CHUNK_BYTES {
         return false;
     }
-    batch.drain(..).for_each(|(up, _)| codec::encode_up(&up, out));
+    batch.drain(..).for_each(|(up, _)| codec::encode_up(&up, *version, out));
     let outcome = stream.write_now(out);
     clear(out);
     *said = Instant::now();
@@ -277,18 +291,23 @@ fn write_past(outlet: &Mutex<Outlet>, waiting: &Sender<Up>, batch: &mut VecDeque
     true
 }
 
-fn write_ups(outlet: &Mutex<Outlet>, ups: &Receiver<Up>, heartbeat: Duration) -> io::Result<()> {
+fn write_ups(
+    outlet: &Mutex<Outlet>,
+    ups: &Receiver<Up>,
+    heartbeat: Duration,
+    version: u16,
+) -> io::Result<()> {
     let mut batch = Vec::new();
     loop {
         let waited = ups.wait_ready(heartbeat);
         let mut guard = lock(outlet);
-        let Outlet { stream, out, said } = &mut *guard;
+        let Outlet { stream, out, said, .. } = &mut *guard;
         stream.write_left()?;
         match waited {
             Waited::Items => {
                 // Taken while the outlet is held: nothing overtakes it.
                 ups.drain(&mut batch, BATCH_ITEMS);
-                batch.drain(..).for_each(|up| codec::encode_up(&up, out));
+                batch.drain(..).for_each(|up| codec::encode_up(&up, version, out));
             }
             Waited::Timeout if said.elapsed() >= heartbeat => codec::encode(&Message::Heartbeat, out),
             Waited::Timeout => {}
@@ -305,9 +324,15 @@ fn write_ups(outlet: &Mutex<Outlet>, ups: &Receiver<Up>, heartbeat: Duration) ->
     }
 }
 
-fn read_downs(input: &mut impl Read, down: &DownQueue, seat: Option<&Seat>) -> io::Result<()> {
+fn read_downs(
+    input: &mut impl Read,
+    down: &DownQueue,
+    seat: Option<&Seat>,
+    greeting: SyncSender<u16>,
+) -> io::Result<()> {
     let (mut batch, mut shared) = (Vec::new(), Vec::new());
-    read_messages(input, seat.is_some(), |messages| {
+    let greeting = seat.is_none().then_some(greeting);
+    read_messages(input, greeting, |messages| {
         for message in messages.drain(..) {
             match message {
                 Message::Down(Down::Share { shards, topic, lane, kind, id, body }) => {
@@ -335,16 +360,19 @@ fn read_downs(input: &mut impl Read, down: &DownQueue, seat: Option<&Seat>) -> i
     })
 }
 
-/// Reads to the end of the stream and gives what each read brought, in order.
+/// Reads to the end of the stream and gives what each read brought, in order. The other side's preamble stands in front of it if there is
+/// somebody to tell the version to.
 fn read_messages(
     input: &mut impl Read,
-    greeted: bool,
+    greeting: Option<SyncSender<u16>>,
     mut take: impl FnMut(&mut Vec<Message>) -> io::Result<()>,
 ) -> io::Result<()> {
-    if !greeted {
+    if let Some(greeting) = greeting {
         let mut preamble = [0; PREAMBLE_BYTES];
         input.read_exact(&mut preamble)?;
-        codec::agree(&preamble).map_err(io::Error::other)?;
+        let version = codec::agree(&preamble).map_err(io::Error::other)?;
+        // Whoever does not want to know has hung up.
+        let _ = greeting.send(version);
     }
     let (mut decoder, mut messages) = (Decoder::default(), Vec::new());
     let mut chunk = vec![0; CHUNK_BYTES];

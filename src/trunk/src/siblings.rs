@@ -21,6 +21,8 @@ pub(crate) struct Siblings(Mutex<[Option<DownQueue>; SHARDS_MAX]>);
 pub(crate) struct Seat {
     pub(crate) siblings: std::sync::Arc<Siblings>,
     pub(crate) shard: u8,
+    /// Of the trunk, as both sides have agreed.
+    pub(crate) version: u16,
 }
 
 impl Siblings {

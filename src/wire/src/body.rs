@@ -19,7 +19,7 @@ impl From<element::Element> for Element {
     }
 }
 
-/// The fields of a `Hello` that say who comes and how that is proved. Reading these alone copies nothing.
+/// The fields of a `Hello` that say who comes, on what, and how that is proved. Reading these alone copies nothing.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct HelloClaim {
     #[prost(uint32, tag = "1")]
@@ -30,6 +30,8 @@ pub struct HelloClaim {
     pub usersig: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     pub device: Bytes,
+    #[prost(int32, tag = "5")]
+    pub platform: i32,
     #[prost(bytes = "bytes", tag = "8")]
     pub resume: Bytes,
 }
@@ -251,9 +253,9 @@ mod tests {
             usersig: "sig".into(),
             device: "phone".into(),
             cursor: Some(3),
+            platform: Platform::Web.into(),
             client: "test".into(),
             resume: Bytes::from_static(b"token"),
-            ..Hello::default()
         };
         let claim = HelloClaim::decode(&hello.encode_to_vec()[..]).unwrap();
         let want = HelloClaim {
@@ -261,6 +263,7 @@ mod tests {
             user: "alice".into(),
             usersig: "sig".into(),
             device: "phone".into(),
+            platform: Platform::Web.into(),
             resume: "token".into(),
         };
         assert_eq!(claim, want);

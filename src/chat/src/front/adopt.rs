@@ -27,13 +27,14 @@ struct Adoption {
     user: UserKey,
     device: String,
     issued_s: u64,
+    platform: Platform,
 }
 
 impl Front {
     /// Takes sessions over, or ends those that have no right or no place any more.
-    pub(super) fn adopt(&self, asked: Vec<(LinkId, SessionId, Box<Identity>)>, out: &mut Downs) {
+    pub(super) fn adopt(&self, asked: Vec<(LinkId, SessionId, Box<Identity>, u8)>, out: &mut Downs) {
         let mut adoptions = Vec::with_capacity(asked.len());
-        for (link, session, identity) in asked {
+        for (link, session, identity, platform) in asked {
             match UserKey::new(AppId(identity.app), &identity.user) {
                 Ok(user) => adoptions.push(Adoption {
                     link,
@@ -41,6 +42,7 @@ impl Front {
                     user,
                     device: identity.device,
                     issued_s: identity.issued_s,
+                    platform: Platform::try_from(i32::from(platform)).unwrap_or_default(),
                 }),
                 Err(error) => {
                     let reason = format!("{} user: {error}", code::BAD_PARAMETER);
@@ -97,7 +99,7 @@ impl Front {
             }
             let mut joined = Vec::with_capacity(adoptions.len());
             for (adoption, account) in adoptions.into_iter().zip(found.accounts) {
-                let Adoption { link, session, user, device, issued_s } = &adoption;
+                let Adoption { link, session, user, device, issued_s, platform } = &adoption;
                 let (link, session) = (*link, *session);
                 if account.is_none_or(|account| *issued_s < account.valid_from_s) {
                     let reason = format!("{} usersig was withdrawn: sign a new one", code::SIG_EXPIRED);
@@ -109,7 +111,7 @@ impl Front {
                 let entry = Session {
                     user: user.clone(),
                     device,
-                    platform: Platform::Other,
+                    platform: *platform,
                     link,
                     accepted: true,
                     topics: BTreeSet::new(),

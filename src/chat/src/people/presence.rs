@@ -1,7 +1,8 @@
 //! Presence: who is online, who can be pushed to, who watches whom.
 //!
-//! **Online is never stored.** Who is online follows from the sessions that are live in this process, so a crash leaves no
-//! ghost: a core that starts knows nobody, until clients log in or their edge announces them. What is stored is a lease for
+//! **Online is never stored.** Who is online follows from the sessions that are live in this process, and for a while from those that
+//! went without a word (`Config::presence_native_s`, `presence_web_s`): a network that comes back in that time changes nothing, and
+//! whoever closes or logs out is gone at once. So a crash leaves no ghost: a core that starts knows nobody, until clients log in or their edge announces them. What is stored is a lease for
 //! each phone: when it was last known to have a session, under the epoch of the core that saw it (its start). A phone without a
 //! session whose lease is younger than [`Config::push_online_s`] is PushOnline; nothing a crashed core has written can make it
 //! more than that, and its lease runs out by itself. A log-out takes the lease away. So does a kick: what was sent away is not
@@ -151,7 +152,7 @@ impl Shared {
         let mut effects = Effects::default();
         let (touched, live) = {
             let mut registry = self.registry();
-            let touched = registry.touched();
+            let touched = registry.touched(now_ms);
             let live: Vec<_> = touched.iter().map(|touched| registry.platforms(&touched.user)).collect();
             (touched, live)
         };

@@ -13,7 +13,7 @@ fn adopt_up(world: &World, link: usize, session: SessionId, user: &str, device: 
     let (user, device) = (user.to_owned(), device.to_owned());
     let identity = Identity { app: APP, user, device, issued_s: now_s - 60, expires_s: now_s + 60 };
     let identity = Box::new(identity);
-    (LinkId(link), Up::Adopt { session, identity })
+    (LinkId(link), Up::Adopt { session, identity, platform: 0 })
 }
 
 fn kicked(downs: &[Down], id: SessionId) -> Option<CloseCode> {

@@ -107,7 +107,8 @@ fn a_second_login_of_a_device_ends_the_first_session() {
         "{kicked:?}"
     );
     // The close that follows takes nothing from the successor, and frames on their way are dropped.
-    let batch = vec![(LinkId(0), Up::Close { session: first }), world.frame(first, Kind::SYNC, 1, "")];
+    let batch =
+        vec![(LinkId(0), Up::Close { session: first, lost_ms: None }), world.frame(first, Kind::SYNC, 1, "")];
     world.front(batch);
     let batch = vec![world.text(first, "bob", 1, 1), world.text(second, "bob", 2, 2)];
     world.write(batch);
@@ -156,7 +157,7 @@ fn a_login_to_a_full_app_is_told_when_to_come_back_and_a_device_that_is_in_stays
         "{downs:?}"
     );
     world.login("alice", "phone");
-    let closed = vec![(LinkId(0), Up::Close { session: bob })];
+    let closed = vec![(LinkId(0), Up::Close { session: bob, lost_ms: None })];
     world.front(closed);
     world.login("carol", "phone");
 }

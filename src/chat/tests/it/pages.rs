@@ -95,7 +95,7 @@ fn each_bad_question_has_its_code() {
 #[test]
 fn answers_come_before_the_close_of_the_same_batch_and_none_after() {
     let (mut world, alice, _) = world(1);
-    let close = (LinkId(0), Up::Close { session: alice });
+    let close = (LinkId(0), Up::Close { session: alice, lost_ms: None });
     let batch = vec![world.frame(alice, Kind::SYNC, 1, ""), close, world.frame(alice, Kind::SYNC, 2, "")];
     world.front(batch);
     assert_eq!(seen(&world.received(0)), [Seen::Reply(alice, 1)]);

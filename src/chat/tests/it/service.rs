@@ -97,7 +97,7 @@ fn a_message_crosses_from_one_link_to_another() {
         assert_eq!(sent.seq, id);
         two.wait_for(|down| matches!(down, Down::Publish { id: position, .. } if *position == id));
     }
-    two.send(Up::Close { session: SessionId(2) });
+    two.send(Up::Close { session: SessionId(2), lost_ms: None });
     chat.shutdown().unwrap();
     assert_eq!(ledger.log_head(&user("bob")).unwrap(), 50);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_trunk::{SessionId, Up};
-use nearport_wire::close::CloseCode;
+use nearport_wire::close::{CloseCode, Return};
 
 use super::quic::QuicTransport;
 use super::returning::Told;
@@ -57,6 +57,8 @@ pub(crate) struct Conn {
     pub(crate) touched: Touched,
     /// The session is over; the transport says good-bye.
     pub(crate) ended: bool,
+    /// What its hello says of its platform, for the next backend; 0 if nothing.
+    pub(crate) platform: u8,
     /// What the shard's counts say about it; see [`super::Shard::account`].
     pub(crate) counted: Phase,
     /// What its client knows about coming back.
@@ -82,6 +84,8 @@ pub(crate) enum End {
     Close(Closing),
     /// The transport is gone; there is nobody to say good-bye to.
     Lost,
+    /// The same: nothing came for too long.
+    Silent,
 }
 
 impl From<Closing> for End {
@@ -179,6 +183,7 @@ impl Conn {
             id,
             joined: Joined::default(),
             identity: None,
+            platform: 0,
             armed: Armed::default(),
             touched: Touched::No,
             counted: Phase { handshaking: true, live: false, ended: false, carrier: None },
@@ -207,6 +212,11 @@ impl Conn {
         }
     }
 
+    /// Whether its client is in a browser, as far as its transport tells.
+    pub(crate) fn is_web(&self) -> bool {
+        matches!(self.counted.carrier, Some(Carrier::WebSocket | Carrier::WebTransport))
+    }
+
     /// Takes what the transport has, as messages for the backend.
     pub(crate) fn read(&mut self, limits: &ServerLimits, now: Instant, ups: &mut Vec<Up>, stats: &mut Stats) {
         #[cfg(test)]
@@ -223,7 +233,10 @@ impl Conn {
                 Err(end) => {
                     stats.abuses +=
                         u64::from(matches!(&end, End::Close(end) if end.code == CloseCode::ABUSE));
-                    self.ended_by(end, ups);
+                    match end {
+                        End::Silent => self.end(Some(self.session.silence(limits, now)), ups),
+                        end => self.ended_by(end, ups),
+                    }
                 }
             }
         }
@@ -256,13 +269,13 @@ impl Conn {
         }
     }
 
-    /// Ends the session as its transport says.
+    /// Ends the session as its transport says: its client has left, or broken a rule.
     fn ended_by(&mut self, end: End, ups: &mut Vec<Up>) {
         match end {
-            End::Lost => self.end(ups),
+            End::Lost | End::Silent => self.end(None, ups),
             End::Close(closing) => {
                 tracing::debug!(session = ?self.id, code = %closing.code, reason = closing.reason, "session ended");
-                self.close(closing, Duration::ZERO, ups);
+                self.break_off(closing, Duration::ZERO, None, ups);
             }
         }
     }
@@ -301,37 +314,64 @@ impl Conn {
         }
     }
 
-    /// Ends the session from our side.
+    /// Ends the session from our side. Its client may still be there, and come back if the code says so.
     pub(crate) fn close(&mut self, closing: Closing, retry_after: Duration, ups: &mut Vec<Up>) {
+        let returns = matches!(closing.code.returns(), Return::Now | Return::Later);
+        self.break_off(closing, retry_after, returns.then_some(Duration::ZERO), ups);
+    }
+
+    fn break_off(
+        &mut self,
+        closing: Closing,
+        retry_after: Duration,
+        lost: Option<Duration>,
+        ups: &mut Vec<Up>,
+    ) {
         if !self.ended {
-            self.end(ups);
-            self.session.close(&closing, retry_after);
-            match &mut self.transport {
-                Transport::Quic(quic) => quic.close(closing, &mut self.session),
-                Transport::Stream(stream) => stream.close(closing),
-            }
+            self.end(lost, ups);
+            self.say_bye(closing, retry_after);
         }
     }
 
-    /// The session is over, whoever ended it: tells the backend once.
-    pub(crate) fn end(&mut self, ups: &mut Vec<Up>) {
+    fn say_bye(&mut self, closing: Closing, retry_after: Duration) {
+        self.session.close(&closing, retry_after);
+        match &mut self.transport {
+            Transport::Quic(quic) => quic.close(closing, &mut self.session),
+            Transport::Stream(stream) => stream.close(closing),
+        }
+    }
+
+    /// The session is over, whoever ended it: tells the backend once. `lost`: for how long nothing was heard of its client, which
+    /// has not said so.
+    pub(crate) fn end(&mut self, lost: Option<Duration>, ups: &mut Vec<Up>) {
         if !self.ended {
             self.ended = true;
             if self.session.was_opened() {
-                ups.push(Up::Close { session: self.id });
+                let lost_ms = lost.map(|silence| u32::try_from(silence.as_millis()).unwrap_or(u32::MAX - 1));
+                ups.push(Up::Close { session: self.id, lost_ms });
             }
         }
     }
 
     /// Does what is due in the transport and in the session.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, ups: &mut Vec<Up>, stats: &mut Stats) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        limits: &ServerLimits,
+        now: Instant,
+        ups: &mut Vec<Up>,
+        stats: &mut Stats,
+    ) {
         match &mut self.transport {
             Transport::Quic(quic) => quic.handle_timeout(now),
             Transport::Stream(stream) => {
                 if let Err(end) = stream.handle_timeout(now) {
                     stats.slow_closes +=
                         u64::from(matches!(&end, End::Close(end) if end.code == CloseCode::SLOW));
-                    self.ended_by(end, ups);
+                    match end {
+                        // What stands still is as a network that has gone.
+                        End::Close(closing) => self.close(closing, Duration::ZERO, ups),
+                        end => self.ended_by(end, ups),
+                    }
                 }
             }
         }
@@ -339,7 +379,11 @@ impl Conn {
             && let Err(closing) = self.session.handle_timeout(now)
         {
             stats.slow_closes += u64::from(closing.code == CloseCode::SLOW);
-            self.close(closing, Duration::ZERO, ups);
+            let silence = match closing.code {
+                CloseCode::LOST => limits.idle_timeout,
+                _ => Duration::ZERO,
+            };
+            self.break_off(closing, Duration::ZERO, Some(silence), ups);
         }
     }
 

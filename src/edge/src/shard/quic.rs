@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use nearport_session::{Closing, Server, ServerLimits};
 use nearport_wire::close::CloseCode;
-use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
+use quinn_proto::{Connection, ConnectionError, Dir, Event, StreamEvent, VarInt};
 
 use super::conn::{End, Sink};
 use super::transmits::Transmits;
@@ -103,6 +103,7 @@ impl QuicTransport {
                     self.web = Some(Box::new(Web::start(&mut self.quic)?));
                 }
             }
+            Event::ConnectionLost { reason: ConnectionError::TimedOut } => return Err(End::Silent),
             Event::ConnectionLost { .. } => return Err(End::Lost),
             Event::Stream(event) => self.handle_stream_event(event, sink)?,
             Event::DatagramReceived => {

@@ -45,7 +45,8 @@ impl Shard {
     pub fn read_stream(&mut self, now: Instant, index: u32, mut bytes: &mut [u8]) {
         if self.read_proxy(now, index, &mut bytes) {
             let Some(conn) = self.conns.get_mut(index) else { return };
-            let (limits, ups, stats) = (&self.config.session, &mut self.ups, &mut self.stats);
+            let limits = if conn.is_web() { &self.web_limits } else { &self.config.session };
+            let (ups, stats) = (&mut self.ups, &mut self.stats);
             if caught(|| conn.read_stream(bytes, limits, now, ups, stats)).is_none() {
                 return self.remove_panicked(index);
             }
@@ -76,7 +77,7 @@ impl Shard {
         };
         *refused += 1;
         if let Some(conn) = self.conns.get_mut(index) {
-            conn.end(&mut self.ups);
+            conn.end(None, &mut self.ups);
             if let Transport::Stream(stream) = &mut conn.transport {
                 stream.abort();
             }

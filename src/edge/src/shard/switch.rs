@@ -135,7 +135,8 @@ impl Shard {
             if conn.phase().live {
                 match conn.identity.as_deref().and_then(Identity::unpack) {
                     Some(identity) => {
-                        adoptions.push(Up::Adopt { session: conn.id, identity: Box::new(identity) });
+                        let (session, platform) = (conn.id, conn.platform);
+                        adoptions.push(Up::Adopt { session, identity: Box::new(identity), platform });
                         waiting.insert(conn.id);
                     }
                     None => {
@@ -231,7 +232,8 @@ impl Shard {
                     let closing = Closing::new(CloseCode::UNAVAILABLE, "the core is away: come back later");
                     self.close(session, closing, AWAY_RETRY);
                     // The backend never heard of it.
-                    self.ups.retain(|up| !matches!(up, Up::Close { session: closed } if *closed == session));
+                    self.ups
+                        .retain(|up| !matches!(up, Up::Close { session: closed, .. } if *closed == session));
                 }
                 Up::Close { .. } | Up::Adopt { .. } => {
                     let _ = self.parked.keep(up);

@@ -55,7 +55,7 @@ impl Script {
         state
             .ups
             .iter()
-            .filter_map(|up| if let Up::Close { session } = up { Some(*session) } else { None })
+            .filter_map(|up| if let Up::Close { session, .. } = up { Some(*session) } else { None })
             .collect()
     }
 }
@@ -453,6 +453,8 @@ fn publish(id: u64, except: Option<SessionId>) -> Down {
 
 #[path = "tests/datagrams.rs"]
 mod datagrams;
+#[path = "tests/ends.rs"]
+mod ends;
 #[path = "tests/handshakes.rs"]
 mod handshakes;
 #[path = "tests/lanes.rs"]

@@ -47,7 +47,7 @@ impl Shard {
         self.clock = WallClock::new(now, unix_time);
     }
 
-    /// Opens the tokens of the hellos that are about to go up. A bad one ends its session here, unless the hello has a
+    /// Opens the tokens of the hellos that are about to go up, and remembers their platforms. A bad token ends its session here, unless the hello has a
     /// UserSig too: then that decides.
     pub(super) fn vouch(&mut self, now: Instant) {
         if !self.ups.iter().any(|up| matches!(up, Up::Open { .. })) {
@@ -55,11 +55,14 @@ impl Shard {
         }
         let (ring, now_s) = (self.config.resume.keys.ring(), self.clock.unix_s(now));
         let mut refused: Vec<(SessionId, Refusal)> = Vec::new();
-        let stats = &mut self.stats;
+        let (stats, conns) = (&mut self.stats, &mut self.conns);
         self.ups.retain_mut(|up| {
             let Up::Open { session, hello, vouched, .. } = up else { return true };
             // A hello that cannot be read goes up as it is: the backend has the answer to that.
             let Ok(claim) = HelloClaim::decode(hello.clone()) else { return true };
+            if let Some(conn) = conns.get_mut(session.connection()).filter(|conn| conn.id == *session) {
+                conn.platform = u8::try_from(claim.platform).unwrap_or_default();
+            }
             if claim.resume.is_empty() {
                 return true;
             }
@@ -83,7 +86,7 @@ impl Shard {
             let reason = format!("{} resume token: {refusal}", refusal.code());
             self.close(session, Closing::new(CloseCode::UNAUTHORIZED, reason), Duration::ZERO);
             // The backend never heard of it.
-            self.ups.retain(|up| !matches!(up, Up::Close { session: closed } if *closed == session));
+            self.ups.retain(|up| !matches!(up, Up::Close { session: closed, .. } if *closed == session));
         }
     }
 

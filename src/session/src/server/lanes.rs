@@ -70,6 +70,11 @@ impl Sides {
         self.iter().filter_map(|side| side.half_due).chain(self.main_half_due)
     }
 
+    /// When the silence runs out.
+    pub(super) fn idle_due(&self) -> Instant {
+        self.idle_due
+    }
+
     fn deadline(&self) -> Instant {
         self.half_dues().fold(self.idle_due, Instant::min)
     }

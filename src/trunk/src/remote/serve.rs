@@ -294,7 +294,7 @@ impl Seat {
         for up in ups.iter() {
             match up {
                 Up::Open { session, .. } | Up::Adopt { session, .. } => self.sessions.insert(*session),
-                Up::Close { session } => self.sessions.remove(session),
+                Up::Close { session, .. } => self.sessions.remove(session),
                 Up::Frame { .. } | Up::Ack { .. } => true,
             };
         }
@@ -331,7 +331,9 @@ fn read_ups(
     owner: Option<Owner>,
 ) -> io::Result<()> {
     let mut ups = Vec::new();
-    read_messages(input, owner.is_some(), |messages| {
+    // A backend says the same to every version that it is said to.
+    let greeting = owner.is_none().then(|| std::sync::mpsc::sync_channel(1).0);
+    read_messages(input, greeting, |messages| {
         let mut finished = false;
         for message in messages.drain(..) {
             match message {
@@ -416,7 +418,9 @@ impl Pump<'_> {
         let mut seat = lock(self.seat);
         let seat = &mut *seat;
         let Some(mut link) = seat.link.take() else { return };
-        let closes = std::mem::take(&mut seat.sessions).into_iter().map(|session| Up::Close { session });
+        let closes = std::mem::take(&mut seat.sessions).into_iter();
+        // Their clients are still there: the edge announces them again when it is back.
+        let closes = closes.map(|session| Up::Close { session, lost_ms: Some(0) });
         seat.pending.extend(closes);
         let deadline = Instant::now() + CLOSES_MAX;
         let mut downs = Vec::new();

@@ -161,14 +161,14 @@ fn sessions_of_a_link_that_broke_are_closed_towards_the_backend() {
     let mut stream = edge.try_clone().unwrap();
     let mut out = BytesMut::from(&codec::preamble()[..]);
     for session in [1, 2, 3] {
-        codec::encode_up(&open(session), &mut out);
+        codec::encode_up(&open(session), codec::VERSIONS.1, &mut out);
     }
-    codec::encode_up(&Up::Close { session: SessionId(2) }, &mut out);
+    codec::encode_up(&Up::Close { session: SessionId(2), lost_ms: None }, codec::VERSIONS.1, &mut out);
     stream.write_all(&out).unwrap();
     script.wait_for(|ups| ups.len() == 4);
     edge.shutdown(Shutdown::Both).unwrap();
     script.wait_for(|ups| ups.len() == 6);
-    let closed = |up: &Up| matches!(up, Up::Close { session } if session.0 == 1 || session.0 == 3);
+    let closed = |up: &Up| matches!(up, Up::Close { session, .. } if session.0 == 1 || session.0 == 3);
     assert!(script.state().ups[4..].iter().all(closed));
 }
 

@@ -2,7 +2,7 @@
 
 use nearport_chat::people::Config as People;
 use nearport_chat::{Config, MultiDevice};
-use nearport_trunk::{Down, SessionId, Up};
+use nearport_trunk::{Down, Identity, SessionId, Up};
 use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 use nearport_wire::body::people_event::Event;
@@ -18,7 +18,7 @@ fn login(world: &mut World, name: &str, platform: Platform) -> SessionId {
 }
 
 fn close(world: &mut World, session: SessionId) {
-    world.front(vec![(nearport_trunk::local::LinkId(0), Up::Close { session })]);
+    world.front(vec![(nearport_trunk::local::LinkId(0), Up::Close { session, lost_ms: None })]);
     look(world);
 }
 
@@ -98,6 +98,110 @@ fn a_log_out_and_a_kick_leave_nothing_to_push_to() {
     assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline);
 }
 
+/// The session ends without a word after so long a silence.
+fn lose(world: &mut World, session: SessionId, lost_ms: u32) {
+    let lost_ms = Some(lost_ms);
+    world.front(vec![(nearport_trunk::local::LinkId(0), Up::Close { session, lost_ms })]);
+    look(world);
+}
+
+#[test]
+fn a_network_that_goes_without_a_word_leaves_its_user_online_for_a_while() {
+    let rows = [
+        (Platform::Android, 400, Presence::PushOnline),
+        (Platform::Ipad, 400, Presence::PushOnline),
+        (Platform::Windows, 400, Presence::Offline),
+        (Platform::Other, 400, Presence::Offline),
+        (Platform::Web, 60, Presence::Offline),
+    ];
+    for (platform, seconds, after) in rows {
+        let mut world = world(Config::default());
+        let bob = world.login("bob", "b");
+        let watch =
+            Call::StatusSubscribe(body::StatusSubscribe { users: names(&["alice"]), ..Default::default() });
+        let alice = login(&mut world, "alice", platform);
+        ask(&mut world, bob, watch).unwrap();
+        look(&mut world);
+        // Heard last 50 s ago: that long it has been gone already.
+        lose(&mut world, alice, 50_000);
+        world.now_ms += (seconds - 50) * 1000 - 1;
+        assert_eq!(look(&mut world), [], "{platform:?}");
+        assert_eq!(presence(&mut world, bob, "alice"), Presence::Online, "{platform:?}");
+        world.now_ms += 1;
+        let told: Vec<_> = look(&mut world).iter().map(|(_, status)| status.presence()).collect();
+        assert_eq!(told, [after], "{platform:?}");
+        assert_eq!(presence(&mut world, bob, "alice"), after, "{platform:?}");
+    }
+}
+
+#[test]
+fn a_silence_that_is_over_already_counts_at_once() {
+    let config = Config { presence_native_s: 0, ..Config::default() };
+    for (config, platform, lost_ms) in
+        [(Config::default(), Platform::Web, 60_000), (config, Platform::Windows, 0)]
+    {
+        let mut world = world(config);
+        let bob = world.login("bob", "b");
+        let alice = login(&mut world, "alice", platform);
+        lose(&mut world, alice, lost_ms);
+        assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline, "{platform:?}");
+    }
+}
+
+#[test]
+fn who_comes_back_was_never_gone_and_then_leaves_at_once() {
+    let mut world = world(Config::default());
+    let bob = world.login("bob", "b");
+    let alice = login(&mut world, "alice", Platform::Windows);
+    let text = Call::StatusSet(body::StatusSet { text: "here".into() });
+    ask(&mut world, alice, text).unwrap();
+    lose(&mut world, alice, 75_000);
+    assert_eq!(status(&mut world, bob, "alice").text, "here");
+    world.now_ms += 300_000;
+    let alice = login(&mut world, "alice", Platform::Windows);
+    world.now_ms += 300_000;
+    look(&mut world);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Online);
+    close(&mut world, alice);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline);
+}
+
+#[test]
+fn nobody_lingers_who_has_logged_out_or_was_kicked() {
+    let mut world = world(Config::default());
+    let bob = world.login("bob", "b");
+    let alice = login(&mut world, "alice", Platform::Android);
+    ask(&mut world, alice, Call::LogOut(body::LogOut {})).unwrap();
+    lose(&mut world, alice, 0);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline);
+
+    let alice = login(&mut world, "alice", Platform::Android);
+    lose(&mut world, alice, 0);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Online);
+    world.shared.kick_user(nearport_chat::key::AppId(crate::world::APP), "alice", world.now_ms).unwrap();
+    look(&mut world);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline);
+}
+
+#[test]
+fn an_adopted_session_keeps_its_platform() {
+    let mut world = world(Config::default());
+    let alice = login(&mut world, "alice", Platform::Iphone);
+    world.restart();
+    let bob = world.login("bob", "b");
+    let now_s = world.now_ms / 1000;
+    let (app, user, device) = (crate::world::APP, "alice".into(), "phone".into());
+    let identity = Box::new(Identity { app, user, device, issued_s: now_s, expires_s: now_s + 60 });
+    let adopt = Up::Adopt { session: alice, identity, platform: 2 };
+    world.front(vec![(nearport_trunk::local::LinkId(0), adopt)]);
+    world.received(0);
+    look(&mut world);
+    let platforms = status(&mut world, bob, "alice").platforms;
+    assert_eq!(platforms[0].platform(), Platform::Iphone);
+    close(&mut world, alice);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::PushOnline);
+}
+
 #[test]
 fn a_single_platform_ends_the_other_one_with_kicked() {
     let config = Config { multi_device: MultiDevice::Single, ..Config::default() };
@@ -140,7 +244,7 @@ fn who_watches_is_told_of_changes_only() {
     );
     let long = Call::StatusSet(body::StatusSet { text: "x".repeat(101) });
     assert_eq!(ask(&mut world, phone, long).unwrap_err(), 40001);
-    world.front(vec![(nearport_trunk::local::LinkId(0), Up::Close { session: phone })]);
+    world.front(vec![(nearport_trunk::local::LinkId(0), Up::Close { session: phone, lost_ms: None })]);
     let told = look(&mut world);
     assert_eq!(told[0].1.presence(), Presence::PushOnline);
     assert_eq!(told[0].1.text, "", "gone with the last session");

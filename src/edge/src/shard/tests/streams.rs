@@ -215,6 +215,37 @@ fn a_byte_stream_is_a_session_like_any_other() {
 }
 
 #[test]
+fn the_end_of_a_socket_is_a_good_bye_and_silence_is_none() {
+    let ends = |world: &World| {
+        let state = world.script.state();
+        let end = |up: &Up| if let Up::Close { lost_ms, .. } = up { Some(*lost_ms) } else { None };
+        state.ups.iter().filter_map(end).collect::<Vec<_>>()
+    };
+    for (web, silence_s) in [(false, 75), (true, 60)] {
+        let mut world = World::new(ServerLimits::default());
+        let client = world.login_stream(web);
+        world.shard.end_stream(client.index);
+        world.run();
+        assert_eq!(ends(&world), [None], "FIN");
+
+        let mut world = World::new(ServerLimits::default());
+        let client = world.login_stream(web);
+        world.shard.drop_stream(client.index);
+        world.run();
+        assert_eq!(ends(&world), [None], "RST");
+
+        let mut world = World::new(ServerLimits::default());
+        let mut client = world.login_stream(web);
+        client.send(&Frame::new(Lane::Control, Kind::PING, 1, Bytes::new()));
+        world.exchange(&mut client);
+        world.pass_streams(&mut client, Duration::from_secs(silence_s - 1));
+        assert_eq!(ends(&world), []);
+        world.pass_streams(&mut client, Duration::from_secs(2));
+        assert_eq!(ends(&world), [Some(u32::try_from(silence_s * 1000).unwrap())]);
+    }
+}
+
+#[test]
 fn a_good_bye_is_written_the_socket_shut_and_dropped() {
     for (web, polite) in [(false, true), (false, false), (true, true)] {
         let mut world = World::new(ServerLimits::default());

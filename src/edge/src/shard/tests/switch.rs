@@ -31,7 +31,7 @@ impl World {
         {
             let mut state = self.script.state();
             for up in std::mem::take(&mut state.ups) {
-                let Up::Adopt { session, identity: told } = up else {
+                let Up::Adopt { session, identity: told, .. } = up else {
                     panic!("only adoptions so far: {up:?}")
                 };
                 assert_eq!(*told, identity());
