@@ -9,6 +9,7 @@
 )]
 
 use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 include!(concat!(env!("OUT_DIR"), "/nearport.v1.rs"));
@@ -34,6 +35,20 @@ pub struct HelloClaim {
     pub platform: i32,
     #[prost(bytes = "bytes", tag = "8")]
     pub resume: Bytes,
+}
+
+impl Relay {
+    /// The merged messages, in order. Those that they hold in turn stay closed.
+    pub fn messages(&self) -> impl Iterator<Item = Result<Message, prost::DecodeError>> {
+        self.msg_list.iter().map(|bytes| Message::decode(bytes.clone()))
+    }
+
+    /// With these messages, and their number.
+    #[must_use]
+    pub fn with_messages(self, messages: &[Message]) -> Self {
+        let msg_list: Vec<Bytes> = messages.iter().map(|message| message.encode_to_vec().into()).collect();
+        Self { msg_num: u32::try_from(msg_list.len()).unwrap_or(u32::MAX), msg_list, ..self }
+    }
 }
 
 /// An encoded `Welcome` with two more fields: messages that stand behind each other are one message.
@@ -226,7 +241,6 @@ pub fn encode_history_page(entries: &[RawDelivery], marks: HistoryMarks) -> Byte
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message as _;
 
     #[test]
     fn what_is_appended_to_a_welcome_reads_as_its_fields() {

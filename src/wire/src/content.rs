@@ -12,8 +12,7 @@ pub const MENTIONS_MAX: usize = 30;
 /// Longest time for which devices that come later are still told of a message: seven days (public contract, 90026).
 pub const LIFE_TIME_MAX_S: u32 = 604_800;
 
-/// Deepest nesting of merged messages (client code 8005 of the contract has 100). A decoder that follows prost stops at a
-/// hundred messages of any kind inside each other, four of which make one level, so this bound is the outer one.
+/// Deepest nesting of merged messages (client code 8005 of the contract has 100).
 const RELAY_DEPTH_MAX: usize = 100;
 
 /// Largest image or sound, and largest file or video, in bytes (public contract).
@@ -92,9 +91,6 @@ pub fn check_mentions(mentions: &Mentions) -> Result<(), usize> {
 }
 
 fn check_depth(content: &Content, depth: usize) -> Result<(), ContentError> {
-    if depth > RELAY_DEPTH_MAX {
-        return Err(ContentError::TooDeep);
-    }
     if content.elements.is_empty() {
         return Err(ContentError::Empty);
     }
@@ -110,8 +106,13 @@ fn check_depth(content: &Content, depth: usize) -> Result<(), ContentError> {
                 }
             }
             Kind::Relay(relay) => {
-                let inner = relay.msg_list.iter().filter_map(|message| message.content.as_ref());
-                inner.into_iter().try_for_each(|content| check_depth(content, depth + 1))?;
+                if depth == RELAY_DEPTH_MAX && !relay.msg_list.is_empty() {
+                    return Err(ContentError::TooDeep);
+                }
+                for message in relay.messages() {
+                    let content = message.ok().and_then(|message| message.content);
+                    check_depth(&content.ok_or(ContentError::BadRelay(at))?, depth + 1)?;
+                }
             }
             _ => {}
         }
@@ -156,9 +157,7 @@ fn check_kind(kind: &Kind, at: usize) -> Result<(), ContentError> {
         }
         Kind::Relay(Relay { msg_list, json_msg_key, msg_num, .. }) => {
             let listed = !msg_list.is_empty();
-            let valid = listed == json_msg_key.is_empty()
-                && (!listed || *msg_num as usize == msg_list.len())
-                && msg_list.iter().all(|message| message.content.is_some());
+            let valid = listed == json_msg_key.is_empty() && (!listed || *msg_num as usize == msg_list.len());
             if valid { Ok(()) } else { Err(ContentError::BadRelay(at)) }
         }
         Kind::Tip(_) | Kind::Notice(_) => Err(ContentError::ServerElement(at)),
@@ -171,7 +170,12 @@ fn check_kind(kind: &Kind, at: usize) -> Result<(), ContentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::{Custom, File, Image, ImageInfo, Location, Message, Notice, Sound, Text, Tip, Video};
+    use prost::Message as _;
+
+    use crate::body::{
+        Custom, Delivery, File, Image, ImageInfo, Location, LogEntry, Message, Notice, Send, Sound, SyncPage,
+        Text, Tip, Video,
+    };
 
     fn content(kinds: Vec<Option<Kind>>) -> Content {
         Content {
@@ -192,7 +196,7 @@ mod tests {
 
     fn relay(inner: Vec<Content>, msg_num: u32, key: &str) -> Option<Kind> {
         let message = |content| Message { content: Some(content), ..Message::default() };
-        let msg_list = inner.into_iter().map(message).collect();
+        let msg_list = inner.into_iter().map(|content| message(content).encode_to_vec().into()).collect();
         Some(Kind::Relay(Relay { msg_list, msg_num, json_msg_key: key.into(), ..Relay::default() }))
     }
 
@@ -246,13 +250,48 @@ mod tests {
         assert_eq!(check_content(&plain(), 12_289).unwrap_err().code(), 80002);
     }
 
+    fn nest(depth: usize) -> Content {
+        (0..depth).fold(content(vec![text()]), |inner, _| content(vec![relay(vec![inner], 1, "")]))
+    }
+
+    /// As they come over the wire, with what stands around them in a request and in a page.
     #[test]
     fn merged_messages_nest_a_hundred_deep_and_no_deeper() {
-        let nest = |depth| {
-            (0..depth).fold(content(vec![text()]), |inner, _| content(vec![relay(vec![inner], 1, "")]))
-        };
-        assert_eq!(check_content(&nest(RELAY_DEPTH_MAX), 1), Ok(()));
-        assert_eq!(check_content(&nest(RELAY_DEPTH_MAX + 1), 1), Err(ContentError::TooDeep));
+        for (depth, want) in
+            [(1, Ok(())), (24, Ok(())), (25, Ok(())), (100, Ok(())), (101, Err(ContentError::TooDeep))]
+        {
+            let send = Send { content: Some(nest(depth)), ..Send::default() };
+            let send = Send::decode(&send.encode_to_vec()[..]).unwrap();
+            let content = send.content.unwrap();
+            assert_eq!(check_content(&content, content.encoded_len()), want, "{depth}");
+            let message = Some(Message { content: Some(content), ..Message::default() });
+            let delivery = Some(Delivery { message, ..Delivery::default() });
+            let entries = vec![LogEntry { delivery, ..LogEntry::default() }];
+            let page = SyncPage { entries, ..SyncPage::default() };
+            let page = SyncPage::decode(&page.encode_to_vec()[..]).unwrap();
+            // A reader opens them one after the other.
+            let (mut levels, mut content) =
+                (0, page.entries[0].delivery.clone().unwrap().message.unwrap().content.unwrap());
+            while let Some(Kind::Relay(relay)) = content.elements.remove(0).element {
+                content = relay.messages().next().unwrap().unwrap().content.unwrap();
+                levels += 1;
+            }
+            assert_eq!(levels, depth);
+        }
+        // As deep as a message of 12 KiB can be.
+        let bytes = nest(600).encoded_len();
+        assert!(bytes < CONTENT_BYTES_MAX, "{bytes}");
+        assert_eq!(check_content(&nest(600), bytes), Err(ContentError::TooDeep));
+    }
+
+    #[test]
+    fn what_is_merged_is_looked_at_at_every_level() {
+        let wrapped = |inner: Content| content(vec![relay(vec![content(vec![text()]), inner], 2, "")]);
+        let tip = content(vec![Some(Kind::Tip(Tip::default()))]);
+        assert_eq!(check_content(&wrapped(wrapped(tip)), 1), Err(ContentError::ServerElement(0)));
+        let noise = Relay { msg_list: vec![vec![0xff; 9].into()], msg_num: 1, ..Relay::default() };
+        let noise = content(vec![text(), Some(Kind::Relay(noise))]);
+        assert_eq!(check_content(&wrapped(noise), 1), Err(ContentError::BadRelay(1)));
     }
 
     #[test]

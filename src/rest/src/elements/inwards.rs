@@ -140,13 +140,14 @@ impl Fields {
 
     fn relay(&mut self) -> Result<Relay, String> {
         let messages = self.list("MsgList")?.into_iter().map(Self::merged);
+        let messages = messages.collect::<Result<Vec<_>, _>>()?;
         Ok(Relay {
             title: self.text("Title")?,
             compatible_text: self.text("CompatibleText")?,
             abstract_list: self.value("AbstractList")?,
             json_msg_key: self.text("JsonMsgKey")?,
-            msg_list: messages.collect::<Result<_, _>>()?,
             msg_num: self.value("MsgNum")?,
+            ..Relay::default().with_messages(&messages)
         })
     }
 

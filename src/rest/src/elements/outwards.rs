@@ -108,7 +108,7 @@ fn relay_json(relay: &Relay) -> Value {
     });
     // One of the two.
     match relay.json_msg_key.is_empty() {
-        true => out["MsgList"] = relay.msg_list.iter().map(merged_json).collect(),
+        true => out["MsgList"] = relay.messages().flatten().map(|message| merged_json(&message)).collect(),
         false => out["JsonMsgKey"] = relay.json_msg_key.clone().into(),
     }
     out

@@ -97,7 +97,7 @@ fn contents() -> BoxedStrategy<Content> {
             (vec(merged, 0..3), vec(text(), 0..3), text()).prop_map(|(msg_list, abstract_list, title)| {
                 let relay = match msg_list.len() {
                     0 => Relay { json_msg_key: "key".to_owned(), msg_num: 700, ..Relay::default() },
-                    count => Relay { msg_num: u32::try_from(count).unwrap(), msg_list, ..Relay::default() },
+                    _ => Relay::default().with_messages(&msg_list),
                 };
                 let relay = Relay { title, abstract_list, ..relay };
                 Content { elements: vec![Kind::Relay(relay).into()], ..Content::default() }
