@@ -157,6 +157,14 @@ pub const KEYS: &[Key] = &[
         doc: "sessions of one App; a login above is refused with BUSY and told to come back in 5s; 0: unlimited",
     },
     Key {
+        name: "chat.guests_max",
+        doc: "guests: browsers without an account that hear live rooms and may do nothing else; 0: none are let in",
+    },
+    Key {
+        name: "chat.guests_per_network",
+        doc: "guests from one address, or one IPv6 network of 64 bits; more are refused for a while (60018)",
+    },
+    Key {
         name: "chat.recall_window",
         doc: "how long after sending it a message may be taken back by its sender; 0s: not at all. Administrators always may",
     },

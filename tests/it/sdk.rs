@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nearport_client::groups::GroupCreate;
 use nearport_client::{
-    Client, Config, Event, HistoryRange, Message, Network, NetworkConfig, Transport, text, user,
+    Client, Config, Event, HistoryRange, Message, Network, NetworkConfig, Transport, group, live, text, user,
 };
 
 use crate::node::{Node, STUCK, nearport};
@@ -106,6 +107,56 @@ async fn every_transport_does_everything() {
         bob.flush().await.unwrap();
         tokio::join!(alice.close(), bob.close());
     }
+}
+
+#[tokio::test]
+async fn a_guest_hears_a_live_room_over_the_transports_of_browsers_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &["--set", "chat.guests_max=4"]);
+    let access = Access::of(&node, dir.path());
+    let alice = access.login("alice", &[]).await;
+    let create = GroupCreate {
+        r#type: "AVChatRoom".into(),
+        name: "room".into(),
+        group: "open".into(),
+        ..GroupCreate::default()
+    };
+    alice.create_group(create).await.unwrap();
+    alice.join_live_room("open").await.unwrap();
+    let guest = Config::guest(node.edge, "localhost", access.config.app);
+    for transport in [Transport::WebSocket, Transport::WebTransport] {
+        let config = Config { transports: vec![transport], ..guest.clone() };
+        let guest = Client::connect(&access.network, config);
+        guest.ready(STUCK).await.unwrap();
+        assert_eq!(connected(&guest).await, transport);
+        let joined = guest.join_live_room("open").await.unwrap();
+        assert_eq!(joined.latest, ["alice"], "guests are not named");
+        let said = format!("to {transport}");
+        alice.send(group("open"), text(&*said)).await.unwrap();
+        loop {
+            if let Event::Live { frame, .. } = next(&guest).await
+                && live::text_of(&frame) == Some(&said)
+            {
+                break;
+            }
+        }
+        let refused = guest.send(user("alice"), text("hello")).await.unwrap_err().to_string();
+        assert!(refused.contains("6014"), "{refused}");
+        let refused = guest.group_heads().await.unwrap_err().to_string();
+        assert!(refused.contains("6014"), "{refused}");
+        guest.quit_group("open").await.unwrap();
+        guest.close().await;
+    }
+    let config = Config { transports: vec![Transport::Quic], ..guest };
+    let refused = Client::connect(&access.network, config).ready(STUCK).await.unwrap_err().to_string();
+    assert!(refused.contains("guests come over WebSocket or WebTransport"), "{refused}");
+
+    // Another server, as servers are: nobody comes without an account.
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), &[]);
+    let access = Access::of(&node, dir.path());
+    let guest = Client::guest(&access.network, node.edge, "localhost", access.config.app);
+    assert!(guest.ready(STUCK).await.unwrap_err().to_string().contains("70402"));
 }
 
 #[tokio::test]

@@ -73,6 +73,10 @@ pub struct Config {
     /// Sessions of one App; 0: as many as the edges have room for. A login that would be one more is refused with close code BUSY and
     /// 60018, unless it takes the place of another session of its user. Sessions that were taken over stay in any case.
     pub app_sessions_max: usize,
+    /// Sessions of guests: who comes in a browser, without an account, to hear live rooms. 0: none are let in.
+    pub guests_max: usize,
+    /// Those from one address, or one IPv6 network of 64 bits: a carrier or a school has one for many.
+    pub guests_per_network: usize,
     /// Messages that a live room keeps for those who join it; 0: none. Each has up to 12 KiB.
     pub live_last_n: usize,
     /// Accounts remembered between look-ups, about 150 bytes each.
@@ -134,6 +138,8 @@ impl Default for Config {
             native_instances: 0,
             web_instances: 0,
             app_sessions_max: 0,
+            guests_max: 0,
+            guests_per_network: 32,
             live_last_n: 0,
             accounts_cached: 65_536,
             apps_age_ms: 10_000,

@@ -72,6 +72,11 @@ impl Caller {
         self.actor().user().ok_or_else(|| Failure::new(code, "this is asked by users, for themselves"))
     }
 
+    /// Whether it is somebody without an account.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.actor().user().is_some_and(UserKey::is_guest)
+    }
+
     /// The session, for what is bound to one.
     ///
     /// # Errors
@@ -126,6 +131,10 @@ impl Desk {
             let reply_to = ReplyTo { link, session, lane, id };
             if kind == Kind::GROUP {
                 groups.push(group::Call::of_client(caller, reply_to, body));
+                continue;
+            }
+            if caller.is_guest() {
+                reply_to.fail(&Failure::not_logged_in(), &metrics, out);
                 continue;
             }
             self.groups(&mut groups, now_ms, out);

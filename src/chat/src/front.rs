@@ -14,6 +14,7 @@
 //! delivers it, or marks the session behind if it comes before `Accept`.
 
 mod adopt;
+mod guests;
 mod history;
 mod login;
 mod media;
@@ -33,6 +34,8 @@ use crate::key::UserKey;
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
 use crate::throttle::Throttle;
+
+use login::Vetted;
 
 /// Opens and closes sessions and answers SYNC, HISTORY and READERS. See the module documentation.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ impl Front {
         }
         self.shared.metrics.front_batch.record(batch.len() as f64);
         let (mut candidates, mut adopted, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let mut guests = Vec::new();
         for (link, up) in batch.drain(..) {
             match up {
                 Up::Adopt { session, identity, platform } => {
@@ -78,7 +82,8 @@ impl Front {
                 }
                 Up::Open { session, hello, peer, vouched } => {
                     match self.vet(link, session, hello, peer, vouched, now_ms) {
-                        Ok(candidate) => candidates.push(candidate),
+                        Ok(Vetted::User(candidate)) => candidates.push(candidate),
+                        Ok(Vetted::Guest(guest)) => guests.push(guest),
                         Err(refusal) => self.refuse(link, session, &refusal, out),
                     }
                 }
@@ -91,13 +96,16 @@ impl Front {
         if !candidates.is_empty() {
             self.admit(candidates, now_ms, out);
         }
-        for question in self.resolve(rest, now_ms) {
+        if !guests.is_empty() {
+            self.admit_guests(guests, now_ms, out);
+        }
+        for question in self.resolve(rest, now_ms, out) {
             self.answer(question, now_ms, out);
         }
     }
 
     /// Takes closed sessions out and finds out who asks.
-    fn resolve(&self, rest: Vec<(LinkId, Up)>, now_ms: u64) -> Vec<Question> {
+    fn resolve(&self, rest: Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) -> Vec<Question> {
         let metrics = &self.shared.metrics;
         let mut questions = Vec::with_capacity(rest.len());
         let mut registry = self.shared.registry();
@@ -106,7 +114,11 @@ impl Front {
                 Up::Frame { session, lane, kind, id, body } => match registry.session_on(session, link) {
                     Some(known) => {
                         let reply_to = ReplyTo { link, session, lane, id };
-                        questions.push(Question { reply_to, user: known.user.clone(), kind, body });
+                        if known.user.is_guest() {
+                            reply_to.fail(&Failure::not_logged_in(), metrics, out);
+                        } else {
+                            questions.push(Question { reply_to, user: known.user.clone(), kind, body });
+                        }
                     }
                     None => metrics.strays.increment(1),
                 },
@@ -123,6 +135,7 @@ impl Front {
             }
         }
         metrics.sessions.set(registry.len() as f64);
+        metrics.guests.set(registry.guests() as f64);
         questions
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nearport_trunk::Topic;
+use nearport_trunk::{SessionId, Topic};
 
 /// Longest user or device name, in bytes (`Identifier` in the public contract).
 pub const NAME_BYTES_MAX: usize = 32;
@@ -74,6 +74,22 @@ impl UserKey {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// What the names of guests begin with. Nobody logs in under such a name.
+const GUEST_PREFIX: &str = "@GUEST#";
+
+impl UserKey {
+    /// Somebody without an account, for as long as this session lives.
+    pub(crate) fn guest(app: AppId, session: SessionId) -> Self {
+        Self::new(app, &format!("{GUEST_PREFIX}{:016x}", session.0)).expect("23 bytes of printable ASCII")
+    }
+
+    /// Whether it has the name of a guest.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        self.name().starts_with(GUEST_PREFIX)
     }
 }
 

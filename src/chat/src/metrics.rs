@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     pub(crate) strays: Counter,
     pub(crate) cursors_clamped: Counter,
     pub(crate) app_full: Counter,
+    pub(crate) guests: Gauge,
+    pub(crate) guests_full: Counter,
     pub(crate) accounts_hits: Counter,
     pub(crate) accounts_misses: Counter,
     pub(crate) accounts_cached: Gauge,
@@ -90,6 +92,8 @@ impl Metrics {
             strays: counter!("nearport_chat_stray_frames_total"),
             cursors_clamped: counter!("nearport_chat_cursors_clamped_total"),
             app_full: counter!("nearport_chat_app_full_refusals_total"),
+            guests: gauge!("nearport_chat_guests"),
+            guests_full: counter!("nearport_chat_guest_refusals_total"),
             accounts_hits: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "yes"),
             accounts_misses: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "no"),
             accounts_cached: gauge!("nearport_chat_cache_entries", "cache" => "accounts"),
@@ -153,6 +157,12 @@ fn describe() {
         "nearport_chat_app_full_refusals_total",
         Unit::Count,
         "Logins refused because their App had as many sessions as it may."
+    );
+    describe_gauge!("nearport_chat_guests", Unit::Count, "Sessions of guests, who have no account.");
+    describe_counter!(
+        "nearport_chat_guest_refusals_total",
+        Unit::Count,
+        "Guests refused because there were as many as there may be, in all or from their network."
     );
     describe_counter!("nearport_chat_cache_lookups_total", Unit::Count, "Cache look-ups.");
     describe_gauge!("nearport_chat_cache_entries", Unit::Count, "Entries of a cache.");

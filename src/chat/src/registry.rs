@@ -1,10 +1,12 @@
 //! Who is online, on which link.
 
+mod guests;
 mod interest;
 mod lingering;
 mod policy;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use nearport_trunk::local::LinkId;
@@ -13,6 +15,7 @@ use nearport_wire::body::Platform;
 
 use crate::Config;
 use crate::key::{AppId, UserKey};
+use guests::Guests;
 use interest::Interest;
 use lingering::Lingering;
 use policy::leaving;
@@ -88,6 +91,7 @@ pub(crate) struct Registry {
     apps: HashMap<AppId, usize>,
     interest: Interest,
     lingering: Lingering,
+    guests: Guests,
     /// In the order in which it happened.
     touched: Vec<Touched>,
     /// Sessions that have been in live rooms, and those of them that have ended since [`Self::take_departed`].
@@ -123,6 +127,31 @@ impl Registry {
         self.user(user).live.push(live);
         self.insert(id, session);
         Ok(removed)
+    }
+
+    /// As [`Self::add`], for somebody without an account.
+    ///
+    /// # Errors
+    /// [`AppFull`] also if there are as many guests as there may be, in all or from this network.
+    pub(crate) fn add_guest(
+        &mut self,
+        id: SessionId,
+        session: Session,
+        network: IpAddr,
+        config: &Config,
+    ) -> Result<(), AppFull> {
+        if !self.guests.has_room(network, config) {
+            return Err(AppFull);
+        }
+        let removed = self.add(id, session, config)?;
+        debug_assert!(removed.is_empty(), "each guest has a name of its own");
+        self.guests.enter(id, network);
+        Ok(())
+    }
+
+    /// Guests now.
+    pub(crate) fn guests(&self) -> usize {
+        self.guests.len()
     }
 
     fn insert(&mut self, id: SessionId, session: Session) {
@@ -222,7 +251,8 @@ impl Registry {
     /// there.
     pub(crate) fn lose(&mut self, id: SessionId, until_ms: u64) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let stays = session.accepted && !session.logged_out;
+        // A guest who comes back is another one.
+        let stays = session.accepted && !session.logged_out && !session.user.is_guest();
         if stays && self.lingering.keep(&session.user, session.platform, until_ms) {
             self.take_out(id);
         } else {
@@ -242,6 +272,7 @@ impl Registry {
 
     fn take_out(&mut self, id: SessionId) -> Option<Removed> {
         let session = self.sessions.remove(&id)?;
+        self.guests.leave(id);
         if self.in_rooms.remove(&id) {
             self.departed.push(id);
         }

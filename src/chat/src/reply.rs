@@ -59,6 +59,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A guest asks for what needs an account.
+    pub(crate) fn not_logged_in() -> Self {
+        Self::new(code::NOT_LOGGED_IN, "guests may only join live rooms and listen: log in for the rest")
+    }
+
     /// A failure that repeating does not mend.
     pub(crate) fn new(code: u32, info: impl Into<Cow<'static, str>>) -> Self {
         Self { code, info: info.into(), retry_after_ms: 0 }

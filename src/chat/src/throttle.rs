@@ -66,7 +66,8 @@ impl Throttle {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// The part of an address that one customer has.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

@@ -272,6 +272,10 @@ impl Writer {
         for (link, up) in batch.drain(..) {
             match up {
                 Up::Frame { session, lane, kind, id, body } => match registry.session_on(session, link) {
+                    Some(known) if known.user.is_guest() => {
+                        let reply_to = ReplyTo { link, session, lane, id };
+                        reply_to.fail(&Failure::not_logged_in(), &metrics, out);
+                    }
                     Some(known) => {
                         let reply_to = ReplyTo { link, session, lane, id };
                         frames.push((reply_to, known.user.clone(), known.device.clone(), kind, body));
@@ -279,6 +283,8 @@ impl Writer {
                     None => metrics.strays.increment(1),
                 },
                 Up::Ack { session, position } => match registry.session_on(session, link) {
+                    // Nothing is kept of guests.
+                    Some(known) if known.user.is_guest() => {}
                     Some(known) => {
                         // Beyond the end of the log an ack would hide messages that do not exist yet.
                         let head = registry.head(&known.user);

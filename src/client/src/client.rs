@@ -115,6 +115,16 @@ impl Drop for Handle {
 }
 
 impl Client {
+    /// Starts a client without an account, in the manner of a browser: [`Config::guest`]. It may join live rooms
+    /// ([`Client::join_live_room`]) and hear them; everything else fails with 6014, and a server that lets no guests in refuses it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn guest(network: &Network, server: SocketAddr, server_name: impl Into<String>, app: u32) -> Self {
+        Self::connect(network, Config::guest(server, server_name, app))
+    }
+
     /// Starts a client. It connects, and comes back after losses, until it is closed or the server says not to.
     ///
     /// # Panics

@@ -237,6 +237,19 @@ impl Config {
         }
     }
 
+    /// Of a guest: somebody without an account, as browsers have them, who hears live rooms and may do nothing else. Over the
+    /// transports of browsers; servers let guests in only if they are told to.
+    #[must_use]
+    pub fn guest(server: SocketAddr, server_name: impl Into<String>, app: u32) -> Self {
+        Self {
+            transports: vec![Transport::WebSocket, Transport::WebTransport],
+            platform: Platform::Web,
+            cursor: Some(FROM_NOW),
+            follow: Follow::Nothing,
+            ..Self::new(server, server_name, app, "", "")
+        }
+    }
+
     /// As [`Self::new`], with the edge that `locator` finds.
     #[must_use]
     pub fn located(locator: &Locator, app: u32, user: impl Into<String>, usersig: impl Into<String>) -> Self {

@@ -25,6 +25,8 @@ pub const ACCOUNT_NOT_FOUND: u32 = 70107;
 pub const BAD_PARAMETER: u32 = 70402;
 /// The App is disabled.
 pub const APP_DISABLED: u32 = 60016;
+/// Not logged in: a guest asks for what needs an account. A code of clients in the public contract.
+pub const NOT_LOGGED_IN: u32 = 6014;
 /// 1:1: the request cannot be read.
 pub const BAD_REQUEST: u32 = 20001;
 /// 1:1: the session is not valid.

@@ -13,6 +13,7 @@ use nearport_wire::code;
 use prost::Message as _;
 
 use super::Front;
+use super::guests::Guest;
 use super::pages::MISSED;
 use super::topics::topics;
 use crate::account::Standing;
@@ -43,6 +44,15 @@ const CLIENT_BYTES_MAX: usize = 64;
 /// operators; three inside one batch are no coincidence any more, and the clients may come back later.
 const CHECK_ROUNDS_MAX: usize = 3;
 
+/// What a hello says of its device and its program.
+pub(super) fn check_client(hello: &Hello) -> Result<(), Refusal> {
+    check_name(&hello.device).map_err(|error| Refusal::bad_hello(format!("device: {error}")))?;
+    if hello.client.len() > CLIENT_BYTES_MAX {
+        return Err(Refusal::bad_hello("client: name is longer than 64 bytes"));
+    }
+    Ok(())
+}
+
 /// A login whose UserSig is good, or for which the edge vouches.
 pub(super) struct Candidate {
     link: LinkId,
@@ -56,6 +66,12 @@ pub(super) struct Candidate {
     identity: Box<Identity>,
     /// How it was proved.
     proof: Proof,
+}
+
+/// A login that may go on.
+pub(super) enum Vetted {
+    User(Candidate),
+    Guest(Guest),
 }
 
 /// A login that is refused. The client reads the close code; people read the contract's number and the text.
@@ -73,11 +89,11 @@ impl Refusal {
     }
 
     /// It may be tried again after so long.
-    fn busy(code: u32, retry_after_ms: u32, info: impl Into<String>) -> Self {
+    pub(super) fn busy(code: u32, retry_after_ms: u32, info: impl Into<String>) -> Self {
         Self { retry_after_ms, ..Self::new(CloseCode::BUSY, code, info) }
     }
 
-    fn bad_hello(info: impl Into<String>) -> Self {
+    pub(super) fn bad_hello(info: impl Into<String>) -> Self {
         Self::new(CloseCode::BAD_BODY, code::BAD_PARAMETER, info)
     }
 
@@ -100,7 +116,7 @@ impl Front {
         peer: SocketAddr,
         vouched: Option<Box<Identity>>,
         now_ms: u64,
-    ) -> Result<Candidate, Refusal> {
+    ) -> Result<Vetted, Refusal> {
         let hello = Hello::decode(hello).map_err(|error| Refusal::bad_hello(format!("hello: {error}")))?;
         let app = self.apps.find(hello.app, now_ms).map_err(|none| match none {
             NoApp::Unknown => {
@@ -113,12 +129,15 @@ impl Front {
             let info = format!("app {} is disabled", hello.app);
             return Err(Refusal::new(CloseCode::NO_APP, code::APP_DISABLED, info));
         }
+        if hello.user.is_empty() && self.shared.config.guests_max > 0 {
+            return Guest::vet(link, session, &hello, peer.ip()).map(Vetted::Guest);
+        }
         let user = UserKey::new(AppId(hello.app), &hello.user)
             .map_err(|error| Refusal::bad_hello(format!("user: {error}")))?;
-        check_name(&hello.device).map_err(|error| Refusal::bad_hello(format!("device: {error}")))?;
-        if hello.client.len() > CLIENT_BYTES_MAX {
-            return Err(Refusal::bad_hello("client: name is longer than 64 bytes"));
+        if user.is_guest() {
+            return Err(Refusal::bad_hello("user: such a name is a guest's, who comes without one"));
         }
+        check_client(&hello)?;
         if self.throttle.is_blocked(&user, peer.ip(), now_ms) {
             let info = "too many refused usersigs, try again in a minute";
             return Err(Refusal::busy(TOO_MANY_FAILURES, Throttle::ends_in_ms(now_ms), info));
@@ -145,7 +164,8 @@ impl Front {
         // A number that is not known here is that of a younger client.
         let platform = Platform::try_from(hello.platform).unwrap_or_default();
         let device = hello.device.into();
-        Ok(Candidate { link, session, user, device, platform, cursor: hello.cursor, identity, proof })
+        let cursor = hello.cursor;
+        Ok(Vetted::User(Candidate { link, session, user, device, platform, cursor, identity, proof }))
     }
 
     /// Refuses a login.

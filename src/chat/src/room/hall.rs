@@ -62,7 +62,7 @@ struct Crowd {
 impl Crowd {
     fn add(&mut self, user: &UserKey) {
         self.count += 1;
-        if self.names.len() < NOTICE_NAMES_MAX {
+        if self.names.len() < NOTICE_NAMES_MAX && !user.is_guest() {
             self.names.push(user.name().to_owned());
         }
     }

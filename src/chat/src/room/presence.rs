@@ -46,9 +46,12 @@ impl Presence {
             entry.sessions.push(session);
         }
         if new {
-            self.latest.retain(|known| known != user);
-            self.latest.push_front(user.clone());
-            self.latest.truncate(LATEST_MAX);
+            // Guests are counted and not named.
+            if !user.is_guest() {
+                self.latest.retain(|known| known != user);
+                self.latest.push_front(user.clone());
+                self.latest.truncate(LATEST_MAX);
+            }
             self.show(now_ms);
         }
         new

@@ -15,6 +15,8 @@ mod group_table;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod guests;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod model;

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nearport_session::Closing;
 use nearport_trunk::{Identity, SessionId, Up};
-use nearport_wire::body::{HelloClaim, append_resume};
+use nearport_wire::body::{HelloClaim, Platform, append_resume};
 use nearport_wire::close::CloseCode;
+use nearport_wire::code;
 use prost::Message as _;
 
 use super::Shard;
+use super::stream::Carrier;
 use crate::keys::{KeyRing, Keys};
 use crate::resume::{self, Claim, Refusal};
 
@@ -47,14 +49,14 @@ impl Shard {
         self.clock = WallClock::new(now, unix_time);
     }
 
-    /// Opens the tokens of the hellos that are about to go up, and remembers their platforms. A bad token ends its session here, unless the hello has a
+    /// Opens the tokens of the hellos that are about to go up, and remembers their platforms. A guest, who names no user, ends here too unless it is in a browser. A bad token ends its session here, unless the hello has a
     /// UserSig too: then that decides.
     pub(super) fn vouch(&mut self, now: Instant) {
         if !self.ups.iter().any(|up| matches!(up, Up::Open { .. })) {
             return;
         }
         let (ring, now_s) = (self.config.resume.keys.ring(), self.clock.unix_s(now));
-        let mut refused: Vec<(SessionId, Refusal)> = Vec::new();
+        let mut refused: Vec<(SessionId, String)> = Vec::new();
         let (stats, conns) = (&mut self.stats, &mut self.conns);
         self.ups.retain_mut(|up| {
             let Up::Open { session, hello, vouched, .. } = up else { return true };
@@ -62,6 +64,13 @@ impl Shard {
             let Ok(claim) = HelloClaim::decode(hello.clone()) else { return true };
             if let Some(conn) = conns.get_mut(session.connection()).filter(|conn| conn.id == *session) {
                 conn.platform = u8::try_from(claim.platform).unwrap_or_default();
+                let web = matches!(conn.phase().carrier, Some(Carrier::WebSocket | Carrier::WebTransport));
+                if claim.user.is_empty() && claim.platform == Platform::Web as i32 && !web {
+                    let reason =
+                        format!("{} guests come over WebSocket or WebTransport", code::NOT_LOGGED_IN);
+                    refused.push((*session, reason));
+                    return false;
+                }
             }
             if claim.resume.is_empty() {
                 return true;
@@ -76,14 +85,13 @@ impl Shard {
                     stats.resume_refused += 1;
                     let decided = claim.usersig.is_empty();
                     if decided {
-                        refused.push((*session, refusal));
+                        refused.push((*session, format!("{} resume token: {refusal}", refusal.code())));
                     }
                     !decided
                 }
             }
         });
-        for (session, refusal) in refused {
-            let reason = format!("{} resume token: {refusal}", refusal.code());
+        for (session, reason) in refused {
             self.close(session, Closing::new(CloseCode::UNAUTHORIZED, reason), Duration::ZERO);
             // The backend never heard of it.
             self.ups.retain(|up| !matches!(up, Up::Close { session: closed, .. } if *closed == session));

@@ -31,6 +31,9 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
         GroupKey::new(app, id).map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))
     };
     let nobody = BTreeMap::new();
+    if caller.is_guest() && !matches!(call, Call::Join(_) | Call::Quit(_)) {
+        return Err(Failure::not_logged_in());
+    }
     match call {
         Call::Create(asked) => create(turn, caller, &asked),
         Call::Info(asked) => infos(turn, caller, &asked),
@@ -41,6 +44,9 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
                 let live = rooms::join(turn, caller, &key, rate_per_s, out)?;
                 let outcome = body::GroupJoinOutcome { pending: false, live: Some(live) };
                 return seen(Answer::Join(outcome));
+            }
+            if caller.is_guest() {
+                return Err(Failure::new(code::NO_PERMISSION, "guests only hear live rooms"));
             }
             let user = caller.user(code::BAD_PARAMETER)?;
             let people = people(turn, std::iter::once(user.clone()))?;

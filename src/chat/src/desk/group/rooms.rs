@@ -31,7 +31,13 @@ pub(super) fn join(
 ) -> Result<body::LiveJoined, Failure> {
     let (user, seat) = (caller.user(code::BAD_PARAMETER)?, caller.seat(code::BAD_PARAMETER)?);
     let group = turn.find(key)?.ok_or_else(gone)?;
-    group.read().unwrap_or_else(PoisonError::into_inner).check_join(user, turn.now_ms)?;
+    {
+        let group = group.read().unwrap_or_else(PoisonError::into_inner);
+        if caller.is_guest() && !group.kind().guests {
+            return Err(Failure::new(code::NO_PERMISSION, "groups of this type have no guests"));
+        }
+        group.check_join(user, turn.now_ms)?;
+    }
     let member = Member { user: user.clone(), session: seat.session, link: seat.link };
     let mut registry = turn.shared.registry();
     let joined = turn.shared.rooms.join(&mut registry, (key, rate_per_s), &member, turn.now_ms, out);

@@ -88,7 +88,7 @@ fn the_next_backend_hears_the_platform_of_the_hello() {
     for (port, platform) in
         [(1, body::Platform::Iphone), (2, body::Platform::Web), (3, body::Platform::Other)]
     {
-        let hello = body::Hello { platform: platform as i32, ..body::Hello::default() };
+        let hello = body::Hello { user: "alice".into(), platform: platform as i32, ..body::Hello::default() };
         world.hello(port, hello.encode_to_vec().into());
     }
     let next = Script::default();
@@ -101,4 +101,17 @@ fn the_next_backend_hears_the_platform_of_the_hello() {
     let mut told: Vec<_> = next.state().ups.iter().map(platform).collect();
     told.sort_unstable();
     assert_eq!(told, [0, 2, 6]);
+}
+
+/// Who names no user is a guest, and those come in browsers.
+#[test]
+fn a_guest_over_another_transport_than_those_of_browsers_is_refused_at_the_edge() {
+    let mut world = World::new(ServerLimits::default());
+    let hello = body::Hello { platform: body::Platform::Web.into(), ..body::Hello::default() };
+    world.hello(1, hello.encode_to_vec().into());
+    assert_eq!(world.close_code(1), Some(CloseCode::UNAUTHORIZED));
+    assert!(world.script.state().ups.is_empty(), "the backend never heard of it");
+    let hello = body::Hello { user: "alice".into(), ..hello };
+    world.hello(2, hello.encode_to_vec().into());
+    assert_eq!(world.take(2), [Kind::WELCOME]);
 }
