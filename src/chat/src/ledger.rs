@@ -8,11 +8,15 @@
 //! are there without holes, up to the **head**. Its **change log** numbers what was changed after it was sent, from 1: each
 //! changed message stands in it once, under the number of its last change.
 
+mod outbox;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::key::{ConvKey, UserKey};
+use crate::key::{AppId, ConvKey, UserKey};
+
+pub use outbox::{Outbound, OutboxEntry, Settle, Settled, Shelf};
 
 /// Most items in one [`Batch`], of all kinds. A writer that has more waiting commits several batches.
 pub const BATCH_ITEMS_MAX: usize = 2048;
@@ -119,14 +123,26 @@ pub struct Batch {
     pub receipts: Vec<Receipt>,
     /// Cursor moves.
     pub cursors: Vec<CursorMove>,
+    /// What back ends are to be told, in the order in which numbers are given out.
+    pub outbox: Vec<Outbound>,
+    /// What became of what they were to be told; carried out behind [`Self::outbox`]. Each entry is named once.
+    pub settles: Vec<Settle>,
 }
 
 impl Batch {
-    /// How many things it asks for, of every kind.
+    /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message.
     #[must_use]
     pub fn items(&self) -> usize {
-        let Self { appends, edits, hides, receipts, cursors } = self;
-        appends.len() + edits.len() + hides.len() + receipts.len() + cursors.len()
+        let Self { appends, edits, hides, receipts, cursors, outbox, settles } = self;
+        let marks = hides.len() + receipts.len() + cursors.len();
+        let alone = outbox.iter().filter(|outbound| outbound.append.is_none()).count();
+        appends.len() + edits.len() + marks + alone + settles.len()
+    }
+
+    /// Whether it may put something into the outbox that waits to be told.
+    #[must_use]
+    pub fn has_outbound(&self) -> bool {
+        !self.outbox.is_empty() || self.settles.iter().any(|settle| settle.what == Settled::Again)
     }
 
     /// Whether it asks for nothing.
@@ -463,6 +479,24 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn cursors(&self, user: &UserKey, names: &[CursorName]) -> Result<Vec<Option<u64>>, LedgerError> {
         names.iter().map(|name| self.cursor(user, name)).collect()
     }
+
+    /// Entries of a shelf of an App's outbox with a number above `after`, smallest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn outbox(
+        &self,
+        app: AppId,
+        shelf: Shelf,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Vec<OutboxEntry>, LedgerError>;
+
+    /// The largest number that stands on a shelf; 0 if it is empty. With the first entry it says about how many there are.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn outbox_last(&self, app: AppId, shelf: Shelf) -> Result<u64, LedgerError>;
 
     /// One bounded step of removing what is older than `retention` says: from the front of each conversation its messages,
     /// with idempotency keys, changes and receipts; then, of each user, what pointed at them. Heads and positions stay as

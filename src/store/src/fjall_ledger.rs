@@ -7,6 +7,7 @@
 //! - [`journal`] and [`watermark`]: what makes a start notice that acknowledged commits are missing;
 //! - [`open`]: the start, which brings them together;
 //! - [`append`] and [`amend`]: what a batch writes;
+//! - [`outbox`]: what back ends are to be told;
 //! - [`read`]: the trait, with pages and heads;
 //! - [`trim`]: what has become too old;
 //! - [`backup`] and [`check`]: a copy beside running commits, and whether a store makes sense;
@@ -25,6 +26,7 @@ mod keys;
 mod metrics;
 mod open;
 mod options;
+mod outbox;
 mod owners;
 mod read;
 mod trim;
@@ -38,8 +40,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fjall::{Database, OwnedWriteBatch, PersistMode};
-use nearport_chat::key::{ConvKey, UserKey};
-use nearport_chat::ledger::{Batch, Committed, LedgerError};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::ledger::{Batch, Committed, LedgerError, Shelf};
 
 use self::append::Rows;
 pub use self::backup::Copied;
@@ -88,6 +90,8 @@ struct Writer {
     moved: HashMap<Vec<u8>, u64>,
     /// Messages of conversations that are unread for nobody, counting those of the batch.
     skipped: HashMap<ConvId, u64>,
+    /// The last numbers that were given out in the outbox; read from the store when they are first asked for.
+    outbox: HashMap<(AppId, Shelf), u64>,
     flusher: Option<Flusher>,
 }
 
@@ -233,7 +237,8 @@ impl FjallLedger {
             let outcome = self.append(writer, append, batch.appends.len() > 1, &mut out)?;
             done.appended.push(outcome);
         }
-        let amends = batch.items() > batch.appends.len() + batch.cursors.len();
+        let Batch { edits, hides, receipts, .. } = batch;
+        let amends = edits.len() + hides.len() + receipts.len() > 0;
         if amends {
             done.edited = self.amend(writer, batch, &mut out)?;
         }
@@ -248,6 +253,7 @@ impl FjallLedger {
         for (key, position) in &writer.moved {
             out.insert(&self.keyspaces.cursors, key, &position.to_be_bytes());
         }
+        self.put_outbox(writer, batch, &done, &mut out)?;
         self.seal(writer, out)?;
         if amends {
             self.amendments.fetch_add(1, Ordering::Release);

@@ -16,6 +16,7 @@
 mod commit;
 mod metrics;
 mod names;
+mod outbox;
 mod plan;
 mod read;
 mod trim;

@@ -254,6 +254,27 @@ fn ledger_tables(state: &State) -> Vec<(Source, Table)> {
             &[0, 1],
         ),
         table(Part::Skips, "ledger_skips", &[("conv", Int), ("seq", Int), ("number", Int)], &[0, 1]),
+        table(
+            Part::Outbox,
+            "ledger_outbox",
+            &[
+                ("app", Int),
+                ("shelf", Int),
+                ("number", Int),
+                ("seq", Int),
+                ("time_ms", Int),
+                ("died_ms", Int),
+                ("reason", Kind::Text),
+                ("body", Blob),
+            ],
+            &[0, 1, 2],
+        ),
+        table(
+            Part::OutboxHeads,
+            "ledger_outbox_heads",
+            &[("app", Int), ("shelf", Int), ("head", Int)],
+            &[0, 1],
+        ),
     ];
     for (source, table) in &mut tables {
         match source {

@@ -10,7 +10,7 @@ use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    PageLimit, Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{MemoryDirectory, MemoryLedger};
@@ -459,6 +459,18 @@ macro_rules! pass_on {
             limit: usize,
         ) -> Result<Vec<ConvKey>, LedgerError> {
             self.inner.conversations(user, after, limit)
+        }
+        fn outbox(
+            &self,
+            app: AppId,
+            shelf: Shelf,
+            after: u64,
+            limit: PageLimit,
+        ) -> Result<Vec<OutboxEntry>, LedgerError> {
+            self.inner.outbox(app, shelf, after, limit)
+        }
+        fn outbox_last(&self, app: AppId, shelf: Shelf) -> Result<u64, LedgerError> {
+            self.inner.outbox_last(app, shelf)
         }
         fn trim(
             &self,

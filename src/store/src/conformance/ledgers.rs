@@ -1,6 +1,7 @@
 //! The suite of the trait `Ledger`.
 
 mod amendments;
+mod outbox;
 mod trims;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,7 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     nothing_to_write_is_fine(&*make());
     readers_see_whole_commits_in_order(&*make());
     amendments::all(&make);
+    outbox::all(&make);
     trims::all(&make);
 }
 

@@ -174,6 +174,7 @@ impl Run<'_> {
             hides: hides.iter().map(hide).collect(),
             receipts: receipts.iter().map(receipt).collect(),
             cursors: cursors.iter().map(cursor).collect(),
+            ..Batch::default()
         }
     }
 

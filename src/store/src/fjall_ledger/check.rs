@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nearport_chat::key::{ConvKey, ConvKind};
-use nearport_chat::ledger::LedgerError;
+use nearport_chat::ledger::{LedgerError, OutboxEntry};
 
 use super::keys::{self, ConvId, Floor, Message, UserId};
 use super::{FjallLedger, read};
@@ -269,6 +269,11 @@ impl FjallLedger {
             seen.rule(keys::number(&value).is_some(), || {
                 format!("the cursor {} is unreadable", key.escape_ascii())
             });
+        }
+        for row in self.keyspaces.outbox.iter() {
+            let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
+            let good = key.len() == 13 && OutboxEntry::decode(0, &value).is_some();
+            seen.rule(good, || format!("the entry {} of the outbox is unreadable", key.escape_ascii()));
         }
         for (id, (conv, floor)) in &names.convs {
             let ConvKind::Pair(a, b) = conv.kind() else { continue };

@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use fjall::Keyspace;
 use nearport_chat::key::{ConvKey, ConvKind};
-use nearport_chat::ledger::LedgerError;
+use nearport_chat::ledger::{LedgerError, OutboxEntry};
 
 use super::keys::{self, COMMIT_KEY, Commit, ConvId, Message, UserId};
 use super::{FjallLedger, read};
@@ -35,6 +35,10 @@ pub(crate) enum Part {
     ReceiptCounts,
     /// Conversation, seq, how many there were.
     Skips,
+    /// App, shelf, number, seq, time, time of death, reason, body.
+    Outbox,
+    /// App, shelf, last number.
+    OutboxHeads,
 }
 
 /// Some rows, and the place behind them; none: these were the last.
@@ -90,6 +94,14 @@ fn cursor_letter(kind: u8) -> Option<u8> {
     }
 }
 
+/// App, shelf and number of a key of `outbox`.
+fn outbox_place(key: &[u8]) -> Option<(Value, Value, u64)> {
+    let (app, rest) = key.split_first_chunk::<4>()?;
+    let (shelf, number) = rest.split_first()?;
+    let app = Value::Int(i64::from(u32::from_be_bytes(*app)));
+    Some((app, Value::Int(i64::from(*shelf)), keys::number(number)?))
+}
+
 impl FjallLedger {
     pub(crate) fn state(&self) -> Result<State, LedgerError> {
         let commit = read::row(&self.keyspaces.meta, COMMIT_KEY, "the commit row", Commit::decode)?
@@ -141,6 +153,7 @@ impl FjallLedger {
             Part::Hides => (&spaces.hides, b""),
             Part::Receipts | Part::ReceiptCounts => (&spaces.receipts, b""),
             Part::Skips => (&spaces.skips, b""),
+            Part::Outbox | Part::OutboxHeads => (&spaces.outbox, b""),
         }
     }
 
@@ -198,6 +211,23 @@ impl FjallLedger {
             Part::Skips => {
                 let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;
                 vec![conv(id), int(seq), int(keys::number(value).ok_or_else(unreadable)?)]
+            }
+            Part::Outbox => {
+                let (app, shelf, number) = outbox_place(key).ok_or_else(unreadable)?;
+                let entry = OutboxEntry::decode(number, value).ok_or_else(unreadable)?;
+                let [seq, time_ms, died_ms] = [entry.seq, entry.time_ms, entry.died_ms].map(int);
+                let (reason, body) = (Value::Text(entry.reason), blob(&entry.body));
+                vec![app, shelf, int(number), seq, time_ms, died_ms, reason, body]
+            }
+            Part::OutboxHeads => {
+                let (app, shelf, number) = outbox_place(key).ok_or_else(unreadable)?;
+                // The last of its shelf alone.
+                let next = [key.get(..5).ok_or_else(unreadable)?, &[0xff; 8]].concat();
+                let behind = (Bound::Excluded(key), Bound::Included(&next[..]));
+                if self.keyspaces.outbox.range::<&[u8], _>(behind).next().is_some() {
+                    return Ok(None);
+                }
+                vec![app, shelf, int(number)]
             }
             Part::Receipts | Part::ReceiptCounts => {
                 let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;

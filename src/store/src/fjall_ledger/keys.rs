@@ -16,6 +16,7 @@
 //! | `pairs` | user id (4), conversation | |
 //! | `floors` | `c` and conversation id (8) | seq (8), number of the change log (8), time ms (8) |
 //! | `floors` | `u` and user id (4) | position (8) |
+//! | `outbox` | App (4), shelf (1: 0 waiting, 1 dead), number (8) | `OutboxEntry::encode` |
 //! | `meta` | `commit` | commit number (8), store id (16), next user id (4), next conversation id (8) |
 //!
 //! Names become numbers once, when a user or conversation first has a message. So the keys that every message writes
@@ -29,8 +30,8 @@
 //!
 //! \* = one length byte, then the bytes, so that the users `al` and `alice` never share a key.
 
-use nearport_chat::key::{ConvKey, UserKey};
-use nearport_chat::ledger::{Append, CursorName};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::ledger::{Append, CursorName, Shelf};
 
 /// Key of the one row of `meta`.
 pub(super) const COMMIT_KEY: &[u8] = b"commit";
@@ -121,6 +122,18 @@ pub(super) fn log_key(user: UserId, position: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&user.to_be_bytes());
     key[4..].copy_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// Key of a row of `outbox`.
+pub(super) fn outbox_key(app: AppId, shelf: Shelf, number: u64) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[..4].copy_from_slice(&app.0.to_be_bytes());
+    key[4] = match shelf {
+        Shelf::Waiting => 0,
+        Shelf::Dead => 1,
+    };
+    key[5..].copy_from_slice(&number.to_be_bytes());
     key
 }
 

@@ -63,6 +63,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<FjallLedger, LedgerEr
             seen: HashMap::new(),
             moved: HashMap::new(),
             skipped: HashMap::new(),
+            outbox: HashMap::new(),
             flusher: None,
         }),
         keyspaces,

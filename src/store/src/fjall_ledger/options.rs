@@ -80,6 +80,7 @@ pub(super) struct Keyspaces {
     pub(super) skips: Keyspace,
     pub(super) pairs: Keyspace,
     pub(super) floors: Keyspace,
+    pub(super) outbox: Keyspace,
 }
 
 impl Keyspaces {
@@ -118,12 +119,26 @@ impl Keyspaces {
             pairs: db.keyspace("pairs", ranges)?,
             // Asked for at every page, and nearly empty as long as conversations are younger than what is kept.
             floors: db.keyspace("floors", misses)?,
+            outbox: db.keyspace("outbox", ranges)?,
         })
     }
 
-    pub(super) fn all(&self) -> [&Keyspace; 12] {
-        let Self { ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors } =
-            self;
-        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors]
+    pub(super) fn all(&self) -> [&Keyspace; 13] {
+        let Self {
+            ids,
+            messages,
+            idem,
+            logs,
+            cursors,
+            meta,
+            edits,
+            hides,
+            receipts,
+            skips,
+            pairs,
+            floors,
+            outbox,
+        } = self;
+        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors, outbox]
     }
 }

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use fjall::{Guard, Keyspace};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
-    Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
 };
 
 use super::FjallLedger;
 use super::keys::{self, ConvId, Floor, Message, UserId};
 use super::options::Keyspaces;
+use super::outbox;
 
 /// What an error of the engine means for a read.
 pub(super) fn error(error: &fjall::Error) -> LedgerError {
@@ -387,6 +388,20 @@ impl Ledger for FjallLedger {
         let mut key = Vec::with_capacity(128);
         keys::cursor(&mut key, user, name);
         self.cursor_at(&key)
+    }
+
+    fn outbox(
+        &self,
+        app: AppId,
+        shelf: Shelf,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Vec<OutboxEntry>, LedgerError> {
+        self.outbox_page(app, shelf, after, limit)
+    }
+
+    fn outbox_last(&self, app: AppId, shelf: Shelf) -> Result<u64, LedgerError> {
+        outbox::last(&self.keyspaces, app, shelf)
     }
 
     fn trim(

@@ -6,13 +6,13 @@ mod trim;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nearport_chat::key::{ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry, PageLimit,
-    Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
+    Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
 };
 
-use self::image::{Changes, Image, Message, all};
+use self::image::{Changes, Image, Message, all, last};
 
 /// A ledger in memory that models a disk. Clones share it.
 ///
@@ -272,6 +272,24 @@ impl Ledger for MemoryLedger {
 
     fn cursor(&self, user: &UserKey, name: &CursorName) -> Result<Option<u64>, LedgerError> {
         Ok(self.disk().synced.cursors.get(&(user.clone(), name.clone())).copied())
+    }
+
+    fn outbox(
+        &self,
+        app: AppId,
+        shelf: Shelf,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Vec<OutboxEntry>, LedgerError> {
+        let disk = self.disk();
+        let shelf = (app, shelf);
+        let rows =
+            disk.synced.outbox.range((Bound::Excluded((shelf, after)), Bound::Included((shelf, u64::MAX))));
+        Ok(fill(rows.map(|(_, entry)| entry.clone()), limit, |entry| entry.body.len()))
+    }
+
+    fn outbox_last(&self, app: AppId, shelf: Shelf) -> Result<u64, LedgerError> {
+        Ok(last(&self.disk().synced.outbox, &(app, shelf)))
     }
 
     fn trim(

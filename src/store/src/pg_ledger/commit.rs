@@ -259,9 +259,14 @@ async fn rows(
 }
 
 /// Statements that travel together.
-type Sent<'a> = Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>>;
+pub(super) type Sent<'a> = Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>>;
 
-fn send<'a>(client: &'a Client, sql: &'static str, params: Vec<&'a (dyn ToSql + Sync)>, to: &mut Sent<'a>) {
+pub(super) fn send<'a>(
+    client: &'a Client,
+    sql: &'static str,
+    params: Vec<&'a (dyn ToSql + Sync)>,
+    to: &mut Sent<'a>,
+) {
     to.push(Box::pin(async move {
         let statement = client.prepare_cached(sql).await?;
         client.execute(&statement, &params).await.map(drop)
@@ -286,6 +291,9 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         ],
     )
     .await?;
+    if !plan.outbox.is_empty() {
+        prepare(client, &super::outbox::STATEMENTS).await?;
+    }
     let mut edits = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for ((conv, seq), (number, body)) in &plan.edits {
         edits.0.push(*conv);
@@ -307,7 +315,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         cursors.1.push(&name[..]);
         cursors.2.push(*position);
     }
-    let mut sent: Sent<'_> = Vec::with_capacity(13);
+    let mut sent: Sent<'_> = Vec::with_capacity(17);
     let Plan { messages, logs, skips, pairs, hides, receipts, .. } = plan;
     if !messages.conv.is_empty() {
         let params: Vec<&(dyn ToSql + Sync)> = vec![
@@ -344,6 +352,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     if !users.0.is_empty() {
         send(client, MOVE_USERS, vec![&users.0, &users.1], &mut sent);
     }
+    plan.outbox.send(client, &mut sent);
     // Last, so that no lock is asked for behind theirs.
     if !cursors.0.is_empty() {
         send(client, MOVE_CURSORS, vec![&cursors.0, &cursors.1, &cursors.2], &mut sent);

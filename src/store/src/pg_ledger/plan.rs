@@ -6,6 +6,7 @@ use nearport_chat::key::{ConvKind, UserKey};
 use nearport_chat::ledger::{Appended, Batch, Committed, Edited};
 
 use super::names::Ids;
+use super::outbox::Outbox;
 
 /// Heads of a conversation, as locked and as they move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(super) struct Plan<'a> {
     pub(super) hides: (Vec<i64>, Vec<i64>, Vec<i64>),
     pub(super) receipts: (Vec<i64>, Vec<i64>, Vec<&'a [u8]>),
     pub(super) cursors: BTreeMap<(i64, Vec<u8>), i64>,
+    pub(super) outbox: Outbox,
     pub(super) convs: BTreeMap<i64, ConvHead>,
     pub(super) users: BTreeMap<i64, i64>,
     /// Where its first new message went: conversation and number.
@@ -126,6 +128,7 @@ impl<'a> Plan<'a> {
             let position = plan.cursors.entry(key).or_insert(0);
             *position = (*position).max(signed(cursor.position));
         }
+        plan.outbox = Outbox::new(batch, batch.outbox_entries(&plan.done).collect());
         plan.convs.retain(|id, head| found.convs.get(id) != Some(head));
         plan.users.retain(|id, head| found.users.get(id) != Some(head));
         plan

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Deleted, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    PageLimit, Range, Retention, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
 };
 use tokio_postgres::Row;
 
@@ -350,6 +350,20 @@ impl Ledger for PgLedger {
             }
         }
         Ok(positions)
+    }
+
+    fn outbox(
+        &self,
+        app: AppId,
+        shelf: Shelf,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Vec<OutboxEntry>, LedgerError> {
+        self.outbox_page(app, shelf, after, limit)
+    }
+
+    fn outbox_last(&self, app: AppId, shelf: Shelf) -> Result<u64, LedgerError> {
+        self.last_of_outbox(app, shelf)
     }
 
     fn trim(

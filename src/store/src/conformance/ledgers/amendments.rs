@@ -198,7 +198,7 @@ fn everything_at_once(ledger: &dyn Ledger) {
         edits: vec![change(&pair(), 1, "one, changed", &["alice", "bob"])],
         hides: vec![Hide { user: user("bob"), conv: pair(), seq: 1 }],
         receipts: vec![Receipt { user: user("bob"), conv: group(), seq: 1 }],
-        cursors: Vec::new(),
+        ..Batch::default()
     };
     assert_eq!(batch.items(), 5);
     let done = ledger.commit(&batch).expect("commits");

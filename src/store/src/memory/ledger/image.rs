@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use nearport_chat::key::{ConvKey, ConvKind, UserKey};
+use nearport_chat::key::{AppId, ConvKey, ConvKind, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, Committed, CursorName, Edit, Edited, Entry, Heads, IdemKey,
+    Append, Appended, Batch, Committed, CursorName, Edit, Edited, Entry, Heads, IdemKey, OutboxEntry, Settle,
+    Shelf,
 };
 
 #[derive(Debug, Default)]
@@ -21,6 +22,9 @@ pub(super) struct Image {
     pub(super) conversations: BTreeMap<UserKey, BTreeSet<ConvKey>>,
     pub(super) floors: BTreeMap<ConvKey, Floor>,
     pub(super) log_floors: BTreeMap<UserKey, u64>,
+    pub(super) outbox: BTreeMap<((AppId, Shelf), u64), OutboxEntry>,
+    /// The largest number that was ever given out on a shelf.
+    pub(super) outbox_heads: BTreeMap<(AppId, Shelf), u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub(super) struct Changes {
     rows: Image,
     /// Rows of change logs that a later change has taken the place of.
     superseded: Vec<(ConvKey, u64)>,
+    outbound: Vec<(AppId, OutboxEntry)>,
+    settles: Vec<Settle>,
     pub(super) done: Committed,
 }
 
@@ -54,7 +60,7 @@ pub(super) fn all<K: Clone>(owner: &K) -> std::ops::RangeInclusive<(K, u64)> {
     (owner.clone(), 0)..=(owner.clone(), u64::MAX)
 }
 
-fn last<K: Ord + Clone, V>(map: &BTreeMap<(K, u64), V>, owner: &K) -> u64 {
+pub(super) fn last<K: Ord + Clone, V>(map: &BTreeMap<(K, u64), V>, owner: &K) -> u64 {
     map.range(all(owner)).next_back().map_or(0, |((_, number), _)| *number)
 }
 
@@ -119,7 +125,23 @@ impl Image {
                 new.rows.cursors.insert(key, cursor.position);
             }
         }
+        new.outbound = batch.outbox_entries(&new.done).collect();
+        new.settles.clone_from(&batch.settles);
         new
+    }
+
+    fn put_outbox(&mut self, app: AppId, shelf: Shelf, entry: OutboxEntry) {
+        let head = self.outbox_heads.entry((app, shelf)).or_default();
+        *head += 1;
+        self.outbox.insert(((app, shelf), *head), OutboxEntry { number: *head, ..entry });
+    }
+
+    fn settle(&mut self, settle: &Settle) {
+        let Settle { app, number, what } = settle;
+        let entry = self.outbox.remove(&((*app, what.from()), *number));
+        if let (Some(entry), Some(shelf)) = (entry.and_then(|entry| entry.settled(what)), what.to()) {
+            self.put_outbox(*app, shelf, entry);
+        }
     }
 
     fn append(&self, append: &Append, rows: &mut Self) -> Appended {
@@ -176,7 +198,7 @@ impl Image {
     }
 
     pub(super) fn apply(&mut self, changes: Changes) -> Committed {
-        let Changes { mut rows, superseded, done } = changes;
+        let Changes { mut rows, superseded, outbound, settles, done } = changes;
         self.messages.append(&mut rows.messages);
         self.idem.append(&mut rows.idem);
         self.logs.append(&mut rows.logs);
@@ -194,6 +216,10 @@ impl Image {
         for change in superseded {
             self.edits.remove(&change);
         }
+        for (app, entry) in outbound {
+            self.put_outbox(app, Shelf::Waiting, entry);
+        }
+        settles.iter().for_each(|settle| self.settle(settle));
         done
     }
 }
