@@ -361,7 +361,9 @@ impl View {
             }
             Event::Edited(message) | Event::Recalled(message) => self.changed(&message),
             Event::Notice { notice, .. } => self.note(&notice_text(&notice)),
-            Event::Read { user: reader, peer, seq } if self.is_peer(&reader) && peer == self.me => {
+            Event::Read { user: reader, with: Target::User(with), seq }
+                if self.is_peer(&reader) && with == self.me =>
+            {
                 self.read_up_to(seq);
             }
             Event::Away => self.trouble = "the service is away, messages wait".to_owned(),

@@ -76,7 +76,7 @@ fn ticks_follow_a_message_from_sending_to_read() {
     assert_eq!(rows(&mut view), ["-- no messages yet", "12:00Z …  you: hi bob"]);
     view.event(Event::Sent { id, sent: sent(1) });
     assert!(view.take_output().contains("\x1b[1A\x1b[7C✓ \x1b[1B"));
-    let read = |user: &str, seq| Event::Read { user: user.into(), peer: "alice".into(), seq };
+    let read = |user: &str, seq| Event::Read { user: user.into(), with: nearport_client::user("alice"), seq };
     view.event(read("carol", 1));
     assert!(!view.take_output().contains('✓'), "somebody else");
     view.event(read("bob", 1));

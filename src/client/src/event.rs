@@ -154,8 +154,8 @@ pub enum Event {
     Read {
         /// Whose cursor moved.
         user: String,
-        /// The other side of the conversation, from `user`'s point of view.
-        peer: String,
+        /// The conversation, from `user`'s point of view: with this user if it is the peer who has read.
+        with: Target,
         /// Read up to here.
         seq: u64,
     },

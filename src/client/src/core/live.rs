@@ -34,9 +34,14 @@ impl Core {
                     let bytes = delivery.encoded_len();
                     self.inbox.hint(Event::Transient(Message::from_delivery(0, delivery)), bytes);
                 }
-                session::Event::Read(body::ReadEvent { user, peer, seq, .. }) => {
-                    let bytes = user.len() + peer.len();
-                    self.inbox.hint(Event::Read { user, peer, seq }, bytes);
+                session::Event::Read(body::ReadEvent { user, peer, seq, group, notices }) => {
+                    let bytes = user.len() + peer.len() + group.len();
+                    let with = match (notices, group.is_empty()) {
+                        (true, _) => Target::Notices(true),
+                        (false, false) => Target::Group(group),
+                        (false, true) => Target::User(peer),
+                    };
+                    self.inbox.hint(Event::Read { user, with, seq }, bytes);
                 }
                 session::Event::Group { seq, delivery } => self.take_group_push(now, seq, delivery),
                 session::Event::Behind => {
