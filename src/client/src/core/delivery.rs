@@ -210,6 +210,7 @@ impl Core {
                     edit: head.edit,
                     shown: head.shown,
                     joined: head.joined.max(head.history_after),
+                    discarded: head.discarded,
                 });
                 self.groups.take_heads(now, heads.collect(), true);
             }
@@ -320,7 +321,7 @@ mod tests {
         let (mut groups, now) = (groups_at("g", 9), Instant::now());
         groups.begin_session(true);
         assert_eq!(groups.next_pull(now), Some(Pull::Heads));
-        let head = Head { group: "g".into(), seq: 11, edit: 0, shown: 9, joined: 0 };
+        let head = Head { group: "g".into(), seq: 11, edit: 0, shown: 9, joined: 0, discarded: false };
         groups.take_heads(now, vec![head], true);
         assert!(matches!(groups.next_pull(now), Some(Pull::Messages { after: 9, .. })));
         groups.take_page(now, "g", page_of(page));

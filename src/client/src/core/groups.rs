@@ -57,6 +57,8 @@ pub(crate) struct Head {
     pub(crate) shown: u64,
     /// The last message before the user could see any: what came behind it is for this user.
     pub(crate) joined: u64,
+    /// The user wants nothing of it sent for now.
+    pub(crate) discarded: bool,
 }
 
 /// Where a device begins in the groups that it does not know itself, at its first login.
@@ -248,7 +250,7 @@ impl<T> Groups<T> {
     /// The answer to an own send named its place.
     pub(crate) fn own(&mut self, now: Instant, group: &str, seq: u64) {
         // In a group that is not followed nothing can be missing either.
-        let Some((group, room)) = self.room(group) else { return };
+        let Some((group, room)) = self.room(group).filter(|(_, room)| !room.discarded) else { return };
         room.arrive(seq, None, true);
         self.look(now, &group, PATIENCE);
     }
@@ -305,6 +307,11 @@ impl<T> Groups<T> {
         if room.asked_at.is_some_and(|seen| seen > head.seq) {
             self.held -= room.counted;
             *room = Room::new(begin.min(head.seq), head.seq, head.edit, 0);
+        }
+        room.discarded = head.discarded;
+        if head.discarded {
+            // What is said meanwhile comes when the user wants the group again.
+            return;
         }
         room.know(head.seq, head.edit);
         if room.untold() {

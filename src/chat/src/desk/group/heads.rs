@@ -73,6 +73,7 @@ pub(super) fn answer(
             history_after,
             shown,
             joined: joined.first_seq.max(joined.joined_seq),
+            discarded: !joined.receives,
         });
     }
     let (places, spans): (Vec<_>, Vec<_>) = spans.into_iter().unzip();

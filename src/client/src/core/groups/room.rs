@@ -50,6 +50,8 @@ pub(super) struct Room<T> {
     states: BTreeMap<u64, u64>,
     asking: Asking,
     pub(super) failures: u32,
+    /// Nothing of it is sent to this user for now, and nothing is asked for.
+    pub(super) discarded: bool,
     /// When the group is looked at again.
     pub(super) put_off: Option<Instant>,
     /// The cursor when the heads under way were asked for.
@@ -80,6 +82,7 @@ impl<T> Room<T> {
             states: BTreeMap::new(),
             asking: Asking::Nothing,
             failures: 0,
+            discarded: false,
             put_off: None,
             asked_at: None,
             last_message: cursor,

@@ -241,7 +241,8 @@ impl World {
                 let mut parts = Vec::new();
                 while let Some((at, group)) = members.next() {
                     let (seq, edit) = (group.head(), group.changes.len() as u64);
-                    let head = Head { group: name(at), seq, edit, shown: 0, joined: group.joined };
+                    let head =
+                        Head { group: name(at), seq, edit, shown: 0, joined: group.joined, discarded: false };
                     parts.push((vec![head], members.peek().is_none()));
                 }
                 if parts.is_empty() {
@@ -338,7 +339,7 @@ proptest! {
 }
 
 fn head(group: &str, seq: u64, shown: u64, joined: u64) -> Head {
-    Head { group: group.into(), seq, edit: 0, shown, joined }
+    Head { group: group.into(), seq, edit: 0, shown, joined, discarded: false }
 }
 
 fn entry(seq: u64) -> Entry<u64> {
@@ -415,6 +416,22 @@ fn another_store_begins_anew_and_old_heads_do_not() {
     assert_eq!(core.next_pull(now), Some(Pull::Heads));
     core.take_heads(now, vec![head("a", 1, 0, 0)], true);
     assert_eq!(core.next_pull(now), Some(Pull::Messages { group: "a".into(), after: 0 }));
+}
+
+#[test]
+fn a_group_that_the_user_discards_is_not_asked_for_until_it_is_wanted_again() {
+    let now = Instant::now();
+    let (mut core, _) = begun(Begin::Joined, false, vec![head("a", 3, 3, 0)]);
+    let heads = |core: &mut Groups<u64>, discarded, seq| {
+        core.want_heads();
+        assert_eq!(core.next_pull(now), Some(Pull::Heads));
+        core.take_heads(now, vec![Head { discarded, ..head("a", seq, 3, 0) }], true);
+    };
+    heads(&mut core, true, 9);
+    core.own(now, "a", 10);
+    assert_eq!((core.next_pull(now), core.poll_timeout()), (None, None));
+    heads(&mut core, false, 12);
+    assert_eq!(core.next_pull(now), Some(Pull::Messages { group: "a".into(), after: 3 }));
 }
 
 #[test]
