@@ -24,7 +24,7 @@ mod values;
 pub(crate) use cache::{Groups, SharedGroup};
 pub(crate) use create::{Counts, check_counts, check_id, create};
 pub(crate) use effects::Effects;
-pub(crate) use members::page_limit;
+pub(crate) use members::{NAMED_PAGE_MAX, page_limit};
 pub(crate) use profile::join_option_body;
 pub use record::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,

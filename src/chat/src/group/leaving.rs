@@ -217,7 +217,7 @@ impl Group {
     ///
     /// # Errors
     /// 10004 for none or a name that cannot be, 10005 for more than `max`.
-    pub(super) fn named(&self, names: &[String], max: usize) -> Result<Vec<UserKey>, Failure> {
+    pub(crate) fn named(&self, names: &[String], max: usize) -> Result<Vec<UserKey>, Failure> {
         if names.is_empty() {
             return Err(bad("nobody is named"));
         }

@@ -27,6 +27,9 @@ const ROLES_MAX: usize = 500;
 const PAGE_MAX: usize = 200;
 const PAGE: usize = 100;
 
+/// Members that are asked for by name in one request.
+pub(crate) const NAMED_PAGE_MAX: usize = PAGE;
+
 impl Group {
     /// Mutes users for a time, or ends it.
     pub(crate) fn mute(
@@ -189,7 +192,7 @@ impl Group {
         let rank = self.may_list(actor, ctx.present)?;
         let total = count(self.member_count());
         if !asked.users.is_empty() {
-            let users = self.named(&asked.users, PAGE)?;
+            let users = self.named(&asked.users, NAMED_PAGE_MAX)?;
             let members = users.iter().filter_map(|user| Some((user, self.member(user)?)));
             let members = members.map(|(user, member)| self.shown(ctx, actor, rank, user, member)).collect();
             return Ok(body::GroupMembers { members, next: String::new(), total });

@@ -142,7 +142,7 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
         Call::Members(asked) => {
             let key = key(&asked.group)?;
             if rooms::rate(turn, &key)?.is_some() {
-                return seen(Answer::Members(rooms::members(turn, caller, &key)?));
+                return seen(Answer::Members(rooms::members(turn, caller, &asked, &key)?));
             }
             turn.look(caller, &key, |group, ctx| {
                 seen(Answer::Members(group.member_page(ctx, actor, &asked)?))

@@ -9,7 +9,7 @@ use nearport_wire::code::group as code;
 use super::turn::{SystemMessage, Turn, to_group};
 use crate::desk::Caller;
 use crate::downs::Downs;
-use crate::group::gone;
+use crate::group::{self, gone};
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
 use crate::room::{JoinRefused, Member, Saying};
@@ -66,16 +66,29 @@ pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut D
     }
 }
 
-/// Who joined last; of so many the others are a number.
-pub(super) fn members(turn: &Turn<'_>, caller: &Caller, key: &GroupKey) -> Result<GroupMembers, Failure> {
+/// Who joined last; of so many the others are a number. Or those who are named, as far as they are in the room.
+pub(super) fn members(
+    turn: &Turn<'_>,
+    caller: &Caller,
+    asked: &body::GroupMembersPage,
+    key: &GroupKey,
+) -> Result<GroupMembers, Failure> {
     let rooms = &turn.shared.rooms;
     turn.look(caller, key, |group, ctx| {
         group.may_read(caller.actor(), ctx.present)?;
-        let latest = rooms.latest(key).into_iter().map(|user| GroupMember {
-            role: match group.info().owner.as_ref() == Some(&user) {
-                true => GroupRole::Owner.into(),
-                false => GroupRole::Member.into(),
-            },
+        let mut shown = match asked.users.is_empty() {
+            true => rooms.latest(key),
+            false => group.named(&asked.users, group::NAMED_PAGE_MAX)?,
+        };
+        shown.retain(|user| asked.users.is_empty() || rooms.is_in(key, user));
+        let wanted: Vec<_> = asked.roles().filter(|role| *role != GroupRole::None).collect();
+        let role = |user: &UserKey| match group.info().owner.as_ref() == Some(user) {
+            true => GroupRole::Owner,
+            false => GroupRole::Member,
+        };
+        shown.retain(|user| wanted.is_empty() || wanted.contains(&role(user)));
+        let latest = shown.into_iter().map(|user| GroupMember {
+            role: role(&user).into(),
             muted_until_s: group.muted_until_s(&user, ctx.now_s()),
             user: user.name().to_owned(),
             ..GroupMember::default()
