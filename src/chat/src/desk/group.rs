@@ -1,8 +1,8 @@
 //! Requests of kind GROUP.
 //!
 //! A turn carries out all requests of a batch one after the other, each on the groups as the ones before have left them. Then
-//! it writes what they change in one transaction, and only then it answers: a reply says that the change is on disk. Last
-//! come what members see of it: whose sessions hear the group, hints, tips and notices.
+//! it writes what they change in one transaction. Then come what members see of it: whose sessions hear the group, hints, and tips and
+//! notices, which the writer has before the reply goes out: a reply says that the change is on disk.
 //!
 //! If the transaction fails, every request of the turn is refused and the groups are read anew: what was read may have been
 //! something that never came to be.
@@ -93,18 +93,16 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
     for (caller, answer_to, answer) in answers {
         match answer {
             Ok((answer, after)) => {
-                if let Some(after) = &after {
-                    turn.subscribe(after, out);
-                }
-                answer_to.reply(answer, out);
                 if let Some(after) = after {
+                    turn.subscribe(&after, out);
                     turn.tell(&caller, after, out);
                 }
+                // The last of all: whoever has it finds tips and notices in front of what is asked for then.
+                answer_to.reply(answer, out);
             }
             Err(failure) => answer_to.fail(failure, shared, out),
         }
     }
-    turn.post();
 }
 
 /// A read of the directory failed; the log has the reason.

@@ -180,7 +180,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Hints, then who left ceases to hear; tips and notices are collected for [`Self::post`].
+    /// Hints, then who left ceases to hear, then tips and notices.
     pub(super) fn tell(&mut self, caller: &Caller, after: After, out: &mut Downs) {
         let Effects { tips, notices, event, joined, left, .. } = after.effects;
         let group = after.group.read().unwrap_or_else(PoisonError::into_inner);
@@ -232,6 +232,8 @@ impl<'a> Turn<'a> {
             let conv = ConvKey::notices(&user);
             self.posts.extend(said.map(|said| said.post(conv, vec![user], self.now_ms)));
         }
+        drop(group);
+        self.post();
     }
 
     /// A hint to all sessions that hear the group, but the caller's.
@@ -289,7 +291,7 @@ impl<'a> Turn<'a> {
 
     /// Hands tips and notices to the writer. One that finds no room is lost, and counted: what it says can be read from the
     /// group, which is the truth about it.
-    pub(super) fn post(&mut self) {
+    fn post(&mut self) {
         let posts = std::mem::take(&mut self.posts);
         if posts.is_empty() {
             return;
