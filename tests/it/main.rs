@@ -12,6 +12,8 @@ mod browser;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod dns;
@@ -21,6 +23,8 @@ mod edge;
 mod edge_handover;
 #[cfg(test)]
 mod full_disk;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
@@ -37,9 +41,13 @@ mod locate_eval;
 #[cfg(test)]
 mod media;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pebble;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod pops;
 #[cfg(test)]
