@@ -66,11 +66,13 @@ pub(super) struct Start {
     pub(super) hello: Hello,
     /// Whether this side has any use for datagrams.
     pub(super) datagrams: bool,
-    pub(super) login_timeout: Duration,
+    /// When the log-in began, and when it has taken too long.
+    pub(super) began: Instant,
+    pub(super) due: Instant,
 }
 
 impl Link {
-    pub(super) fn new(start: Start, handle: ConnectionHandle, quic: Connection, now: Instant) -> Self {
+    pub(super) fn new(start: Start, handle: ConnectionHandle, quic: Connection) -> Self {
         Self {
             seat: start.seat,
             pipe: start.pipe,
@@ -83,8 +85,8 @@ impl Link {
             session: None,
             quic,
             handle,
-            began: now,
-            due: Some(now + start.login_timeout),
+            began: start.began,
+            due: Some(start.due),
             ask_at: None,
             asked: None,
             hello: Some(Box::new(start.hello)),

@@ -32,6 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default)]
 struct Seat {
     link: Option<u32>,
+    /// When it first tried to log in.
+    began: Option<Instant>,
     /// Has been logged in, and has been in the room.
     logged_in: bool,
     joined: bool,
@@ -164,6 +166,11 @@ impl Part {
     /// [`Self::poll_timeout`].
     pub(super) fn turn(&mut self, now: Instant, witness: &mut impl Witness) {
         self.fire(now);
+        self.serve(now, witness);
+    }
+
+    /// The same without what is due: what waits in a socket may be what it waits for.
+    pub(super) fn serve(&mut self, now: Instant, witness: &mut impl Witness) {
         loop {
             self.begin_log_ins(now);
             self.begin_joins(now);
@@ -236,9 +243,12 @@ impl Part {
                 ..Hello::default()
             };
             let pipe = u16::try_from(seat as usize % self.pipes).expect("checked when they were bound");
-            let (datagrams, login_timeout) = (plan.datagrams, plan.login_timeout);
-            let start = Start { seat, pipe, hello, datagrams, login_timeout };
-            let mut link = Box::new(Link::new(start, handle, quic, now));
+            let place = &mut self.seats[seat as usize];
+            // Of the first log-in, which may take several attempts, or of the one that brings it back.
+            let began = if place.logged_in { now } else { *place.began.get_or_insert(now) };
+            let due = began + plan.login_timeout;
+            let start = Start { seat, pipe, hello, datagrams: plan.datagrams, began, due };
+            let mut link = Box::new(Link::new(start, handle, quic));
             let index = index_of(handle);
             touch(&mut self.touched, index, &mut link);
             if self.links.len() <= handle.0 {
@@ -415,7 +425,12 @@ impl Part {
         let seat = &mut self.seats[number as usize];
         seat.link = None;
         if !seat.logged_in {
-            self.refused(number, closing);
+            // Who was not heard tries again as long as there is time. Any other end is an answer.
+            let until = seat.began.map(|began| began + self.plan.login_timeout);
+            match closing.code == CloseCode::LOST && until.is_some_and(|until| now < until) {
+                true => self.to_log_in.push_back(number),
+                false => self.refused(number, closing),
+            }
             return;
         }
         let returns = !std::mem::replace(&mut seat.returned, true) && self.leaver.is_none();

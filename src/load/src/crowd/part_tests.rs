@@ -65,11 +65,19 @@ struct Guest {
     in_room: bool,
 }
 
+/// What it does with a hello.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mood {
+    Friendly,
+    Refuses,
+    Deaf,
+}
+
 struct House {
     endpoint: Endpoint,
     guests: HashMap<usize, Guest>,
     limits: ServerLimits,
-    refuse: bool,
+    mood: Mood,
     /// Good-byes that it heard.
     byes: usize,
     /// Most handshakes and hellos at once.
@@ -91,7 +99,7 @@ impl House {
             endpoint: Endpoint::new(Arc::new(EndpointConfig::default()), Some(Arc::new(config)), false, None),
             guests: HashMap::new(),
             limits: ServerLimits::default(),
-            refuse: false,
+            mood: Mood::Friendly,
             byes: 0,
             opening_max: 0,
         }
@@ -123,7 +131,7 @@ impl House {
             if guest.quic.poll_timeout().is_some_and(|at| at <= now) {
                 guest.quic.handle_timeout(now);
             }
-            self.byes += guest.read(&self.limits, self.refuse, now);
+            self.byes += guest.read(&self.limits, self.mood, now);
             guest.write();
             let mut buffer = Vec::new();
             while guest.quic.poll_transmit(now, 1, &mut buffer).is_some() {
@@ -157,7 +165,7 @@ impl House {
 }
 
 impl Guest {
-    fn read(&mut self, limits: &ServerLimits, refuse: bool, now: Instant) -> usize {
+    fn read(&mut self, limits: &ServerLimits, mood: Mood, now: Instant) -> usize {
         let mut byes = 0;
         while let Some(event) = self.quic.poll() {
             let id = match event {
@@ -185,7 +193,7 @@ impl Guest {
             }
             loop {
                 match self.session.poll_action(limits, now) {
-                    Ok(Some(action)) => self.act(action, refuse, now),
+                    Ok(Some(action)) => self.act(action, mood, now),
                     Ok(None) => break,
                     Err(closing) => {
                         byes += usize::from(closing.code == CloseCode::BYE);
@@ -198,9 +206,10 @@ impl Guest {
         byes
     }
 
-    fn act(&mut self, action: Action, refuse: bool, now: Instant) {
+    fn act(&mut self, action: Action, mood: Mood, now: Instant) {
         match action {
-            Action::Open(_) if refuse => {
+            Action::Open(_) if mood == Mood::Deaf => {}
+            Action::Open(_) if mood == Mood::Refuses => {
                 self.quic.close(now, VarInt::from_u32(CloseCode::UNAUTHORIZED.0), Bytes::from("no"));
             }
             Action::Open(hello) => {
@@ -433,7 +442,7 @@ fn who_is_told_behind_joins_again() {
 #[test]
 fn who_is_not_let_in_is_counted_and_the_others_do_not_wait() {
     let mut world = World::new();
-    world.house.refuse = true;
+    world.house.mood = Mood::Refuses;
     world.part.log_in();
     world.pass(Duration::from_millis(300));
     assert_eq!((world.logins.done, world.logins.failed), (0, MEMBERS));
@@ -450,6 +459,21 @@ fn who_is_not_let_in_is_counted_and_the_others_do_not_wait() {
     }
     assert_eq!((world.logins.done, world.logins.failed), (0, MEMBERS));
     assert!(world.logins.first_failure.unwrap().contains("no log-in in its time"));
+}
+
+#[test]
+fn who_is_not_heard_tries_again() {
+    let mut world = World::new();
+    world.house.mood = Mood::Deaf;
+    world.part.log_in();
+    world.pass(Duration::from_millis(100));
+    world.house.mood = Mood::Friendly;
+    world.now += Duration::from_secs(10);
+    world.pass(Duration::from_millis(500));
+    assert_eq!((world.logins.done, world.logins.failed), (MEMBERS, 0));
+    assert_eq!(world.seen.connected, [1; MEMBERS]);
+    // It took that long.
+    assert!(world.logins.latency.quantiles().max.unwrap() >= 10_000.0 && world.seen.lost.is_empty());
 }
 
 #[test]

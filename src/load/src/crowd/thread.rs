@@ -31,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(2);
 /// Datagrams of a look at the sockets that make a burst.
 const BURST: usize = 16;
 
+/// How long what is due waits while the sockets hold more than one look reads: the answer that is overdue may be in one of them.
+const OVERDUE: Duration = Duration::from_millis(100);
+
 /// How often a thread says how much CPU time it has taken.
 const CPU_EVERY: Duration = Duration::from_millis(100);
 
@@ -109,7 +112,7 @@ pub(super) fn run(
         epoll::add(&epoll, socket, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
     }
     let (mut batches, mut events) = (Batches::new(), Vec::with_capacity(EVENTS));
-    let mut cpu_told = Instant::now();
+    let (mut cpu_told, mut fired) = (Instant::now(), Instant::now());
     loop {
         events.clear();
         match epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait_until(part.poll_timeout()))) {
@@ -137,14 +140,17 @@ pub(super) fn run(
                         count += 1;
                         part.handle_datagram(pipe, datagram, now);
                     });
-                    part.turn(now, &mut *lock(witness));
+                    part.serve(now, &mut *lock(witness));
                     flush(&mut part, sockets, &mut batches);
                 }
             }
         }
         let now = Instant::now();
-        part.turn(now, &mut *lock(witness));
-        flush(&mut part, sockets, &mut batches);
+        if !more || now.saturating_duration_since(fired) >= OVERDUE {
+            fired = now;
+            part.turn(now, &mut *lock(witness));
+            flush(&mut part, sockets, &mut batches);
+        }
         board.tell(part.take_news());
         if now.saturating_duration_since(cpu_told) >= CPU_EVERY {
             cpu_told = now;
