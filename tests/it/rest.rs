@@ -2,7 +2,10 @@
 //! error cases. A module per service has the rows; [`table`] carries them out.
 
 mod accounts;
+mod contacts;
 mod door;
+mod keys;
+mod messages;
 mod pages;
 mod table;
 
@@ -116,5 +119,5 @@ pub(crate) fn start(args: &[&str]) -> (TempDir, Node, BackEnd) {
 #[test]
 fn every_command_answers_as_the_contract_says() {
     let (_dir, _node, back_end) = start(&[]);
-    table::carry_out(&back_end, &[accounts::ROWS].concat());
+    table::carry_out(&back_end, &[accounts::ROWS, messages::ROWS, contacts::ROWS].concat());
 }

@@ -7,8 +7,11 @@
 //! Calls that wait for a thread give a [`Pending`]: a future that any runtime may poll. Dropping one leaves the call running.
 
 mod accounts;
+mod contacts;
 mod groups;
+mod messages;
 mod pending;
+mod seen;
 mod sign_in;
 
 use std::any::Any;
@@ -18,8 +21,15 @@ use std::sync::{Arc, Mutex};
 use nearport_wire::code;
 
 pub use accounts::NewAccount;
+pub use contacts::ContactMark;
+pub use messages::{
+    Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,
+};
 pub use pending::Pending;
 pub use sign_in::{NotAdmin, SignIn};
+
+pub use crate::directory::extensions::ExtensionRow;
+pub use crate::msg_key::{BadMsgKey, MsgKey};
 
 use crate::Clock;
 use crate::apps::Apps;
@@ -45,6 +55,8 @@ pub struct Admin {
     shared: Shared,
     clock: Clock,
     door: Arc<Mutex<Door>>,
+    seen: Arc<seen::Seen>,
+    extension_rates: Arc<messages::ExtensionRates>,
     /// What must not end before the last call has.
     _holding: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -60,7 +72,8 @@ impl Admin {
         let config = &shared.config;
         let apps = Apps::new(shared.directory.clone(), config.apps_age_ms, shared.metrics.clone());
         let throttle = Throttle::new(config.login_failures_max, config.login_failures_tracked);
-        Self { door: Arc::new(Mutex::new(Door { apps, throttle })), shared, clock, _holding: None }
+        let door = Arc::new(Mutex::new(Door { apps, throttle }));
+        Self { door, seen: Arc::default(), extension_rates: Arc::default(), shared, clock, _holding: None }
     }
 
     /// The same handle, which keeps `held` for as long as it or a call of it lives.

@@ -18,6 +18,11 @@ pub(crate) struct KnownApp {
 }
 
 impl KnownApp {
+    /// Whether what one of the two took, the other takes too: the keys are the same.
+    pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
+        self.app.secret == other.app.secret && self.app.public_key_pem == other.app.public_key_pem
+    }
+
     pub(crate) fn keys(&self) -> Keys<'_> {
         Keys { secret: self.app.secret.as_deref(), public_key: self.public_key.as_ref() }
     }
@@ -38,7 +43,7 @@ pub(crate) struct Apps {
     directory: Arc<dyn Directory>,
     metrics: Arc<Metrics>,
     age_max_ms: u64,
-    known: BTreeMap<u32, KnownApp>,
+    known: BTreeMap<u32, Arc<KnownApp>>,
     /// When the directory was last asked, and whether it answered.
     read: Option<(u64, bool)>,
 }
@@ -50,7 +55,7 @@ impl Apps {
 
     /// The App with this id. Reads the directory if what is known is too old, or the id is not known; at most once
     /// per [`READ_INTERVAL_MS`].
-    pub(crate) fn find(&mut self, id: u32, now_ms: u64) -> Result<&KnownApp, NoApp> {
+    pub(crate) fn find(&mut self, id: u32, now_ms: u64) -> Result<&Arc<KnownApp>, NoApp> {
         let wanted_after_ms = if self.known.contains_key(&id) { self.age_max_ms } else { 0 };
         // A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
         let age_ms = self.read.map_or(u64::MAX, |(at_ms, _)| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX));
@@ -64,7 +69,7 @@ impl Apps {
     fn read(&mut self, now_ms: u64) {
         match self.directory.apps() {
             Ok(apps) => {
-                self.known = apps.into_iter().map(|app| (app.id.0, know(app))).collect();
+                self.known = apps.into_iter().map(|app| (app.id.0, Arc::new(know(app)))).collect();
                 self.metrics.apps_cached.set(self.known.len() as f64);
                 self.read = Some((now_ms, true));
             }
@@ -86,4 +91,19 @@ fn know(app: App) -> KnownApp {
     };
     let public_key = app.public_key_pem.as_ref().and_then(parse);
     KnownApp { app, public_key }
+}
+
+/// An App with this secret.
+#[cfg(test)]
+pub(crate) fn know_for_tests(secret: &str) -> Arc<KnownApp> {
+    let app = App {
+        id: crate::key::AppId(1),
+        name: "test".to_owned(),
+        created_ms: 0,
+        secret: Some(secret.to_owned()),
+        public_key_pem: None,
+        admins: vec!["admin".to_owned()],
+        disabled: false,
+    };
+    Arc::new(know(app))
 }

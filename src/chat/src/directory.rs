@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod conversations;
+pub mod extensions;
 mod groups;
 pub mod people;
 

@@ -35,6 +35,7 @@ pub mod key;
 pub mod ledger;
 pub mod media;
 mod metrics;
+mod msg_key;
 pub mod people;
 pub mod posts;
 mod registry;

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nearport_wire::body::Element;
+use nearport_wire::body::{Amended, Element};
 
-use crate::key::ConvKey;
-use crate::ledger::{Append, Appended, LedgerError};
+use crate::key::{ConvKey, UserKey};
+use crate::ledger::{Append, Appended, IdemKey, LedgerError};
+use crate::reply::{Failure, With};
 
 /// Hears what became of a post, on the writer's thread and before it is published: it must not wait for anything.
 pub type Done = Box<dyn FnOnce(Result<&Appended, &LedgerError>) + Send>;
@@ -25,6 +26,46 @@ impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Post").field("append", &self.append).finish_non_exhaustive()
     }
+}
+
+/// A post with what else the writer is to know of it.
+pub(crate) struct Letter {
+    pub(crate) post: Post,
+    /// Not stored: only to devices that are online now. `done` hears of a place without a seq.
+    pub(crate) online_only: bool,
+    /// A message of another system, which keeps the time that it has, if that is not in front of the newest of its conversation; and
+    /// the key under which the same message of the other side would be known.
+    pub(crate) imported: Option<IdemKey>,
+}
+
+impl From<Post> for Letter {
+    fn from(post: Post) -> Self {
+        Self { post, online_only: false, imported: None }
+    }
+}
+
+/// Something that an administrator does in the name of a user.
+pub(crate) struct Act {
+    pub(crate) user: UserKey,
+    pub(crate) with: With,
+    pub(crate) what: ActWhat,
+    /// Called once, after the commit or with the refusal. One that never reaches a commit (the backend ends) drops it uncalled.
+    pub(crate) done: ActDone,
+}
+
+/// Hears what became of an [`Act`], on the writer's thread.
+pub(crate) type ActDone = Box<dyn FnOnce(Result<Amended, Failure>) + Send>;
+
+/// What is done. Messages are ascending and at most 30; those of groups are only cleared.
+pub(crate) enum ActWhat {
+    /// All up to here was read.
+    Read(u64),
+    /// These were read, and need receipts.
+    Receipts(Vec<u64>),
+    /// These are deleted for the user alone.
+    Hide(Vec<u64>),
+    /// All that there is now is deleted for the user alone.
+    Clear,
 }
 
 /// Hears what became of a change: its number in the change log of the conversation, or the code of a refusal. On the writer's thread.
@@ -76,16 +117,17 @@ const POSTS_MAX: usize = 4096;
 /// How long [`Posts::push`] waits for room. The writer waits for nobody, so only a disk that stands still takes so long.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
-    posts: VecDeque<Post>,
+    posts: VecDeque<Letter>,
     changes: VecDeque<AdminChange>,
+    acts: VecDeque<Act>,
     ended: bool,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.posts.is_empty() && self.changes.is_empty()
+        self.posts.is_empty() && self.changes.is_empty() && self.acts.is_empty()
     }
 }
 
@@ -112,13 +154,10 @@ impl Posts {
                 break;
             }
             let room = POSTS_MAX.saturating_sub(waiting.posts.len()).min(posts.len());
-            waiting.posts.extend(posts.drain(..room));
+            waiting.posts.extend(posts.drain(..room).map(Letter::from));
             drop(waiting);
             if room > 0 {
-                self.changed.notify_all();
-                if let Some(wake) = self.wake.get() {
-                    wake();
-                }
+                self.came();
             }
             let left = until.saturating_duration_since(Instant::now());
             if posts.is_empty() || left.is_zero() {
@@ -128,6 +167,48 @@ impl Posts {
             drop(self.changed.wait_timeout_while(self.lock(), left, full));
         }
         posts.into()
+    }
+
+    /// Appends letters in order, all or none, without waiting.
+    ///
+    /// # Errors
+    /// The letters: there is no room for all of them, or nothing is taken any more.
+    pub(crate) fn offer(&self, letters: Vec<Letter>) -> Result<(), Vec<Letter>> {
+        let mut waiting = self.lock();
+        if waiting.ended || waiting.posts.len() + letters.len() > POSTS_MAX {
+            return Err(letters);
+        }
+        waiting.posts.extend(letters);
+        drop(waiting);
+        self.came();
+        Ok(())
+    }
+
+    /// Appends an act, as [`Self::change`] does a change.
+    ///
+    /// # Errors
+    /// The act.
+    pub(crate) fn act(&self, act: Act) -> Result<(), Box<Act>> {
+        let mut waiting = self.lock();
+        if waiting.ended || waiting.acts.len() >= POSTS_MAX {
+            return Err(Box::new(act));
+        }
+        waiting.acts.push_back(act);
+        drop(waiting);
+        self.came();
+        Ok(())
+    }
+
+    /// Takes the oldest act.
+    pub(crate) fn take_act(&self) -> Option<Act> {
+        self.lock().acts.pop_front()
+    }
+
+    fn came(&self) {
+        self.changed.notify_all();
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
     }
 
     /// Appends a change, if there is room; it comes back if there is none, to be refused as busy, and after `end`.
@@ -141,10 +222,7 @@ impl Posts {
         }
         waiting.changes.push_back(change);
         drop(waiting);
-        self.changed.notify_all();
-        if let Some(wake) = self.wake.get() {
-            wake();
-        }
+        self.came();
         Ok(())
     }
 
@@ -156,7 +234,7 @@ impl Posts {
     }
 
     /// Takes up to `max`, oldest first.
-    pub(crate) fn take(&self, max: usize) -> Vec<Post> {
+    pub(crate) fn take(&self, max: usize) -> Vec<Letter> {
         let mut waiting = self.lock();
         let count = waiting.posts.len().min(max);
         let posts: Vec<_> = waiting.posts.drain(..count).collect();
@@ -247,7 +325,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(pusher.join().unwrap(), 0);
-        let times: Vec<u64> = taken.iter().map(|post| post.append.time_ms).collect();
+        let times: Vec<u64> = taken.iter().map(|letter| letter.post.append.time_ms).collect();
         let want: Vec<u64> = (0..POSTS_MAX as u64).map(|n| n % 251).chain([7]).collect();
         assert_eq!(times, want);
     }

@@ -33,8 +33,11 @@ use crate::downs::Downs;
 use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
 use crate::key::{ConvKey, GroupKey, UserKey};
-use crate::ledger::{Append, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey};
-use crate::posts::{Changed, Done};
+use crate::ledger::{
+    Append, Appended, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey, LedgerError,
+};
+use crate::msg_key::MsgKey;
+use crate::posts::{Act, ActDone, ActWhat, Changed, Done, Letter};
 use crate::reply::{Failure, ReplyTo, With, unreadable};
 use crate::shared::Shared;
 
@@ -71,6 +74,10 @@ pub struct Prepared {
     posts: Vec<Option<Done>>,
     /// Of the last [`Batch::edits`]: the same, of what administrators change.
     changes: Vec<(amend::Changing, Changed)>,
+    /// What administrators do in the names of users.
+    acts: Vec<(What, ActDone)>,
+    /// What other threads have handed over to go out without being stored.
+    unstored: Vec<(Append, Option<Done>)>,
     /// Messages as they will be after the edits so far: one request of a batch sees what the one before it does.
     changed: HashMap<(ConvKey, u64), Bytes>,
     /// Requests of the batch that stand behind the present one, each with room for one item.
@@ -256,12 +263,78 @@ impl Writer {
         for change in self.shared.posts.take_changes(room(prepared)) {
             self.admin_change(change, prepared);
         }
-        for mut post in self.shared.posts.take(room(prepared)) {
-            // Made on another thread's clock, some time ago.
-            post.append.time_ms = self.last_time_ms;
-            prepared.batch.appends.push(post.append);
-            prepared.posts.push(post.done);
+        self.prepare_acts(prepared);
+        let mut newest = HashMap::new();
+        for Letter { mut post, online_only, imported } in self.shared.posts.take(room(prepared)) {
+            match imported {
+                // Made on another thread's clock, some time ago.
+                None => post.append.time_ms = self.last_time_ms,
+                Some(mirrored) => match self.import_time(&post.append, mirrored, &mut newest, prepared) {
+                    Ok(Some(time_ms)) => post.append.time_ms = time_ms,
+                    // The other side's stands already.
+                    Ok(None) => {
+                        if let Some(done) = post.done {
+                            done(Ok(&Appended::duplicate_of(0, 0)));
+                        }
+                        continue;
+                    }
+                    Err(error) => {
+                        if let Some(done) = post.done {
+                            done(Err(&error));
+                        }
+                        continue;
+                    }
+                },
+            }
+            if online_only {
+                prepared.unstored.push((post.append, post.done));
+            } else {
+                prepared.batch.appends.push(post.append);
+                prepared.posts.push(post.done);
+            }
         }
+    }
+
+    /// What administrators do in the names of users, as far as the batch has room for what requests may ask for.
+    fn prepare_acts(&self, prepared: &mut Prepared) {
+        while prepared.batch.items() + request::SEQS_MAX <= REQUEST_ITEMS_MAX {
+            let Some(Act { user, with, what, done }) = self.shared.posts.take_act() else { return };
+            let what = match what {
+                ActWhat::Read(seq) => self.mark_read(user, MarkRead { with, seq }, prepared),
+                ActWhat::Receipts(seqs) => self.receipts(&user, &with, seqs, None, prepared),
+                ActWhat::Hide(seqs) => self.hide(&user, &with, seqs, None, prepared),
+                ActWhat::Clear => self.clear(&user, &with, 0, prepared),
+            };
+            match what {
+                Ok(what) => prepared.acts.push((what, done)),
+                Err(failure) => done(Err(failure)),
+            }
+        }
+    }
+
+    /// When an imported message is said to have been sent: when it was, if that is not in front of the newest of its conversation,
+    /// for times of a conversation do not go back. `None`: the same message of the other side stands already.
+    fn import_time(
+        &self,
+        append: &Append,
+        mirrored: IdemKey,
+        newest: &mut HashMap<ConvKey, u64>,
+        prepared: &Prepared,
+    ) -> Result<Option<u64>, LedgerError> {
+        let ledger = &self.shared.ledger;
+        let in_batch = prepared.batch.appends.iter().any(|append| append.idem == mirrored);
+        if in_batch || ledger.duplicates(&[mirrored])?.first().is_some_and(Option::is_some) {
+            return Ok(None);
+        }
+        let last_ms = match newest.get(&append.conv) {
+            Some(last_ms) => *last_ms,
+            None => {
+                ledger.heads(std::slice::from_ref(&append.conv))?.first().map_or(0, |heads| heads.time_ms)
+            }
+        };
+        let time_ms = append.time_ms.min(self.last_time_ms).max(last_ms);
+        newest.insert(append.conv.clone(), time_ms);
+        Ok(Some(time_ms))
     }
 
     /// Reads a batch: acks are noted, requests decoded. Frames of sessions that have ended are dropped and counted.
@@ -372,8 +445,7 @@ impl Writer {
 impl Send {
     /// `random` of the message key: the first four bytes of `client_msg_id`.
     fn random(&self) -> u32 {
-        let [a, b, c, d, ..] = self.client_msg_id;
-        u32::from_be_bytes([a, b, c, d])
+        MsgKey::of_client(&self.client_msg_id, 0, 0).random
     }
 
     /// It is unread for nobody.

@@ -22,6 +22,8 @@ pub(crate) enum Status {
     Ok,
     #[serde(rename = "FAIL")]
     Fail,
+    /// Of a batch that some did not get.
+    SomeError,
 }
 
 impl Refusal {
@@ -59,9 +61,9 @@ pub(crate) struct Envelope<T> {
 pub(crate) struct Empty {}
 
 impl<T> Envelope<T> {
-    pub(crate) fn done(service: Service, rest: T) -> Self {
+    pub(crate) fn done(service: Service, status: Status, rest: T) -> Self {
         let display = service.display.then_some("");
-        Self { status: Status::Ok, code: 0, info: String::new(), display, rest }
+        Self { status, code: 0, info: String::new(), display, rest }
     }
 }
 

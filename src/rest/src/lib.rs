@@ -10,11 +10,12 @@
 
 mod accounts;
 mod answer;
-#[cfg_attr(not(test), expect(dead_code, reason = "the services that send come next"))]
-#[expect(unused_imports, reason = "the services that send come next")]
+mod contacts;
 mod elements;
+mod extensions;
 mod field;
 mod http;
+mod messages;
 mod openapi;
 mod rates;
 mod service;

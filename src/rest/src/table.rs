@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, schema::Schema};
 
-use crate::accounts;
-use crate::answer::{Envelope, Refusal};
+use crate::answer::{Envelope, Refusal, Status};
 use crate::service::{self, Service};
+use crate::{accounts, contacts, extensions, messages};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -46,7 +46,12 @@ impl std::fmt::Debug for Command {
 /// All commands, in the order of the contract's documents.
 pub(crate) fn commands() -> &'static [Command] {
     static COMMANDS: OnceLock<Vec<Command>> = OnceLock::new();
-    COMMANDS.get_or_init(|| [accounts::commands()].into_iter().flatten().collect())
+    COMMANDS.get_or_init(|| {
+        [accounts::commands(), messages::commands(), extensions::commands(), contacts::commands()]
+            .into_iter()
+            .flatten()
+            .collect()
+    })
 }
 
 /// The command at a path, with its place in the table.
@@ -74,12 +79,48 @@ where
     R: Serialize + ToSchema + 'static,
     F: Future<Output = Result<R, Refusal>> + Send + 'static,
 {
+    let handler = move |call, body| {
+        let answering = handler(call, body);
+        async move { Ok((Status::Ok, answering.await?)) }
+    };
+    line(service, name, per_s, summary, handler)
+}
+
+/// The same for a handler that also says in a word how it went.
+pub(crate) fn command_with_status<B, R, F>(
+    service: Service,
+    name: &'static str,
+    per_s: u32,
+    summary: &'static str,
+    handler: fn(Call, B) -> F,
+) -> Command
+where
+    B: DeserializeOwned + ToSchema + Send + 'static,
+    R: Serialize + ToSchema + 'static,
+    F: Future<Output = Result<(Status, R), Refusal>> + Send + 'static,
+{
+    line(service, name, per_s, summary, handler)
+}
+
+fn line<B, R, F>(
+    service: Service,
+    name: &'static str,
+    per_s: u32,
+    summary: &'static str,
+    handler: impl Fn(Call, B) -> F + Copy + Send + Sync + 'static,
+) -> Command
+where
+    B: DeserializeOwned + ToSchema + Send + 'static,
+    R: Serialize + ToSchema + 'static,
+    F: Future<Output = Result<(Status, R), Refusal>> + Send + 'static,
+{
     let run = move |call: Call, body: Vec<u8>| -> Answering {
         Box::pin(async move {
             let (service, bad) = (call.service, call.service.bad_json);
             let body: B = serde_json::from_slice(&body)
                 .map_err(|error| Refusal::new(bad, format!("the body is not what is expected: {error}")))?;
-            let answer = Envelope::done(service, handler(call, body).await?);
+            let (status, rest) = handler(call, body).await?;
+            let answer = Envelope::done(service, status, rest);
             serde_json::to_vec(&answer).map_err(|error| Refusal::new(service.internal, error.to_string()))
         })
     };

@@ -30,6 +30,7 @@
 mod accounts;
 mod conversations;
 mod directory;
+mod extensions;
 mod groups;
 pub(crate) mod migrations;
 mod people;

@@ -93,6 +93,12 @@ impl Accounts {
         Ok(Found { version, accounts })
     }
 
+    /// Whether [`Self::find`] would answer without a query.
+    pub(crate) fn remembers(&self, keys: &[UserKey]) -> bool {
+        let mut cache = self.lock();
+        keys.iter().all(|key| cache.get(key).is_some())
+    }
+
     /// Whether an answer of this version still holds.
     pub(crate) fn is_current(&self, version: u64) -> bool {
         self.lock().version == version

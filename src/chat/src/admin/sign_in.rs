@@ -52,7 +52,7 @@ impl Admin {
         let refused = |code: u32, info: &str| NotAdmin::Code(code, info.to_owned());
         let user = UserKey::new(AppId(id), identifier)
             .map_err(|error| NotAdmin::Code(BAD_IDENTIFIER, format!("identifier: {error}")))?;
-        {
+        let app = {
             let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
             let Door { apps, throttle } = &mut *door;
             let app = apps.find(id, now_ms).map_err(|none| match none {
@@ -67,23 +67,38 @@ impl Admin {
             if throttle.is_blocked(&user, peer, now_ms) {
                 return Err(refused(TOO_MANY_FAILURES, "too many refused usersigs, try again in a minute"));
             }
-            let expect = Expect { sdkappid: id, user: identifier };
-            let verified = usersig::verify(usersig, expect, &app.keys(), now_ms / 1000);
-            let verified = verified.map_err(|error| {
-                throttle.failed(&user, peer, now_ms);
-                NotAdmin::Code(error.code(), error.to_string())
-            })?;
-            if !app.app.admins.iter().any(|admin| admin == identifier) {
-                return Err(NotAdmin::User);
+            app.clone()
+        };
+        // Without the lock: what is slow here must not keep others waiting.
+        let issued_s = match self.seen.issued_s(usersig, &user, &app, now_ms / 1000) {
+            Some(issued_s) => issued_s,
+            None => {
+                let expect = Expect { sdkappid: id, user: identifier };
+                let verified = usersig::verify(usersig, expect, &app.keys(), now_ms / 1000);
+                let verified = verified.map_err(|error| {
+                    let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+                    door.throttle.failed(&user, peer, now_ms);
+                    NotAdmin::Code(error.code(), error.to_string())
+                })?;
+                self.seen.remember(usersig, &user, &app, (verified.issued_s, verified.expires_s));
+                verified.issued_s
             }
-            // A kick takes an administrator's UserSigs back too, if there is such an account.
-            let found = self.shared.accounts.find(std::slice::from_ref(&user));
-            let found = found.map_err(|error| {
+        };
+        if !app.app.admins.iter().any(|admin| admin == identifier) {
+            return Err(NotAdmin::User);
+        }
+        // A kick takes an administrator's UserSigs back too, if there is such an account.
+        if !self.seen.is_absent(&user, now_ms) {
+            let found = self.shared.accounts.find(std::slice::from_ref(&user)).map_err(|error| {
                 tracing::error!(%error, "cannot look an administrator up");
                 refused(ACCOUNT_INTERNAL, "the store does not answer, try again")
             })?;
-            if found.accounts[0].is_some_and(|known| verified.issued_s < known.valid_from_s) {
-                return Err(refused(code::SIG_EXPIRED, "this usersig was taken back, make a new one"));
+            match found.accounts[0] {
+                Some(known) if issued_s < known.valid_from_s => {
+                    return Err(refused(code::SIG_EXPIRED, "this usersig was taken back, make a new one"));
+                }
+                Some(_) => {}
+                None => self.seen.absent(&user, now_ms),
             }
         }
         Ok(Asker { app: AppId(id), admin: identifier.into() })

@@ -1,6 +1,6 @@
 //! Requests of kind PEOPLE: what the wire says, as calls of the domain in [`crate::people`], and back.
 
-mod conversations;
+pub(crate) mod conversations;
 mod relations;
 
 use bytes::Bytes;

@@ -55,6 +55,8 @@ pub struct ConversationRow {
     pub draft: String,
     /// When, milliseconds; 0: there is none.
     pub draft_ms: u64,
+    /// What the App says of it, at most 256 bytes.
+    pub custom_mark: String,
     /// Off the list until the conversation has a message with a larger seq; 0: it is not.
     pub hidden_seq: u64,
 }

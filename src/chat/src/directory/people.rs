@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::DirectoryError;
 use super::conversations::ConversationTx;
+use super::extensions::ExtensionTx;
 use crate::key::UserKey;
 
 /// Value of a field of a profile or a friendship.
@@ -89,7 +90,7 @@ pub struct PhoneRow {
 }
 
 /// Rows of one transaction. Names of users are of the App of the first argument.
-pub trait PeopleTx: ConversationTx {
+pub trait PeopleTx: ConversationTx + ExtensionTx {
     /// Fields of a profile, by tag.
     ///
     /// # Errors

@@ -25,6 +25,22 @@ const DRAFT_BYTES_MAX: usize = 2048;
 /// Longest name of a conversation group, bytes.
 const GROUP_NAME_BYTES_MAX: usize = 32;
 
+/// Longest custom mark, bytes.
+const CUSTOM_MARK_BYTES_MAX: usize = 256;
+
+/// Marks of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactMark {
+    /// With whom.
+    pub with: Peer,
+    /// Bits that are set.
+    pub set: u64,
+    /// Bits that are cleared.
+    pub clear: u64,
+    /// Instead of what the App said of it; `None`: that stays.
+    pub custom: Option<String>,
+}
+
 /// All that a user has set.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -247,7 +263,8 @@ impl People {
             let info = format!("at most {} pinned conversations", self.config.pins_max);
             return Err(Failure::new(codes::CONVERSATION_PINS_FULL, info).into());
         }
-        let marked = settings.rows.iter().filter(|(_, row)| row.marks != 0).map(|(peer, _)| peer);
+        let marked = settings.rows.iter().filter(|(_, row)| row.marks != 0 || !row.custom_mark.is_empty());
+        let marked = marked.map(|(peer, _)| peer);
         let marked: BTreeSet<&Peer> = marked.chain(settings.members.keys()).collect();
         if marked.len() > self.config.marked_max as usize {
             let info = format!("at most {} conversations with marks or groups", self.config.marked_max);
@@ -296,6 +313,41 @@ impl People {
             return Err(Failure::new(codes::CONVERSATION_BAD, info));
         }
         self.set_each(user, with, effects, |row| row.marks = row.marks & !clear | set)
+    }
+
+    /// Sets and clears marks, for each conversation its own, and what the App says of them, in one change.
+    ///
+    /// # Errors
+    /// 50002 (a mark of bit 63, one that is set and cleared, or a custom one of more than 256 bytes), 50004, 51008.
+    pub fn mark_each_conversation(
+        &self,
+        user: &UserKey,
+        marks: &[ContactMark],
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        for ContactMark { set, clear, custom, .. } in marks {
+            let custom = custom.as_deref().unwrap_or_default();
+            if set & clear != 0 || (set | clear) >> 63 != 0 {
+                let info = "a mark is set and cleared at once, or is that of bit 63";
+                return Err(Failure::new(codes::CONVERSATION_BAD, info));
+            }
+            if custom.len() > CUSTOM_MARK_BYTES_MAX || custom.contains('\0') {
+                let info = "a custom mark has at most 256 bytes, none of them zero";
+                return Err(Failure::new(codes::CONVERSATION_BAD, info));
+            }
+        }
+        let with: Vec<_> = marks.iter().map(|mark| mark.with.clone()).collect();
+        self.set(user, &with, effects, |tx, settings| {
+            for ContactMark { with, set, clear, custom } in marks {
+                let row = settings.rows.entry(with.clone()).or_default();
+                row.marks = row.marks & !clear | set;
+                if let Some(custom) = custom {
+                    custom.clone_into(&mut row.custom_mark);
+                }
+                tx.put_conversation(user, with, row)?;
+            }
+            self.check_limits(settings)
+        })
     }
 
     /// Do not disturb, for users. Groups have it as a field of the member.

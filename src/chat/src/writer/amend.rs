@@ -210,7 +210,7 @@ impl Writer {
         }))
     }
 
-    fn hide(
+    pub(super) fn hide(
         &self,
         user: &UserKey,
         with: &With,
@@ -232,7 +232,13 @@ impl Writer {
         Ok(marked(Amended { invalid, ..Amended::default() }, user, event::Event::Hidden(hidden)))
     }
 
-    fn clear(&self, user: &UserKey, with: &With, seq: u64, prepared: &mut Prepared) -> Result<What, Failure> {
+    pub(super) fn clear(
+        &self,
+        user: &UserKey,
+        with: &With,
+        seq: u64,
+        prepared: &mut Prepared,
+    ) -> Result<What, Failure> {
         let conv = with.conv(user);
         let head = self.shared.ledger.head(&conv).map_err(|error| unreadable(&error))?;
         let seq = if seq == 0 { head } else { seq.min(head) };
@@ -244,7 +250,7 @@ impl Writer {
         Ok(marked(Amended { seq, ..Amended::default() }, user, event::Event::Cleared(cleared)))
     }
 
-    fn receipts(
+    pub(super) fn receipts(
         &self,
         user: &UserKey,
         with: &With,

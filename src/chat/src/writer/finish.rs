@@ -12,6 +12,7 @@ use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
+use crate::msg_key::MsgKey;
 use crate::reply::{Failure, ReplyTo, unreadable};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
@@ -24,7 +25,7 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { batch, orders, posts, changes, .. } = prepared;
+        let Prepared { batch, orders, posts, changes, acts, unstored, .. } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
         let outcome = outcome.and_then(|Committed { appended, edited }| {
@@ -142,13 +143,13 @@ impl Writer {
                 What::Amended { amended, events } => {
                     reply_to.reply(amended.encode_to_vec().into(), publisher.out);
                     for (user, event) in &events {
-                        publisher.event(user, event, reply_to.session);
+                        publisher.event(user, event, Some(reply_to.session));
                     }
                 }
                 What::MarkRead { reader, with, seq } => {
                     reply_to.reply(Empty {}.encode_to_vec().into(), publisher.out);
                     if seq > 0 {
-                        publisher.read(&reader, &with, seq, reply_to.session);
+                        publisher.read(&reader, &with, seq, Some(reply_to.session));
                     }
                 }
                 What::Flush => reply_to.reply(Bytes::new(), publisher.out),
@@ -169,6 +170,35 @@ impl Writer {
                 (true, None) => unreachable!("as many outcomes as edits, counted above"),
                 (false, _) => done(Err(code::INTERNAL)),
             }
+        }
+        for (what, done) in acts {
+            if !is_stored {
+                done(Err(failure.clone()));
+                continue;
+            }
+            match what {
+                What::Amended { amended, events } => {
+                    done(Ok(amended));
+                    events.iter().for_each(|(user, event)| publisher.event(user, event, None));
+                }
+                What::MarkRead { reader, with, seq } => {
+                    done(Ok(Amended { seq, ..Amended::default() }));
+                    if seq > 0 {
+                        publisher.read(&reader, &with, seq, None);
+                    }
+                }
+                _ => unreachable!("acts are marks and cursors"),
+            }
+        }
+        for (append, done) in unstored {
+            metrics.online_only.increment(1);
+            if let Some(done) = done {
+                let place =
+                    Appended { seq: 0, time_ms: append.time_ms, positions: Vec::new(), duplicate: false };
+                done(Ok(&place));
+            }
+            let mut delivery = Shared::new(Kept::open(&append.body).message, 0, append.time_ms, 0);
+            append.logs.iter().for_each(|owner| publisher.message(owner, 0, None, &mut delivery));
         }
         for done in posts {
             match (&failed, stored.next()) {
@@ -251,7 +281,7 @@ impl ReplyTo {
     }
 }
 
-/// `MsgKey` of the public contract. `random` is the first four bytes of `client_msg_id`.
+/// `MsgKey` of the public contract.
 fn msg_key(seq: u64, random: u32, time_ms: u64) -> String {
-    format!("{seq}_{random}_{}", time_ms / 1000)
+    MsgKey { seq, random, time_s: time_ms / 1000 }.to_string()
 }

@@ -126,15 +126,15 @@ impl Publisher<'_> {
         }
     }
 
-    /// An event to all sessions of a user but one.
-    pub(super) fn event(&mut self, user: &UserKey, event: &Event, except: SessionId) {
-        if let Some(topic) = self.reach(user, 0, Some(except)) {
-            self.publish(&topic, Kind::EVENT, 0, &event.encode_to_vec().into(), Some(except));
+    /// An event to all sessions of a user but one, if one has caused it.
+    pub(super) fn event(&mut self, user: &UserKey, event: &Event, except: Option<SessionId>) {
+        if let Some(topic) = self.reach(user, 0, except) {
+            self.publish(&topic, Kind::EVENT, 0, &event.encode_to_vec().into(), except);
         }
     }
 
     /// A moved read cursor: of a pair to both sides, else to the reader's other sessions.
-    pub(super) fn read(&mut self, reader: &UserKey, with: &With, seq: u64, by: SessionId) {
+    pub(super) fn read(&mut self, reader: &UserKey, with: &With, seq: u64, by: Option<SessionId>) {
         let mut event = ReadEvent { user: reader.name().to_owned(), seq, ..ReadEvent::default() };
         let peer = match with {
             With::User(peer) => {
@@ -152,8 +152,8 @@ impl Publisher<'_> {
         };
         let body = Bytes::from(event.encode_to_vec());
         for side in std::iter::once(reader).chain(peer) {
-            if let Some(topic) = self.reach(side, 0, Some(by)) {
-                self.publish(&topic, Kind::READ_EVENT, 0, &body, Some(by));
+            if let Some(topic) = self.reach(side, 0, by) {
+                self.publish(&topic, Kind::READ_EVENT, 0, &body, by);
             }
         }
     }

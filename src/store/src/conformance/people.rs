@@ -1,11 +1,12 @@
-//! The suite of the traits `PeopleTx` and `ConversationTx`.
+//! The suite of the traits `PeopleTx`, `ConversationTx` and `ExtensionTx`.
 
 use nearport_chat::directory::conversations::{ConversationRow, Peer};
+use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow};
 use nearport_chat::directory::people::{
     ApplicationRow, FieldValue, FriendRow, PeopleTx, PhoneRow, RelationHead,
 };
 use nearport_chat::directory::{Directory, DirectoryError};
-use nearport_chat::key::{AppId, UserKey};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
 
 pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     fields_keep_their_type_and_order(&*make());
@@ -16,6 +17,7 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     applications_page_from_both_sides(&*make());
     phones_move_forward(&*make());
     conversations_without_settings_have_no_row(&*make());
+    extensions_are_numbered_and_go_with_their_message(&*make());
     work_that_fails_leaves_nothing(&*make());
     apps_and_users_are_apart(&*make());
 }
@@ -241,6 +243,40 @@ fn phones_move_forward(directory: &dyn Directory) {
     assert_eq!(read(directory, |tx| tx.phones(&alice)), [phone(2, 9)]);
 }
 
+fn extensions_are_numbered_and_go_with_their_message(directory: &dyn Directory) {
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    let row = |key: &str, seq| ExtensionRow { key: key.to_owned(), value: "wörd".to_owned(), seq };
+    let none = ExtensionHead::default();
+    let head = ExtensionHead { latest: 3, clear: 1 };
+    write(directory, |tx| {
+        assert_eq!(tx.extension_head(&conv, 7)?, none);
+        assert_eq!(tx.lock_extensions(&conv, 7, 1_000)?, none);
+        assert_eq!(tx.lock_extensions(&conv, 8, 2_000)?, none);
+        tx.set_extension_head(&conv, 7, head)?;
+        assert_eq!(tx.lock_extensions(&conv, 7, 3_000)?, head);
+        tx.put_extension(&conv, 7, &row("b", 1))?;
+        tx.put_extension(&conv, 7, &row("a", 2))?;
+        tx.put_extension(&conv, 7, &row("b", 3))?;
+        tx.put_extension(&conv, 8, &row("a", 1))
+    });
+    read(directory, |tx| {
+        assert_eq!(tx.extension_head(&conv, 7)?, head);
+        assert_eq!(tx.extensions(&conv, 7, 0, 9)?, [row("a", 2), row("b", 3)]);
+        assert_eq!(tx.extensions(&conv, 7, 0, 1)?, [row("a", 2)]);
+        assert_eq!(tx.extensions(&conv, 7, 2, u32::MAX)?, [row("b", 3)]);
+        Ok(())
+    });
+    // By the first time, however often it was locked later.
+    write(directory, |tx| tx.trim_extensions(2_000, 9));
+    read(directory, |tx| {
+        assert_eq!((tx.extension_head(&conv, 7)?, tx.extensions(&conv, 7, 0, 9)?), (none, Vec::new()));
+        assert_eq!(tx.extensions(&conv, 8, 0, 9)?, [row("a", 1)]);
+        Ok(())
+    });
+    write(directory, |tx| tx.clear_extensions(&conv, 8));
+    assert_eq!(read(directory, |tx| tx.extensions(&conv, 8, 0, 9)), Vec::new());
+}
+
 fn conversations_without_settings_have_no_row(directory: &dyn Directory) {
     let alice = user("alice");
     let (bob, group) = (Peer::User("bob".to_owned()), Peer::Group("@TGS#1".to_owned()));
@@ -251,6 +287,7 @@ fn conversations_without_settings_have_no_row(directory: &dyn Directory) {
         draft: "wörds".to_owned(),
         draft_ms: 3,
         hidden_seq: 4,
+        custom_mark: "mürk".to_owned(),
     };
     write(directory, |tx| {
         assert_eq!(tx.next_conversation_seq(&alice)?, 1);

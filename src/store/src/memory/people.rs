@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nearport_chat::directory::DirectoryError;
 use nearport_chat::directory::conversations::{ConversationRow, ConversationTx, Peer};
+use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow, ExtensionTx};
 use nearport_chat::directory::people::{
     ApplicationRow, FieldValue, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
 };
-use nearport_chat::key::UserKey;
+use nearport_chat::key::{ConvKey, UserKey};
 
 use super::MemoryDirectory;
 
@@ -33,6 +34,9 @@ pub(super) struct Tables {
     conversations: BTreeMap<(UserKey, Peer), ConversationRow>,
     conversation_groups: BTreeSet<Of>,
     conversation_members: BTreeSet<(UserKey, String, Peer)>,
+    /// Counters of messages with extensions, and when they were made.
+    extension_heads: BTreeMap<(ConvKey, u64), (ExtensionHead, u64)>,
+    extensions: BTreeMap<(ConvKey, u64, String), ExtensionRow>,
 }
 
 impl PeopleStore for MemoryDirectory {
@@ -346,5 +350,76 @@ impl ConversationTx for Tables {
             true => self.conversation_members.insert(key),
             false => self.conversation_members.remove(&key),
         })
+    }
+}
+
+impl ExtensionTx for Tables {
+    fn extension_head(&mut self, conv: &ConvKey, message: u64) -> Result<ExtensionHead, DirectoryError> {
+        Ok(self.extension_heads.get(&(conv.clone(), message)).map(|(head, _)| *head).unwrap_or_default())
+    }
+
+    fn lock_extensions(
+        &mut self,
+        conv: &ConvKey,
+        message: u64,
+        now_ms: u64,
+    ) -> Result<ExtensionHead, DirectoryError> {
+        let made = (ExtensionHead::default(), now_ms);
+        Ok(self.extension_heads.entry((conv.clone(), message)).or_insert(made).0)
+    }
+
+    fn set_extension_head(
+        &mut self,
+        conv: &ConvKey,
+        message: u64,
+        head: ExtensionHead,
+    ) -> Result<(), DirectoryError> {
+        if let Some((now, _)) = self.extension_heads.get_mut(&(conv.clone(), message)) {
+            *now = head;
+        }
+        Ok(())
+    }
+
+    fn extensions(
+        &mut self,
+        conv: &ConvKey,
+        message: u64,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<ExtensionRow>, DirectoryError> {
+        let of = |(key, row): (&(ConvKey, u64, String), &ExtensionRow)| {
+            (key.0 == *conv && key.1 == message && row.seq > after).then(|| row.clone())
+        };
+        let mut rows: Vec<_> = self.extensions.iter().filter_map(of).collect();
+        rows.sort_by_key(|row| row.seq);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    fn put_extension(
+        &mut self,
+        conv: &ConvKey,
+        message: u64,
+        row: &ExtensionRow,
+    ) -> Result<(), DirectoryError> {
+        self.extensions.insert((conv.clone(), message, row.key.clone()), row.clone());
+        Ok(())
+    }
+
+    fn clear_extensions(&mut self, conv: &ConvKey, message: u64) -> Result<(), DirectoryError> {
+        self.extensions.retain(|(of, at, _), _| of != conv || *at != message);
+        Ok(())
+    }
+
+    fn trim_extensions(&mut self, before_ms: u64, limit: u32) -> Result<(), DirectoryError> {
+        let mut old: Vec<_> =
+            self.extension_heads.iter().filter(|(_, (_, made))| *made < before_ms).collect();
+        old.sort_by_key(|(_, (_, made))| *made);
+        let old: Vec<_> = old.into_iter().take(limit as usize).map(|(key, _)| key.clone()).collect();
+        for (conv, message) in old {
+            self.clear_extensions(&conv, message)?;
+            self.extension_heads.remove(&(conv, message));
+        }
+        Ok(())
     }
 }

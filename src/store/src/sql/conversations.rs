@@ -16,6 +16,7 @@ fn settings(row: &Row, at: usize) -> Result<ConversationRow, DirectoryError> {
         draft: row.text(at + 3)?.to_owned(),
         draft_ms: row.int(at + 4)?,
         hidden_seq: row.int(at + 5)?,
+        custom_mark: row.text(at + 6)?.to_owned(),
     })
 }
 
@@ -48,7 +49,7 @@ impl ConversationTx for PeopleRows<'_> {
 
     fn conversation(&mut self, user: &UserKey, with: &Peer) -> Result<ConversationRow, DirectoryError> {
         let rows = self.0.query(
-            "SELECT pinned_ms, marks, quiet, draft, draft_ms, hidden_seq FROM conversation_settings
+            "SELECT pinned_ms, marks, quiet, draft, draft_ms, hidden_seq, custom_mark FROM conversation_settings
              WHERE app_id = $1 AND user_name = $2 AND peer_kind = $3 AND peer = $4",
             &params![user.app().0, user.name(), with.kind(), with.name()],
         )?;
@@ -57,7 +58,7 @@ impl ConversationTx for PeopleRows<'_> {
 
     fn conversations(&mut self, user: &UserKey) -> Result<Vec<(Peer, ConversationRow)>, DirectoryError> {
         let rows = self.0.query(
-            "SELECT peer_kind, peer, pinned_ms, marks, quiet, draft, draft_ms, hidden_seq
+            "SELECT peer_kind, peer, pinned_ms, marks, quiet, draft, draft_ms, hidden_seq, custom_mark
              FROM conversation_settings WHERE app_id = $1 AND user_name = $2 ORDER BY peer_kind, peer",
             &params![user.app().0, user.name()],
         )?;
@@ -80,10 +81,11 @@ impl ConversationTx for PeopleRows<'_> {
         }
         self.0.execute(
             "INSERT INTO conversation_settings (app_id, user_name, peer_kind, peer, pinned_ms, marks, quiet, draft,
-                                                draft_ms, hidden_seq)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                                draft_ms, hidden_seq, custom_mark)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              ON CONFLICT (app_id, user_name, peer_kind, peer) DO UPDATE SET
-                 pinned_ms = $5, marks = $6, quiet = $7, draft = $8, draft_ms = $9, hidden_seq = $10",
+                 pinned_ms = $5, marks = $6, quiet = $7, draft = $8, draft_ms = $9, hidden_seq = $10,
+                 custom_mark = $11",
             &params![
                 user.app().0,
                 user.name(),
@@ -94,7 +96,8 @@ impl ConversationTx for PeopleRows<'_> {
                 row.quiet,
                 row.draft,
                 row.draft_ms,
-                row.hidden_seq
+                row.hidden_seq,
+                row.custom_mark
             ],
         )?;
         Ok(())

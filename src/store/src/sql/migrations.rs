@@ -22,8 +22,14 @@ macro_rules! versions {
 }
 
 /// All versions, in order. A file that was released is never changed.
-const VERSIONS: &[Version] =
-    versions!["V1__apps_accounts", "V2__groups", "V3__people", "V4__conversations", "V5__account_mutes"];
+const VERSIONS: &[Version] = versions![
+    "V1__apps_accounts",
+    "V2__groups",
+    "V3__people",
+    "V4__conversations",
+    "V5__account_mutes",
+    "V7__marks_and_extensions",
+];
 
 /// Which text of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::people::{Effects, PAGE_BYTES_MAX, codes};
 use crate::reply::Failure;
 use crate::shared::Shared;
 
-pub(super) fn carry_out(
+pub(crate) fn carry_out(
     shared: &Shared,
     user: &UserKey,
     call: Call,
@@ -165,7 +165,7 @@ fn get(
 }
 
 /// The list of `user`, with what was read and what shows.
-fn known(
+pub(crate) fn known(
     shared: &Shared,
     user: &UserKey,
     settings: &Settings,
@@ -194,6 +194,21 @@ fn known(
     look_at_all(shared, user, known.iter_mut(), now_ms)?;
     // Again: what does not show has moved some of them.
     Ok(settings.list(known, max))
+}
+
+/// How many messages of each of these users are unread for `user`.
+pub(crate) fn unread_of(
+    shared: &Shared,
+    user: &UserKey,
+    peers: &[UserKey],
+    now_ms: u64,
+) -> Result<Vec<u64>, Failure> {
+    let name = |peer: &UserKey| Peer::User(peer.name().to_owned());
+    let convs: Vec<_> = peers.iter().map(|peer| ConvKey::pair(user, peer)).collect();
+    let mut known = heads(shared, peers.iter().map(name).collect(), &convs)?;
+    look_at_all(shared, user, known.iter_mut(), now_ms)?;
+    let of = |peer| known.iter().find(|known| known.peer == name(peer)).map_or(0, |known| known.unread);
+    Ok(peers.iter().map(of).collect())
 }
 
 /// Groups of these that `user` is a member of and sees, as conversations. Where a type shows no history to its members, there is

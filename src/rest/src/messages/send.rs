@@ -1,0 +1,373 @@
+//! Sends and imports.
+
+use nearport_chat::admin::{Callbacks, Import, MsgKey, Outgoing};
+use nearport_chat::key::UserKey;
+use nearport_wire::LIFE_TIME_MAX_S;
+use nearport_wire::body::SendControl;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{BAD_FORM, BAD_FROM, BAD_TO, NO_ACCOUNT, NOT_REGISTERED, msg_id, named, refusal, told, user};
+use crate::answer::{Empty, Refusal, Status};
+use crate::elements::{MsgBody, OfflinePush, content, offline_push};
+use crate::field::{Field, Text, Texts};
+use crate::table::Call;
+
+const BAD_RANDOM: u32 = 90005;
+const BAD_TIME: u32 = 90006;
+const TOO_MANY: u32 = 90011;
+const BAD_IMPORT: u32 = 90030;
+const BAD_SYNC: u32 = 90031;
+const BAD_LIFE: u32 = 90044;
+/// "Sender or receiver not valid or not imported".
+const NOT_IMPORTED: u32 = 20003;
+
+/// Receivers of one batch.
+const RECEIVERS_MAX: usize = 500;
+
+type Whole = Field<u32>;
+type Long = Field<i64>;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Send {
+    /// 1: the sender has a copy, which is the default; 2: they have none.
+    #[serde(default)]
+    sync_other_machine: Whole,
+    #[serde(default, rename = "From_Account")]
+    from: Text,
+    #[serde(default, rename = "To_Account")]
+    to: Text,
+    /// Seconds; 0: only who is online.
+    #[serde(default)]
+    msg_life_time: Long,
+    #[serde(default)]
+    msg_seq: Whole,
+    #[serde(default)]
+    msg_random: Whole,
+    /// Unix seconds.
+    #[serde(default)]
+    msg_time_stamp: Whole,
+    #[serde(default)]
+    forbid_callback_control: Texts,
+    #[serde(default)]
+    send_msg_control: Texts,
+    #[serde(default)]
+    msg_body: MsgBody,
+    #[serde(default)]
+    cloud_custom_data: Text,
+    #[serde(default)]
+    offline_push_info: OfflinePush,
+    #[serde(default)]
+    support_message_extension: Whole,
+    #[serde(default)]
+    is_need_read_receipt: Whole,
+    #[serde(default)]
+    online_only_flag: Whole,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Sent {
+    /// Unix seconds.
+    msg_time: u64,
+    msg_key: String,
+    msg_id: String,
+}
+
+pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
+    let app = call.asker.app;
+    let to = user(app, body.to, "To_Account", BAD_TO)?;
+    let from = sender(&call, body.from)?;
+    let time_s = body.msg_time_stamp.optional("MsgTimeStamp", BAD_TIME)?;
+    let key = key(&call, body.msg_seq, body.msg_random, time_s)?;
+    let callbacks = callbacks(body.forbid_callback_control)?;
+    let message = Shared {
+        sync_other_machine: body.sync_other_machine,
+        msg_life_time: body.msg_life_time,
+        send_msg_control: body.send_msg_control,
+        msg_body: body.msg_body,
+        cloud_custom_data: body.cloud_custom_data,
+        offline_push_info: body.offline_push_info,
+        support_message_extension: body.support_message_extension,
+        is_need_read_receipt: body.is_need_read_receipt,
+        online_only_flag: body.online_only_flag,
+    };
+    let message = message.read(who(&call, from.as_ref())?, key, callbacks)?;
+    let asked: Vec<UserKey> = std::iter::once(to).chain(from).collect();
+    let there = there(&call, &asked).await?;
+    if !there[0] {
+        return Err(Refusal::new(NOT_REGISTERED, "invalid To_Account"));
+    }
+    if there.get(1) == Some(&false) {
+        return Err(Refusal::new(NOT_IMPORTED, "From_Account is not registered"));
+    }
+    told(call.admin.send_messages(&message, &asked[..1])).await?;
+    Ok(Sent { msg_time: key.time_s, msg_key: key.to_string(), msg_id: msg_id(&key) })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SendMany {
+    #[serde(default)]
+    sync_other_machine: Whole,
+    #[serde(default, rename = "From_Account")]
+    from: Text,
+    /// 1 to 500 users.
+    #[serde(default, rename = "To_Account")]
+    to: Texts,
+    #[serde(default)]
+    msg_life_time: Long,
+    #[serde(default)]
+    msg_seq: Whole,
+    #[serde(default)]
+    msg_random: Whole,
+    #[serde(default)]
+    send_msg_control: Texts,
+    #[serde(default)]
+    msg_body: MsgBody,
+    #[serde(default)]
+    cloud_custom_data: Text,
+    #[serde(default)]
+    offline_push_info: OfflinePush,
+    #[serde(default)]
+    support_message_extension: Whole,
+    #[serde(default)]
+    is_need_read_receipt: Whole,
+    #[serde(default)]
+    online_only_flag: Whole,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SentMany {
+    /// Of all of the batch.
+    msg_key: String,
+    msg_id: String,
+    /// Those who did not get it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    error_list: Vec<NotSent>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NotSent {
+    #[serde(rename = "To_Account")]
+    to: String,
+    error_code: u32,
+}
+
+pub(super) async fn send_many(call: Call, body: SendMany) -> Result<(Status, SentMany), Refusal> {
+    let app = call.asker.app;
+    let names = body.to.required("To_Account", BAD_TO)?;
+    match names.len() {
+        0 => return Err(Refusal::new(BAD_TO, "To_Account names nobody")),
+        1..=RECEIVERS_MAX => {}
+        _ => return Err(Refusal::new(TOO_MANY, "at most 500 receivers in one call")),
+    }
+    let from = sender(&call, body.from)?;
+    let key = key(&call, body.msg_seq, body.msg_random, None)?;
+    let message = Shared {
+        sync_other_machine: body.sync_other_machine,
+        msg_life_time: body.msg_life_time,
+        send_msg_control: body.send_msg_control,
+        msg_body: body.msg_body,
+        cloud_custom_data: body.cloud_custom_data,
+        offline_push_info: body.offline_push_info,
+        support_message_extension: body.support_message_extension,
+        is_need_read_receipt: body.is_need_read_receipt,
+        online_only_flag: body.online_only_flag,
+    };
+    let no_callbacks = Callbacks { no_before: true, no_after: true };
+    let message = message.read(who(&call, from.as_ref())?, key, no_callbacks)?;
+    // A receiver that is named twice gets one.
+    let mut seen = std::collections::BTreeSet::new();
+    let named: Vec<(String, Option<UserKey>)> = names
+        .into_iter()
+        .filter(|name| seen.insert(name.clone()))
+        .map(|name| {
+            let key = UserKey::new(app, &name).ok();
+            (name, key)
+        })
+        .collect();
+    let asked: Vec<UserKey> = named.iter().filter_map(|(_, key)| key.clone()).chain(from.clone()).collect();
+    let mut there = there(&call, &asked).await?;
+    if from.is_some() && there.pop() == Some(false) {
+        return Err(Refusal::new(BAD_FROM, "From_Account is not registered"));
+    }
+    let mut there = there.into_iter();
+    let (mut to, mut error_list) = (Vec::with_capacity(named.len()), Vec::new());
+    for (name, key) in named {
+        match key.filter(|_| there.next() == Some(true)) {
+            Some(key) => to.push(key),
+            None => error_list.push(NotSent { to: name, error_code: NO_ACCOUNT }),
+        }
+    }
+    if to.is_empty() {
+        return Err(Refusal::new(NOT_REGISTERED, "invalid To_Account"));
+    }
+    told(call.admin.send_messages(&message, &to)).await?;
+    let status = if error_list.is_empty() { Status::Ok } else { Status::SomeError };
+    Ok((status, SentMany { msg_key: key.to_string(), msg_id: msg_id(&key), error_list }))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ImportOne {
+    /// 1, 5: as if it were sent now; 2: history.
+    #[serde(default)]
+    sync_from_old_system: Whole,
+    #[serde(default, rename = "From_Account")]
+    from: Text,
+    #[serde(default, rename = "To_Account")]
+    to: Text,
+    #[serde(default)]
+    msg_seq: Whole,
+    #[serde(default)]
+    msg_random: Whole,
+    /// Unix seconds.
+    #[serde(default)]
+    msg_time_stamp: Whole,
+    #[serde(default)]
+    msg_body: MsgBody,
+    #[serde(default)]
+    cloud_custom_data: Text,
+}
+
+pub(super) async fn import(call: Call, body: ImportOne) -> Result<Empty, Refusal> {
+    let app = call.asker.app;
+    let how = match body.sync_from_old_system.required("SyncFromOldSystem", BAD_IMPORT)? {
+        1 | 5 => Import::Live,
+        2 => Import::History,
+        _ => return Err(Refusal::new(BAD_IMPORT, "SyncFromOldSystem is 1, 2 or 5")),
+    };
+    let from = user(app, body.from, "From_Account", BAD_FROM)?;
+    let to = user(app, body.to, "To_Account", BAD_TO)?;
+    let random = body.msg_random.required("MsgRandom", BAD_RANDOM)?;
+    let time_s = body.msg_time_stamp.required("MsgTimeStamp", BAD_TIME)?;
+    if u64::from(time_s) * 1000 > call.admin.now_ms() + CLOCKS_APART_MS {
+        return Err(Refusal::new(BAD_TIME, "MsgTimeStamp is in the future"));
+    }
+    // Without one a repeat of the import is to find the first.
+    let seq = body.msg_seq.optional("MsgSeq", BAD_FORM)?.unwrap_or_default();
+    let message = Outgoing {
+        from: from.clone(),
+        key: MsgKey { seq: seq.into(), random, time_s: time_s.into() },
+        content: content(body.msg_body, body.cloud_custom_data).map_err(|bad| bad.in_messages())?,
+        control: None,
+        need_receipt: false,
+        life_time_s: 0,
+        offline_push: String::new(),
+        extensible: false,
+        for_sender: true,
+        online_only: false,
+        callbacks: Callbacks { no_before: true, no_after: true },
+    };
+    let there = there(&call, &[from, to.clone()]).await?;
+    match there[..] {
+        [true, true] => told(call.admin.import_message(&message, &to, how)).await.map(|()| Empty {}),
+        [false, _] => Err(Refusal::new(BAD_FROM, "From_Account is not registered")),
+        _ => Err(Refusal::new(NOT_REGISTERED, "invalid To_Account")),
+    }
+}
+
+/// How far the clock of another system may be in front of this one's.
+const CLOCKS_APART_MS: u64 = 60_000;
+
+/// What single sends and batches have in common.
+struct Shared {
+    sync_other_machine: Whole,
+    msg_life_time: Long,
+    send_msg_control: Texts,
+    msg_body: MsgBody,
+    cloud_custom_data: Text,
+    offline_push_info: OfflinePush,
+    support_message_extension: Whole,
+    is_need_read_receipt: Whole,
+    online_only_flag: Whole,
+}
+
+impl Shared {
+    fn read(self, from: UserKey, key: MsgKey, callbacks: Callbacks) -> Result<Outgoing, Refusal> {
+        let flag = |field: Whole, name: &str| match field.optional(name, BAD_FORM)? {
+            None | Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            Some(_) => Err(Refusal::new(BAD_FORM, format!("{name} is 0 or 1"))),
+        };
+        let life_time_s = match self.msg_life_time.optional("MsgLifeTime", BAD_LIFE)? {
+            None => None,
+            Some(seconds) => match u32::try_from(seconds) {
+                Ok(seconds) => Some(seconds.min(LIFE_TIME_MAX_S)),
+                Err(_) if seconds > 0 => Some(LIFE_TIME_MAX_S),
+                Err(_) => return Err(Refusal::new(BAD_LIFE, "MsgLifeTime is negative")),
+            },
+        };
+        let controls = self.send_msg_control.optional("SendMsgControl", BAD_FORM)?.unwrap_or_default();
+        let has = |name: &str| controls.iter().any(|control| control == name);
+        let control = SendControl { no_unread: has("NoUnread"), no_last_message: has("NoLastMsg") };
+        let online_only = flag(self.online_only_flag, "OnlineOnlyFlag")? || life_time_s == Some(0);
+        Ok(Outgoing {
+            from,
+            key,
+            content: content(self.msg_body, self.cloud_custom_data).map_err(|bad| bad.in_messages())?,
+            control: (control != SendControl::default()).then_some(control),
+            need_receipt: flag(self.is_need_read_receipt, "IsNeedReadReceipt")? && !online_only,
+            life_time_s: life_time_s.unwrap_or_default(),
+            offline_push: offline_push(self.offline_push_info)?,
+            extensible: flag(self.support_message_extension, "SupportMessageExtension")? && !online_only,
+            for_sender: self.sync_other_machine.optional("SyncOtherMachine", BAD_SYNC)? != Some(2),
+            online_only,
+            callbacks,
+        })
+    }
+}
+
+/// Who is named as the sender; `None`: the administrator who asks.
+fn sender(call: &Call, from: Text) -> Result<Option<UserKey>, Refusal> {
+    match from.optional("From_Account", BAD_FROM)? {
+        Some(name) if *name == *call.asker.admin => Ok(None),
+        Some(name) => named(call.asker.app, &name, "From_Account", BAD_FROM).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// In whose name it goes.
+fn who(call: &Call, from: Option<&UserKey>) -> Result<UserKey, Refusal> {
+    match from {
+        Some(user) => Ok(user.clone()),
+        None => call.admin.own_user(&call.asker).map_err(refusal),
+    }
+}
+
+fn key(call: &Call, seq: Whole, random: Whole, time_s: Option<u32>) -> Result<MsgKey, Refusal> {
+    let random = random.required("MsgRandom", BAD_RANDOM)?;
+    let seq = match seq.optional("MsgSeq", BAD_FORM)? {
+        Some(seq) => seq,
+        // Nothing but this keeps two messages of one second apart whose back end never changes its random.
+        None => MsgKey::random_seq(),
+    };
+    let time_s = time_s.filter(|time_s| *time_s > 0);
+    Ok(MsgKey {
+        seq: seq.into(),
+        random,
+        time_s: time_s.map_or_else(|| call.admin.now_ms() / 1000, u64::from),
+    })
+}
+
+fn callbacks(forbidden: Texts) -> Result<Callbacks, Refusal> {
+    let forbidden = forbidden.optional("ForbidCallbackControl", BAD_FORM)?.unwrap_or_default();
+    let has = |name: &str| forbidden.iter().any(|one| one == name);
+    Ok(Callbacks {
+        no_before: has("ForbidBeforeSendMsgCallback"),
+        no_after: has("ForbidAfterSendMsgCallback"),
+    })
+}
+
+/// Which of these accounts exist. On this thread if none has to be looked up.
+async fn there(call: &Call, users: &[UserKey]) -> Result<Vec<bool>, Refusal> {
+    if call.admin.remembers(users) {
+        return call.admin.exist(users).map_err(refusal);
+    }
+    let users = users.to_vec();
+    call.blocking(super::INTERNAL, move |admin| admin.exist(&users)).await
+}
