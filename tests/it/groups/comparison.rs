@@ -205,7 +205,7 @@ pub(super) static ROWS: &[Row<5>] = &[
 
 /// What clients cannot reach, and where it is tried.
 pub(super) static ELSEWHERE: &[(&str, &str)] = &[
-    ("Guest (not logged in)", "a hello without a UserSig is refused: people.rs, UserSig"),
+    ("Guest (not logged in)", "a setting, and transports of browsers: sdk.rs"),
     ("Import group/members/messages", "administrators only, over REST"),
     ("App admin: a special account", "administrators only, over REST"),
 ];

@@ -218,7 +218,7 @@ pub(super) static ELSEWHERE: &[(u32, &str, &str)] = &[
     (1, "Callback side", "callbacks are not there yet"),
     (1, "Trial edition", "no plans: every App may have any number of accounts"),
     (2, "Offline", "a test of its own: after log-out, and when a phone has been away for long"),
-    (2, "network lost without FIN/RST", "the edge's silence: its own tests"),
+    (2, "network lost without FIN/RST", "half a minute and more: chat/tests/it/people/presence.rs"),
     (9, "Name shown", "the client's: name, remark and nickname are told"),
     (9, "A Work group is invisible", "groups/comparison.rs, Hidden until owner's first message"),
 ];
