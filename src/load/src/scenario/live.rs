@@ -62,6 +62,8 @@ struct State {
     /// Answered, by class.
     said: [u64; Class::COUNT],
     waiting: u64,
+    /// Nothing more will be said.
+    over: bool,
     failed: u64,
     first_error: Option<String>,
 }
@@ -109,7 +111,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<Report, Error> {
     let (window, busy) = tokio::join!(open_loop.offer_all(&speakers, &mut stop), busy);
     let (window, busy) = (window?, busy?);
     let mut report = run.report(&logins, &window);
+    live.lock().over = true;
     open_loop.drain(&speakers, &mut stop).await;
+    live.shares.iter().for_each(|share| lock(share).closed = true);
     let left_out = self::left_out(options).await.zip(left_out).map(|(now, then)| now.saturating_sub(then));
     let spent = readers.as_ref().zip(spent).and_then(|(readers, then)| readers.spent(&live).each_since(then));
     drop(speakers);
@@ -241,6 +245,7 @@ impl Live {
                 offered: 0,
                 said: [0; Class::COUNT],
                 waiting: 0,
+                over: false,
                 failed: 0,
                 first_error: None,
             }),
@@ -330,12 +335,17 @@ impl Live {
         let mut known = Ledger::default();
         shares.iter().for_each(|share| known.learn(&share.ledger));
         let counted = Class::ALL[1..].iter().all(|class| known.taken(*class) >= state.said[class.index()]);
-        counted
+        let settled = counted
             && shares.iter_mut().all(|share| {
                 let share = &mut **share;
                 share.ledger.learn(&known);
                 share.ledger.is_complete(&share.members)
-            })
+            });
+        if settled && state.over {
+            // At this moment, before anybody hears more.
+            shares.iter_mut().for_each(|share| share.closed = true);
+        }
+        settled
     }
 
     /// Closes the books: nothing is left in them.

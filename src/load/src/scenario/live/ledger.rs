@@ -58,6 +58,13 @@ impl Member {
         self.last = self.last.max(sent);
     }
 
+    /// Something came after the books were closed: only what is not the first of its kind still counts.
+    pub(super) fn late(&mut self, message: u64) {
+        let word = usize::try_from(message / 64).unwrap_or(usize::MAX);
+        let known = self.messages.get(word).is_some_and(|word| word & (1 << (message % 64)) != 0);
+        self.duplicated += u64::from(known);
+    }
+
     /// What it has not got of what went out since it joined.
     fn missing(&self, sent: &Numbers) -> u64 {
         let Some(before) = &self.before else { return 0 };

@@ -66,6 +66,8 @@ pub(super) struct Share {
     read: [(Bytes, Heard); FRAMES],
     /// Which of them goes next.
     oldest: usize,
+    /// The run is over. What the room still says (a tally, once it is quiet) reaches some before they leave, and is nobody's loss.
+    pub(super) closed: bool,
     /// Due times that are measured.
     pub(super) window: (u64, u64),
     pub(super) members: Vec<Member>,
@@ -85,6 +87,7 @@ impl Share {
             reader: Arc::clone(reader),
             read: std::array::from_fn(|_| (Bytes::new(), Heard::Nothing)),
             oldest: 0,
+            closed: false,
             window: (u64::MAX, u64::MAX),
             members: std::iter::repeat_with(Member::default).take(members).collect(),
             ledger: Ledger::default(),
@@ -125,6 +128,9 @@ impl Share {
             Heard::Nothing => {}
             Heard::Unexpected => self.unexpected += 1,
             Heard::Damaged => self.failed("a frame that cannot be read".into()),
+            Heard::Frame { spoken, .. } if self.closed => {
+                spoken.iter().for_each(|payload| self.members[member].late(payload.counter));
+            }
             Heard::Frame { class, spoken, counts } => {
                 if let Some(payload) = spoken {
                     self.deliveries += 1;
@@ -232,6 +238,19 @@ mod tests {
             (1, 12, 3)
         );
         assert_eq!((share.members.len(), all.latency.quantiles().p50.is_some()), (0, true));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_nobodys_loss_and_a_second_copy_is_seen() {
+        let reader = Arc::new(Reader { run: 7, room: "r".into(), text_bytes: 100 });
+        let mut share = Share::new(Clock::start(), &reader, 2);
+        (0..2).for_each(|member| share.joined(member, &LiveCounts::default(), true));
+        (0..2).for_each(|member| share.heard(member, &frame("r", 7, 0, 1)));
+        share.closed = true;
+        share.heard(0, &frame("r", 7, 1, 2));
+        share.heard(1, &frame("r", 7, 0, 1));
+        let books = share.ledger.close(&share.members);
+        assert_eq!((books.missing, books.duplicated, share.deliveries), (0, 1, 2));
     }
 
     #[test]
