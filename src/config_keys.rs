@@ -196,6 +196,10 @@ pub const KEYS: &[Key] = &[
     Key { name: "chat.people.blocks_max", doc: "users in one blocklist (30013)" },
     Key { name: "chat.people.friend_groups_max", doc: "friend groups of one user (30011)" },
     Key {
+        name: "chat.people.following_max",
+        doc: "users that one user may follow (30010); how many follow one is not limited",
+    },
+    Key {
         name: "chat.people.applications_unread_max",
         doc: "applications for a friendship that one user has not read (30012); five times as many are kept",
     },

@@ -15,6 +15,7 @@ pub struct People {
     pub friends_max: u32,
     pub blocks_max: u32,
     pub friend_groups_max: u32,
+    pub following_max: u32,
     pub applications_unread_max: u32,
     pub allow_type: people::AllowType,
     pub fields: Vec<people::CustomField>,
@@ -36,6 +37,7 @@ impl Default for People {
             friends_max: people.friends_max,
             blocks_max: people.blocks_max,
             friend_groups_max: people.friend_groups_max,
+            following_max: people.following_max,
             applications_unread_max: people.applications_unread_max,
             allow_type: people.allow_type,
             fields: people.fields,
@@ -58,6 +60,7 @@ impl People {
             friends_max: self.friends_max,
             blocks_max: self.blocks_max,
             friend_groups_max: self.friend_groups_max,
+            following_max: self.following_max,
             applications_unread_max: self.applications_unread_max,
             // Those that were read stay a while beside those that were not.
             applications_max: self.applications_unread_max.saturating_mul(5),

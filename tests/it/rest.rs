@@ -4,9 +4,14 @@
 mod accounts;
 mod contacts;
 mod door;
+mod follow;
 mod keys;
 mod messages;
 mod pages;
+mod people;
+mod profile;
+mod sns;
+mod status;
 mod table;
 
 use std::io::{Read as _, Write as _};
@@ -119,5 +124,14 @@ pub(crate) fn start(args: &[&str]) -> (TempDir, Node, BackEnd) {
 #[test]
 fn every_command_answers_as_the_contract_says() {
     let (_dir, _node, back_end) = start(&[]);
-    table::carry_out(&back_end, &[accounts::ROWS, messages::ROWS, contacts::ROWS].concat());
+    let rows = [
+        accounts::ROWS,
+        status::ROWS,
+        messages::ROWS,
+        profile::ROWS,
+        sns::ROWS,
+        follow::ROWS,
+        contacts::ROWS,
+    ];
+    table::carry_out(&back_end, &rows.concat());
 }

@@ -44,15 +44,19 @@ impl Access {
         }
     }
 
-    fn config(&self, name: &str, transports: &[Transport]) -> Config {
+    pub(crate) fn config(&self, name: &str, transports: &[Transport]) -> Config {
         let signed = nearport(&self.dir, &["usersig", "--user", name]);
         let usersig = String::from_utf8(signed.stdout).unwrap().trim().to_owned();
         let transports = transports.to_vec();
         Config { user: name.into(), usersig, transports, ..self.config.clone() }
     }
 
+    pub(crate) fn connect(&self, config: Config) -> Client {
+        Client::connect(&self.network, config)
+    }
+
     pub(crate) async fn login(&self, name: &str, transports: &[Transport]) -> Client {
-        let client = Client::connect(&self.network, self.config(name, transports));
+        let client = self.connect(self.config(name, transports));
         client.ready(STUCK).await.unwrap();
         client
     }

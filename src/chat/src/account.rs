@@ -13,13 +13,13 @@ use crate::key::{AppId, UserKey};
 use crate::shared::Shared;
 
 impl Shared {
-    /// Registers accounts, durable when it returns. Those that exist stay as they are.
+    /// Registers accounts, durable when it returns. Those that exist stay as they are, those that were deleted begin anew.
     ///
     /// # Errors
     /// [`Error::Name`] for the first bad name and [`Error::Directory`]; then none was registered.
     pub fn register(&self, app: AppId, names: &[&str], now_ms: u64) -> Result<(), Error> {
         let keys = names.iter().map(|name| UserKey::new(app, name)).collect::<Result<BTreeSet<_>, _>>()?;
-        Ok(self.accounts.register(keys, now_ms)?)
+        Ok(self.accounts.import(keys, now_ms)?)
     }
 
     /// Ends all sessions of a user and refuses UserSigs issued before now: a login needs a new one. Returns how many
@@ -33,17 +33,33 @@ impl Shared {
     pub fn kick_user(&self, app: AppId, name: &str, now_ms: u64) -> Result<usize, Error> {
         let user = UserKey::new(app, name)?;
         self.accounts.refuse_before(&user, now_ms / 1000)?;
-        // A login that is half way has either seen the new bound or registered its session by now; see `admit` in
+        Ok(self.end_sessions(&user, "ended by an administrator, log in with a new usersig"))
+    }
+
+    /// Deletes an account and ends its sessions; durable when it returns. From here on a login is refused until an App's back end
+    /// registers the account again. What else there is of the user has been taken away before. Whether the account existed.
+    ///
+    /// # Errors
+    /// [`Error::Directory`]; then nothing has changed.
+    pub(crate) fn end_account(&self, user: &UserKey, now_ms: u64) -> Result<bool, Error> {
+        let existed = self.accounts.delete(user, now_ms)?;
+        self.end_sessions(user, "the account was deleted");
+        Ok(existed)
+    }
+
+    /// Ends all sessions of a user, whose answers in [`Accounts`] were withdrawn. Gives how many they were.
+    fn end_sessions(&self, user: &UserKey, reason: &str) -> usize {
+        // A login that is half way has either seen the change or registered its session by now; see `admit` in
         // `front`. So nothing slips through between the two.
         let mut downs = Downs::new(self.links.clone());
         let mut registry = self.registry();
-        let removed = registry.remove_user(&user);
+        let removed = registry.remove_user(user);
         for session in &removed {
-            self.kick(session, "ended by an administrator, log in with a new usersig", &mut downs);
+            self.kick(session, reason, &mut downs);
         }
         downs.flush();
         self.metrics.sessions.set(registry.len() as f64);
-        Ok(removed.len())
+        removed.len()
     }
 
     /// Keeps a user from sending to users (refused with 20012) and to groups and live rooms (10017) for so many seconds from now, durable

@@ -11,6 +11,7 @@ mod contacts;
 mod groups;
 mod messages;
 mod pending;
+mod people;
 mod seen;
 mod sign_in;
 
@@ -26,6 +27,7 @@ pub use messages::{
     Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,
 };
 pub use pending::Pending;
+pub use people::For;
 pub use sign_in::{NotAdmin, SignIn};
 
 pub use crate::directory::extensions::ExtensionRow;

@@ -15,6 +15,8 @@ pub(crate) mod codes;
 mod config;
 pub mod conversations;
 
+mod erase;
+mod follows;
 mod friend_groups;
 mod friends;
 mod heads;
@@ -32,9 +34,13 @@ use std::sync::Arc;
 use nearport_wire::body;
 
 pub use applications::{Answer, ReceivedPage};
+pub use blocks::BlockPage;
 pub use config::{AllowType, Config, CustomField, FieldOf, Holds};
+pub use follows::{FollowCounts, FollowPage};
+pub use friend_groups::FriendGroups;
 pub use friends::{AddFriend, AddFriends, ImportFriend, UpdateFriend};
 pub(crate) use presence::Watching;
+pub use profiles::Profile;
 pub use reads::{Checked, FriendInfo, FriendPage, Known};
 pub use verdict::Verdict;
 
@@ -42,7 +48,7 @@ use crate::Failure;
 use crate::account::Accounts;
 use crate::directory::people::{PeopleTx, PeopleWork, PhoneRow, RelationHead};
 use crate::directory::{Directory, DirectoryError};
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 use tags::Tags;
 use verdict::Verdicts;
 
@@ -171,8 +177,8 @@ impl People {
         &self.config
     }
 
-    fn tags(&self, user: &UserKey) -> Tags<'_> {
-        Tags { config: &self.config, app: user.app() }
+    fn tags(&self, app: AppId) -> Tags<'_> {
+        Tags { config: &self.config, app }
     }
 
     /// One durable transaction. `area` turns what the engine says into a failure.
@@ -196,15 +202,14 @@ impl People {
     /// Users by name, and what is wrong with those that are no accounts. One look-up for all.
     fn users(
         &self,
-        of: &UserKey,
+        app: AppId,
         names: &[&str],
         area: Area,
     ) -> Result<Vec<Result<UserKey, Failure>>, Failure> {
         let mut users: Vec<_> = names
             .iter()
             .map(|name| {
-                UserKey::new(of.app(), name)
-                    .map_err(|error| Failure::new(area.no_account(), error.to_string()))
+                UserKey::new(app, name).map_err(|error| Failure::new(area.no_account(), error.to_string()))
             })
             .collect();
         let good: Vec<UserKey> = users.iter().flatten().cloned().collect();
@@ -219,8 +224,8 @@ impl People {
     }
 
     /// Which of `names` are accounts.
-    pub(crate) fn accounts_of(&self, of: &UserKey, names: &[&str]) -> Result<Vec<Option<UserKey>>, Failure> {
-        let users = self.users(of, names, Area::Profiles)?;
+    pub(crate) fn accounts_of(&self, app: AppId, names: &[&str]) -> Result<Vec<Option<UserKey>>, Failure> {
+        let users = self.users(app, names, Area::Profiles)?;
         Ok(users.into_iter().map(Result::ok).collect())
     }
 
@@ -233,7 +238,7 @@ impl People {
 
     /// Refuses a call for somebody who has no account.
     fn registered(&self, user: &UserKey, area: Area) -> Result<(), Failure> {
-        self.users(user, &[user.name()], area)?.remove(0).map(|_| ())
+        self.users(user.app(), &[user.name()], area)?.remove(0).map(|_| ())
     }
 }
 

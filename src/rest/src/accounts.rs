@@ -21,6 +21,7 @@ pub(crate) fn commands() -> Vec<Command> {
     vec![
         command(ACCOUNTS, "account_import", 200, "Registers an account", import),
         command(ACCOUNTS, "multiaccount_import", 100, "Registers up to 100 accounts", import_many),
+        command(ACCOUNTS, "account_delete", 100, "Deletes up to 100 accounts", delete),
         command(ACCOUNTS, "account_check", 100, "Which accounts exist", check),
         command(ACCOUNTS, "kick", 200, "Ends all sessions of a user", kick),
     ]
@@ -102,6 +103,45 @@ async fn import_many(call: Call, body: ImportMany) -> Result<ImportedMany, Refus
     let outcomes = call.admin.import_accounts(&call.asker, accounts).await.ok_or_else(gone)??;
     let failed = names.into_iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err());
     Ok(ImportedMany { fail_accounts: failed.map(|(name, _)| name).collect() })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+struct Delete {
+    #[serde(default)]
+    delete_item: NamedItems,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+struct Deleted {
+    result_item: Vec<DeletedItem>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+struct DeletedItem {
+    result_code: u32,
+    result_info: String,
+    #[serde(rename = "UserID")]
+    user: String,
+}
+
+async fn delete(call: Call, body: Delete) -> Result<Deleted, Refusal> {
+    let items = body.delete_item.required("DeleteItem", BAD)?;
+    bounded(items.len())?;
+    let users = items.into_iter().map(|Object(item)| item.user.required("UserID", BAD));
+    let users = users.collect::<Result<Vec<_>, _>>()?;
+    let mut result_item = Vec::with_capacity(users.len());
+    for user in users {
+        let deleted = call.admin.delete_account(&call.asker, &user).await;
+        let (result_code, result_info) = match deleted.ok_or_else(gone)? {
+            Ok(()) => (0, String::new()),
+            Err(failure) => (failure.code, failure.info.into_owned()),
+        };
+        result_item.push(DeletedItem { result_code, result_info, user });
+    }
+    Ok(Deleted { result_item })
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

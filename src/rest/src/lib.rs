@@ -15,11 +15,15 @@ mod elements;
 mod extensions;
 mod field;
 mod http;
+mod items;
 mod messages;
 mod openapi;
+mod profile;
 mod rates;
 mod service;
 mod sign_in;
+mod sns;
+mod status;
 mod table;
 
 pub use http::{Allowed, Limits, Open, Rest};

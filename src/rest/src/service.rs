@@ -33,6 +33,8 @@ pub(crate) const MESSAGES: Service = service("openim", 90001, 90009, 91000);
 pub(crate) const EXTENSIONS: Service = service("openim_msg_ext_http_svc", 10004, 10007, 10002);
 pub(crate) const PROFILES: Service = displayed("profile", 40001, 40004, 40006);
 pub(crate) const RELATIONS: Service = displayed("sns", 30001, 30004, 30006);
+/// The same under the name that newer documents have for follows.
+pub(crate) const FOLLOWS: Service = displayed("follow", 30001, 30004, 30006);
 pub(crate) const CONTACTS: Service = displayed("recentcontact", 50002, 50003, 50004);
 pub(crate) const GROUPS: Service = group("group_open_http_svc");
 pub(crate) const GROUP_ATTRIBUTES: Service = group("group_open_attr_http_svc");
@@ -45,12 +47,13 @@ pub(crate) const PUSH: Service = service("all_member_push", 90001, 90009, 91000)
 pub(crate) const FILES: Service = service("im_cos_msg", 60003, 60010, 60008);
 
 /// All of them.
-pub(crate) const ALL: [Service; 15] = [
+pub(crate) const ALL: [Service; 16] = [
     ACCOUNTS,
     MESSAGES,
     EXTENSIONS,
     PROFILES,
     RELATIONS,
+    FOLLOWS,
     CONTACTS,
     GROUPS,
     GROUP_ATTRIBUTES,

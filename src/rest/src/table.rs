@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::answer::{Envelope, Refusal, Status};
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, messages};
+use crate::{accounts, contacts, extensions, messages, profile, sns, status};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -47,10 +47,16 @@ impl std::fmt::Debug for Command {
 pub(crate) fn commands() -> &'static [Command] {
     static COMMANDS: OnceLock<Vec<Command>> = OnceLock::new();
     COMMANDS.get_or_init(|| {
-        [accounts::commands(), messages::commands(), extensions::commands(), contacts::commands()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let services = [
+            accounts::commands(),
+            status::commands(),
+            messages::commands(),
+            extensions::commands(),
+            profile::commands(),
+            sns::commands(),
+            contacts::commands(),
+        ];
+        services.into_iter().flatten().collect()
     })
 }
 

@@ -41,6 +41,24 @@ pub(super) const ROWS: &[Row] = &[
             {"UserID":"nobody","ResultCode":0,"ResultInfo":"","AccountStatus":"NotImported"}]}"#,
     ),
     row("im_open_login_svc/account_check", r#"{"CheckItem":{}}"#, r#"{"ErrorCode":70402}"#),
+    row(
+        "im_open_login_svc/account_delete",
+        r#"{"DeleteItem":[{"UserID":"dan"},{"UserID":"nobody"},{"UserID":""}]}"#,
+        r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","ResultItem":[
+            {"UserID":"dan","ResultCode":0,"ResultInfo":""},
+            {"UserID":"nobody","ResultCode":70107,"ResultInfo":"Err_TLS_PT_Open_Login_Account_Not_Exist"},
+            {"UserID":"","ResultCode":70107,"ResultInfo":"Err_TLS_PT_Open_Login_Account_Not_Exist"}]}"#,
+    ),
+    row(
+        "im_open_login_svc/account_check",
+        r#"{"CheckItem":[{"UserID":"dan"}]}"#,
+        r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","ResultItem":[
+            {"UserID":"dan","ResultCode":0,"ResultInfo":"","AccountStatus":"NotImported"}]}"#,
+    ),
+    row("im_open_login_svc/account_delete", r#"{"DeleteItem":[]}"#, r#"{"ErrorCode":70402}"#),
+    row("im_open_login_svc/account_delete", r#"{"DeleteItem":[{}]}"#, r#"{"ErrorCode":70402}"#),
+    row("im_open_login_svc/account_delete", "{}", r#"{"ErrorCode":70402}"#),
+    row("im_open_login_svc/account_import", r#"{"UserID":"dan"}"#, OK),
     row("im_open_login_svc/kick", r#"{"Identifier":"ann"}"#, OK),
     row("im_open_login_svc/kick", r#"{"UserID":"nobody"}"#, r#"{"ErrorCode":70107}"#),
     row("im_open_login_svc/kick", "{}", r#"{"ErrorCode":70402}"#),

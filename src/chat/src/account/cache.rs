@@ -104,11 +104,30 @@ impl Accounts {
         self.lock().version == version
     }
 
-    /// Registers accounts in one transaction; those that exist stay as they are.
-    pub(crate) fn register(&self, keys: BTreeSet<UserKey>, now_ms: u64) -> Result<(), DirectoryError> {
+    /// Registers accounts in one transaction; those that exist stay as they are. Gives those that were deleted, which stay so.
+    pub(crate) fn register(
+        &self,
+        keys: BTreeSet<UserKey>,
+        now_ms: u64,
+    ) -> Result<Vec<UserKey>, DirectoryError> {
         let accounts: Vec<_> = keys.into_iter().map(|key| new_account(key, now_ms)).collect();
         // Not remembered here: one that existed may have other values, the next `find` reads them.
         self.directory.register(&accounts)
+    }
+
+    /// The same, and those that were deleted begin anew.
+    pub(crate) fn import(&self, keys: BTreeSet<UserKey>, now_ms: u64) -> Result<(), DirectoryError> {
+        let accounts: Vec<_> = keys.into_iter().map(|key| new_account(key, now_ms)).collect();
+        self.directory.import(&accounts)
+    }
+
+    /// Deletes an account and withdraws all earlier answers. Whether it existed.
+    pub(crate) fn delete(&self, key: &UserKey, now_ms: u64) -> Result<bool, DirectoryError> {
+        let existed = self.directory.delete_account(key, now_ms)?;
+        let mut cache = self.lock();
+        cache.version += 1;
+        cache.forget(key);
+        Ok(existed)
     }
 
     /// Refuses UserSigs issued before `unix_s` and withdraws all earlier answers.

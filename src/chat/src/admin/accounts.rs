@@ -7,11 +7,14 @@ use nearport_wire::code;
 use super::{Admin, Asker, Pending};
 use crate::Error;
 use crate::actor::Actor;
+use crate::desk::group::leave_all;
 use crate::desk::people::publish;
 use crate::directory::people::FieldValue;
+use crate::downs::Downs;
 use crate::key::{AppId, UserKey};
 use crate::people::Effects;
 use crate::reply::Failure;
+use crate::shared::Shared;
 
 /// "Internal error; retry" of the account service, of the public contract.
 const INTERNAL: u32 = 70500;
@@ -28,7 +31,8 @@ pub struct NewAccount {
 }
 
 impl Admin {
-    /// Registers accounts and sets what is given of their profiles; those that exist stay, their profiles change. The outcome is in
+    /// Registers accounts and sets what is given of their profiles; those that exist stay, their profiles change; those that were
+    /// deleted begin anew. The outcome is in
     /// the order of `accounts`. One whose profile was refused is registered all the same.
     pub fn import_accounts(
         &self,
@@ -43,7 +47,7 @@ impl Admin {
             };
             let keys: Vec<_> = accounts.iter().map(key).collect();
             let good: BTreeSet<_> = keys.iter().flatten().cloned().collect();
-            shared.accounts.register(good, now_ms).map_err(|error| {
+            shared.accounts.import(good, now_ms).map_err(|error| {
                 tracing::error!(%error, "cannot register accounts");
                 Failure::later(INTERNAL, "accounts cannot be registered, try again", 1000)
             })?;
@@ -66,6 +70,25 @@ impl Admin {
             publish(shared, effects, None, out);
             Ok(outcomes)
         })
+    }
+
+    /// Deletes an account: profile, relations in both directions, settings of conversations and memberships end with it, logins are
+    /// refused until it is imported again. Messages stay with those they were exchanged with. It goes in steps between which the
+    /// desk has time for others, the account itself last: after a failure the same call goes on, as after one that was dropped.
+    /// `None` as for [`Pending`].
+    ///
+    /// The outcome is 70107 if it does not exist, 30006, 30008 or 70500.
+    pub async fn delete_account(&self, asker: &Asker, user: &str) -> Option<Result<(), Failure>> {
+        loop {
+            let (asker, user) = (asker.clone(), user.to_owned());
+            let step =
+                self.on_desk(move |shared, now_ms, out| delete_some(shared, &asker, &user, now_ms, out));
+            match step.await? {
+                Ok(true) => {}
+                Ok(false) => return Some(Ok(())),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
     }
 
     /// Which accounts exist, in the order of `users`; what cannot be a name does not.
@@ -98,5 +121,37 @@ impl Admin {
                 Failure::later(INTERNAL, "the account cannot be changed, try again", 1000)
             }
         })
+    }
+}
+
+/// A step of the end of an account. Whether there is another one.
+fn delete_some(
+    shared: &Shared,
+    asker: &Asker,
+    user: &str,
+    now_ms: u64,
+    out: &mut Downs,
+) -> Result<bool, Failure> {
+    let nobody = || Failure::new(code::ACCOUNT_NOT_FOUND, "Err_TLS_PT_Open_Login_Account_Not_Exist");
+    let internal = |error: Error| match error {
+        Error::NoAccount => nobody(),
+        error => {
+            tracing::error!(%error, "cannot delete an account");
+            Failure::later(INTERNAL, "the account cannot be deleted, try again", 1000)
+        }
+    };
+    let user = UserKey::new(asker.app, user).map_err(|_| nobody())?;
+    shared.accounts.known(&user).map_err(internal)?;
+    let left = leave_all(shared, &asker.admin, &user, now_ms, out);
+    left.map_err(|failure| Failure { code: INTERNAL, ..failure })?;
+    let mut effects = Effects::default();
+    let more = shared.people.erase(&user, &mut effects);
+    publish(shared, effects, None, out);
+    if more? {
+        return Ok(true);
+    }
+    match shared.end_account(&user, now_ms).map_err(internal)? {
+        true => Ok(false),
+        false => Err(nobody()),
     }
 }

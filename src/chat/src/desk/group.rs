@@ -12,14 +12,18 @@ mod heads;
 mod rooms;
 mod turn;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use nearport_wire::body::{GroupAnswer, GroupCall, group_answer, group_call};
 use nearport_wire::code::group as code;
 use prost::Message as _;
 
-use super::Caller;
+use super::{Caller, Who};
 use crate::directory::DirectoryError;
 use crate::downs::Downs;
+use crate::key::UserKey;
 use crate::reply::{Failure, ReplyTo, decode};
 use crate::shared::Shared;
 
@@ -103,6 +107,43 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
             Err(failure) => answer_to.fail(failure, shared, out),
         }
     }
+}
+
+/// Takes a user whose account ends out of all groups.
+///
+/// # Errors
+/// 10002; she may be out of some, and the next call goes on.
+pub(crate) fn leave_all(
+    shared: &Shared,
+    admin: &Arc<str>,
+    user: &UserKey,
+    now_ms: u64,
+    out: &mut Downs,
+) -> Result<(), Failure> {
+    let joined = shared.groups.of_users(std::slice::from_ref(user)).map_err(|error| unreadable(&error))?;
+    let caller = Caller { app: user.app(), who: Who::Admin(admin.clone()), seat: None };
+    let mut turn = Turn::new(shared, now_ms);
+    let (mut afters, mut failed) = (Vec::new(), Ok(()));
+    for key in joined.into_iter().flatten() {
+        let left = turn.change(&caller, &key, &BTreeMap::new(), |group, ctx, _, fx| {
+            group.forget_account(ctx, user, fx);
+            Ok(())
+        });
+        match left {
+            Ok(((), after)) => afters.extend(after),
+            Err(failure) if failure.code == code::GONE => {}
+            Err(failure) => {
+                // Those that were changed before hold in memory: they are written all the same.
+                failed = Err(failure);
+                break;
+            }
+        }
+    }
+    turn.commit().map_err(|error| unreadable(&error))?;
+    for after in afters {
+        turn.tell(&caller, after, out);
+    }
+    failed
 }
 
 /// A read of the directory failed; the log has the reason.

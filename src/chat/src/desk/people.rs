@@ -59,7 +59,7 @@ fn carry_out(
     let (people, user) = (&*shared.people, caller.user(code::BAD_REQUEST)?);
     match call {
         Call::ProfileGet(call) => {
-            let found = people.profiles(actor, user, &call.users, &call.tags)?;
+            let found = people.profiles(actor, user.app(), &call.users, &call.tags)?;
             let one = |(name, profile): (&String, profiles::Profile)| match profile {
                 Ok(fields) => body::UserProfile {
                     user: name.clone(),
@@ -83,7 +83,7 @@ fn carry_out(
             Ok(done())
         }
         Call::StatusGet(call) => {
-            let statuses = shared.statuses(user, &call.users, now_ms)?;
+            let statuses = shared.statuses(user.app(), &call.users, now_ms)?;
             Ok(Answer::Statuses(body::UserStatuses { statuses }))
         }
         Call::StatusSubscribe(call) => {

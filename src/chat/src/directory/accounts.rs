@@ -71,17 +71,30 @@ pub trait Accounts: Send + Sync + std::fmt::Debug {
     /// [`DirectoryError::AppExists`] if the id is taken.
     fn create_app(&self, app: &App) -> Result<(), DirectoryError>;
 
-    /// The accounts that exist among `keys`, in the order of `keys`.
+    /// The accounts that exist among `keys`, in the order of `keys`. One that was deleted does not.
     ///
     /// # Errors
     /// [`DirectoryError`] of the engine.
     fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError>;
 
-    /// Registers accounts in one durable transaction; those that exist stay as they are.
+    /// Registers accounts in one durable transaction; those that exist stay as they are. Gives those that were deleted, which
+    /// stay so: a UserSig that is still good brings nobody back.
     ///
     /// # Errors
     /// [`DirectoryError`] of the engine; then none was registered.
-    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError>;
+    fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError>;
+
+    /// The same as the App's back end does it: those that were deleted begin anew.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then none was registered.
+    fn import(&self, accounts: &[Account]) -> Result<(), DirectoryError>;
+
+    /// Deletes an account, durable when it returns, and remembers that there was one. Whether it existed.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then nothing has changed.
+    fn delete_account(&self, key: &UserKey, now_ms: u64) -> Result<bool, DirectoryError>;
 
     /// Refuses UserSigs of `key` issued before `unix_s`. Does nothing if the account does not exist.
     ///

@@ -89,6 +89,17 @@ pub struct PhoneRow {
     pub seen_s: u64,
 }
 
+/// A list of follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Who follows the user.
+    Followers,
+    /// Whom the user follows.
+    Following,
+    /// Who does both.
+    Mutual,
+}
+
 /// Rows of one transaction. Names of users are of the App of the first argument.
 pub trait PeopleTx: ConversationTx + ExtensionTx {
     /// Fields of a profile, by tag.
@@ -298,6 +309,57 @@ pub trait PeopleTx: ConversationTx + ExtensionTx {
     /// # Errors
     /// See [`Self::profile`].
     fn count_applications(&mut self, receiver: &UserKey, read: u64) -> Result<(u32, u32), DirectoryError>;
+
+    /// When `user` began to follow `other`, Unix seconds.
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn follow(&mut self, user: &UserKey, other: &str) -> Result<Option<u64>, DirectoryError>;
+
+    /// Begins to follow. Whether it is new.
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn add_follow(&mut self, user: &UserKey, other: &str, added_s: u64) -> Result<bool, DirectoryError>;
+
+    /// Ceases to follow. Whether `user` followed.
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn delete_follow(&mut self, user: &UserKey, other: &str) -> Result<bool, DirectoryError>;
+
+    /// Followers, or whom `user` follows, or both, behind the name `after`, by name, with the time of the follow that is asked for
+    /// (of `user`'s own where both follow).
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn follows(
+        &mut self,
+        user: &UserKey,
+        which: Follows,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>, DirectoryError>;
+
+    /// How many there are in [`Self::follows`].
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn count_follows(&mut self, user: &UserKey, which: Follows) -> Result<u64, DirectoryError>;
+
+    /// Others who have a relation with `user`, in either direction (friends, blocks, applications, follows), by name; at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn related(&mut self, user: &UserKey, limit: u32) -> Result<Vec<String>, DirectoryError>;
+
+    /// Takes away what is a user's alone: profile, friend groups, phones, and what was set for conversations. Counters stay, so
+    /// that sequences never go back.
+    ///
+    /// # Errors
+    /// See [`Self::profile`].
+    fn erase(&mut self, user: &UserKey) -> Result<(), DirectoryError>;
 
     /// Phones of a user, by platform.
     ///

@@ -294,7 +294,7 @@ impl Front {
         let accounts_of = || keys.iter().zip(&found.accounts);
         let new: BTreeSet<_> =
             accounts_of().filter(|(_, known)| known.is_none()).map(|(key, _)| key.clone()).collect();
-        let registered = if new.is_empty() { Ok(()) } else { accounts.register(new, now_ms) };
+        let registered = if new.is_empty() { Ok(Vec::new()) } else { accounts.register(new, now_ms) };
         if let Err(error) = &registered {
             tracing::error!(%error, "cannot register accounts");
         }
@@ -304,8 +304,15 @@ impl Front {
                 let info = "usersig was withdrawn by a kick: sign a new one";
                 Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info))
             }
-            None if registered.is_err() => Err(Refusal::unavailable()),
-            Some(_) | None => Ok(()),
+            None => match &registered {
+                Err(_) => Err(Refusal::unavailable()),
+                Ok(deleted) if deleted.contains(&candidate.user) => {
+                    let info = "the account was deleted";
+                    Err(Refusal::new(CloseCode::UNAUTHORIZED, code::ACCOUNT_NOT_FOUND, info))
+                }
+                Ok(_) => Ok(()),
+            },
+            Some(_) => Ok(()),
         };
         let verdicts = candidates.iter().zip(&found.accounts).map(verdict).collect();
         (Some(found.version), verdicts)

@@ -81,6 +81,23 @@ impl Group {
         Ok(())
     }
 
+    /// The account of `user` ends: she is no member any more, and nobody is told. A group of hers goes on without an owner, and the
+    /// last one to leave ends it.
+    pub(crate) fn forget_account(&self, ctx: &Ctx<'_>, user: &UserKey, fx: &mut Effects) {
+        if self.member(user).is_none() {
+            return;
+        }
+        if self.member_count() == 1 {
+            fx.left.push(user.clone());
+            fx.changes.push(Change::Dismiss);
+            return;
+        }
+        if self.info().owner.as_ref() == Some(user) {
+            self.put_info(ctx, GroupInfo { owner: None, ..self.record.info.clone() }, fx);
+        }
+        fx.remove(user);
+    }
+
     /// Removes users, members or not, and keeps them out for `seconds`.
     pub(crate) fn ban(
         &self,

@@ -97,7 +97,7 @@ impl People {
         effects: &mut Effects,
     ) -> Result<Items, Failure> {
         self.own(actor, user)?;
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         tags.check_remark(remark)?;
         if !group.is_empty() {
             tags.check_group(group)?;

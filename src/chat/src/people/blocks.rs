@@ -5,8 +5,11 @@ use crate::Failure;
 use crate::actor::Actor;
 use crate::key::UserKey;
 
-/// Most users in a page.
+/// Most users in a page for a client.
 const PAGE_MAX: u32 = 100;
+
+/// Most users in a page for a back end.
+const ADMIN_PAGE_MAX: u32 = 1000;
 
 /// A page of a blocklist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub struct BlockPage {
 }
 
 impl People {
-    /// Blocks users: friendships with them end in both directions, and so do applications.
+    /// Blocks users: friendships with them end in both directions, and so do applications and follows.
     ///
     /// # Errors
     /// For the call 30001, 30003, 30004, 30006, 30008; for an item also 30013.
@@ -51,6 +54,8 @@ impl People {
             ledgered.heads.blocks(user, 1);
             ledgered.part(user, peer)?;
             ledgered.part(peer, user)?;
+            ledgered.tx.delete_follow(user, peer.name())?;
+            ledgered.tx.delete_follow(peer, user.name())?;
             ledgered.drop_application(user, peer)?;
             ledgered.drop_application(peer, user)?;
             Ok(())
@@ -79,7 +84,8 @@ impl People {
         })
     }
 
-    /// A page of the blocklist. Empty and complete if `known` is its sequence.
+    /// A page of the blocklist: of 100 users, or of 1,000 for a back end that asks for so many. The first one is empty and complete if
+    /// `known` is the list's sequence.
     ///
     /// # Errors
     /// 30003, 30004, 30006.
@@ -92,15 +98,16 @@ impl People {
         known: u64,
     ) -> Result<BlockPage, Failure> {
         self.own(actor, user)?;
-        let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
+        let most = if actor.is_admin() { ADMIN_PAGE_MAX } else { PAGE_MAX };
+        let limit = if limit == 0 { PAGE_MAX } else { limit.min(most) };
         self.read(Area::Relations, |tx| {
             let head = tx.relation_head(user)?;
             let (sequence, total) = (head.blocks_seq, head.blocks);
-            if known > 0 && known == sequence {
+            if known > 0 && known == sequence && start == 0 {
                 return Ok(BlockPage { sequence, total, ..BlockPage::default() });
             }
             let mut blocks = tx.blocks(user, start, limit + 1)?;
-            let next = if blocks.len() > limit as usize { start + limit } else { 0 };
+            let next = if blocks.len() > limit as usize { start.saturating_add(limit) } else { 0 };
             blocks.truncate(limit as usize);
             Ok(BlockPage { blocks, next, sequence, total })
         })

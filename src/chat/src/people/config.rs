@@ -12,6 +12,8 @@ pub struct Config {
     pub blocks_max: u32,
     /// Friend groups of one user (30011).
     pub friend_groups_max: u32,
+    /// Users that one user may follow (30010). Followers are not counted.
+    pub following_max: u32,
     /// Received applications that were not read (30012).
     pub applications_unread_max: u32,
     /// Received applications in all. One more takes the place of the oldest.
@@ -53,6 +55,7 @@ impl Default for Config {
             friends_max: 3000,
             blocks_max: 1000,
             friend_groups_max: 32,
+            following_max: 5000,
             applications_unread_max: 100,
             applications_max: 500,
             allow_type: AllowType::AllowAny,

@@ -16,7 +16,7 @@ pub struct FriendGroups {
     pub sequence: u64,
 }
 
-/// Names of users to put into an answer, in all groups together: a page of 256 KiB has room for them.
+/// Names of users to put into an answer to a client, in all groups together: a page of 256 KiB has room for them.
 const MEMBERS_SHOWN_MAX: usize = 6000;
 
 impl People {
@@ -35,7 +35,7 @@ impl People {
         self.own(actor, user)?;
         check_count(names.len(), ITEMS_MAX, codes::RELATION_BAD)?;
         check_count(users.len() + 1, ITEMS_MAX + 1, codes::RELATION_BAD)?;
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         names.iter().try_for_each(|name| tags.check_group(name))?;
         // Each once, so that every friend is put into as many groups as there may be, not into as many as are named.
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -100,7 +100,7 @@ impl People {
         effects: &mut Effects,
     ) -> Result<Items, Failure> {
         self.own(actor, user)?;
-        self.tags(user).check_group(new_name)?;
+        self.tags(user.app()).check_group(new_name)?;
         let (items, head) = self.change(user, &[], effects, |ledgered| {
             let members = ledgered.tx.friend_group_members(user, name)?;
             if !ledgered.tx.delete_friend_group(user, name)? {
@@ -174,6 +174,7 @@ impl People {
             if names.is_empty() && known > 0 && known == sequence {
                 return Ok(FriendGroups { groups: Vec::new(), sequence });
             }
+            let shown_max = if actor.is_admin() { usize::MAX } else { MEMBERS_SHOWN_MAX };
             let mut groups = Vec::new();
             let mut shown = 0;
             for name in tx.friend_groups(user)? {
@@ -181,7 +182,7 @@ impl People {
                     let users = tx.friend_group_members(user, &name)?;
                     let count = users.len();
                     let mut users = if members { users } else { Vec::new() };
-                    users.truncate(MEMBERS_SHOWN_MAX - shown);
+                    users.truncate(shown_max - shown);
                     shown += users.len();
                     groups.push((name, count, users));
                 }

@@ -201,7 +201,7 @@ impl People {
         mut one: impl FnMut(&mut Ledgered<'_>, usize, &UserKey) -> Result<(), Stop>,
     ) -> Result<Items, Failure> {
         check_count(names.len(), ITEMS_MAX, codes::RELATION_BAD)?;
-        let peers = self.users(user, names, Area::Relations)?;
+        let peers = self.users(user.app(), names, Area::Relations)?;
         let (items, head) = self.change(user, &peers, effects, |ledgered| {
             let mut items = Vec::with_capacity(names.len());
             for (at, (name, peer)) in names.iter().zip(&peers).enumerate() {
@@ -241,7 +241,7 @@ impl People {
             return Err(Failure::new(codes::RELATION_ADMIN, "only an administrator adds without asking"));
         }
         let names: Vec<_> = call.items.iter().map(|item| item.user.as_str()).collect();
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         let now_s = now_ms / 1000;
         let mut applied = Vec::new();
         let items = self.change_each(user, &names, effects, |ledgered, at, peer| {
@@ -357,7 +357,7 @@ impl People {
         }
         self.own(actor, user)?;
         let names: Vec<_> = friends.iter().map(|friend| friend.user.as_str()).collect();
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         self.change_each(user, &names, effects, |ledgered, at, peer| {
             let ImportFriend { row, groups, custom, .. } = &friends[at];
             tags.check_source(&row.source)?;
@@ -407,7 +407,7 @@ impl People {
     ) -> Result<Items, Failure> {
         self.own(actor, user)?;
         let names: Vec<_> = updates.iter().map(|update| update.user.as_str()).collect();
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         self.change_each(user, &names, effects, |ledgered, at, peer| {
             let UpdateFriend { fields, groups, .. } = &updates[at];
             let known = ledgered.tx.friend(user, peer.name())?;

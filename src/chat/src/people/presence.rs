@@ -21,7 +21,7 @@ use nearport_wire::body::{self, Platform, Presence, people_event};
 use super::{Effects, check_count, codes};
 use crate::Failure;
 use crate::directory::people::PhoneRow;
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 use crate::registry::Touched;
 use crate::shared::Shared;
 use crate::text::check_line;
@@ -241,13 +241,13 @@ impl Shared {
     /// 40001 (none or more than 500), 40006; 70107 for a user who has no account.
     pub fn statuses(
         &self,
-        of: &UserKey,
+        app: AppId,
         names: &[String],
         now_ms: u64,
     ) -> Result<Vec<body::UserStatus>, Failure> {
         check_count(names.len(), USERS_MAX, codes::PROFILE_BAD)?;
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let users = self.people.accounts_of(of, &names)?;
+        let users = self.people.accounts_of(app, &names)?;
         let good: Vec<UserKey> = users.iter().flatten().cloned().collect();
         let mut statuses = self.status_of(&good, now_ms)?.into_iter();
         let one = |(name, user): (&&str, Option<UserKey>)| match user {
@@ -358,7 +358,7 @@ impl Shared {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let statuses = self.statuses(user, names, now_ms)?;
+        let statuses = self.statuses(user.app(), names, now_ms)?;
         let config = &self.config.people;
         // With the registry locked, so that the session which asks cannot end unnoticed in between.
         let registry = self.registry();

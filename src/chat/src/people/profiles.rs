@@ -6,7 +6,7 @@ use super::{Area, Effects, People, check_count, codes, tags};
 use crate::Failure;
 use crate::actor::Actor;
 use crate::directory::people::{FieldValue, PeopleTx};
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 
 /// Users in one look-up.
 const USERS_MAX: usize = 100;
@@ -18,7 +18,7 @@ const FIELDS_MAX: usize = 64;
 const FRIENDS_TOLD_MAX: u32 = 3000;
 
 /// One user of a look-up: fields by tag, or why there are none.
-pub(crate) type Profile = Result<Vec<(String, FieldValue)>, Failure>;
+pub type Profile = Result<Vec<(String, FieldValue)>, Failure>;
 
 impl People {
     /// Sets fields of `user`: all or none.
@@ -36,7 +36,7 @@ impl People {
             return Err(Failure::new(codes::PROFILE_ADMIN, "that is another user's profile"));
         }
         check_count(fields.len(), FIELDS_MAX, codes::PROFILE_BAD)?;
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         for (tag, value) in fields {
             tags.check_profile(actor, tag, value)?;
         }
@@ -60,15 +60,26 @@ impl People {
         Ok(())
     }
 
+    /// Fields that came in JSON with the types that they are declared with.
+    #[must_use]
+    pub fn declared(&self, app: AppId, fields: Vec<(String, FieldValue)>) -> Vec<(String, FieldValue)> {
+        let tags = self.tags(app);
+        let fields = fields.into_iter().map(|(tag, value)| {
+            let value = tags.declared(&tag, value);
+            (tag, value)
+        });
+        fields.collect()
+    }
+
     /// Fields of users, in the order of `names`. Without `wanted`: all that the actor may read. What was never set is left
     /// out.
     ///
     /// # Errors
     /// 40001, 40002, 40006, 40007, 40009; 40003 for one of the users, and for the call if it is so for all of them.
-    pub(crate) fn profiles(
+    pub fn profiles(
         &self,
         actor: &Actor<'_>,
-        of: &UserKey,
+        app: AppId,
         names: &[String],
         wanted: &[String],
     ) -> Result<Vec<Profile>, Failure> {
@@ -79,12 +90,12 @@ impl People {
         if wanted.len() > FIELDS_MAX {
             check_count(wanted.len(), FIELDS_MAX, codes::PROFILE_BAD)?;
         }
-        let tags = self.tags(of);
+        let tags = self.tags(app);
         for tag in wanted {
             tags.readable(actor, tag)?;
         }
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let users = self.users(of, &names, Area::Profiles)?;
+        let users = self.users(app, &names, Area::Profiles)?;
         if let Some(Err(failure)) = users.iter().find(|_| users.iter().all(Result::is_err)) {
             return Err(failure.clone());
         }
@@ -105,7 +116,7 @@ impl People {
         user: &UserKey,
         wanted: &[String],
     ) -> Result<Vec<(String, FieldValue)>, crate::directory::DirectoryError> {
-        let tags = self.tags(user);
+        let tags = self.tags(user.app());
         let mut fields = tx.profile(user)?;
         fields.retain(|(tag, _)| {
             (wanted.is_empty() || wanted.contains(tag)) && tags.readable(actor, tag).is_ok()

@@ -149,6 +149,18 @@ impl Tags<'_> {
         self.check_words(value, codes::RELATION_WORDS)
     }
 
+    /// A value as it came in JSON, which has no bytes: text for a field that holds bytes is its bytes, and a number for a friend's
+    /// field that holds text is its digits (the contract's samples have one).
+    pub(crate) fn declared(self, tag: &str, value: FieldValue) -> FieldValue {
+        let holds = |of| self.custom(of, tag).map(|field| field.holds);
+        match (value, holds(FieldOf::Profile), holds(FieldOf::Friend)) {
+            (FieldValue::Text(text), Some(Holds::Bytes), _)
+            | (FieldValue::Text(text), _, Some(Holds::Bytes)) => FieldValue::Data(text.into()),
+            (FieldValue::Number(number), _, Some(Holds::Text)) => FieldValue::Text(number.to_string()),
+            (value, ..) => value,
+        }
+    }
+
     /// Whether `actor` may read a custom field of a friend. What is not declared any more is not shown.
     pub(crate) fn friend_readable(self, actor: &Actor<'_>, tag: &str) -> bool {
         self.custom(FieldOf::Friend, tag).is_some_and(|field| field.app_reads || actor.is_admin())

@@ -340,10 +340,18 @@ impl Accounts for Meddler {
         answer
     }
 
-    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
+    fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError> {
         self.check()?;
         self.registered.lock().unwrap().push(accounts.len());
         self.inner.register(accounts)
+    }
+
+    fn import(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
+        self.inner.import(accounts)
+    }
+
+    fn delete_account(&self, key: &UserKey, now_ms: u64) -> Result<bool, DirectoryError> {
+        self.inner.delete_account(key, now_ms)
     }
 
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {

@@ -10,6 +10,7 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     a_registered_account_stays_as_it_is(&*make());
     valid_from_moves_forward(&*make());
     mutes_are_set_one_by_one(&*make());
+    a_deleted_account_comes_back_by_import_alone(&*make());
 }
 
 fn app(id: u32) -> App {
@@ -113,4 +114,24 @@ fn mutes_are_set_one_by_one(directory: &dyn Directory) {
     let nobody = account(1, "nobody", 0).key;
     directory.set_mutes(&nobody, Some(1), Some(1)).expect("does nothing");
     assert_eq!(get(directory, &nobody), None);
+}
+
+fn a_deleted_account_comes_back_by_import_alone(directory: &dyn Directory) {
+    let (alice, bob) = (account(1, "alice", 5), account(1, "bob", 5));
+    assert_eq!(directory.register(&[alice.clone(), bob.clone()]).expect("registers"), []);
+    directory.set_valid_from(&alice.key, 100).expect("sets");
+    assert!(directory.delete_account(&alice.key, 7).expect("deletes"));
+    assert!(!directory.delete_account(&alice.key, 8).expect("nothing to do"));
+    assert!(!directory.delete_account(&account(1, "nobody", 0).key, 8).expect("nothing to do"));
+    assert_eq!(get(directory, &alice.key), None);
+    // What is set for one that is gone is not there when it comes back.
+    directory.set_mutes(&alice.key, Some(1), Some(1)).expect("does nothing");
+    directory.set_valid_from(&alice.key, 200).expect("does nothing");
+    let again = account(1, "alice", 9);
+    let registered = directory.register(&[bob.clone(), again.clone()]).expect("registers");
+    assert_eq!(registered, std::slice::from_ref(&alice.key), "a login brings nobody back");
+    assert_eq!(get(directory, &alice.key), None);
+    directory.import(&[again.clone(), account(1, "bob", 9)]).expect("imports");
+    assert_eq!(get(directory, &alice.key), Some(again));
+    assert_eq!(get(directory, &bob.key), Some(bob), "one that exists stays as it is");
 }

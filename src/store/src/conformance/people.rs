@@ -3,7 +3,7 @@
 use nearport_chat::directory::conversations::{ConversationRow, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow};
 use nearport_chat::directory::people::{
-    ApplicationRow, FieldValue, FriendRow, PeopleTx, PhoneRow, RelationHead,
+    ApplicationRow, FieldValue, Follows, FriendRow, PeopleTx, PhoneRow, RelationHead,
 };
 use nearport_chat::directory::{Directory, DirectoryError};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
@@ -16,6 +16,8 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     groups_and_blocks_say_what_changed(&*make());
     applications_page_from_both_sides(&*make());
     phones_move_forward(&*make());
+    follows_page_from_both_sides(&*make());
+    others_are_found_and_what_is_hers_alone_is_erased(&*make());
     conversations_without_settings_have_no_row(&*make());
     extensions_are_numbered_and_go_with_their_message(&*make());
     work_that_fails_leaves_nothing(&*make());
@@ -275,6 +277,86 @@ fn extensions_are_numbered_and_go_with_their_message(directory: &dyn Directory) 
     });
     write(directory, |tx| tx.clear_extensions(&conv, 8));
     assert_eq!(read(directory, |tx| tx.extensions(&conv, 8, 0, 9)), Vec::new());
+}
+
+fn follows_page_from_both_sides(directory: &dyn Directory) {
+    let alice = user("alice");
+    write(directory, |tx| {
+        for (name, added_s) in [("b", 1), ("B", 2), ("c", 3)] {
+            assert!(tx.add_follow(&alice, name, added_s)?);
+            assert!(!tx.add_follow(&alice, name, 9)?);
+        }
+        for (name, added_s) in [("c", 4), ("d", 5), ("b", 6)] {
+            assert!(tx.add_follow(&user(name), "alice", added_s)?);
+        }
+        tx.add_follow(&UserKey::new(AppId(1), "z").expect("a good name"), "alice", 1)?;
+        assert_eq!(tx.follow(&alice, "c")?, Some(3));
+        assert_eq!(tx.follow(&alice, "d")?, None);
+        assert!(tx.delete_follow(&user("d"), "alice")?);
+        assert!(!tx.delete_follow(&user("d"), "alice")?);
+        Ok(())
+    });
+    read(directory, |tx| {
+        let named = |list: Vec<(String, u64)>| {
+            list.into_iter().map(|(name, added_s)| format!("{name}{added_s}")).collect::<Vec<_>>()
+        };
+        for (which, all, behind) in [
+            (Follows::Following, vec!["B2", "b1", "c3"], vec!["b1"]),
+            (Follows::Followers, vec!["b6", "c4"], vec!["b6"]),
+            (Follows::Mutual, vec!["b1", "c3"], vec!["b1"]),
+        ] {
+            assert_eq!(named(tx.follows(&alice, which, "", 9)?), all);
+            assert_eq!(named(tx.follows(&alice, which, "B", 1)?), behind);
+            assert_eq!(tx.count_follows(&alice, which)?, all.len() as u64);
+        }
+        Ok(())
+    });
+}
+
+fn others_are_found_and_what_is_hers_alone_is_erased(directory: &dyn Directory) {
+    let alice = user("alice");
+    let application = ApplicationRow::default();
+    write(directory, |tx| {
+        tx.put_friend(&alice, "a", &friend(1))?;
+        tx.put_friend(&user("b"), "alice", &friend(1))?;
+        tx.add_block(&alice, "c", 1)?;
+        tx.add_block(&user("d"), "alice", 1)?;
+        tx.put_application(&alice, "e", &application)?;
+        tx.put_application(&user("f"), "alice", &application)?;
+        tx.add_follow(&alice, "g", 1)?;
+        tx.add_follow(&user("h"), "alice", 1)?;
+        tx.put_friend(&user("x"), "y", &friend(1))?;
+        tx.put_friend(&UserKey::new(AppId(1), "z").expect("a good name"), "alice", &friend(1))?;
+        for owner in [&alice, &user("b")] {
+            tx.set_profile(owner, "Tag", &text("x"))?;
+            tx.add_friend_group(owner, "kin")?;
+            tx.put_phone(owner, &PhoneRow { platform: 1, epoch: 1, seen_s: 1 })?;
+            tx.next_conversation_seq(owner)?;
+            tx.put_conversation(
+                owner,
+                &Peer::User("a".to_owned()),
+                &ConversationRow { marks: 1, ..Default::default() },
+            )?;
+            tx.add_conversation_group(owner, "work")?;
+            tx.set_conversation_group_member(owner, "work", &Peer::User("a".to_owned()), true)?;
+        }
+        assert_eq!(tx.related(&alice, 99)?, ["a", "b", "c", "d", "e", "f", "g", "h"]);
+        assert_eq!(tx.related(&alice, 2)?, ["a", "b"]);
+        assert_eq!(tx.related(&user("nobody"), 2)?, [""; 0]);
+        tx.erase(&alice)
+    });
+    for (owner, there) in [(alice, 0), (user("b"), 1)] {
+        read(directory, |tx| {
+            assert_eq!(tx.profile(&owner)?.len(), there);
+            assert_eq!(tx.friend_groups(&owner)?.len(), there);
+            assert_eq!(tx.phones(&owner)?.len(), there);
+            assert_eq!(tx.conversations(&owner)?.len(), there);
+            assert_eq!(tx.conversation_groups(&owner)?.len(), there);
+            assert_eq!(tx.conversation_group_members(&owner)?.len(), there);
+            assert_eq!(tx.conversation_seq(&owner)?, 1, "never goes back");
+            Ok(())
+        });
+    }
 }
 
 fn conversations_without_settings_have_no_row(directory: &dyn Directory) {

@@ -1,6 +1,6 @@
 //! Apps and accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
 use nearport_chat::key::UserKey;
@@ -11,6 +11,7 @@ use super::MemoryDirectory;
 pub(super) struct Tables {
     apps: BTreeMap<u32, App>,
     accounts: BTreeMap<UserKey, Account>,
+    deleted: BTreeSet<UserKey>,
 }
 
 impl Accounts for MemoryDirectory {
@@ -32,12 +33,35 @@ impl Accounts for MemoryDirectory {
         Ok(keys.iter().map(|key| accounts.get(key).cloned()).collect())
     }
 
-    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
+    fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError> {
+        let mut tables = self.tables();
+        let mut deleted = Vec::new();
+        for account in accounts {
+            if tables.accounts.deleted.contains(&account.key) {
+                deleted.push(account.key.clone());
+                continue;
+            }
+            tables.accounts.accounts.entry(account.key.clone()).or_insert_with(|| account.clone());
+        }
+        Ok(deleted)
+    }
+
+    fn import(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
         let mut tables = self.tables();
         for account in accounts {
+            tables.accounts.deleted.remove(&account.key);
             tables.accounts.accounts.entry(account.key.clone()).or_insert_with(|| account.clone());
         }
         Ok(())
+    }
+
+    fn delete_account(&self, key: &UserKey, _now_ms: u64) -> Result<bool, DirectoryError> {
+        let mut tables = self.tables();
+        let existed = tables.accounts.accounts.remove(key).is_some();
+        if existed {
+            tables.accounts.deleted.insert(key.clone());
+        }
+        Ok(existed)
     }
 
     fn set_valid_from(&self, key: &UserKey, unix_s: u64) -> Result<(), DirectoryError> {

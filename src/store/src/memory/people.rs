@@ -6,7 +6,7 @@ use nearport_chat::directory::DirectoryError;
 use nearport_chat::directory::conversations::{ConversationRow, ConversationTx, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow, ExtensionTx};
 use nearport_chat::directory::people::{
-    ApplicationRow, FieldValue, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
+    ApplicationRow, FieldValue, Follows, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
 };
 use nearport_chat::key::{ConvKey, UserKey};
 
@@ -29,6 +29,8 @@ pub(super) struct Tables {
     blocks: BTreeMap<Of, u64>,
     /// By receiver and sender.
     applications: BTreeMap<Of, ApplicationRow>,
+    /// By who follows and who is followed.
+    follows: BTreeMap<Of, u64>,
     phones: BTreeMap<(UserKey, u32), PhoneRow>,
     conversation_seqs: BTreeMap<UserKey, u64>,
     conversations: BTreeMap<(UserKey, Peer), ConversationRow>,
@@ -70,6 +72,16 @@ fn range<'a, T>(map: &'a BTreeMap<Of, T>, user: &'a UserKey) -> impl Iterator<It
     map.range(of(user, "")..)
         .take_while(move |((of, _), _)| of == user)
         .map(|((_, name), value)| (name, value))
+}
+
+/// Entries of others that name a user, with whose they are.
+fn reverse<'a, T: Clone>(
+    map: &'a BTreeMap<Of, T>,
+    user: &'a UserKey,
+) -> impl Iterator<Item = (String, T)> + use<'a, T> {
+    map.iter()
+        .filter(move |((of, name), _)| of.app() == user.app() && name == user.name())
+        .map(|((of, _), value)| (of.name().to_owned(), value.clone()))
 }
 
 fn page<T>(entries: impl Iterator<Item = T>, start: u32, limit: u32) -> Vec<T> {
@@ -264,6 +276,69 @@ impl PeopleTx for Tables {
             unread += u32::from(row.id > read);
         }
         Ok((all, unread))
+    }
+
+    fn follow(&mut self, user: &UserKey, other: &str) -> Result<Option<u64>, DirectoryError> {
+        Ok(self.follows.get(&of(user, other)).copied())
+    }
+
+    fn add_follow(&mut self, user: &UserKey, other: &str, added_s: u64) -> Result<bool, DirectoryError> {
+        let new = !self.follows.contains_key(&of(user, other));
+        self.follows.entry(of(user, other)).or_insert(added_s);
+        Ok(new)
+    }
+
+    fn delete_follow(&mut self, user: &UserKey, other: &str) -> Result<bool, DirectoryError> {
+        Ok(self.follows.remove(&of(user, other)).is_some())
+    }
+
+    fn follows(
+        &mut self,
+        user: &UserKey,
+        which: Follows,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>, DirectoryError> {
+        let followers = reverse(&self.follows, user);
+        let following = range(&self.follows, user).map(|(name, added_s)| (name.clone(), *added_s));
+        let mut all: BTreeMap<String, u64> = match which {
+            Follows::Followers => followers.collect(),
+            Follows::Following => following.collect(),
+            Follows::Mutual => {
+                let followers: BTreeMap<_, _> = followers.collect();
+                following.filter(|(name, _)| followers.contains_key(name)).collect()
+            }
+        };
+        all.retain(|name, _| name.as_str() > after);
+        Ok(page(all.into_iter(), 0, limit))
+    }
+
+    fn count_follows(&mut self, user: &UserKey, which: Follows) -> Result<u64, DirectoryError> {
+        Ok(self.follows(user, which, "", u32::MAX)?.len() as u64)
+    }
+
+    fn related(&mut self, user: &UserKey, limit: u32) -> Result<Vec<String>, DirectoryError> {
+        let mut all: BTreeSet<String> = BTreeSet::new();
+        all.extend(range(&self.friends, user).map(|(name, _)| name.clone()));
+        all.extend(reverse(&self.friends, user).map(|(name, _)| name));
+        all.extend(range(&self.blocks, user).map(|(name, _)| name.clone()));
+        all.extend(reverse(&self.blocks, user).map(|(name, _)| name));
+        all.extend(range(&self.applications, user).map(|(name, _)| name.clone()));
+        all.extend(reverse(&self.applications, user).map(|(name, _)| name));
+        all.extend(range(&self.follows, user).map(|(name, _)| name.clone()));
+        all.extend(reverse(&self.follows, user).map(|(name, _)| name));
+        Ok(page(all.into_iter(), 0, limit))
+    }
+
+    fn erase(&mut self, user: &UserKey) -> Result<(), DirectoryError> {
+        self.profiles.retain(|(of, _), _| of != user);
+        self.groups.retain(|(of, _)| of != user);
+        self.members.retain(|(of, ..)| of != user);
+        self.phones.retain(|(of, _), _| of != user);
+        self.conversations.retain(|(of, _), _| of != user);
+        self.conversation_groups.retain(|(of, _)| of != user);
+        self.conversation_members.retain(|(of, ..)| of != user);
+        Ok(())
     }
 
     fn phones(&mut self, user: &UserKey) -> Result<Vec<PhoneRow>, DirectoryError> {

@@ -3,7 +3,7 @@
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError, Mutes};
 use nearport_chat::key::{AppId, UserKey};
 
-use super::{Engine, Row, SqlDirectory, params, params_each};
+use super::{Engine, Row, SqlDirectory, Value, params, params_each};
 
 fn app(row: &Row) -> Result<App, DirectoryError> {
     Ok(App {
@@ -14,6 +14,14 @@ fn app(row: &Row) -> Result<App, DirectoryError> {
         disabled: row.flag(4)?,
         created_ms: row.int(5)?,
         admins: Vec::new(),
+    })
+}
+
+/// Parameters of new rows.
+fn columns(accounts: &[Account]) -> Result<Vec<Vec<Value>>, DirectoryError> {
+    params_each(accounts, |Account { key, created_ms, valid_from_s, mutes }| {
+        let Mutes { users_until_ms, groups_until_ms } = mutes;
+        Ok(params![key.app().0, key.name(), created_ms, valid_from_s, users_until_ms, groups_until_ms].into())
     })
 }
 
@@ -63,7 +71,7 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
             let asked = params_each(keys, |key| Ok(params![key.app().0, key.name()].into()))?;
             let found = tx.query_each(
                 "SELECT created_ms, valid_from_s, users_muted_until_ms, groups_muted_until_ms FROM accounts
-                 WHERE app_id = $1 AND name = $2",
+                 WHERE app_id = $1 AND name = $2 AND deleted_ms = 0",
                 &asked,
             )?;
             let account = |(key, rows): (&UserKey, Vec<Row>)| {
@@ -79,20 +87,53 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
         })
     }
 
-    fn register(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
-        let rows = params_each(accounts, |Account { key, created_ms, valid_from_s, mutes }| {
-            let Mutes { users_until_ms, groups_until_ms } = mutes;
-            Ok(params![key.app().0, key.name(), created_ms, valid_from_s, users_until_ms, groups_until_ms]
-                .into())
-        })?;
+    fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError> {
+        let rows = columns(accounts)?;
+        let keys =
+            params_each(accounts, |account| Ok(params![account.key.app().0, account.key.name()].into()))?;
         self.write(|tx| {
-            tx.execute_each(
+            let added = tx.execute_each(
                 "INSERT INTO accounts
                      (app_id, name, created_ms, valid_from_s, users_muted_until_ms, groups_muted_until_ms)
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (app_id, name) DO NOTHING",
                 &rows,
             )?;
+            if added.iter().all(|added| *added == 1) {
+                return Ok(Vec::new());
+            }
+            let deleted = tx.query_each(
+                "SELECT deleted_ms FROM accounts WHERE app_id = $1 AND name = $2 AND deleted_ms > 0",
+                &keys,
+            )?;
+            let deleted = accounts.iter().zip(deleted).filter(|(_, rows)| !rows.is_empty());
+            Ok(deleted.map(|(account, _)| account.key.clone()).collect())
+        })
+    }
+
+    fn import(&self, accounts: &[Account]) -> Result<(), DirectoryError> {
+        let rows = columns(accounts)?;
+        self.write(|tx| {
+            tx.execute_each(
+                "INSERT INTO accounts
+                     (app_id, name, created_ms, valid_from_s, users_muted_until_ms, groups_muted_until_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (app_id, name) DO UPDATE SET
+                     created_ms = $3, valid_from_s = $4, users_muted_until_ms = $5, groups_muted_until_ms = $6,
+                     deleted_ms = 0
+                 WHERE accounts.deleted_ms > 0",
+                &rows,
+            )?;
             Ok(())
+        })
+    }
+
+    fn delete_account(&self, key: &UserKey, now_ms: u64) -> Result<bool, DirectoryError> {
+        self.write(|tx| {
+            let deleted = tx.execute(
+                "UPDATE accounts SET deleted_ms = $1 WHERE app_id = $2 AND name = $3 AND deleted_ms = 0",
+                &params![now_ms.max(1), key.app().0, key.name()],
+            )?;
+            Ok(deleted > 0)
         })
     }
 
@@ -100,12 +141,14 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
         self.write(|tx| {
             // Two kicks may arrive out of order: the later moment stays.
             tx.execute(
-                "UPDATE accounts SET valid_from_s = $1 WHERE app_id = $2 AND name = $3 AND valid_from_s < $1",
+                "UPDATE accounts SET valid_from_s = $1 WHERE app_id = $2 AND name = $3 AND valid_from_s < $1
+                     AND deleted_ms = 0",
                 &params![unix_s, key.app().0, key.name()],
             )?;
             Ok(())
         })
     }
+
     fn set_mutes(
         &self,
         key: &UserKey,
@@ -115,13 +158,15 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
         self.write(|tx| {
             if let Some(until_ms) = users_until_ms {
                 tx.execute(
-                    "UPDATE accounts SET users_muted_until_ms = $1 WHERE app_id = $2 AND name = $3",
+                    "UPDATE accounts SET users_muted_until_ms = $1
+                     WHERE app_id = $2 AND name = $3 AND deleted_ms = 0",
                     &params![until_ms, key.app().0, key.name()],
                 )?;
             }
             if let Some(until_ms) = groups_until_ms {
                 tx.execute(
-                    "UPDATE accounts SET groups_muted_until_ms = $1 WHERE app_id = $2 AND name = $3",
+                    "UPDATE accounts SET groups_muted_until_ms = $1
+                     WHERE app_id = $2 AND name = $3 AND deleted_ms = 0",
                     &params![until_ms, key.app().0, key.name()],
                 )?;
             }

@@ -28,6 +28,7 @@ const VERSIONS: &[Version] = versions![
     "V3__people",
     "V4__conversations",
     "V5__account_mutes",
+    "V6__deleted_and_follows",
     "V7__marks_and_extensions",
 ];
 

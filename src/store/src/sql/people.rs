@@ -2,7 +2,7 @@
 
 use nearport_chat::directory::DirectoryError;
 use nearport_chat::directory::people::{
-    ApplicationRow, FieldValue, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
+    ApplicationRow, FieldValue, Follows, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
 };
 use nearport_chat::key::UserKey;
 
@@ -437,6 +437,113 @@ impl PeopleTx for PeopleRows<'_> {
         )?;
         let row = rows.first().ok_or_else(|| DirectoryError::Engine("a count has no row".to_owned()))?;
         Ok((row.int(0)?, row.int(1)?))
+    }
+
+    fn follow(&mut self, user: &UserKey, other: &str) -> Result<Option<u64>, DirectoryError> {
+        let rows = self.0.query(
+            "SELECT added_s FROM follows WHERE app_id = $1 AND user_name = $2 AND followed_name = $3",
+            &params![user.app().0, user.name(), other],
+        )?;
+        rows.first().map(|row| row.int(0)).transpose()
+    }
+
+    fn add_follow(&mut self, user: &UserKey, other: &str, added_s: u64) -> Result<bool, DirectoryError> {
+        let added = self.0.execute(
+            "INSERT INTO follows (app_id, user_name, followed_name, added_s) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (app_id, user_name, followed_name) DO NOTHING",
+            &params![user.app().0, user.name(), other, added_s],
+        )?;
+        Ok(added > 0)
+    }
+
+    fn delete_follow(&mut self, user: &UserKey, other: &str) -> Result<bool, DirectoryError> {
+        let gone = self.0.execute(
+            "DELETE FROM follows WHERE app_id = $1 AND user_name = $2 AND followed_name = $3",
+            &params![user.app().0, user.name(), other],
+        )?;
+        Ok(gone > 0)
+    }
+
+    fn follows(
+        &mut self,
+        user: &UserKey,
+        which: Follows,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>, DirectoryError> {
+        let sql = match which {
+            Follows::Followers => {
+                "SELECT user_name, added_s FROM follows
+                 WHERE app_id = $1 AND followed_name = $2 AND user_name > $3 ORDER BY user_name LIMIT $4"
+            }
+            Follows::Following => {
+                "SELECT followed_name, added_s FROM follows
+                 WHERE app_id = $1 AND user_name = $2 AND followed_name > $3 ORDER BY followed_name LIMIT $4"
+            }
+            Follows::Mutual => {
+                "SELECT f.followed_name, f.added_s FROM follows f
+                 JOIN follows b ON b.app_id = f.app_id AND b.user_name = f.followed_name
+                     AND b.followed_name = f.user_name
+                 WHERE f.app_id = $1 AND f.user_name = $2 AND f.followed_name > $3
+                 ORDER BY f.followed_name LIMIT $4"
+            }
+        };
+        let rows = self.0.query(sql, &params![user.app().0, user.name(), after, limit])?;
+        rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.int(1)?))).collect()
+    }
+
+    fn count_follows(&mut self, user: &UserKey, which: Follows) -> Result<u64, DirectoryError> {
+        let sql = match which {
+            Follows::Followers => "SELECT COUNT(*) FROM follows WHERE app_id = $1 AND followed_name = $2",
+            Follows::Following => "SELECT COUNT(*) FROM follows WHERE app_id = $1 AND user_name = $2",
+            Follows::Mutual => {
+                "SELECT COUNT(*) FROM follows f
+                 JOIN follows b ON b.app_id = f.app_id AND b.user_name = f.followed_name
+                     AND b.followed_name = f.user_name
+                 WHERE f.app_id = $1 AND f.user_name = $2"
+            }
+        };
+        let rows = self.0.query(sql, &params![user.app().0, user.name()])?;
+        rows.first().ok_or_else(|| DirectoryError::Engine("a count has no row".to_owned()))?.int(0)
+    }
+
+    fn related(&mut self, user: &UserKey, limit: u32) -> Result<Vec<String>, DirectoryError> {
+        let rows = self.0.query(
+            // Each by its index, and no more rows of one than of all: somebody may have a million followers.
+            "SELECT name FROM (SELECT friend_name AS name FROM friends
+                 WHERE app_id = $1 AND user_name = $2 ORDER BY friend_name LIMIT $3) a0
+             UNION SELECT name FROM (SELECT user_name AS name FROM friends
+                 WHERE app_id = $1 AND friend_name = $2 ORDER BY user_name LIMIT $3) a1
+             UNION SELECT name FROM (SELECT blocked_name AS name FROM blocked_users
+                 WHERE app_id = $1 AND user_name = $2 ORDER BY blocked_name LIMIT $3) a2
+             UNION SELECT name FROM (SELECT user_name AS name FROM blocked_users
+                 WHERE app_id = $1 AND blocked_name = $2 ORDER BY user_name LIMIT $3) a3
+             UNION SELECT sender_name FROM friend_applications WHERE app_id = $1 AND receiver_name = $2
+             UNION SELECT receiver_name FROM friend_applications WHERE app_id = $1 AND sender_name = $2
+             UNION SELECT name FROM (SELECT followed_name AS name FROM follows
+                 WHERE app_id = $1 AND user_name = $2 ORDER BY followed_name LIMIT $3) a4
+             UNION SELECT name FROM (SELECT user_name AS name FROM follows
+                 WHERE app_id = $1 AND followed_name = $2 ORDER BY user_name LIMIT $3) a5
+             ORDER BY 1 LIMIT $3",
+            &params![user.app().0, user.name(), limit],
+        )?;
+        names(&rows)
+    }
+
+    fn erase(&mut self, user: &UserKey) -> Result<(), DirectoryError> {
+        let key = params![user.app().0, user.name()];
+        for sql in [
+            "DELETE FROM profile_fields WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM friend_group_members WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM friend_groups WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM phones WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM conversation_group_members WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM conversation_groups WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM conversation_settings WHERE app_id = $1 AND user_name = $2",
+        ] {
+            self.0.execute(sql, &key)?;
+        }
+        Ok(())
     }
 
     fn phones(&mut self, user: &UserKey) -> Result<Vec<PhoneRow>, DirectoryError> {
