@@ -96,6 +96,35 @@ impl Client {
         Ok(Readers { read: count.read, unread: count.unread, names, complete })
     }
 
+    /// Changes the cloud custom data of a message of one's own, for everybody; what it says stays.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn edit_data(&self, with: Target, seq: u64, data: &str) -> Result<(), RequestError> {
+        let edit = body::Edit {
+            with: target(with),
+            seq,
+            elements: Vec::new(),
+            cloud_custom_data: Some(data.to_owned()),
+        };
+        self.amend(Amend::Edit(edit)).await.map(|_| ())
+    }
+
+    /// How many have read messages of one's own, at most 30, and how many have not: `(seq, read, unread)` of each that has
+    /// receipts.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn read_counts(
+        &self,
+        with: Target,
+        seqs: Vec<u64>,
+    ) -> Result<Vec<(u64, u32, u32)>, RequestError> {
+        let ask = body::Readers { with: target(with), seqs, ..body::Readers::default() };
+        let page: body::ReaderPage = self.call(Kind::READERS, &ask, true).await?;
+        Ok(page.counts.iter().map(|count| (count.seq, count.read, count.unread)).collect())
+    }
+
     async fn amend(&self, amend: Amend) -> Result<body::Amended, RequestError> {
         // Each of them does the same the second time; the core knows a recall that is refused as done.
         self.call(Kind::AMEND, &body::Amend { amend: Some(amend) }, true).await

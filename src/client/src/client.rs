@@ -465,6 +465,10 @@ impl Client {
         self.until(|inner| (inner.core.state() == State::Stopped && !inner.linked).then_some(())).await;
     }
 
+    pub(crate) fn network(&self) -> &Network {
+        &self.handle.network
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }

@@ -246,6 +246,19 @@ impl Client {
         Ok(Page::new(members.members, members.next))
     }
 
+    /// Those of users, at most 100, who are members.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn group_members_named(
+        &self,
+        group: &str,
+        users: Vec<String>,
+    ) -> Result<Vec<GroupMember>, RequestError> {
+        let ask = GroupMembersPage { group: group.into(), users, ..GroupMembersPage::default() };
+        Ok(expect!(self.group_call(Call::Members(ask), true).await, Members)?.members)
+    }
+
     /// Changes a member: role, name card, mute, fields; or oneself.
     ///
     /// # Errors
@@ -361,4 +374,42 @@ impl Client {
 
 fn page(group: &str, after: &str, limit: u32) -> body::GroupPage {
     body::GroupPage { group: group.into(), after: after.into(), limit }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The names of a call's cases, as the code has them.
+    fn cases(proto: &str, call: &str) -> Vec<String> {
+        let body = proto.split_once(&format!("message {call} {{")).unwrap().1.split_once("\n}").unwrap().0;
+        let field = |line: &str| Some(line.split_once('=')?.0.split_whitespace().nth(1)?.to_owned());
+        let camel = |name: String| {
+            let words = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
+            words.collect::<String>()
+        };
+        body.lines().filter_map(field).map(camel).collect()
+    }
+
+    /// A call of the wire without a method here would be one that applications must spell by hand.
+    #[test]
+    fn every_call_of_the_wire_has_a_typed_one() {
+        let groups = include_str!("groups.rs");
+        let people = [
+            include_str!("people.rs"),
+            include_str!("people/friends.rs"),
+            include_str!("people/conversations.rs"),
+        ]
+        .concat();
+        let wires = [
+            (include_str!("../../wire/proto/group.proto"), "GroupCall", groups, 25),
+            (include_str!("../../wire/proto/people.proto"), "PeopleCall", &people, 37),
+            (include_str!("../../wire/proto/media.proto"), "MediaCall", include_str!("media.rs"), 2),
+        ];
+        for (proto, call, code, least) in wires {
+            let cases = cases(proto, call);
+            assert!(cases.len() >= least, "{call}: {cases:?}");
+            let missing: Vec<_> =
+                cases.iter().filter(|case| !code.contains(&format!("Call::{case}("))).collect();
+            assert!(missing.is_empty(), "{call}: {missing:?}");
+        }
+    }
 }

@@ -1,13 +1,32 @@
 //! Files: uploads that go on after a cut, and downloads.
 //!
-//! [`begin`] asks over a session for an upload; [`upload()`] sends the content by HTTP, piece by piece, and comes back as often as the way
-//! breaks; [`download()`] fetches what somebody's element names. What the server says of a complete upload, [`Uploaded`], makes the
-//! element of a message.
+//! [`Client::upload_image`] and its like upload a file and give the element of a message; [`Client::download`] fetches what somebody's
+//! element names:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use nearport_client::{Client, Content, Message, user};
+//!
+//! # async fn example(alice: &Client, message: &Message) -> Result<(), Box<dyn std::error::Error>> {
+//! let image = alice.upload_image(Path::new("holiday.jpg"), |sent, of| println!("{sent} of {of}")).await?;
+//! alice.send(user("bob"), Content { elements: vec![image], ..Content::default() }).await?;
+//!
+//! for attachment in message.attachments() {
+//!     let path = Path::new("downloads").join(attachment.file_name());
+//!     alice.download(&attachment, &path, 100 << 20, |_, _| {}).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What they are made of: [`begin`] asks over a session for an upload; [`upload()`] sends the content by HTTP, piece by piece, and comes back
+//! as often as the way breaks, in another process too if `begun` is kept; [`download()`] fetches a URL. What the server says of a complete
+//! upload, [`Uploaded`], makes the element.
 //!
 //! ```no_run
 //! use std::path::Path;
 //! use nearport_client::media::{self, MediaKind};
-//! use nearport_client::{Client, Network, user};
+//! use nearport_client::{Client, Network};
 //!
 //! # async fn example(network: &Network, alice: &Client) -> Result<(), Box<dyn std::error::Error>> {
 //! let path = Path::new("holiday.jpg");
@@ -18,6 +37,7 @@
 //! # }
 //! ```
 
+mod attachment;
 mod download;
 mod exchange;
 mod upload;
@@ -26,11 +46,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use nearport_wire::Kind;
 use nearport_wire::body::{self, MediaAnswer, MediaCall, media_answer, media_call};
-use nearport_wire::{Kind, Lane};
-use prost::Message as _;
 use serde::Deserialize;
 
+pub use attachment::{Attachment, Form};
 pub use download::download;
 pub use nearport_wire::body::{MediaBegin, MediaKind, MediaUpload, MediaUrls};
 pub use upload::{describe, upload};
@@ -76,6 +96,14 @@ pub enum MediaError {
     /// More than the caller wanted.
     #[error("it has more than {0} bytes")]
     TooLong(u64),
+    /// Not what the element says.
+    #[error("it has {is} bytes, its sender says {said}")]
+    Size {
+        /// Octets, by the element.
+        said: u64,
+        /// Octets, by the server.
+        is: u64,
+    },
 }
 
 /// What the server says of a complete upload.
@@ -175,9 +203,8 @@ pub async fn sign(client: &Client, uuid: &str) -> Result<MediaUrls, MediaError> 
 }
 
 async fn call(client: &Client, call: media_call::Call) -> Result<media_answer::Answer, MediaError> {
-    let body = MediaCall { call: Some(call) }.encode_to_vec().into();
-    let answer = client.request(Lane::Chat, Kind::MEDIA, body).await?;
-    let answer = MediaAnswer::decode(answer).map_err(|error| MediaError::Answer(error.to_string()))?;
+    // Nothing durable comes of it: who hears no answer asks again.
+    let answer: MediaAnswer = client.call(Kind::MEDIA, &MediaCall { call: Some(call) }, true).await?;
     answer.answer.ok_or_else(|| MediaError::Answer("it is empty".into()))
 }
 

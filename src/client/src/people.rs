@@ -5,15 +5,15 @@ use nearport_wire::Kind;
 use nearport_wire::body::{self, people_answer::Answer, people_call::Call};
 
 pub use nearport_wire::body::{
-    Conversation, ConversationPage, Friend, FriendApplication, FriendApplicationAnswerType,
-    FriendApplicationPage, FriendPage, PeopleEvent, PeopleResult, Presence, TagValue, UserProfile,
-    UserStatus,
+    Block, BlockPage, Conversation, ConversationGroups, ConversationPage, Disturb, Friend, FriendAddItem,
+    FriendAddType, FriendApplication, FriendApplicationAnswer, FriendApplicationAnswerType,
+    FriendApplicationPage, FriendGroup, FriendGroups, FriendInfo, FriendList, FriendPage, FriendRelation,
+    FriendUpdateItem, PeopleEvent, PeopleResult, Presence, RelationItem, RelationSequences, TagValue,
+    UserProfile, UserStatus, tag_value,
 };
 
-use crate::amend::target;
 use crate::client::Client;
 use crate::error::RequestError;
-use crate::event::Target;
 
 /// The answer that a call must have.
 macro_rules! expect {
@@ -24,6 +24,9 @@ macro_rules! expect {
         }
     };
 }
+
+mod conversations;
+mod friends;
 
 /// # People
 ///
@@ -59,87 +62,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn set_profile(&self, fields: Vec<TagValue>) -> Result<(), RequestError> {
-        expect!(self.people_call(Call::ProfileSet(body::ProfileSet { fields })).await, Done).map(|_| ())
-    }
-
-    /// Asks for a friendship, both ways. Code 30539: the other one must confirm.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn add_friend(&self, user: &str, wording: &str) -> Result<PeopleResult, RequestError> {
-        let item = body::FriendAddItem {
-            user: user.into(),
-            source: "AddSource_Type_Rust".into(),
-            wording: wording.into(),
-            ..body::FriendAddItem::default()
-        };
-        let call = Call::FriendAdd(body::FriendAdd { items: vec![item], r#type: 0 });
-        self.one_result(call).await
-    }
-
-    /// Ends a friendship, both ways.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn delete_friend(&self, user: &str) -> Result<PeopleResult, RequestError> {
-        let call = Call::FriendDelete(body::FriendDelete { users: vec![user.into()], both: true });
-        self.one_result(call).await
-    }
-
-    /// A page of the user's friends, from [`FriendPage::next`] of the page before on, at first 0.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn friends(&self, start: u32, limit: u32) -> Result<FriendPage, RequestError> {
-        let list = body::FriendList { start, limit, ..body::FriendList::default() };
-        expect!(self.people_call(Call::FriendList(list)).await, Friends)
-    }
-
-    /// A page of the applications for a friendship that came in, or that this user `sent`.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn friend_applications(
-        &self,
-        before: u64,
-        limit: u32,
-        sent: bool,
-    ) -> Result<FriendApplicationPage, RequestError> {
-        let call = Call::ApplicationList(body::FriendApplicationList { before, limit, sent });
-        expect!(self.people_call(call).await, Applications)
-    }
-
-    /// Decides about somebody's application for a friendship.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn answer_friend(
-        &self,
-        user: &str,
-        answer: FriendApplicationAnswerType,
-    ) -> Result<PeopleResult, RequestError> {
-        let answer = body::FriendApplicationAnswer {
-            users: vec![user.into()],
-            r#type: answer.into(),
-            ..body::FriendApplicationAnswer::default()
-        };
-        self.one_result(Call::ApplicationAnswer(answer)).await
-    }
-
-    /// Puts somebody on the blocklist: no message of theirs comes, and no friendship is left.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn block(&self, user: &str) -> Result<PeopleResult, RequestError> {
-        self.one_result(Call::BlockAdd(body::BlockAdd { users: vec![user.into()] })).await
-    }
-
-    /// Takes somebody off the blocklist.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn unblock(&self, user: &str) -> Result<PeopleResult, RequestError> {
-        self.one_result(Call::BlockDelete(body::BlockDelete { users: vec![user.into()] })).await
+        self.people_done(Call::ProfileSet(body::ProfileSet { fields })).await
     }
 
     /// Who of users, at most 500, is online.
@@ -160,36 +83,43 @@ impl Client {
         Ok(expect!(self.people_call(call).await, Statuses)?.statuses)
     }
 
-    /// A page of the user's conversations, the newest first, after [`ConversationPage::next`] of the page before.
+    /// Watches users no longer; none named: nobody.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn conversations(&self, after: &str, limit: u32) -> Result<ConversationPage, RequestError> {
-        let list = body::ConversationList { after: after.into(), limit, ..body::ConversationList::default() };
-        expect!(self.people_call(Call::ConversationList(list)).await, Conversations)
+    pub async fn unsubscribe_statuses(&self, users: Vec<String>) -> Result<(), RequestError> {
+        let stop_all = users.is_empty();
+        let stop = body::StatusSubscribe { stop: users, stop_all, ..body::StatusSubscribe::default() };
+        expect!(self.people_call(Call::StatusSubscribe(stop)).await, Statuses).map(|_| ())
     }
 
-    /// Pins a conversation to the top of the list, or lets go of it.
+    /// A line of one's own beside the state, at most 100 bytes; empty takes it away. It goes with the user's last session.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn pin_conversation(&self, with: Target, pinned: bool) -> Result<(), RequestError> {
-        let with = target(with).into_iter().collect();
-        let call = Call::ConversationPin(body::ConversationPin { with, pinned });
+    pub async fn set_status(&self, text: &str) -> Result<(), RequestError> {
+        self.people_done(Call::StatusSet(body::StatusSet { text: text.into() })).await
+    }
+
+    /// Logs this device out: nothing is left that could be pushed to. Then as [`Self::close`]. A failure leaves the session as it is.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn log_out(&self) -> Result<(), RequestError> {
+        self.people_done(Call::LogOut(body::LogOut {})).await?;
+        self.close().await;
+        Ok(())
+    }
+
+    async fn people_done(&self, call: Call) -> Result<(), RequestError> {
         expect!(self.people_call(call).await, Done).map(|_| ())
     }
 
-    /// Messages that this user has not read, over all conversations that are not muted.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn unread_total(&self) -> Result<u64, RequestError> {
-        let unread = self.people_call(Call::UnreadTotal(body::UnreadTotal {})).await;
-        Ok(expect!(unread, Unread)?.count)
+    async fn results(&self, call: Call) -> Result<Vec<PeopleResult>, RequestError> {
+        Ok(expect!(self.people_call(call).await, Results)?.items)
     }
 
     async fn one_result(&self, call: Call) -> Result<PeopleResult, RequestError> {
-        let results = expect!(self.people_call(call).await, Results)?;
-        results.items.into_iter().next().ok_or(RequestError::Unreadable)
+        self.results(call).await?.into_iter().next().ok_or(RequestError::Unreadable)
     }
 }

@@ -32,6 +32,18 @@ pub async fn download(
     url: &str,
     into: &Path,
     most: u64,
+    progress: impl FnMut(u64, u64),
+) -> Result<u64, MediaError> {
+    fetch(network, url, into, most, None, progress).await
+}
+
+/// As [`download`], of exactly so many octets, if that is known.
+pub(super) async fn fetch(
+    network: &Network,
+    url: &str,
+    into: &Path,
+    most: u64,
+    exact: Option<u64>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<u64, MediaError> {
     let mut part = into.as_os_str().to_owned();
@@ -41,7 +53,8 @@ pub async fn download(
     let open = move || OpenOptions::new().write(true).create(true).truncate(true).open(opened);
     let file = Arc::new(blocking(open).await?);
     let exchange = Exchange::new(network, Place::parse(url)?);
-    let mut download = Download { exchange, file: Arc::clone(&file), at: 0, size: None, etag: None, most };
+    let mut download =
+        Download { exchange, file: Arc::clone(&file), at: 0, size: None, etag: None, most, exact };
     let mut patience = Patience::default();
     let mut best = 0;
     loop {
@@ -74,6 +87,7 @@ struct Download<'a> {
     size: Option<u64>,
     etag: Option<HeaderValue>,
     most: u64,
+    exact: Option<u64>,
 }
 
 impl Download<'_> {
@@ -97,6 +111,9 @@ impl Download<'_> {
         self.etag = answer.headers().get("etag").cloned();
         let size = self.size.ok_or_else(|| MediaError::Answer("it does not say how long it is".into()));
         let size = size.map_err(Fault::Final)?;
+        if let Some(said) = self.exact.filter(|exact| *exact != size) {
+            return Err(Fault::Final(MediaError::Size { said, is: size }));
+        }
         if size > self.most {
             return Err(Fault::Final(MediaError::TooLong(self.most)));
         }
