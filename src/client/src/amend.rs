@@ -32,7 +32,9 @@ impl Client {
     /// also who stands above the sender. Everybody gets [`Event::Recalled`](crate::Event::Recalled).
     ///
     /// # Errors
-    /// [`RequestError`]; refused with 20016 or 10031 when the time is over, 20023 when that was done before.
+    /// [`RequestError`]; refused with 20016 or 10031 when the time is over, 20023 (in a group 10032) when that was done before. A recall
+    /// that this client repeats by itself, because the session was lost before the answer, is done in that case; who calls again after
+    /// [`Failure::Timeout`](crate::Failure::Timeout) takes these codes for success.
     pub async fn recall(&self, with: Target, seq: u64, reason: &str) -> Result<(), RequestError> {
         let recall = body::Recall { with: target(with), seq, reason: reason.to_owned() };
         self.amend(Amend::Recall(recall)).await.map(|_| ())

@@ -183,6 +183,12 @@ impl Client {
         self.shared().lock().core.state()
     }
 
+    /// The network that it connects through.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.handle.network
+    }
+
     /// What finds this client's edge ([`Config::locate`](crate::Config::locate)).
     #[must_use]
     pub fn locator(&self) -> Option<&Locator> {
@@ -463,10 +469,6 @@ impl Client {
     pub async fn close(&self) {
         self.command(|inner, now| inner.core.close(now));
         self.until(|inner| (inner.core.state() == State::Stopped && !inner.linked).then_some(())).await;
-    }
-
-    pub(crate) fn network(&self) -> &Network {
-        &self.handle.network
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -300,6 +300,13 @@ impl Message {
     }
 }
 
+impl From<body::Delivery> for Message {
+    /// A message outside of the user's log: the last one of a conversation in the list, say.
+    fn from(delivery: body::Delivery) -> Self {
+        Self::from_delivery(0, delivery)
+    }
+}
+
 /// The place that the server gave to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {

@@ -173,8 +173,10 @@ impl Hall {
             return Said::Again;
         }
         if !exempt && !self.rate.offer(class, from, now_ms) {
-            self.taken[class.index()] += 1;
-            self.folded[class.index()] += 1;
+            if cfg!(not(nearport_bug = "room_fold")) {
+                self.taken[class.index()] += 1;
+                self.folded[class.index()] += 1;
+            }
             self.tally_ms.get_or_insert(now_ms + TALLY_MS);
             return Said::Folded;
         }

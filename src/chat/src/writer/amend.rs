@@ -308,7 +308,8 @@ impl Writer {
             let is_member = |group: &SharedGroup| {
                 group.read().unwrap_or_else(PoisonError::into_inner).member(user).is_some()
             };
-            if !group.as_ref().is_some_and(is_member) || heads.seq == 0 {
+            // Of one that has no message yet it is kept that the device has been there: what comes is news for it.
+            if !group.as_ref().is_some_and(is_member) {
                 continue;
             }
             if seq > heads.seq {

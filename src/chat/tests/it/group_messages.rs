@@ -392,6 +392,25 @@ fn cursors_of_a_group_are_the_readers_own() {
         [cursor("bob", "phone"), cursor("bob", "laptop"), cursor("carol", "phone")],
         [Some(seq), None, None]
     );
+    let head = |scene: &mut Scene, who: SessionId, group: &str| {
+        let answer = scene.desk(who, Call::Heads(body::GroupHeadsCall::default())).unwrap().answer;
+        let Some(body::group_answer::Answer::Heads(heads)) = answer else { panic!("{answer:?}") };
+        let head = heads.items.into_iter().find(|head| head.group == group).unwrap();
+        (head.known, head.shown)
+    };
+    assert_eq!(head(&mut scene, bob, GROUP), (true, seq));
+    // Nothing was said there yet: that the device has been there is known all the same.
+    let empty = GroupCreate {
+        r#type: "Meeting".into(),
+        name: "e".into(),
+        group: "empty".into(),
+        ..GroupCreate::default()
+    };
+    scene.desk(bob, Call::Create(empty)).unwrap();
+    scene.quiet();
+    assert_eq!(head(&mut scene, bob, "empty"), (false, 0));
+    assert!(scene.amend(bob, shown(vec![("empty", 0)])).0.is_ok());
+    assert_eq!(head(&mut scene, bob, "empty"), (true, 0));
     let many = shown(vec![(GROUP, 1); 101]);
     assert_eq!(scene.amend(bob, many).0, Err(10004));
 }

@@ -208,7 +208,8 @@ impl Core {
                     group: head.group.into(),
                     seq: head.seq,
                     edit: head.edit,
-                    shown: head.shown,
+                    // A server that is older says no more than the number.
+                    shown: (head.known || head.shown > 0).then_some(head.shown),
                     joined: head.joined.max(head.history_after),
                     discarded: head.discarded,
                 });
@@ -321,7 +322,7 @@ mod tests {
         let (mut groups, now) = (groups_at("g", 9), Instant::now());
         groups.begin_session(true);
         assert_eq!(groups.next_pull(now), Some(Pull::Heads));
-        let head = Head { group: "g".into(), seq: 11, edit: 0, shown: 9, joined: 0, discarded: false };
+        let head = Head { group: "g".into(), seq: 11, edit: 0, shown: Some(9), joined: 0, discarded: false };
         groups.take_heads(now, vec![head], true);
         assert!(matches!(groups.next_pull(now), Some(Pull::Messages { after: 9, .. })));
         groups.take_page(now, "g", page_of(page));

@@ -53,8 +53,8 @@ pub(crate) struct Head {
     pub(crate) seq: u64,
     /// Newest change.
     pub(crate) edit: u64,
-    /// How far this device has shown the group, as far as the server knows; 0: it knows nothing.
-    pub(crate) shown: u64,
+    /// How far this device has shown the group; `None`: the server has never heard of it.
+    pub(crate) shown: Option<u64>,
     /// The last message before the user could see any: what came behind it is for this user.
     pub(crate) joined: u64,
     /// The user wants nothing of it sent for now.
@@ -165,7 +165,7 @@ impl<T> Groups<T> {
     pub(crate) fn new(stands: impl IntoIterator<Item = Stand>, begin: Begin) -> Self {
         let rooms = stands.into_iter().take(GROUPS_MAX);
         let rooms: BTreeMap<_, _> =
-            rooms.map(|stand| (stand.group, Room::new(stand.seq, stand.seq, stand.edit, 0))).collect();
+            rooms.map(|stand| (stand.group, Room::new(stand.seq, stand.seq, stand.edit, Some(0)))).collect();
         Self {
             settled: !rooms.is_empty(),
             rooms,
@@ -294,19 +294,24 @@ impl<T> Groups<T> {
         let forgets = self.begin == Begin::Now && !self.settled;
         let begin = match head.shown {
             _ if forgets => head.seq,
-            0 if self.settled || self.begin == Begin::Joined => head.joined,
-            0 => head.seq,
-            shown => shown.max(head.joined),
+            None if self.settled || self.begin == Begin::Joined => head.joined,
+            None => head.seq,
+            Some(shown) => shown.max(head.joined),
         };
         // Whoever was in the group before has seen what there was then.
         let begin = self.left.remove(&head.group).map_or(begin, |left| begin.max(left.min(head.seq)));
         let room = self.rooms.entry(Arc::clone(&head.group)).or_insert_with(|| {
-            Room::new(begin.min(head.seq), head.seq, head.edit, if forgets { begin } else { head.shown })
+            Room::new(
+                begin.min(head.seq),
+                head.seq,
+                head.edit,
+                if forgets { Some(begin) } else { head.shown },
+            )
         });
         // Shorter than what was seen before it was asked for: the store is another one, and all of it is new.
         if room.asked_at.is_some_and(|seen| seen > head.seq) {
             self.held -= room.counted;
-            *room = Room::new(begin.min(head.seq), head.seq, head.edit, 0);
+            *room = Room::new(begin.min(head.seq), head.seq, head.edit, None);
         }
         room.discarded = head.discarded;
         if head.discarded {
@@ -466,7 +471,7 @@ impl<T> Groups<T> {
         for (group, seq) in shown {
             let Some(room) = self.rooms.get_mut(group) else { continue };
             if knows {
-                room.told = room.told.max(*seq);
+                room.told = room.told.max(Some(*seq));
             } else {
                 self.untold.insert(Arc::clone(group));
                 self.tell_at = Some(now + RETRY_MIN);

@@ -42,6 +42,8 @@ pub(super) struct LiveRooms {
 struct Books {
     /// Which life of the room.
     since_ms: u64,
+    /// The one before it, 0 if there was none. Its last frames may still be on the way when the room is joined again.
+    former_ms: u64,
     /// What the room had taken before the first frame that came here.
     before: Counts,
     /// What of it it had folded.
@@ -50,6 +52,16 @@ struct Books {
     taken: Counts,
     folded: Counts,
     got: Counts,
+}
+
+/// What counts that are heard are to the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// The books begin with them.
+    First,
+    Next,
+    /// Of the life before: nothing.
+    Late,
 }
 
 fn counts(from: &[u64]) -> Counts {
@@ -173,24 +185,31 @@ impl Core {
 
 impl Books {
     fn take(&mut self, class: Class, counts: Option<&LiveCounts>) {
-        if counts.is_some_and(|counts| self.hear(counts)) {
+        match counts.map(|counts| self.hear(counts)) {
+            Some(Heard::Late) => return,
             // The frame itself is counted there.
-            self.before[class.index()] = self.before[class.index()].saturating_sub(1);
+            Some(Heard::First) => {
+                self.before[class.index()] = self.before[class.index()].saturating_sub(1);
+            }
+            Some(Heard::Next) | None => {}
         }
         self.got[class.index()] += 1;
     }
 
-    /// The room stands at `counts`. `true`: the books begin with it.
-    fn hear(&mut self, said: &LiveCounts) -> bool {
+    /// The room stands at `counts`.
+    fn hear(&mut self, said: &LiveCounts) -> Heard {
+        if self.former_ms != 0 && said.since_ms == self.former_ms {
+            return Heard::Late;
+        }
         let (taken, folded) = (counts(&said.taken), counts(&said.folded));
         let begins = said.since_ms != self.since_ms;
         if begins {
-            let since_ms = said.since_ms;
-            *self = Self { since_ms, before: taken, folded_before: folded, ..Self::default() };
+            let (since_ms, former_ms) = (said.since_ms, self.since_ms);
+            *self = Self { since_ms, former_ms, before: taken, folded_before: folded, ..Self::default() };
         }
         raise(&mut self.taken, taken);
         raise(&mut self.folded, folded);
-        begins
+        if begins { Heard::First } else { Heard::Next }
     }
 
     fn missed(&self) -> LiveMissed {
@@ -265,6 +284,10 @@ mod tests {
         assert_eq!(rooms.take("r", Class::Chat, Some(&counts([0, 0, 12, 0]))).left_out.chat, 2);
         let younger = LiveCounts { since_ms: 8, ..counts([0, 0, 1, 5]) };
         assert_eq!(rooms.take("r", Class::Chat, Some(&younger)), LiveMissed::default());
+        // A frame of the life before was still on the way: it is on neither account, and begins nothing.
+        assert_eq!(rooms.take("r", Class::Chat, Some(&counts([0, 0, 13, 0]))), LiveMissed::default());
+        let next = LiveCounts { since_ms: 8, ..counts([0, 0, 1, 7]) };
+        assert_eq!(rooms.take("r", Class::Like, Some(&next)).left_out.like, 1);
         rooms.forget();
         assert_eq!(rooms.take("r", Class::Chat, Some(&counts([0, 0, 99, 9]))), LiveMissed::default());
         for room in 0..200 {

@@ -50,7 +50,8 @@ pub(super) fn answer(
         if hides && joined.owned && joined.role != Role::Owner && head.seq <= joined.first_seq {
             continue;
         }
-        let [shown, read] = [0, 1].map(|at| cursors.get(at).copied().flatten().unwrap_or_default());
+        let [shown, read] = [0, 1].map(|at| cursors.get(at).copied().flatten());
+        let read = read.unwrap_or_default();
         let before = kind.as_ref().is_some_and(|kind| kind.history_before_joining);
         let history_after = if before { joined.first_seq } else { joined.first_seq.max(joined.joined_seq) };
         let counted = kind.is_none_or(|kind| kind.unread);
@@ -71,7 +72,8 @@ pub(super) fn answer(
             time_ms: head.time_ms,
             info_seq: joined.info_seq,
             history_after,
-            shown,
+            known: shown.is_some(),
+            shown: shown.unwrap_or_default(),
             joined: joined.first_seq.max(joined.joined_seq),
             discarded: !joined.receives,
         });

@@ -241,8 +241,8 @@ impl World {
                 let mut parts = Vec::new();
                 while let Some((at, group)) = members.next() {
                     let (seq, edit) = (group.head(), group.changes.len() as u64);
-                    let head =
-                        Head { group: name(at), seq, edit, shown: 0, joined: group.joined, discarded: false };
+                    let joined = group.joined;
+                    let head = Head { group: name(at), seq, edit, shown: None, joined, discarded: false };
                     parts.push((vec![head], members.peek().is_none()));
                 }
                 if parts.is_empty() {
@@ -339,6 +339,7 @@ proptest! {
 }
 
 fn head(group: &str, seq: u64, shown: u64, joined: u64) -> Head {
+    let shown = Some(shown).filter(|shown| *shown > 0);
     Head { group: group.into(), seq, edit: 0, shown, joined, discarded: false }
 }
 
@@ -401,6 +402,20 @@ fn the_server_is_told_lazily_what_was_shown_and_at_once_where_a_new_device_begin
         [("a".into(), 7)],
         "the own one behind it too"
     );
+}
+
+#[test]
+fn a_new_device_says_that_it_has_been_in_an_empty_group() {
+    let (mut core, _) = begun(Begin::Remembered, false, vec![head("a", 0, 0, 0)]);
+    let now = Instant::now();
+    let told = core.take_shown(now, false).unwrap();
+    assert_eq!(told, [("a".into(), 0)]);
+    core.told(now, &told, true);
+    assert!(!core.has_untold());
+    // Its next life has no memory, and the user's log no entry that would say that the server has met it.
+    let known = Head { shown: Some(0), ..head("a", 2, 0, 0) };
+    let pulls = begun(Begin::Remembered, false, vec![known]).1;
+    assert_eq!(pulls, [Pull::Messages { group: "a".into(), after: 0 }], "not at the head");
 }
 
 #[test]
