@@ -68,22 +68,29 @@ impl Editor {
         Edit::Changed
     }
 
-    /// Ends the word that is being typed as one of `words` does, or as far as all that fit go on alike. Returns those that fit, if
-    /// there are several.
+    /// Ends the line in front of the cursor as one of `words` does, or as far as all that fit go on alike. Returns those that fit, if
+    /// there are several and nothing was added. What ends with a slash is not the end of a path.
     pub(crate) fn complete(&mut self, words: &[&str]) -> Vec<String> {
-        let typed: String = self.text[..self.cursor].iter().collect();
+        let typed = self.before_cursor();
         let fit: Vec<&str> = words.iter().copied().filter(|word| word.starts_with(&typed)).collect();
         let Some(first) = fit.first().filter(|_| !typed.is_empty()) else { return Vec::new() };
         let alike = fit.iter().fold(first.len(), |alike, word| {
             first.bytes().zip(word.bytes()).take(alike).take_while(|(a, b)| a == b).count()
         });
-        let mut rest: Vec<char> = first[typed.len()..alike].chars().collect();
-        if fit.len() == 1 && self.cursor == self.text.len() {
+        // Alike by octets, which may end inside a character.
+        let alike = (0..=alike).rev().find(|at| first.is_char_boundary(*at)).unwrap_or(typed.len());
+        let mut rest: Vec<char> = first[typed.len()..alike.max(typed.len())].chars().collect();
+        if fit.len() == 1 && self.cursor == self.text.len() && !first.ends_with('/') {
             rest.push(' ');
         }
         let many = fit.len() > 1 && rest.is_empty();
         rest.into_iter().for_each(|c| self.insert(c));
         if many { fit.into_iter().map(str::to_owned).collect() } else { Vec::new() }
+    }
+
+    /// What stands in front of the cursor.
+    pub(crate) fn before_cursor(&self) -> String {
+        self.text[..self.cursor].iter().collect()
     }
 
     /// The part of the line that fits `columns`, and the cursor's column in it.

@@ -1,20 +1,25 @@
 //! What `chat` shows and understands: events and keys in, commands and screen output out. No terminal, no network.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use nearport_client::{Event, HistoryPage, Message, MsgId, Notice, Target, Tip, group, user};
+use nearport_client::media::Attachment;
+use nearport_client::{
+    Event, HistoryPage, HistoryQuery, HistoryRange, Mentions, Message, MsgId, SendOptions, Target, group,
+    user,
+};
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::chat_command::{
+    Answer, Ask, COMMANDS, Command, HISTORY_ON_ENTRY, Here, Typed, Wanted, Words, help, parse, spec,
+};
 use crate::chat_keys::Key;
 use crate::chat_line::{Edit, Editor};
+use crate::chat_rows::TransferRows;
 use crate::chat_screen::{Place, Screen};
+use crate::chat_text::{notice_text, shown_text, tip_text};
 use crate::duration;
 
-/// Messages shown when a conversation is entered.
-pub(crate) const HISTORY_ON_ENTRY: u32 = 20;
-/// Most messages of one `/history`; one page of the server.
-const HISTORY_MAX: u32 = 200;
 /// Messages whose ticks or words may still change. Older ones have long scrolled away.
 const LINES_MAX: usize = 1000;
 /// Events kept while a page of history is on its way; beyond it the shell asks for no more.
@@ -27,73 +32,14 @@ const STORED: &str = "✓ ";
 const READ: &str = "✓✓";
 const FAILED: &str = "✗ ";
 
-const HELP: &[&str] = &[
-    "/to NAME        talk to somebody else",
-    "/group ID       talk in a group",
-    "/groups         the groups that you are in",
-    "/create NAME    make a group and talk in it",
-    "/join ID        join a group, or apply for it",
-    "/leave          leave this group",
-    "/invite NAME …  bring others into this group",
-    "/members        who is in this group",
-    "/history N      show the last N messages again, at most 200",
-    "/edit TEXT      change your last message",
-    "/recall         take your last message back",
-    "/read           who has read your last message",
-    "/who NAME       whether somebody is online",
-    "/profile NAME   what somebody says about themselves",
-    "/friend NAME    ask for a friendship",
-    "/block NAME     hear no more of somebody; /unblock NAME",
-    "/quit           leave (also Ctrl-D); Tab completes commands",
-    "//text          send a line that begins with a slash",
-    "… sending   ✓ stored on the server   ✓✓ read by the other side   ✗ not sent",
-];
-
-/// What Tab completes.
-const COMMANDS: &[&str] = &[
-    "/block", "/create", "/edit", "/friend", "/group", "/groups", "/help", "/history", "/invite", "/join",
-    "/leave", "/members", "/profile", "/quit", "/read", "/recall", "/to", "/unblock", "/who",
-];
-
-/// What the person wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
-    Send(String),
-    /// Fetch this many messages of the conversation, then call [`View::page`].
-    History(u32),
-    /// Ask the server, then call [`View::answer`].
-    Ask(Ask),
-    Quit,
-}
-
-/// What the server is asked beside messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
-    Groups,
-    /// A new group of this name; it is entered.
-    Create(String),
-    Join(String),
-    Leave(String),
-    Invite(String, Vec<String>),
-    Members(String),
-    Recall(Target, u64),
-    Edit(Target, u64, String),
-    Readers(Target, u64),
-    Who(String),
-    Profile(String),
-    Friend(String),
-    Block(String),
-    Unblock(String),
-}
-
-/// What came of an [`Ask`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Lines(Vec<String>),
-    /// Talk in this group from now on.
-    Enter(String),
-    Failed(String),
-}
+/// Names that Tab completes, of users and of groups each.
+const NAMES_MAX: usize = 512;
+/// Messages that want a confirmation and have none yet. More are not confirmed; the sender can only guess in any case.
+const UNCONFIRMED_MAX: usize = 300;
+/// Most of them in one request.
+const CONFIRMED_AT_ONCE: usize = 30;
+/// Users whom a message may mean (public contract).
+const MENTIONS_MAX: usize = 30;
 
 /// The conversation on the screen.
 #[derive(Debug)]
@@ -111,6 +57,20 @@ pub(crate) struct View {
     peer_read: u64,
     /// Events wait until the page of history is drawn above them.
     held: Option<Vec<Event>>,
+    /// The page that was asked for.
+    asked: HistoryRange,
+    /// Between which messages the pages stand that were looked at last: the first that was shown, the last.
+    pages: (u64, u64),
+    /// Messages are shown with their numbers.
+    numbers: bool,
+    /// In groups it is asked who reads.
+    receipts: bool,
+    /// Messages of this conversation whose senders want to know.
+    unconfirmed: Vec<u64>,
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    /// Files on their way.
+    transfers: TransferRows,
 }
 
 /// A message on the screen.
@@ -122,6 +82,7 @@ struct Line {
     seq: u64,
     mine: bool,
     place: Place,
+    attachment: Option<Attachment>,
 }
 
 impl View {
@@ -136,6 +97,14 @@ impl View {
             shown_seq: 0,
             peer_read: 0,
             held: None,
+            asked: HistoryRange::Newest,
+            pages: (0, 0),
+            numbers: false,
+            receipts: false,
+            unconfirmed: Vec::new(),
+            users: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            transfers: TransferRows::default(),
         }
     }
 
@@ -177,16 +146,50 @@ impl View {
     /// Takes a key; gives what it asks for.
     pub(crate) fn key(&mut self, key: Key) -> Option<Command> {
         if key == Key::Ctrl('i') {
-            let fit = self.editor.complete(COMMANDS);
-            if !fit.is_empty() {
-                self.note(&fit.join("  "));
-            }
-            return None;
+            return self.complete();
         }
         match self.editor.key(key) {
             Edit::Changed => None,
             Edit::Quit => Some(Command::Quit),
             Edit::Line(line) => self.line(line.trim()),
+        }
+    }
+
+    /// Tab: ends a command, or a name or path behind one.
+    fn complete(&mut self) -> Option<Command> {
+        let typed = self.editor.before_cursor();
+        let Some((name, _)) = typed.strip_prefix('/')?.split_once(' ') else {
+            let names: Vec<String> = COMMANDS
+                .iter()
+                .filter(|spec| !spec.name.is_empty())
+                .map(|spec| format!("/{}", spec.name))
+                .collect();
+            self.complete_with(0, &names);
+            return None;
+        };
+        // The word that is being typed begins behind the last space.
+        let start = typed.rfind(' ').map_or(0, |at| at + 1);
+        match spec(name)?.words {
+            Words::Other => return None,
+            Words::Paths => return Some(Command::Paths(typed)),
+            Words::Users => self.complete_names(&typed, start, &self.users.clone()),
+            Words::Groups => self.complete_names(&typed, start, &self.groups.clone()),
+        }
+        None
+    }
+
+    fn complete_names(&mut self, typed: &str, start: usize, names: &BTreeSet<String>) {
+        let lines: Vec<String> = names.iter().map(|name| format!("{}{name}", &typed[..start])).collect();
+        self.complete_with(start, &lines);
+    }
+
+    /// Lines that what is typed may become, and from where on they differ from it.
+    pub(crate) fn complete_with(&mut self, start: usize, lines: &[String]) {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let fit = self.editor.complete(&lines);
+        if !fit.is_empty() {
+            let fit: Vec<&str> = fit.iter().filter_map(|line| line.get(start..)).collect();
+            self.note(&fit.join("  "));
         }
     }
 
@@ -204,87 +207,117 @@ impl View {
         if command.starts_with('/') {
             return self.peer.is_some().then(|| Command::Send(command.to_owned()));
         }
-        let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
-        match (name, rest.trim()) {
-            ("quit" | "q", "") => return Some(Command::Quit),
-            ("help", "") => HELP.iter().for_each(|line| self.note(line)),
-            ("to", peer) if !peer.is_empty() => return self.enter(user(peer)),
-            ("group", id) if !id.is_empty() => return self.enter(group(id)),
-            ("history", rest) if self.peer.is_some() => {
-                let count = if rest.is_empty() { Some(HISTORY_ON_ENTRY) } else { rest.parse().ok() };
-                match count.filter(|count| (1..=HISTORY_MAX).contains(count)) {
-                    Some(count) => return Some(self.history(count)),
-                    None => self.note("/history takes a number from 1 to 200"),
-                }
+        let last = self.lines.iter().filter(|line| line.mine && line.seq > 0).map(|line| line.seq).max();
+        let here = Here { me: &self.me, peer: self.peer.as_ref(), last };
+        match parse(command, here) {
+            Ok(typed) => self.typed(typed),
+            Err(why) => {
+                self.note(&why);
+                None
             }
-            ("history", _) => self.note("no conversation yet: /to NAME first"),
-            // Those take nothing: more words are a slip, and nothing is done.
-            ("quit" | "q" | "help", _) => self.note(&format!("unknown command /{command}: /help lists all")),
-            (name, rest) if COMMANDS.iter().any(|known| known[1..] == *name) => {
-                return self.ask(name, rest).map(Command::Ask);
+        }
+    }
+
+    fn typed(&mut self, typed: Typed) -> Option<Command> {
+        match typed {
+            Typed::Command(Command::History(query)) => return self.look(query),
+            Typed::Command(command) => return Some(command),
+            Typed::Help => help().iter().for_each(|line| self.note(line)),
+            Typed::Enter(peer) => return self.enter(peer),
+            Typed::Older(count) => match self.pages.0 {
+                0 | 1 => self.note("that was the first message"),
+                first => return self.look(HistoryQuery::new(HistoryRange::Before(first), count)),
+            },
+            Typed::Newer(count) => match self.pages.1 {
+                last if last >= self.shown_seq => self.note("that was the newest message"),
+                last => return self.look(HistoryQuery::new(HistoryRange::After(last), count)),
+            },
+            Typed::Numbers => {
+                self.numbers = !self.numbers;
+                let what = if self.numbers { "from here on with their numbers" } else { "without numbers" };
+                self.note(&format!("messages are shown {what}"));
             }
-            _ => self.note(&format!("unknown command /{command}: /help lists all")),
+            Typed::Receipts(on) => {
+                self.receipts = on;
+                let what = if on { "asked who reads them: /read" } else { "not asked who reads them" };
+                self.note(&format!("of messages in groups it is {what}"));
+            }
+            Typed::Read(with @ Target::Group(_), seq) => return Some(Command::Ask(Ask::Readers(with, seq))),
+            Typed::Read(with, seq) => {
+                let what = if seq <= self.peer_read { "has read it" } else { "has not read it" };
+                self.note(&format!("{} {what}", name_of(&with)));
+            }
+            Typed::Get(with, seq, path) => {
+                let shown = self.lines.iter().rev().find(|line| line.seq == seq);
+                return Some(Command::Get(
+                    match shown.and_then(|line| line.attachment.clone()) {
+                        Some(what) => Wanted::Shown(what),
+                        None => Wanted::Numbered(with, seq),
+                    },
+                    path,
+                ));
+            }
         }
         None
     }
 
-    /// A command for the server; what it lacks is said.
-    fn ask(&mut self, name: &str, rest: &str) -> Option<Ask> {
-        let one = || Some(rest.to_owned()).filter(|rest| !rest.is_empty());
-        let here = match &self.peer {
-            Some(Target::Group(id)) => Some(id.clone()),
-            _ => None,
-        };
-        let last = self.lines.iter().rev().find(|line| line.mine && line.seq > 0).map(|line| line.seq);
-        let last = self.peer.clone().zip(last);
-        let ask = match name {
-            "groups" => Some(Ask::Groups),
-            "create" => one().map(Ask::Create),
-            "join" => one().map(Ask::Join),
-            "who" => one().map(Ask::Who),
-            "profile" => one().map(Ask::Profile),
-            "friend" => one().map(Ask::Friend),
-            "block" => one().map(Ask::Block),
-            "unblock" => one().map(Ask::Unblock),
-            "leave" | "members" | "invite" => {
-                let Some(id) = here else {
-                    self.note("not in a group: /group ID first");
-                    return None;
-                };
-                match name {
-                    "leave" => Some(Ask::Leave(id)),
-                    "members" => Some(Ask::Members(id)),
-                    _ => one()
-                        .map(|users| Ask::Invite(id, users.split_whitespace().map(str::to_owned).collect())),
-                }
-            }
-            "recall" | "edit" | "read" => {
-                let Some((with, seq)) = last else {
-                    self.note("you have written nothing here yet");
-                    return None;
-                };
-                match name {
-                    "recall" => Some(Ask::Recall(with, seq)),
-                    "read" => Some(Ask::Readers(with, seq)),
-                    _ => one().map(|text| Ask::Edit(with, seq, text)),
-                }
-            }
-            _ => None,
-        };
-        if ask.is_none() {
-            self.note(&format!("/{name} lacks something: see /help"));
+    /// What a line is sent with.
+    pub(crate) fn options(&self, line: &str) -> SendOptions {
+        if !matches!(self.peer, Some(Target::Group(_))) {
+            return SendOptions::default();
         }
-        ask
+        // Who is called by a name that was seen here is meant.
+        let called = line.split_whitespace().filter_map(|word| word.strip_prefix('@'));
+        let called = called.map(|name| name.trim_end_matches([',', '.', ':', '!', '?']));
+        let users: BTreeSet<&str> = called.clone().filter(|name| self.users.contains(*name)).collect();
+        let users: Vec<String> = users.into_iter().take(MENTIONS_MAX).map(str::to_owned).collect();
+        let all = called.clone().any(|name| name == "all");
+        let mentions = (all || !users.is_empty()).then_some(Mentions { users, all });
+        SendOptions { need_receipt: self.receipts, mentions, ..SendOptions::default() }
+    }
+
+    /// Messages of this conversation whose senders are to hear that they were read.
+    pub(crate) fn take_unconfirmed(&mut self) -> Vec<u64> {
+        let count = self.unconfirmed.len().min(CONFIRMED_AT_ONCE);
+        self.unconfirmed.drain(..count).collect()
     }
 
     /// What came of [`Command::Ask`]; gives what follows from it.
     pub(crate) fn answer(&mut self, answer: Answer) -> Option<Command> {
         match answer {
-            Answer::Lines(lines) => lines.iter().for_each(|line| self.note(line)),
+            Answer::Told(lines, users, groups) => {
+                lines.iter().for_each(|line| self.note(line));
+                users.iter().for_each(|name| remember_name(&mut self.users, name));
+                groups.iter().for_each(|id| remember_name(&mut self.groups, id));
+            }
             Answer::Failed(why) => self.note(&format!("not done: {why}")),
             Answer::Enter(id) => return self.enter(group(id)),
         }
         None
+    }
+
+    // ---- files ----
+
+    /// A file is on its way; `label` says which. Gives its number.
+    pub(crate) fn transfer(&mut self, label: &str) -> u64 {
+        self.transfers.begin(&mut self.screen, label)
+    }
+
+    /// So much of it is there.
+    pub(crate) fn progress(&mut self, id: u64, at: u64, of: u64) {
+        self.transfers.progress(&mut self.screen, id, at, of);
+    }
+
+    /// It is there, or why it is not.
+    pub(crate) fn transferred(&mut self, id: u64, outcome: &Result<String, String>) {
+        self.transfers.end(&mut self.screen, id, outcome);
+    }
+
+    /// All were given up.
+    pub(crate) fn cancelled(&mut self) {
+        if !self.transfers.end_all(&mut self.screen) {
+            self.note("no file is on its way");
+        }
     }
 
     fn enter(&mut self, peer: Target) -> Option<Command> {
@@ -294,42 +327,93 @@ impl View {
             return None;
         }
         self.note(&format!("talking to {}", name_of(&peer)));
+        match &peer {
+            Target::User(name) => remember_name(&mut self.users, name),
+            Target::Group(id) => remember_name(&mut self.groups, id),
+            Target::Notices(_) => {}
+        }
         self.peer = Some(peer);
         self.lines.clear();
-        (self.shown_seq, self.peer_read) = (0, 0);
+        self.unconfirmed.clear();
+        (self.shown_seq, self.peer_read, self.pages) = (0, 0, (0, 0));
         Some(self.history(HISTORY_ON_ENTRY))
     }
 
     /// Asks for the last `count` messages; events wait until they are there.
     pub(crate) fn history(&mut self, count: u32) -> Command {
+        self.asked = HistoryRange::Newest;
         self.held.get_or_insert_default();
-        Command::History(count)
+        Command::History(HistoryQuery::new(HistoryRange::Newest, count))
     }
 
-    /// The page that [`Command::History`] asked for, newest first, or why there is none.
+    fn look(&mut self, query: HistoryQuery) -> Option<Command> {
+        if self.held.is_some() {
+            self.note("history is still on its way, try again");
+            return None;
+        }
+        self.asked = query.range;
+        self.held.get_or_insert_default();
+        Some(Command::History(query))
+    }
+
+    /// The page that [`Command::History`] asked for, or why there is none.
     pub(crate) fn page(&mut self, page: Result<HistoryPage, String>) {
         match page {
             Err(error) => self.note(&format!("no history: {error}")),
-            Ok(page) => {
-                self.peer_read = self.peer_read.max(page.peer_read);
-                for message in page.messages.iter().rev() {
-                    self.message(message);
-                }
-                self.shown_seq = self.shown_seq.max(page.head);
-                if page.messages.is_empty() {
-                    self.note("no messages yet");
-                }
-            }
+            Ok(page) => self.draw_page(page),
         }
         for event in self.held.take().unwrap_or_default() {
             self.event(event);
         }
     }
 
+    fn draw_page(&mut self, mut page: HistoryPage) {
+        self.peer_read = self.peer_read.max(page.peer_read);
+        if !matches!(self.asked, HistoryRange::After(_)) {
+            page.messages.reverse();
+        }
+        let first = page.messages.first().map(|message| message.seq);
+        let last = page.messages.last().map(|message| message.seq);
+        if self.asked != HistoryRange::Newest && first.is_some() {
+            self.note(if matches!(self.asked, HistoryRange::After(_)) { "later:" } else { "earlier:" });
+        }
+        for message in &page.messages {
+            self.message(message);
+        }
+        // A page may have fewer messages than places: the next one begins where it says.
+        let next = if page.complete { 0 } else { page.next };
+        match self.asked {
+            HistoryRange::Newest => {
+                self.shown_seq = self.shown_seq.max(page.head);
+                self.pages = (if page.complete { 0 } else { first.unwrap_or(next) }, page.head);
+                if first.is_none() {
+                    self.note("no messages yet");
+                }
+            }
+            HistoryRange::Before(before) => {
+                self.pages = (if page.complete { 0 } else { next.max(1) }, last.unwrap_or(before));
+                self.note(match first {
+                    None if page.complete => "that was the first message",
+                    None => "nothing for you there: /older goes on",
+                    Some(_) => "so far; /older and /newer go on, new messages follow",
+                });
+            }
+            HistoryRange::After(after) => {
+                let upto = if page.complete { page.head } else { next.max(last.unwrap_or(after)) };
+                self.pages = (first.unwrap_or(after), upto);
+                self.note(match (first, page.complete) {
+                    (None, true) => "nothing there",
+                    (_, true) => "that is the newest message",
+                    (_, false) => "so far; /newer goes on",
+                });
+            }
+        }
+    }
+
     /// Shows a message that has just been queued. `now_ms` is this machine's clock; the server's is not known yet.
     pub(crate) fn posted(&mut self, id: MsgId, text: &str, now_ms: u64) {
         let place = self.draw(now_ms, SENDING, "you", text);
-        self.remember(Line { id: Some(id), seq: 0, mine: true, place });
+        self.remember(Line { id: Some(id), seq: 0, mine: true, place, attachment: None });
     }
 
     /// A line that is nobody's message.
@@ -359,6 +443,11 @@ impl View {
                 }
                 self.note(&format!("not sent: {failure}"));
             }
+            Event::Receipts { with, seqs, .. } if self.peer.as_ref() == Some(&with) => {
+                for own in self.lines.iter().filter(|own| own.mine && seqs.contains(&own.seq)) {
+                    self.screen.replace(own.place, TICK_COLUMN, READ);
+                }
+            }
             Event::Edited(message) | Event::Recalled(message) => self.changed(&message),
             Event::Notice { notice, .. } => self.note(&notice_text(&notice)),
             Event::Read { user: reader, with: Target::User(with), seq }
@@ -383,10 +472,17 @@ impl View {
     fn incoming(&mut self, message: &Message) {
         let to_me = matches!(&message.to, Some(Target::User(to)) if *to == self.me);
         let here = self.is_here(message);
+        remember_name(&mut self.users, &message.from);
+        if let Some(id) = message.group() {
+            remember_name(&mut self.groups, id);
+        }
         // What a page of history has shown is not shown again; online-only messages have no number.
         if here && (message.seq == 0 || message.seq > self.shown_seq) {
             self.message(message);
             self.shown_seq = self.shown_seq.max(message.seq);
+            if self.pages.1 + 1 == message.seq {
+                self.pages.1 = message.seq;
+            }
         } else if !here && to_me {
             self.note(&format!(
                 "{} wrote: {} (/to {} to answer)",
@@ -423,7 +519,8 @@ impl View {
         }
         let name = if message.from == self.me { "you" } else { &message.from };
         let what = shown_text(message);
-        let line = self.lines.iter().find(|line| line.seq == message.seq);
+        // A page may have shown it a second time; that one is nearer.
+        let line = self.lines.iter().rev().find(|line| line.seq == message.seq);
         let head = head(message.time_ms, self.mark(message));
         let rewritten =
             line.is_some_and(|line| self.screen.rewrite(line.place, &head, &format!("{name}: {what}")));
@@ -439,14 +536,21 @@ impl View {
         }
         let mine = message.from == self.me;
         let name = if mine { "you" } else { &message.from };
-        let place = self.draw(message.time_ms, self.mark(message), name, &shown_text(message));
-        self.remember(Line { id: None, seq: message.seq, mine, place });
+        let number = if self.numbers { format!("  #{}", message.seq) } else { String::new() };
+        let text = format!("{}{number}", shown_text(message));
+        let place = self.draw(message.time_ms, self.mark(message), name, &text);
+        let attachment = message.attachments().into_iter().next();
+        self.remember(Line { id: None, seq: message.seq, mine, place, attachment });
+        remember_name(&mut self.users, &message.from);
+        if message.need_receipt && !mine && self.unconfirmed.len() < UNCONFIRMED_MAX {
+            self.unconfirmed.push(message.seq);
+        }
     }
 
     fn mark(&self, message: &Message) -> &'static str {
         match message.from == self.me {
             false => "  ",
-            true if message.seq <= self.peer_read => READ,
+            true if message.seq <= self.peer_read || message.receipts > 0 => READ,
             true => STORED,
         }
     }
@@ -471,6 +575,12 @@ impl View {
     }
 }
 
+fn remember_name(names: &mut BTreeSet<String>, name: &str) {
+    if names.len() < NAMES_MAX && !name.is_empty() && !names.contains(name) {
+        names.insert(name.to_owned());
+    }
+}
+
 /// Time and mark in front of a message.
 fn head(time_ms: u64, mark: &str) -> String {
     // UTC, and says so: reading the time zone takes a library that nothing else here needs.
@@ -480,68 +590,11 @@ fn head(time_ms: u64, mark: &str) -> String {
     head
 }
 
-fn name_of(peer: &Target) -> String {
+pub(crate) fn name_of(peer: &Target) -> String {
     match peer {
         Target::User(name) => name.clone(),
         Target::Group(id) => format!("#{id}"),
         Target::Notices(_) => "notices".to_owned(),
-    }
-}
-
-/// What happened in a group, in words.
-pub(crate) fn tip_text(tip: &Tip) -> String {
-    let (who, whom) = (&tip.operator, tip.members.join(", "));
-    match tip.r#type {
-        1 => format!("{whom} joined"),
-        2 => format!("{who} brought {whom}"),
-        3 => format!("{who} left"),
-        4 => format!("{who} removed {whom}"),
-        5 => format!("{who} made {whom} administrator"),
-        6 => format!("{who} made {whom} a plain member"),
-        7 => {
-            let changes =
-                tip.changes.iter().map(|change| format!("{} is now {}", change.field, change.value));
-            format!("{who} changed the group: {}", changes.collect::<Vec<_>>().join(", "))
-        }
-        8 => format!("{who} changed how long {whom} may not speak"),
-        _ => "something happened in the group".to_owned(),
-    }
-}
-
-/// A system notice, in words.
-fn notice_text(notice: &Notice) -> String {
-    let (group, who) = (&notice.group, &notice.operator);
-    match notice.r#type {
-        1 => format!("{who} wants to join {group}: {}", notice.text),
-        2 => format!("you are a member of {group} now"),
-        3 => format!("{group} does not take you: {}", notice.text),
-        4 => format!("{who} removed you from {group}"),
-        5 => format!("{group} is no more"),
-        7 => format!("{who} brought you into {group} (/group {group})"),
-        9 => format!("you are administrator of {group}"),
-        10 => format!("you are a plain member of {group}"),
-        12 => format!("{who} invites you to {group}"),
-        _ => format!("news of {group}: {}", notice.text),
-    }
-}
-
-/// What stands in a row for a message that is more than text.
-pub(crate) fn shown_text(message: &Message) -> String {
-    let text = message.text();
-    if let Some(recalled) = &message.recalled {
-        let by = if recalled.by.is_empty() { "an administrator" } else { &recalled.by };
-        return format!("[taken back by {by}]");
-    }
-    if let Some(tip) = message.tip() {
-        return format!("[{}]", tip_text(tip));
-    }
-    if message.changed.is_some() && !text.is_empty() {
-        return format!("{text} (edited)");
-    }
-    if text.is_empty() {
-        format!("[{} element(s) without text]", message.content.elements.len())
-    } else {
-        text
     }
 }
 

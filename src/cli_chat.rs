@@ -6,16 +6,19 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use nearport_client::{
-    Client, Event, FROM_NOW, HistoryPage, HistoryRange, PostError, RequestError, Target, group, text, user,
+    Client, Event, FROM_NOW, HistoryPage, PostError, RequestError, SendOptions, Target, group, text, user,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::chat_ask;
+use crate::chat_command::{Answer, Command, HISTORY_ON_ENTRY, Upload, Wanted};
 use crate::chat_keys::Keys;
 use crate::chat_screen::harmless;
-use crate::chat_view::{Answer, Command, HISTORY_ON_ENTRY, View, shown_text};
+use crate::chat_text::{attachment_text, shown_text};
+use crate::chat_transfer::{self, Ended, Transfers, arrived};
+use crate::chat_view::View;
 use crate::cli::{Failure, runtime};
 use crate::cli_client::LoginArgs;
 use crate::terminal::{self, RawMode};
@@ -75,16 +78,20 @@ enum Done {
     History(Result<HistoryPage, RequestError>),
     Read(Target, u64),
     Asked(Answer),
+    Confirmed,
+    /// Where the words begin that may stand there, and the lines with them.
+    Paths(usize, Vec<String>),
 }
 
 async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
     let mut terminal = Terminal::open()?;
     let mut requests = JoinSet::new();
-    // Read marks go out one at a time; the newest position covers those before it.
-    let (mut told_read, mut telling) = ((user(""), 0), false);
+    let mut transfers = Transfers::new(client);
+    // Read marks and confirmations go out one at a time; the newest position covers those before it.
+    let (mut told_read, mut telling, mut confirming) = ((user(""), 0), false, false);
     if view.peer().is_some() {
         let first = view.history(HISTORY_ON_ENTRY);
-        carry_out(client, &mut view, first, &mut requests);
+        carry_out(client, &mut view, first, &mut requests, &mut transfers);
     } else {
         view.note("/to NAME begins a conversation, /group ID enters a group, /help lists all commands");
     }
@@ -101,6 +108,18 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
                 Done::Read(peer, seq)
             });
         }
+        if let (Some(peer), false) = (view.peer().cloned(), confirming) {
+            let seqs = view.take_unconfirmed();
+            if !seqs.is_empty() {
+                confirming = true;
+                let client = client.clone();
+                requests.spawn(async move {
+                    // Shown again, it is confirmed again.
+                    let _ = client.confirm_read(peer, seqs).await;
+                    Done::Confirmed
+                });
+            }
+        }
         let command = tokio::select! {
             chunk = terminal.input.recv() => match chunk {
                 None => Some(Command::Quit),
@@ -109,7 +128,11 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
                     for key in chunk.into_iter().filter_map(|byte| terminal.keys.feed(byte)).collect::<Vec<_>>() {
                         match view.key(key) {
                             Some(Command::Quit) => { last = Some(Command::Quit); break }
-                            Some(command) => carry_out(client, &mut view, command, &mut requests),
+                            Some(Command::Cancel) => {
+                                transfers.cancel().await;
+                                view.cancelled();
+                            }
+                            Some(command) => carry_out(client, &mut view, command, &mut requests, &mut transfers),
                             None => {}
                         }
                     }
@@ -127,12 +150,19 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
                 match done.context("a background request")? {
                     Done::History(page) => view.page(page.map_err(|error| error.to_string())),
                     Done::Read(peer, seq) => (told_read, telling) = ((peer, seq), false),
+                    Done::Confirmed => confirming = false,
+                    Done::Paths(start, lines) => view.complete_with(start, &lines),
                     Done::Asked(answer) => {
                         if let Some(command) = view.answer(answer) {
-                            carry_out(client, &mut view, command, &mut requests);
+                            carry_out(client, &mut view, command, &mut requests, &mut transfers);
                         }
                     }
                 }
+                None
+            }
+            Some((id, at, of)) = transfers.progress.recv() => { view.progress(id, at, of); None }
+            Some(ended) = transfers.running.join_next() => {
+                ended_transfer(client, &mut view, ended.context("a transfer")?);
                 None
             }
             _ = terminal.resized.recv() => { view.resize(terminal::size()); None }
@@ -144,28 +174,89 @@ async fn in_terminal(client: &Client, mut view: View) -> anyhow::Result<()> {
     }
     terminal.write(&view.leave())?;
     drop(terminal);
+    match transfers.cancel().await {
+        0 => {}
+        cut => eprintln!("{cut} file(s) were on their way and are not sent or fetched"),
+    }
     settle(client).await
 }
 
-/// Everything but [`Command::Quit`], which is the caller's.
-fn carry_out(client: &Client, view: &mut View, command: Command, requests: &mut JoinSet<Done>) {
-    if let Command::Ask(ask) = command {
-        let client = client.clone();
-        requests.spawn(async move { Done::Asked(chat_ask::carry_out(&client, ask).await) });
-        return;
-    }
-    let Some(peer) = view.peer().cloned() else { return };
+/// Everything but [`Command::Quit`] and [`Command::Cancel`], which are the caller's.
+fn carry_out(
+    client: &Client,
+    view: &mut View,
+    command: Command,
+    requests: &mut JoinSet<Done>,
+    transfers: &mut Transfers,
+) {
     match command {
-        Command::Send(line) => match client.post(peer, text(line.clone())) {
-            Ok(id) => view.posted(id, &line, node::now_ms()),
-            Err(error) => view.note(&format!("not sent: {error}")),
-        },
-        Command::History(count) => {
+        Command::Ask(ask) => {
             let client = client.clone();
-            requests
-                .spawn(async move { Done::History(client.history(peer, HistoryRange::Newest, count).await) });
+            requests.spawn(async move { Done::Asked(chat_ask::carry_out(&client, ask).await) });
         }
-        Command::Ask(_) | Command::Quit => {}
+        Command::Paths(typed) => {
+            requests.spawn_blocking(move || {
+                let (start, lines) = chat_transfer::paths(&typed);
+                Done::Paths(start, lines)
+            });
+        }
+        Command::Send(line) => {
+            let Some(peer) = view.peer().cloned() else { return };
+            match client.post_with(peer, text(line.clone()), view.options(&line)) {
+                Ok(id) => view.posted(id, &line, node::now_ms()),
+                Err(error) => view.note(&format!("not sent: {error}")),
+            }
+        }
+        Command::History(query) => {
+            let Some(peer) = view.peer().cloned() else { return };
+            let client = client.clone();
+            requests.spawn(async move { Done::History(client.history_of(peer, query).await) });
+        }
+        Command::Upload(upload) => {
+            let Some(peer) = view.peer().cloned() else { return };
+            if let Some(why) = transfers.refusal() {
+                return view.note(&why);
+            }
+            let Upload { path, .. } = &upload;
+            let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+            let id = view.transfer(&format!("↑ {name}"));
+            transfers.upload(id, peer, upload);
+        }
+        Command::Get(wanted, path) => {
+            if let Some(why) = transfers.refusal() {
+                return view.note(&why);
+            }
+            let what = match &wanted {
+                Wanted::Shown(what) => attachment_text(what),
+                Wanted::Numbered(_, seq) => format!("#{seq}"),
+                Wanted::Uuid(uuid) => uuid.clone(),
+            };
+            let id = view.transfer(&format!("↓ {what}"));
+            transfers.download(id, wanted, path);
+        }
+        Command::Cancel | Command::Quit => {}
+    }
+}
+
+/// A file is there, or is not: an upload becomes a message.
+fn ended_transfer(client: &Client, view: &mut View, ended: Ended) {
+    match ended {
+        Ended::Up { id, peer, content, label } => {
+            let here = view.peer() == Some(&peer);
+            let options = if here { view.options("") } else { SendOptions::default() };
+            match client.post_with(peer.clone(), *content, options) {
+                Ok(message) => {
+                    view.transferred(id, &Ok("is with the server".to_owned()));
+                    match here {
+                        true => view.posted(message, &label, node::now_ms()),
+                        false => view.note(&format!("{label} goes to {}", crate::chat_view::name_of(&peer))),
+                    }
+                }
+                Err(error) => view.transferred(id, &Err(error.to_string())),
+            }
+        }
+        Ended::Down { id, path, size } => view.transferred(id, &Ok(arrived(&path, size))),
+        Ended::Failed { id, why } => view.transferred(id, &Err(why)),
     }
 }
 

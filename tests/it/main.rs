@@ -10,6 +10,8 @@ mod bootstrap;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod chat;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod contract;
@@ -48,6 +50,8 @@ mod node;
 mod pebble;
 #[cfg(test)]
 mod people;
+#[cfg(test)]
+mod people_calls;
 #[cfg(test)]
 mod pops;
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl Client {
 }
 
 fn element(element: element::Element) -> Element {
-    Element { element: Some(element) }
+    Element { element: Some(element), ..Default::default() }
 }
 
 /// What stands behind the last dot of a name, in small letters; at most eight of them.
