@@ -7,6 +7,7 @@ mod door;
 mod follow;
 mod keys;
 mod messages;
+mod mutes;
 mod pages;
 mod people;
 mod profile;
@@ -132,6 +133,7 @@ fn every_command_answers_as_the_contract_says() {
         sns::ROWS,
         follow::ROWS,
         contacts::ROWS,
+        mutes::ROWS,
     ];
     table::carry_out(&back_end, &rows.concat());
 }

@@ -17,6 +17,7 @@ mod field;
 mod http;
 mod items;
 mod messages;
+mod mutes;
 mod openapi;
 mod profile;
 mod rates;

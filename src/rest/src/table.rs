@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::answer::{Envelope, Refusal, Status};
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, messages, profile, sns, status};
+use crate::{accounts, contacts, extensions, messages, mutes, profile, sns, status};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -55,6 +55,7 @@ pub(crate) fn commands() -> &'static [Command] {
             profile::commands(),
             sns::commands(),
             contacts::commands(),
+            mutes::commands(),
         ];
         services.into_iter().flatten().collect()
     })

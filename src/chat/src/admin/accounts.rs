@@ -106,6 +106,32 @@ impl Admin {
         Ok(keys.iter().map(|key| key.is_some() && found.next().flatten().is_some()).collect())
     }
 
+    /// Keeps a user from sending; see [`Shared::set_account_mutes`](crate::shared::Shared::set_account_mutes).
+    ///
+    /// # Errors
+    /// `unknown` for what is no account, 130014.
+    pub fn set_mutes(
+        &self,
+        app: AppId,
+        user: &str,
+        users_s: Option<u32>,
+        groups_s: Option<u32>,
+        unknown: u32,
+    ) -> Result<(), Failure> {
+        let user = UserKey::new(app, user).map_err(|error| not_muted(error.into(), unknown))?;
+        let set = self.shared.set_account_mutes(&user, users_s, groups_s, self.now_ms());
+        set.map_err(|error| not_muted(error, unknown))
+    }
+
+    /// Seconds that are left in which a user may not send to users, and to groups.
+    ///
+    /// # Errors
+    /// As [`Self::set_mutes`].
+    pub fn mutes(&self, app: AppId, user: &str, unknown: u32) -> Result<(u32, u32), Failure> {
+        let user = UserKey::new(app, user).map_err(|error| not_muted(error.into(), unknown))?;
+        self.shared.account_mutes(&user, self.now_ms()).map_err(|error| not_muted(error, unknown))
+    }
+
     /// Ends all sessions of a user and refuses UserSigs issued before now; see [`Shared::kick_user`](crate::shared::Shared::kick_user).
     ///
     /// # Errors
@@ -153,5 +179,15 @@ fn delete_some(
     match shared.end_account(&user, now_ms).map_err(internal)? {
         true => Ok(false),
         false => Err(nobody()),
+    }
+}
+
+fn not_muted(error: Error, unknown: u32) -> Failure {
+    match error {
+        Error::Name(_) | Error::NoAccount => Failure::new(unknown, "the account does not exist"),
+        error => {
+            tracing::error!(%error, "cannot read or set who is muted");
+            Failure::later(130_014, "the account cannot be looked up, try again", 1000)
+        }
     }
 }
