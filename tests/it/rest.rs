@@ -5,6 +5,8 @@ mod accounts;
 mod contacts;
 mod door;
 mod follow;
+mod group_messages;
+mod groups;
 mod keys;
 mod messages;
 mod mutes;
@@ -134,6 +136,8 @@ fn every_command_answers_as_the_contract_says() {
         follow::ROWS,
         contacts::ROWS,
         mutes::ROWS,
+        groups::ROWS,
+        group_messages::ROWS,
     ];
     table::carry_out(&back_end, &rows.concat());
 }

@@ -23,6 +23,10 @@ use nearport_wire::code;
 
 pub use accounts::NewAccount;
 pub use contacts::ContactMark;
+pub use groups::{
+    GroupHistory, GroupList, GroupMessage, ImportMember, ImportMessage, InSlot, Joined, JoinedPage,
+    JoinedQuery, ListFrom, ListedMember, MemberPage, MemberQuery, ReadCounts, RoomMember, Slot,
+};
 pub use messages::{
     Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,
 };
@@ -37,6 +41,8 @@ use crate::Clock;
 use crate::apps::Apps;
 use crate::downs::Downs;
 use crate::key::AppId;
+use crate::lately::Lately;
+use crate::posts::GroupSaid;
 use crate::reply::Failure;
 use crate::shared::Shared;
 use crate::tasks::Task;
@@ -67,6 +73,8 @@ pub struct Admin {
 struct Door {
     apps: Apps,
     throttle: Throttle,
+    /// What was said in all live rooms of late, by its id.
+    broadcasts: Lately<[u8; 16], GroupSaid>,
 }
 
 impl Admin {
@@ -74,7 +82,7 @@ impl Admin {
         let config = &shared.config;
         let apps = Apps::new(shared.directory.clone(), config.apps_age_ms, shared.metrics.clone());
         let throttle = Throttle::new(config.login_failures_max, config.login_failures_tracked);
-        let door = Arc::new(Mutex::new(Door { apps, throttle }));
+        let door = Arc::new(Mutex::new(Door { apps, throttle, broadcasts: Lately::default() }));
         Self { door, seen: Arc::default(), extension_rates: Arc::default(), shared, clock, _holding: None }
     }
 

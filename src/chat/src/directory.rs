@@ -11,7 +11,7 @@ mod groups;
 pub mod people;
 
 pub use accounts::{Account, Accounts, App, Mutes};
-pub use groups::{Counted, GroupStore, Joined};
+pub use groups::{Counted, GroupStore, Joined, ListPlace, ListedGroup};
 pub use people::PeopleStore;
 
 /// Why the directory did not do as asked.

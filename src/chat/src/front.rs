@@ -19,7 +19,7 @@ mod history;
 mod login;
 mod media;
 mod pages;
-mod readers;
+pub(crate) mod readers;
 mod topics;
 mod view;
 

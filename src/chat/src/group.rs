@@ -11,8 +11,10 @@
 mod cache;
 mod create;
 mod effects;
+mod importing;
 mod joining;
 mod leaving;
+mod listing;
 mod members;
 mod profile;
 mod record;
@@ -24,6 +26,8 @@ mod values;
 pub(crate) use cache::{Groups, SharedGroup};
 pub(crate) use create::{Counts, check_counts, check_id, create};
 pub(crate) use effects::Effects;
+pub(crate) use importing::NewMember;
+pub use listing::MemberPlace;
 pub(crate) use members::{NAMED_PAGE_MAX, page_limit};
 pub(crate) use profile::join_option_body;
 pub use record::{

@@ -32,6 +32,7 @@ pub mod front;
 pub mod group;
 pub mod kept;
 pub mod key;
+mod lately;
 pub mod ledger;
 pub mod media;
 mod metrics;

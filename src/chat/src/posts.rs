@@ -1,11 +1,16 @@
 //! What other threads hand to the writer: tips, notices, what an administrator sends and changes.
 
+pub(crate) mod orders;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nearport_wire::body::{Amended, Element};
+
+use orders::GroupOrder;
+pub use orders::GroupSaid;
 
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{Append, Appended, IdemKey, LedgerError};
@@ -91,6 +96,8 @@ pub enum AdminWhat {
         /// For people.
         reason: String,
     },
+    /// The same, but clients are not told: they find it when they ask for changes or history.
+    RecallSilently,
     /// It says something else.
     Edit {
         /// Instead of the stored ones; empty: those stay.
@@ -122,12 +129,14 @@ struct Waiting {
     posts: VecDeque<Letter>,
     changes: VecDeque<AdminChange>,
     acts: VecDeque<Act>,
+    orders: VecDeque<GroupOrder>,
     ended: bool,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.posts.is_empty() && self.changes.is_empty() && self.acts.is_empty()
+        let Self { posts, changes, acts, orders, ended: _ } = self;
+        posts.is_empty() && changes.is_empty() && acts.is_empty() && orders.is_empty()
     }
 }
 
@@ -224,6 +233,34 @@ impl Posts {
         drop(waiting);
         self.came();
         Ok(())
+    }
+
+    /// Appends orders, all of them or none. `false`: there is no room, or nothing is taken any more; they are dropped.
+    pub(crate) fn order(&self, orders: Vec<GroupOrder>) -> bool {
+        let mut waiting = self.lock();
+        if waiting.ended || waiting.orders.len() + orders.len() > POSTS_MAX {
+            return false;
+        }
+        waiting.orders.extend(orders);
+        drop(waiting);
+        self.changed.notify_all();
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+        true
+    }
+
+    /// Takes orders of up to `max` items in all, oldest first.
+    pub(crate) fn take_orders(&self, max: usize) -> Vec<GroupOrder> {
+        let mut waiting = self.lock();
+        let (mut taken, mut items) = (Vec::new(), 0);
+        while let Some(order) = waiting.orders.front()
+            && items + order.items() <= max
+        {
+            items += order.items();
+            taken.extend(waiting.orders.pop_front());
+        }
+        taken
     }
 
     /// Takes up to `max` changes, oldest first.

@@ -32,9 +32,10 @@ use nearport_trunk::{Down, SessionId};
 use nearport_wire::{Class, body};
 
 use crate::downs::{Downs, Links};
-use crate::key::{GroupKey, UserKey};
+use crate::key::{AppId, GroupKey, UserKey};
 use crate::registry::Registry;
 use hall::Hall;
+pub(crate) use presence::{MarkRefused, RoomPage};
 
 /// Rooms of one session at once.
 pub(crate) const ROOMS_PER_SESSION_MAX: usize = 16;
@@ -285,6 +286,39 @@ impl Rooms {
     /// How many users are in a room, as it is shown.
     pub(crate) fn online(&self, room: &GroupKey) -> u32 {
         self.lock().halls.get(room).map_or(0, Hall::online)
+    }
+
+    /// Who is in a room: see [`RoomPage`].
+    pub(crate) fn page(&self, room: &GroupKey, from: u64, mark: Option<u32>) -> RoomPage {
+        self.lock().halls.get(room).map(|hall| hall.page(from, mark)).unwrap_or_default()
+    }
+
+    /// Sets or takes marks of users of a room, and gives those who are in it.
+    ///
+    /// # Errors
+    /// [`MarkRefused`].
+    pub(crate) fn mark(
+        &self,
+        room: &GroupKey,
+        set: bool,
+        users: &[(UserKey, Vec<u32>)],
+    ) -> Result<Vec<UserKey>, MarkRefused> {
+        self.lock().halls.get_mut(room).map_or(Ok(Vec::new()), |hall| hall.mark(set, users))
+    }
+
+    /// The rooms of an App that have members, by name.
+    pub(crate) fn of_app(&self, app: AppId) -> Vec<GroupKey> {
+        let state = self.lock();
+        let mut rooms: Vec<_> = state.halls.keys().filter(|room| room.app() == app).cloned().collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    /// The rooms that sessions are in, by name.
+    pub(crate) fn of_sessions(&self, sessions: &[SessionId]) -> Vec<GroupKey> {
+        let state = self.lock();
+        let rooms = sessions.iter().filter_map(|session| state.sessions.get(session)).flatten();
+        rooms.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Who joined a room last, newest first, at most 30.

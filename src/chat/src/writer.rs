@@ -15,6 +15,7 @@ mod amend;
 mod checks;
 mod finish;
 mod groups;
+mod orders;
 mod publish;
 mod rates;
 mod request;
@@ -33,6 +34,7 @@ use crate::downs::Downs;
 use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
 use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::lately::Lately;
 use crate::ledger::{
     Append, Appended, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey, LedgerError,
 };
@@ -60,6 +62,8 @@ pub struct Writer {
     shared: Shared,
     acks: Acks,
     rates: Rates,
+    /// What back ends have said of late of which nothing is stored.
+    unstored: Lately<(UserKey, GroupKey, u32), ()>,
     /// Time of the newest message. Message times never go back, whatever the clock does; a restart forgets it.
     last_time_ms: u64,
 }
@@ -78,6 +82,8 @@ pub struct Prepared {
     acts: Vec<(What, ActDone)>,
     /// What other threads have handed over to go out without being stored.
     unstored: Vec<(Append, Option<Done>)>,
+    /// Of the last appends of all: what is told of them, and of what else back ends wanted written.
+    ordered: Vec<orders::Ordered>,
     /// Messages as they will be after the edits so far: one request of a batch sees what the one before it does.
     changed: HashMap<(ConvKey, u64), Bytes>,
     /// Requests of the batch that stand behind the present one, each with room for one item.
@@ -151,7 +157,7 @@ impl Writer {
     #[must_use]
     pub fn new(shared: Shared) -> Self {
         let acks = Acks::new(shared.config.ack_delay_ms);
-        Self { shared, acks, rates: Rates::default(), last_time_ms: 0 }
+        Self { shared, acks, rates: Rates::default(), unstored: Lately::default(), last_time_ms: 0 }
     }
 
     /// When [`Self::turn`] wants to be called even if nothing arrives, milliseconds; `None`: not before something does.
@@ -217,6 +223,7 @@ impl Writer {
             }
         }
         self.prepare_posts(&mut prepared);
+        self.prepare_orders(now_ms, &mut prepared, out);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
             self.acks.take(&mut prepared.batch.cursors);

@@ -14,6 +14,7 @@ mod contacts;
 mod elements;
 mod extensions;
 mod field;
+mod groups;
 mod http;
 mod items;
 mod messages;

@@ -12,16 +12,18 @@ pub(crate) struct Service {
     pub(crate) unknown: u32,
     /// Something went wrong here; the same request may succeed later.
     pub(crate) internal: u32,
+    /// The answer would be longer than 1 MB.
+    pub(crate) too_long: Option<u32>,
     /// Answers have `ErrorDisplay`.
     pub(crate) display: bool,
 }
 
 const fn service(name: &'static str, bad_json: u32, not_admin: u32, internal: u32) -> Service {
-    Service { name, bad_json, not_admin, unknown: 60009, internal, display: false }
+    Service { name, bad_json, not_admin, unknown: 60009, internal, too_long: None, display: false }
 }
 
 const fn group(name: &'static str) -> Service {
-    Service { unknown: 10003, ..service(name, 10011, 10007, 10002) }
+    Service { unknown: 10003, too_long: Some(10018), ..service(name, 10011, 10007, 10002) }
 }
 
 const fn displayed(name: &'static str, bad_json: u32, not_admin: u32, internal: u32) -> Service {

@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::answer::{Envelope, Refusal, Status};
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, messages, mutes, profile, sns, status};
+use crate::{accounts, contacts, extensions, groups, messages, mutes, profile, sns, status};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -20,6 +20,9 @@ pub(crate) struct Call {
     pub(crate) asker: Asker,
     pub(crate) service: Service,
 }
+
+/// Answers of services that have a code for longer ones.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>> + Send>>;
 type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -56,6 +59,7 @@ pub(crate) fn commands() -> &'static [Command] {
             sns::commands(),
             contacts::commands(),
             mutes::commands(),
+            groups::commands(),
         ];
         services.into_iter().flatten().collect()
     })
@@ -127,8 +131,14 @@ where
             let body: B = serde_json::from_slice(&body)
                 .map_err(|error| Refusal::new(bad, format!("the body is not what is expected: {error}")))?;
             let (status, rest) = handler(call, body).await?;
-            let answer = Envelope::done(service, status, rest);
-            serde_json::to_vec(&answer).map_err(|error| Refusal::new(service.internal, error.to_string()))
+            let answer = serde_json::to_vec(&Envelope::done(service, status, rest))
+                .map_err(|error| Refusal::new(service.internal, error.to_string()))?;
+            match service.too_long {
+                Some(code) if answer.len() > ANSWER_BYTES_MAX => {
+                    Err(Refusal::new(code, "the answer is longer than 1 MB: ask for less"))
+                }
+                _ => Ok(answer),
+            }
         })
     };
     Command {

@@ -1,12 +1,29 @@
 //! Groups.
 
+mod history;
+mod import;
+mod lists;
+mod members;
+mod messages;
+mod rooms;
+
+use std::collections::BTreeMap;
+
 use nearport_wire::body::{group_answer::Answer, group_call::Call};
 use nearport_wire::code::group as code;
 
 use super::{Admin, Asker, Pending};
+pub use history::{GroupHistory, InSlot, ReadCounts, Slot};
+pub use import::{ImportMember, ImportMessage};
+pub use lists::{GroupList, Joined, JoinedPage, JoinedQuery, ListFrom};
+pub use members::{ListedMember, MemberPage, MemberQuery};
+pub use messages::GroupMessage;
+pub use rooms::RoomMember;
+
 use crate::desk::{self, Caller, Who};
-use crate::key::UserKey;
-use crate::reply::Failure;
+use crate::group::{Ctx, SharedGroup, gone};
+use crate::key::{AppId, GroupKey, UserKey};
+use crate::reply::{Failure, no_groups};
 use crate::tasks::Task;
 
 impl Admin {
@@ -40,4 +57,35 @@ impl Admin {
             }
         }
     }
+
+    /// A group that exists.
+    ///
+    /// # Errors
+    /// 10015, 10010, 10002.
+    pub(super) fn group(&self, key: &GroupKey) -> Result<SharedGroup, Failure> {
+        self.shared.groups.find(key).map_err(|error| no_groups(&error))?.ok_or_else(gone)
+    }
+
+    /// Lets `look` see things as they are now, by all rights.
+    pub(super) fn with_ctx<T>(&self, look: impl FnOnce(&Ctx<'_>) -> T) -> T {
+        let nobody = BTreeMap::new();
+        let rules = self.shared.groups.rules();
+        look(&Ctx { rules, now_ms: self.now_ms(), head: 0, people: &nobody, present: false })
+    }
+}
+
+/// The key of a group that a back end names.
+///
+/// # Errors
+/// 10015.
+pub(super) fn group_key(app: AppId, id: &str) -> Result<GroupKey, Failure> {
+    GroupKey::new(app, id).map_err(|error| Failure::new(code::BAD_ID, format!("GroupId: {error}")))
+}
+
+/// The key of a user that a back end names.
+///
+/// # Errors
+/// 10004.
+pub(super) fn user_key(app: AppId, name: &str) -> Result<UserKey, Failure> {
+    UserKey::new(app, name).map_err(|error| Failure::new(code::BAD_PARAMETER, format!("the user: {error}")))
 }

@@ -54,7 +54,7 @@ impl Admin {
             .map_err(|error| NotAdmin::Code(BAD_IDENTIFIER, format!("identifier: {error}")))?;
         let app = {
             let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-            let Door { apps, throttle } = &mut *door;
+            let Door { apps, throttle, .. } = &mut *door;
             let app = apps.find(id, now_ms).map_err(|none| match none {
                 NoApp::Unknown => {
                     NotAdmin::Code(APP_INVALID, format!("sdkappid {id} does not exist on this server"))

@@ -9,6 +9,9 @@
 
 mod calls;
 mod heads;
+mod import;
+mod info;
+mod notify;
 mod rooms;
 mod turn;
 
@@ -27,13 +30,23 @@ use crate::key::UserKey;
 use crate::reply::{Failure, ReplyTo, decode};
 use crate::shared::Shared;
 
+pub(crate) use import::Import;
+pub(crate) use info::info;
+pub(crate) use notify::notify;
 use turn::Turn;
 
 /// A request with who asks.
 pub(crate) struct Call {
     caller: Caller,
-    call: Result<group_call::Call, Failure>,
+    call: Result<Wanted, Failure>,
     answer_to: AnswerTo,
+}
+
+/// What is asked for.
+#[allow(clippy::large_enum_variant, reason = "calls are what nearly all are")]
+enum Wanted {
+    Call(group_call::Call),
+    Import(Import),
 }
 
 /// Hears how a call went.
@@ -48,14 +61,20 @@ impl Call {
     /// A request of a client.
     pub(crate) fn of_client(caller: Caller, reply_to: ReplyTo, body: Bytes) -> Self {
         let call = decode::<GroupCall>(body, "group").and_then(|call| {
-            call.call.ok_or_else(|| Failure::new(code::UNKNOWN_COMMAND, "no known group command"))
+            let unknown = || Failure::new(code::UNKNOWN_COMMAND, "no known group command");
+            call.call.map(Wanted::Call).ok_or_else(unknown)
         });
         Self { caller, call, answer_to: AnswerTo::Client(reply_to) }
     }
 
     /// A call of an App's back end.
     pub(crate) fn of_back_end(caller: Caller, call: group_call::Call, answered: Answered) -> Self {
-        Self { caller, call: Ok(call), answer_to: AnswerTo::BackEnd(answered) }
+        Self { caller, call: Ok(Wanted::Call(call)), answer_to: AnswerTo::BackEnd(answered) }
+    }
+
+    /// What a back end brings over from another system.
+    pub(crate) fn of_import(caller: Caller, import: Import, answered: Answered) -> Self {
+        Self { caller, call: Ok(Wanted::Import(import)), answer_to: AnswerTo::BackEnd(answered) }
     }
 }
 
@@ -83,7 +102,10 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
     let mut turn = Turn::new(shared, now_ms);
     let mut answers = Vec::with_capacity(calls.len());
     for Call { caller, call, answer_to } in calls {
-        let answer = call.and_then(|call| calls::answer(&mut turn, &caller, call, out));
+        let answer = call.and_then(|call| match call {
+            Wanted::Call(call) => calls::answer(&mut turn, &caller, call, out),
+            Wanted::Import(import) => import::answer(&mut turn, &caller, import),
+        });
         answers.push((caller, answer_to, answer));
     }
     if let Err(error) = turn.commit() {

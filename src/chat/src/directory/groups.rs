@@ -34,6 +34,24 @@ pub struct Counted<'a> {
     pub since_ms: u64,
 }
 
+/// Where [`GroupStore::list_groups`] begins: groups stay where they are in its order, whatever is made or dismissed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListPlace {
+    /// With the groups that were made at this time, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// So many of them are left out.
+    pub skip: u32,
+}
+
+/// A group of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub created_ms: u64,
+}
+
 /// Groups and their members. All methods block; none is called on a shard's thread.
 pub trait GroupStore: Send + Sync + std::fmt::Debug {
     /// The groups among `keys` with all that belongs to them, in the order of `keys`.
@@ -67,7 +85,7 @@ pub trait GroupStore: Send + Sync + std::fmt::Debug {
     /// [`DirectoryError`] of the engine.
     fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError>;
 
-    /// Ids of an App's groups behind `after`, by name, of one type or of all; at most `limit`.
+    /// Groups of an App in the order of their creation, then of their ids, of one type or of all; at most `limit`.
     ///
     /// # Errors
     /// [`DirectoryError`] of the engine.
@@ -75,7 +93,7 @@ pub trait GroupStore: Send + Sync + std::fmt::Debug {
         &self,
         app: AppId,
         kind: Option<&str>,
-        after: &str,
+        from: ListPlace,
         limit: usize,
-    ) -> Result<Vec<String>, DirectoryError>;
+    ) -> Result<Vec<ListedGroup>, DirectoryError>;
 }

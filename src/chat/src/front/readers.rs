@@ -12,6 +12,7 @@ use super::Front;
 use crate::group::Group;
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
+use crate::ledger::Ledger;
 use crate::reply::{Failure, With, decode, unreadable};
 
 /// Messages of one request.
@@ -75,15 +76,8 @@ impl Front {
         names: Option<&body::Readers>,
         page: &mut ReaderPage,
     ) -> Result<(), Failure> {
-        // Receipts are kept for small groups only: all readers of one message are few. Who has left has read it all the same.
-        let most = group.kind().receipts_members_max as usize + group.member_count() + 1;
-        let readers =
-            self.shared.ledger.receipts(conv, seq, None, most).map_err(|error| unreadable(&error))?;
-        let readers: BTreeSet<UserKey> = readers.into_iter().collect();
-        let waits = |(user, member): &(&UserKey, &crate::group::Member)| {
-            *user != sender && member.joined_seq < seq && !readers.contains(*user)
-        };
-        let unread: Vec<&UserKey> = group.members().filter(waits).map(|(user, _)| user).collect();
+        let Readers { readers, unread } = readers(&*self.shared.ledger, sender, conv, group, seq)?;
+        let unread: Vec<&UserKey> = unread.iter().collect();
         let count = |len| u32::try_from(len).unwrap_or(u32::MAX);
         page.counts.push(ReadCount { seq, read: count(readers.len()), unread: count(unread.len()) });
         let Some(request) = names else { return Ok(()) };
@@ -94,4 +88,31 @@ impl Front {
         page.complete = after.next().is_none();
         Ok(())
     }
+}
+
+/// Who has read a message of a group, and who has not.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    pub(crate) readers: BTreeSet<UserKey>,
+    /// Members of now who were in it when it was sent, by name.
+    pub(crate) unread: Vec<UserKey>,
+}
+
+/// Tells members apart by what they have confirmed of a message of `sender`.
+pub(crate) fn readers(
+    ledger: &dyn Ledger,
+    sender: &UserKey,
+    conv: &ConvKey,
+    group: &Group,
+    seq: u64,
+) -> Result<Readers, Failure> {
+    // Receipts are kept for small groups only: all readers of one message are few. Who has left has read it all the same.
+    let most = group.kind().receipts_members_max as usize + group.member_count() + 1;
+    let readers = ledger.receipts(conv, seq, None, most).map_err(|error| unreadable(&error))?;
+    let readers: BTreeSet<UserKey> = readers.into_iter().collect();
+    let waits = |(user, member): &(&UserKey, &crate::group::Member)| {
+        *user != sender && member.joined_seq < seq && !readers.contains(*user)
+    };
+    let unread = group.members().filter(waits).map(|(user, _)| user.clone()).collect();
+    Ok(Readers { readers, unread })
 }

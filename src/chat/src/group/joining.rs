@@ -254,7 +254,7 @@ impl Group {
     }
 
     /// Whether one more member, beside `more` that this request adds, has room.
-    fn check_room(&self, ctx: &Ctx<'_>, user: &UserKey, more: usize) -> Result<(), Failure> {
+    pub(super) fn check_room(&self, ctx: &Ctx<'_>, user: &UserKey, more: usize) -> Result<(), Failure> {
         let max = self.info().members_max;
         if max > 0 && self.member_count() + more >= max as usize {
             return Err(Failure::new(code::FULL, "the group is full"));

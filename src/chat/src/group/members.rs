@@ -220,7 +220,7 @@ impl Group {
         Ok(body::GroupMembers { members, next, total })
     }
 
-    fn shown(
+    pub(super) fn shown(
         &self,
         ctx: &Ctx<'_>,
         actor: Actor<'_>,

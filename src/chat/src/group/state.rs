@@ -193,6 +193,23 @@ impl Group {
         Ok(())
     }
 
+    /// Whether the back end of the App may send in the name of `user`, member or not.
+    ///
+    /// # Errors
+    /// 10010, 10017.
+    pub(crate) fn check_back_end_send(&self, user: &UserKey, now_ms: u64) -> Result<(), Failure> {
+        if self.dismissed {
+            return Err(gone());
+        }
+        if self.muted_until_s(user, now_ms / 1000) > 0 {
+            return Err(Failure::new(code::MUTED, "the sender is muted in this group"));
+        }
+        if self.record.info.muted_all && self.rank(Actor::User(user), true) == Rank::Member {
+            return Err(Failure::new(code::MUTED, "all members of the group are muted"));
+        }
+        Ok(())
+    }
+
     /// Messages up to this seq are not shown to `user`. `None`: nothing is, for they are not a member.
     pub(crate) fn history_after(&self, user: &UserKey) -> Option<u64> {
         let member = self.member(user)?;

@@ -8,7 +8,7 @@ use nearport_trunk::{SessionId, Topic};
 use nearport_wire::{Class, Kind, Lane, body};
 use prost::Message as _;
 
-use super::presence::{Presence, SHOWN_FOR_MS};
+use super::presence::{MarkRefused, Presence, RoomPage, SHOWN_FOR_MS};
 use super::rate::Rate;
 use super::routes::Routes;
 use super::{Member, Outlet, Recent, Said, Saying, Settings};
@@ -139,6 +139,18 @@ impl Hall {
 
     pub(super) fn online(&self) -> u32 {
         self.presence.shown()
+    }
+
+    pub(super) fn page(&self, from: u64, mark: Option<u32>) -> RoomPage {
+        self.presence.page(from, mark)
+    }
+
+    pub(super) fn mark(
+        &mut self,
+        set: bool,
+        users: &[(UserKey, Vec<u32>)],
+    ) -> Result<Vec<UserKey>, MarkRefused> {
+        self.presence.mark(set, users)
     }
 
     pub(super) fn latest(&self) -> Vec<UserKey> {

@@ -1,6 +1,7 @@
 //! Who is in a room: users with their sessions, how many are shown, who came last.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 
 use nearport_trunk::SessionId;
 
@@ -18,11 +19,59 @@ pub(super) const SHOWN_FOR_MS: u64 = 10_000;
 /// Names of those who came last (of the public contract).
 const LATEST_MAX: usize = 30;
 
+/// Of so many who came last a back end is told, in pages (of the public contract).
+const LISTED_MAX: usize = 1_000;
+const LISTED_PAGE: usize = 500;
+
+/// Marks of a room, and users that have the same (of the public contract).
+const MARKS_MAX: usize = 10;
+const MARKED_MAX: usize = 1_000;
+
+/// Who has it is in no list, unless it is asked for by it (of the public contract).
+const HIDDEN: u32 = 600;
+
+/// Marks of an App's own begin here (of the public contract).
+const OWN_MARKS: u32 = 1_000;
+
 #[derive(Debug, Default)]
 struct User {
     sessions: Vec<SessionId>,
     /// The last session went then, without a word.
     gone_ms: Option<u64>,
+    joined_ms: u64,
+    /// Where it stands in the order of coming.
+    place: u64,
+    marks: BTreeSet<u32>,
+}
+
+/// Some of those who are in a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RoomPage {
+    /// Newest first, each with when it came.
+    pub(crate) members: Vec<(UserKey, u64)>,
+    /// Where it goes on; 0: that was all.
+    pub(crate) next: u64,
+}
+
+/// Why marks are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MarkRefused {
+    /// A number that is none.
+    Number,
+    /// The room has too many.
+    Marks,
+    /// Too many users have the same.
+    Users,
+}
+
+impl fmt::Display for MarkRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number => "marks are 600, or 1000 and more",
+            Self::Marks => "a room has at most 10 marks",
+            Self::Users => "at most 1000 users of a room have the same mark",
+        })
+    }
 }
 
 /// The users of a room.
@@ -31,7 +80,10 @@ pub(super) struct Presence {
     users: HashMap<UserKey, User>,
     /// Who has gone and when, in the order of time. Who has come back meanwhile stands here still.
     gone: VecDeque<(u64, UserKey)>,
-    latest: VecDeque<UserKey>,
+    /// In the order of coming: by the time, or the next number if that is taken.
+    order: BTreeMap<u64, UserKey>,
+    /// How many have each mark.
+    marks: BTreeMap<u32, usize>,
     shown: usize,
     shown_ms: u64,
 }
@@ -46,11 +98,12 @@ impl Presence {
             entry.sessions.push(session);
         }
         if new {
+            entry.joined_ms = now_ms;
             // Guests are counted and not named.
             if !user.is_guest() {
-                self.latest.retain(|known| known != user);
-                self.latest.push_front(user.clone());
-                self.latest.truncate(LATEST_MAX);
+                let place = self.order.last_key_value().map_or(0, |(last, _)| last + 1).max(now_ms.max(1));
+                entry.place = place;
+                self.order.insert(place, user.clone());
             }
             self.show(now_ms);
         }
@@ -70,7 +123,10 @@ impl Presence {
     /// A user leaves, with all sessions, which are given back. `None`: it was not here.
     pub(super) fn leave(&mut self, user: &UserKey, now_ms: u64) -> Option<Vec<SessionId>> {
         let gone = self.users.remove(user)?;
-        self.latest.retain(|known| known != user);
+        self.order.remove(&gone.place);
+        for mark in gone.marks {
+            self.unmark(mark);
+        }
         self.show(now_ms);
         Some(gone.sessions)
     }
@@ -123,7 +179,74 @@ impl Presence {
 
     /// Who came last, newest first.
     pub(super) fn latest(&self) -> impl Iterator<Item = &UserKey> {
-        self.latest.iter()
+        self.order.values().rev().take(LATEST_MAX)
+    }
+
+    /// Those behind `from` (0: the beginning), of the newest 1,000 or of those with a mark.
+    pub(super) fn page(&self, from: u64, mark: Option<u32>) -> RoomPage {
+        let listed = |user: &UserKey| {
+            let marks = self.users.get(user).map(|user| &user.marks);
+            marks.is_some_and(|marks| match mark {
+                Some(mark) => marks.contains(&mark),
+                None => !marks.contains(&HIDDEN),
+            })
+        };
+        let all = self.order.iter().rev().filter(|(_, user)| listed(user)).take(LISTED_MAX);
+        let mut behind = all.skip_while(|(place, _)| from > 0 && **place >= from);
+        let (mut members, mut last) = (Vec::new(), 0);
+        for (place, user) in behind.by_ref().take(LISTED_PAGE) {
+            last = *place;
+            members.push((user.clone(), self.users.get(user).map_or(0, |user| user.joined_ms)));
+        }
+        RoomPage { members, next: if behind.next().is_some() { last } else { 0 } }
+    }
+
+    /// Sets marks of users, or takes them, and gives those who are here.
+    pub(super) fn mark(
+        &mut self,
+        set: bool,
+        users: &[(UserKey, Vec<u32>)],
+    ) -> Result<Vec<UserKey>, MarkRefused> {
+        let here: Vec<_> = users.iter().filter(|(user, _)| self.users.contains_key(user)).collect();
+        if users.iter().flat_map(|(_, marks)| marks).any(|mark| *mark != HIDDEN && *mark < OWN_MARKS) {
+            return Err(MarkRefused::Number);
+        }
+        if set {
+            let mut counts = self.marks.clone();
+            for (user, marks) in &here {
+                let known = self.users.get(user).map(|user| &user.marks);
+                let new = marks.iter().collect::<BTreeSet<_>>();
+                for mark in new.into_iter().filter(|mark| known.is_none_or(|known| !known.contains(mark))) {
+                    *counts.entry(*mark).or_default() += 1;
+                }
+            }
+            if counts.len() > MARKS_MAX {
+                return Err(MarkRefused::Marks);
+            }
+            if counts.values().any(|count| *count > MARKED_MAX) {
+                return Err(MarkRefused::Users);
+            }
+        }
+        for (user, marks) in &here {
+            for mark in marks {
+                let Some(entry) = self.users.get_mut(user) else { continue };
+                match set {
+                    true if entry.marks.insert(*mark) => *self.marks.entry(*mark).or_default() += 1,
+                    false if entry.marks.remove(mark) => self.unmark(*mark),
+                    _ => {}
+                }
+            }
+        }
+        Ok(here.into_iter().map(|(user, _)| user.clone()).collect())
+    }
+
+    fn unmark(&mut self, mark: u32) {
+        if let Some(count) = self.marks.get_mut(&mark) {
+            *count -= 1;
+            if *count == 0 {
+                self.marks.remove(&mark);
+            }
+        }
     }
 }
 
@@ -152,6 +275,42 @@ mod tests {
         assert_eq!(room.expire(50_000, 9), [user(1)]);
         assert!(room.is_empty() && room.expires_ms().is_none());
         assert!(room.come(&user(1), SessionId(4), 50_001));
+    }
+
+    #[test]
+    fn pages_go_from_the_newest_to_the_thousandth() {
+        let mut room = Presence::default();
+        for n in 0..1_200 {
+            room.come(&user(n), SessionId(n as u64), 7);
+        }
+        let first = room.page(0, None);
+        assert_eq!((first.members.len(), &first.members[0]), (500, &(user(1_199), 7)));
+        // Whoever comes or goes meanwhile, nobody stands twice.
+        room.come(&user(5_000), SessionId(5_000), 8);
+        room.leave(&first.members[499].0, 8);
+        let second = room.page(first.next, None);
+        assert_eq!(second.members.first(), Some(&(user(699), 7)));
+        assert_eq!((second.members.len(), second.next), (500, 0));
+    }
+
+    #[test]
+    fn marks_are_bounded_and_end_with_the_presence() {
+        let mut room = Presence::default();
+        for n in 0..3 {
+            room.come(&user(n), SessionId(n as u64), 1);
+        }
+        let of = |n, marks: &[u32]| (user(n), marks.to_vec());
+        assert_eq!(room.mark(true, &[of(0, &[1000, HIDDEN]), of(9, &[1000])]), Ok(vec![user(0)]));
+        assert_eq!(room.page(0, None).members.len(), 2);
+        assert_eq!(room.page(0, Some(1000)).members, [(user(0), 1)]);
+        assert_eq!(room.mark(true, &[of(1, &[999])]), Err(MarkRefused::Number));
+        let many: Vec<_> = (2000..2009).collect();
+        assert_eq!(room.mark(true, &[(user(1), many.clone())]), Err(MarkRefused::Marks));
+        assert_eq!(room.mark(true, &[(user(1), many[1..].to_vec())]), Ok(vec![user(1)]));
+        room.leave(&user(1), 2);
+        assert_eq!(room.marks.len(), 2);
+        assert_eq!(room.mark(false, &[of(0, &[HIDDEN])]), Ok(vec![user(0)]));
+        assert_eq!(room.page(0, None).members.len(), 2);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Changing {
     pub(super) changed_ms: u64,
     /// What clients get.
     pub(super) message: Bytes,
+    /// Nobody is told of it.
+    pub(super) silent: bool,
 }
 
 /// Codes of the two kinds of conversation for the same refusals.
@@ -127,8 +129,10 @@ impl Writer {
     pub(super) fn admin_change(&self, change: AdminChange, prepared: &mut Prepared) {
         let AdminChange { conv, seq, what, done } = change;
         let codes = if conv.is_group() { &GROUP } else { &PAIR };
+        let silent = matches!(what, AdminWhat::RecallSilently);
         let what = match what {
             AdminWhat::Recall { reason } => ChangeWhat::Recall { reason },
+            AdminWhat::RecallSilently => ChangeWhat::Recall { reason: String::new() },
             AdminWhat::Edit { elements, cloud_custom_data } => {
                 ChangeWhat::Edit { elements, cloud_custom_data }
             }
@@ -142,7 +146,7 @@ impl Writer {
             self.put_change(conv, &entry, &kept, "", what, prepared)
         });
         match changing {
-            Ok(changing) => prepared.changes.push((changing, done)),
+            Ok(changing) => prepared.changes.push((Changing { silent, ..changing }, done)),
             Err(failure) => done(Err(failure.code)),
         }
     }
@@ -186,6 +190,7 @@ impl Writer {
             time_ms: entry.time_ms,
             changed_ms,
             message: Kept::open(&sealed).message,
+            silent: false,
         };
         prepared.changed.insert((conv.clone(), entry.seq), sealed.clone());
         prepared.batch.edits.push(Edit { conv, seq: entry.seq, body: sealed, logs });

@@ -4,15 +4,17 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use nearport_wire::body::{Amended, Empty, Sent};
-use nearport_wire::code;
+use nearport_wire::{Kind, code};
 use prost::Message as _;
 
+use super::orders::Ordered;
 use super::publish::{Publisher, Shared};
 use super::{Order, Prepared, What, Writer};
 use crate::downs::Downs;
 use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
 use crate::msg_key::MsgKey;
+use crate::posts::GroupSaid;
 use crate::reply::{Failure, ReplyTo, unreadable};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
@@ -25,7 +27,7 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { batch, orders, posts, changes, acts, unstored, .. } = prepared;
+        let Prepared { batch, orders, posts, changes, acts, unstored, ordered, .. } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
         let outcome = outcome.and_then(|Committed { appended, edited }| {
@@ -63,6 +65,11 @@ impl Writer {
             // while it reads a group.
             for order in &orders {
                 if let What::GroupSend { group, .. } = &order.what {
+                    group.read().unwrap_or_else(PoisonError::into_inner).activate();
+                }
+            }
+            for ordered in &ordered {
+                if let Ordered::Said(group, _) = ordered {
                     group.read().unwrap_or_else(PoisonError::into_inner).activate();
                 }
             }
@@ -214,6 +221,32 @@ impl Writer {
                     }
                 }
                 (None, None) => unreachable!("as many outcomes as appends, counted above"),
+            }
+        }
+        for ordered in ordered {
+            match ordered {
+                Ordered::Said(_, done) if !is_stored => done(Err(failure.clone())),
+                Ordered::Said(_, done) => {
+                    let (append, outcome) = stored.next().expect("one append per message, counted above");
+                    match outcome.duplicate {
+                        true => metrics.duplicates.increment(1),
+                        false => metrics.stored.increment(1),
+                    }
+                    done(Ok(GroupSaid { seq: outcome.seq, time_ms: outcome.time_ms }));
+                    publisher.appended(append, outcome, None);
+                }
+                Ordered::Imported(done) => match (&failed, stored.next()) {
+                    (None, Some((_, outcome))) => done(Ok(outcome)),
+                    (Some(error), _) => done(Err(error)),
+                    (None, None) => unreachable!("as many outcomes as appends, counted above"),
+                },
+                Ordered::Online { group, time_ms, message, done } => {
+                    metrics.online_only.increment(1);
+                    done(Ok(GroupSaid { seq: 0, time_ms }));
+                    let mut delivery = Shared::new(Kept::open(&message).message, 0, time_ms, 0);
+                    publisher.group(&group.topic(), Kind::GROUP_PUSH, 0, &mut delivery, None);
+                }
+                Ordered::Marked(done) => done(is_stored),
             }
         }
         metrics.publishes.increment(publisher.count);

@@ -69,6 +69,9 @@ impl Publisher<'_> {
     /// A changed message, to all that have it, the session that asked included: its log has grown too.
     pub(super) fn changed(&mut self, edit: &Edit, changing: &Changing, done: &Edited) {
         let Changing { seq, time_ms, message, .. } = changing;
+        if changing.silent {
+            return;
+        }
         if let ConvKind::Group(group) = edit.conv.kind() {
             self.registry.reach_topic(&group.topic(), &mut self.links);
             if self.links.is_empty() {
@@ -112,7 +115,8 @@ impl Publisher<'_> {
         }
     }
 
-    fn group(
+    /// A message to all sessions that hear a group, but one.
+    pub(super) fn group(
         &mut self,
         topic: &Topic,
         kind: Kind,

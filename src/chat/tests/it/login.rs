@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use nearport_chat::Config;
 use nearport_chat::directory::people::PeopleWork;
 use nearport_chat::directory::{
-    Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined, PeopleStore,
+    Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup, PeopleStore,
 };
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
@@ -405,10 +405,10 @@ impl GroupStore for Meddler {
         &self,
         app: AppId,
         kind: Option<&str>,
-        after: &str,
+        from: ListPlace,
         limit: usize,
-    ) -> Result<Vec<String>, DirectoryError> {
-        self.inner.list_groups(app, kind, after, limit)
+    ) -> Result<Vec<ListedGroup>, DirectoryError> {
+        self.inner.list_groups(app, kind, from, limit)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Groups.
 
-use nearport_chat::directory::{Counted, Directory, Joined};
+use nearport_chat::directory::{Counted, Directory, Joined, ListPlace};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
     Reception, Role,
@@ -241,9 +241,16 @@ fn groups_are_counted_and_listed(directory: &dyn Directory) {
         [count(None, 0), count(Some("Public"), 0), count(None, 8), count(Some("Private"), 10)],
         [4, 3, 3, 0]
     );
-    let list = |kind, after, limit| directory.list_groups(AppId(1), kind, after, limit).expect("reads");
-    assert_eq!(list(None, "", 9), ["C", "a", "b", "d"]);
-    assert_eq!(list(None, "a", 1), ["b"]);
-    assert_eq!(list(Some("Public"), "", 2), ["a", "b"]);
-    assert!(list(Some("Public"), "d", 2).is_empty());
+    let list = |kind, created_ms, skip, limit| {
+        let from = ListPlace { created_ms, skip };
+        let listed = directory.list_groups(AppId(1), kind, from, limit).expect("reads");
+        listed.into_iter().map(|group| (group.id, group.created_ms)).collect::<Vec<_>>()
+    };
+    let want = |groups: &[(&str, u64)]| {
+        groups.iter().map(|(id, created_ms)| ((*id).to_owned(), *created_ms)).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 0, 0, 9), want(&[("b", 5), ("a", 8), ("d", 8), ("C", 9)]));
+    assert_eq!(list(None, 8, 1, 1), want(&[("d", 8)]));
+    assert_eq!(list(Some("Public"), 0, 0, 2), want(&[("b", 5), ("a", 8)]));
+    assert!(list(Some("Public"), 8, 2, 2).is_empty());
 }

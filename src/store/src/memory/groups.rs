@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined};
+use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup};
 use nearport_chat::group::{Change, GroupChange, GroupRecord, Reception};
 use nearport_chat::key::{AppId, GroupKey, UserKey};
 
@@ -128,15 +128,20 @@ impl GroupStore for MemoryDirectory {
         &self,
         app: AppId,
         kind: Option<&str>,
-        after: &str,
+        from: ListPlace,
         limit: usize,
-    ) -> Result<Vec<String>, DirectoryError> {
+    ) -> Result<Vec<ListedGroup>, DirectoryError> {
         let tables = self.tables();
-        let listed = tables.groups.records.values().filter(|record| {
+        let wanted = tables.groups.records.values().filter(|record| {
             record.key.app() == app
                 && kind.is_none_or(|kind| record.info.kind == kind)
-                && record.key.id() > after
+                && record.info.created_ms >= from.created_ms
         });
-        Ok(listed.take(limit).map(|record| record.key.id().to_owned()).collect())
+        let mut listed: Vec<_> = wanted
+            .map(|record| ListedGroup { id: record.key.id().to_owned(), created_ms: record.info.created_ms })
+            .collect();
+        // By id they stand already.
+        listed.sort_by_key(|group| group.created_ms);
+        Ok(listed.into_iter().skip(from.skip as usize).take(limit).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Groups.
 
-use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined};
+use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
     Reception, Role,
@@ -169,21 +169,24 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
         &self,
         app: AppId,
         kind: Option<&str>,
-        after: &str,
+        from: ListPlace,
         limit: usize,
-    ) -> Result<Vec<String>, DirectoryError> {
+    ) -> Result<Vec<ListedGroup>, DirectoryError> {
+        let ListPlace { created_ms, skip } = from;
         self.read(|tx| {
             let rows = match kind {
                 Some(kind) => tx.query(
-                    "SELECT id FROM chat_groups WHERE app_id = $1 AND type = $2 AND id > $3 ORDER BY id LIMIT $4",
-                    &params![app.0, kind, after, limit],
+                    "SELECT id, created_ms FROM chat_groups WHERE app_id = $1 AND created_ms >= $2 AND type = $5
+                     ORDER BY created_ms, id LIMIT $3 OFFSET $4",
+                    &params![app.0, created_ms, limit, skip, kind],
                 )?,
                 None => tx.query(
-                    "SELECT id FROM chat_groups WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-                    &params![app.0, after, limit],
+                    "SELECT id, created_ms FROM chat_groups WHERE app_id = $1 AND created_ms >= $2
+                     ORDER BY created_ms, id LIMIT $3 OFFSET $4",
+                    &params![app.0, created_ms, limit, skip],
                 )?,
             };
-            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+            rows.iter().map(|row| Ok(ListedGroup { id: row.text(0)?.to_owned(), created_ms: row.int(1)? })).collect()
         })
     }
 }

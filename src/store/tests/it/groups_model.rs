@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use nearport_chat::directory::{Counted, Directory, GroupStore as _};
+use nearport_chat::directory::{Counted, Directory, GroupStore as _, ListPlace};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, Handled, JoinOption, Member, Penalty, Reception,
     Role,
@@ -164,8 +164,11 @@ fn compare(directory: &dyn Directory) {
                 let count = |directory: &dyn Directory| directory.count_groups(AppId(app), which).unwrap();
                 prop_assert_eq!(count(directory), count(&model));
             }
-            let list = |directory: &dyn Directory| directory.list_groups(AppId(app), None, "A", 2).unwrap();
-            prop_assert_eq!(list(directory), list(&model));
+            for from in [ListPlace::default(), ListPlace { created_ms: 2, skip: 1 }] {
+                let list =
+                    |directory: &dyn Directory| directory.list_groups(AppId(app), None, from, 2).unwrap();
+                prop_assert_eq!(list(directory), list(&model));
+            }
         }
         Ok(())
     });

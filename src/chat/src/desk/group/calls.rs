@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use nearport_wire::body::{self, Empty, group_answer::Answer, group_call::Call};
 use nearport_wire::code::group as code;
 
+use super::info::info;
 use super::turn::{After, Turn};
 use super::{heads, rooms, unreadable};
 use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::directory::Counted;
 use crate::downs::Downs;
-use crate::group::{self, Counts, Ctx, Effects, Group, Penalty, check_counts, check_id, page_limit};
+use crate::group::{self, Counts, Ctx, Effects, Penalty, check_counts, check_id, page_limit};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::Heads;
 use crate::reply::Failure;
@@ -22,7 +23,7 @@ const INFOS_MAX: usize = 50;
 const IDS_TRIED_MAX: u32 = 8;
 const DAY_MS: u64 = 86_400_000;
 
-type Answered = Result<(Answer, Option<After>), Failure>;
+pub(super) type Answered = Result<(Answer, Option<After>), Failure>;
 
 /// Carries out a request.
 pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut Downs) -> Answered {
@@ -35,7 +36,7 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
         return Err(Failure::not_logged_in());
     }
     match call {
-        Call::Create(asked) => create(turn, caller, &asked),
+        Call::Create(asked) => create(turn, caller, &asked, None),
         Call::Info(asked) => infos(turn, caller, &asked),
         Call::Joined(asked) => joined(turn, caller, &asked),
         Call::Join(asked) => {
@@ -186,7 +187,7 @@ fn people(turn: &Turn<'_>, users: impl Iterator<Item = UserKey>) -> Result<BTree
 }
 
 /// The same for names of a request. Those that cannot be names belong to nobody; more than any request may have are not looked up.
-fn named<'n>(
+pub(super) fn named<'n>(
     turn: &Turn<'_>,
     app: crate::key::AppId,
     names: impl Iterator<Item = &'n String>,
@@ -195,7 +196,13 @@ fn named<'n>(
     people(turn, names.take(LOOKED_UP_MAX).filter_map(|name| UserKey::new(app, name).ok()))
 }
 
-fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> Answered {
+/// A new group, or one that another system had since `imported_ms`: then nobody is told.
+pub(super) fn create(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    asked: &body::GroupCreate,
+    imported_ms: Option<u64>,
+) -> Answered {
     let app = caller.app;
     // Users make groups of their own; the back end of the App says whose it is, or nobody's.
     let owner = match caller.actor() {
@@ -227,6 +234,9 @@ fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> An
         rooms: of(!kind.stored_members, rules.config.rooms_max)?,
     };
     check_counts(&kind, &rules, counts)?;
+    if imported_ms.is_some() && !kind.import {
+        return Err(Failure::new(code::NO_PERMISSION, "groups of this type are not imported"));
+    }
     let key = match asked.group.as_str() {
         "" => free_id(turn, app, kind.id_prefix)?,
         id => {
@@ -252,9 +262,13 @@ fn create(turn: &mut Turn<'_>, caller: &Caller, asked: &body::GroupCreate) -> An
     let mut fx = Effects::default();
     let group = {
         let ctx = turn.ctx(head, &people, false);
+        let ctx = Ctx { now_ms: imported_ms.unwrap_or(ctx.now_ms), ..ctx };
         group::create(&ctx, key, caller.actor(), owner.as_ref(), asked, &mut fx)?
     };
     let id = group.key().id().to_owned();
+    if imported_ms.is_some() {
+        (fx.tips, fx.notices) = (Vec::new(), Vec::new());
+    }
     let after = turn.add(group, fx);
     Ok((Answer::Id(body::GroupRef { group: id }), Some(after)))
 }
@@ -298,7 +312,7 @@ fn infos(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupNames) -> Answered
                 let newest = newest.next().unwrap_or_default();
                 turn.look(caller, &key, |group, ctx| {
                     group.may_read(caller.actor(), ctx.present)?;
-                    Ok(info(turn, group, ctx, caller, newest))
+                    Ok(info(turn.shared, group, ctx, caller.actor(), newest))
                 })
             });
         info.unwrap_or_else(|failure| body::GroupInfo {
@@ -329,7 +343,7 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
             if group.may_read(caller.actor(), ctx.present).is_err() || group.member(user).is_none() {
                 return Ok(None);
             }
-            Ok(Some(info(turn, group, ctx, caller, newest)))
+            Ok(Some(info(turn.shared, group, ctx, caller.actor(), newest)))
         });
         match shown {
             Ok(info) => infos.extend(info),
@@ -345,36 +359,6 @@ fn joined(turn: &Turn<'_>, caller: &Caller, asked: &body::GroupPage) -> Answered
 fn newest(turn: &Turn<'_>, keys: &[GroupKey]) -> Result<Vec<Heads>, Failure> {
     turn.shared.groups.find_all(keys).map_err(|error| unreadable(&error))?;
     heads::newest(turn, keys)
-}
-
-/// The profile as `caller` sees it.
-fn info(turn: &Turn<'_>, group: &Group, ctx: &Ctx<'_>, caller: &Caller, newest: Heads) -> body::GroupInfo {
-    let info = group.info();
-    body::GroupInfo {
-        group: group.key().id().to_owned(),
-        error: 0,
-        r#type: info.kind.clone(),
-        name: info.name.clone(),
-        introduction: info.introduction.clone(),
-        notification: info.notification.clone(),
-        face_url: info.face_url.clone(),
-        owner: info.owner.as_ref().map(|owner| owner.name().to_owned()).unwrap_or_default(),
-        created_ms: info.created_ms,
-        info_seq: info.info_seq,
-        info_ms: info.info_ms,
-        last_message_ms: if newest.seq > info.first_seq { newest.time_ms } else { 0 },
-        next_seq: newest.seq + 1,
-        members: match group.kind().stored_members {
-            true => u32::try_from(group.member_count()).unwrap_or(u32::MAX),
-            false => turn.shared.rooms.online(group.key()),
-        },
-        members_max: info.members_max,
-        join: group::join_option_body(info.join).into(),
-        invite: group::join_option_body(info.invite).into(),
-        muted_all: info.muted_all,
-        fields: group.readable_fields(ctx, caller.actor()),
-        own: caller.actor().user().and_then(|user| group.own(user, turn.now_ms)),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,263 @@
+//! What back ends want written about groups: messages by the rate of the group, imports, and cursors.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use nearport_wire::body::{Delivery, Message};
+use nearport_wire::code::group as code;
+
+use super::{Prepared, Writer, rates};
+use crate::downs::Downs;
+use crate::group::{Group, SharedGroup, gone};
+use crate::kept::{Audience, seal};
+use crate::key::{GroupKey, UserKey};
+use crate::lately::KNOWN_FOR_MS;
+use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, IdemKey};
+use crate::posts::Done;
+use crate::posts::orders::{GroupOrder, GroupSaid, GroupSaying, Said as Hears};
+use crate::reply::{Failure, With, no_groups, unreadable};
+use crate::room::{self, Said, Saying};
+
+/// What is told once the commit has returned.
+pub(super) enum Ordered {
+    /// The next of the batch's appends, to a group.
+    Said(SharedGroup, Hears),
+    /// The same, of which nobody else is told.
+    Imported(Done),
+    /// Goes out without being stored.
+    Online { group: GroupKey, time_ms: u64, message: Bytes, done: Hears },
+    /// Cursors.
+    Marked(Box<dyn FnOnce(bool) + Send>),
+}
+
+/// A message that may be sent.
+struct Allowed {
+    saying: GroupSaying,
+    group: SharedGroup,
+    receipts: bool,
+    room: bool,
+    class: usize,
+    per_s: u32,
+}
+
+impl Writer {
+    /// Takes what back ends have handed over, as far as the batch has room. Behind all else: [`Writer::finish`] counts on it.
+    pub(super) fn prepare_orders(&mut self, now_ms: u64, prepared: &mut Prepared, out: &mut Downs) {
+        let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
+        let mut sayings = Vec::new();
+        for order in self.shared.posts.take_orders(room) {
+            match order {
+                GroupOrder::Say(saying) => sayings.push(*saying),
+                GroupOrder::Import { append, done } => {
+                    prepared.batch.appends.push(append);
+                    prepared.ordered.push(Ordered::Imported(done));
+                }
+                GroupOrder::Marks { moves, done } => {
+                    prepared.batch.cursors.extend(moves);
+                    prepared.ordered.push(Ordered::Marked(done));
+                }
+            }
+        }
+        if !sayings.is_empty() {
+            self.say_all(sayings, now_ms, prepared, out);
+        }
+    }
+
+    fn say_all(&mut self, sayings: Vec<GroupSaying>, now_ms: u64, prepared: &mut Prepared, out: &mut Downs) {
+        let time_ms = self.last_time_ms;
+        let keys: Vec<_> = sayings.iter().map(|saying| saying.group.clone()).collect();
+        let found = match self.shared.groups.find_all(&keys) {
+            Ok(found) => found,
+            Err(error) => return refuse_all(sayings, &no_groups(&error)),
+        };
+        // Known by one of two windows of five minutes, the present one and the one before.
+        let ids = sayings.iter().flat_map(|saying| {
+            let key =
+                |window| IdemKey { sender: saying.from.clone(), client_msg_id: message_id(saying, window) };
+            [key(time_ms / KNOWN_FOR_MS), key((time_ms / KNOWN_FOR_MS).saturating_sub(1))]
+        });
+        let ids: Vec<_> = ids.collect();
+        let repeats = match self.shared.ledger.duplicates(&ids) {
+            Ok(repeats) => repeats,
+            Err(error) => return refuse_all(sayings, &unreadable(&error)),
+        };
+        let mut allowed = Vec::with_capacity(sayings.len());
+        for ((saying, group), repeats) in sayings.into_iter().zip(found).zip(repeats.chunks(2)) {
+            let first = repeats.iter().flatten().find(|first| first.time_ms + KNOWN_FOR_MS > time_ms);
+            let known = || GroupSaid { seq: 0, time_ms };
+            let unstored = (saying.from.clone(), saying.group.clone(), saying.random);
+            if let Some(Appended { seq, time_ms, .. }) = first {
+                self.shared.metrics.duplicates.increment(1);
+                (saying.done)(Ok(GroupSaid { seq: *seq, time_ms: *time_ms }));
+            } else if self.unstored.get(&unstored, time_ms).is_some() {
+                self.shared.metrics.duplicates.increment(1);
+                (saying.done)(Ok(known()));
+            } else {
+                let outcome = match group {
+                    Some(group) => allow(&group, &saying, now_ms).map(|parts| (group, parts)),
+                    None => Err(gone()),
+                };
+                match outcome {
+                    Ok((group, (receipts, room, per_s))) => {
+                        let class = rates::class(saying.priority);
+                        allowed.push(Allowed { saying, group, receipts, room, class, per_s });
+                    }
+                    Err(failure) => (saying.done)(Err(failure)),
+                }
+            }
+        }
+        let taken = self.rate(&allowed, now_ms);
+        for (allowed, taken) in allowed.into_iter().zip(taken) {
+            let Allowed { saying, group, receipts, room, .. } = allowed;
+            if room || saying.online_only {
+                let key = (saying.from.clone(), saying.group.clone(), saying.random);
+                // Twice at once.
+                if self.unstored.get(&key, time_ms).is_some() {
+                    (saying.done)(Ok(GroupSaid { seq: 0, time_ms }));
+                    continue;
+                }
+                if taken {
+                    self.unstored.note(key, (), time_ms);
+                }
+            }
+            if room {
+                self.say_in_room(saying, out);
+            } else if taken {
+                self.store(saying, group, receipts, prepared);
+            } else {
+                self.shared.metrics.over_rate.increment(1);
+                (saying.done)(Err(over_rate()));
+            }
+        }
+    }
+
+    /// Which of the messages the rates of their groups take. Live rooms have rates of their own.
+    fn rate(&mut self, allowed: &[Allowed], now_ms: u64) -> Vec<bool> {
+        let mut together: BTreeMap<GroupKey, (u32, Vec<usize>, Vec<usize>)> = BTreeMap::new();
+        for (at, allowed) in allowed.iter().enumerate().filter(|(_, allowed)| !allowed.room) {
+            let group = together.entry(allowed.saying.group.clone()).or_default();
+            group.0 = allowed.per_s;
+            group.1.push(at);
+            group.2.push(allowed.class);
+        }
+        let mut all = vec![false; allowed.len()];
+        for (key, (per_s, at, classes)) in together {
+            for (at, taken) in at.into_iter().zip(self.rates.take(&key, per_s, now_ms, &classes)) {
+                all[at] = taken;
+            }
+        }
+        all
+    }
+
+    fn say_in_room(&mut self, saying: GroupSaying, out: &mut Downs) {
+        let (time_ms, metrics) = (self.last_time_ms, &self.shared.metrics);
+        let key = (saying.from.clone(), saying.group.clone(), saying.random);
+        // Repeats are known above: one that was refused for the rate may be tried again, so each attempt has its own id.
+        let attempt = self.shared.groups.next_number() | 1 << 63;
+        let (class, id) = (room::class_of(saying.priority), message_id(&saying, attempt));
+        let (message, parts) = message(saying, id, false);
+        let delivery = Delivery { message: Some(message), time_ms, ..Delivery::default() };
+        let said = Saying { from: &parts.from, class, exempt: false, client_msg_id: id, delivery };
+        let outcome = match self.shared.rooms.say(&parts.group, said, time_ms, out) {
+            Said::Folded => {
+                metrics.over_rate.increment(1);
+                Err(over_rate())
+            }
+            Said::Out | Said::Again => {
+                metrics.online_only.increment(1);
+                self.unstored.note(key, (), time_ms);
+                Ok(GroupSaid { seq: 0, time_ms })
+            }
+        };
+        (parts.done)(outcome);
+    }
+
+    fn store(&self, saying: GroupSaying, group: SharedGroup, receipts: bool, prepared: &mut Prepared) {
+        let time_ms = self.last_time_ms;
+        let id = message_id(&saying, time_ms / KNOWN_FOR_MS);
+        let online_only = saying.online_only;
+        let uncounted = saying.control.as_ref().is_some_and(|control| control.no_unread);
+        let (message, parts) = message(saying, id, receipts);
+        let Parts { group: key, from, done } = parts;
+        let body = seal(&message, Audience::All);
+        if online_only {
+            prepared.ordered.push(Ordered::Online { group: key, time_ms, message: body, done });
+            return;
+        }
+        let idem = IdemKey { sender: from, client_msg_id: id };
+        let conv = key.conv();
+        prepared.batch.appends.push(Append { conv, idem, logs: Vec::new(), time_ms, body, uncounted });
+        prepared.ordered.push(Ordered::Said(group, done));
+    }
+}
+
+/// What is left of a message when it is one.
+struct Parts {
+    group: GroupKey,
+    from: UserKey,
+    done: Hears,
+}
+
+fn message(saying: GroupSaying, id: [u8; 16], receipts: bool) -> (Message, Parts) {
+    let GroupSaying {
+        group, from, content, priority, mentions, control, offline_push, extensible, done, ..
+    } = saying;
+    let message = Message {
+        from: from.name().to_owned(),
+        to: Some(With::Group(group.clone()).target()),
+        client_msg_id: id.to_vec().into(),
+        content: Some(content),
+        priority: priority.into(),
+        need_receipt: receipts,
+        mentions,
+        control,
+        offline_push,
+        extensible,
+        ..Message::default()
+    };
+    (message, Parts { group, from, done })
+}
+
+/// The id of a message: what the back end called random, then which group and which five minutes, or which attempt.
+fn message_id(saying: &GroupSaying, window: u64) -> [u8; 16] {
+    let mut digest = digest::Context::new(&digest::SHA256);
+    digest.update(b"back end");
+    digest.update(&window.to_be_bytes());
+    digest.update(saying.group.as_bytes());
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&saying.random.to_be_bytes());
+    id[4..].copy_from_slice(&digest.finish().as_ref()[..12]);
+    id
+}
+
+/// Whether the group takes it: receipts, a live room, messages in a second.
+fn allow(shared: &SharedGroup, saying: &GroupSaying, now_ms: u64) -> Result<(bool, bool, u32), Failure> {
+    let group: &Group = &shared.read().unwrap_or_else(PoisonError::into_inner);
+    group.check_back_end_send(&saying.from, now_ms)?;
+    let kind = group.kind();
+    let denied = |info: &'static str| Err(Failure::new(code::NO_PERMISSION, info));
+    if (saying.online_only && kind.history || saying.control.is_some()) && !kind.message_controls {
+        return denied("groups of this type know no messages that are not stored or not counted");
+    }
+    if saying.mentions.as_ref().is_some_and(|mentions| mentions.all) && !kind.mention_all {
+        return denied("nobody means all in groups of this type");
+    }
+    if saying.need_receipt && !kind.receipts {
+        return denied("messages to groups of this type have no receipts");
+    }
+    let few = group.member_count() <= kind.receipts_members_max as usize;
+    let receipts = saying.need_receipt && few && !saying.online_only;
+    Ok((receipts, !kind.stored_members, kind.messages_per_s))
+}
+
+fn refuse_all(sayings: Vec<GroupSaying>, failure: &Failure) {
+    for saying in sayings {
+        (saying.done)(Err(failure.clone()));
+    }
+}
+
+fn over_rate() -> Failure {
+    Failure::later(code::MESSAGE_RATE, "the group has as many messages as it may in a second", 1000)
+}
