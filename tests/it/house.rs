@@ -25,7 +25,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("geo", &[]),
         ("impair", &[]),
         ("lab", &["impair"]),
-        ("load", &["client", "impair"]),
+        ("load", &["client", "impair", "session", "wire"]),
         ("locate", &["geo"]),
         ("media", &[]),
         ("rest", &["chat", "wire"]),

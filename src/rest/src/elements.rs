@@ -113,7 +113,6 @@ impl BadBody {
     }
 
     /// By the numbers of groups.
-    #[cfg_attr(not(test), expect(dead_code, reason = "groups come next"))]
     pub(crate) fn in_groups(self) -> Refusal {
         Refusal::new(if self.is_too_long() { 80002 } else { 10004 }, self.info())
     }
