@@ -123,6 +123,7 @@ fn fill_directory(path: &Path) -> Vec<String> {
         let columns: Vec<(String, bool)> = columns.map(Result::unwrap).collect();
         // The first column tells rows apart. What else is a number is often 0 or 1.
         let value = |(index, (kind, needed)): (usize, &(String, bool))| match kind.as_str() {
+            "BLOB" if index == 0 => "CAST(n AS BLOB)".to_owned(),
             _ if index == 0 => "n".to_owned(),
             "INTEGER" => "1".to_owned(),
             kind => {
