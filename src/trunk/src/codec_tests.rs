@@ -148,6 +148,11 @@ proptest! {
         if let Ok(Some(read)) = decoder.next_message() {
             let mut again = BytesMut::new();
             encode(&read, &mut again);
+            // Without the fields that a later version has added it is a message of an earlier one.
+            if let (Message::Up(up), true) = (&read, again != cut) {
+                again.clear();
+                encode_up(up, LOST_SINCE - 1, &mut again);
+            }
             prop_assert_eq!(&again[..], &cut[..], "what was read is not what was there");
         }
     }
