@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nearport_api::{Health, OpsServer};
 use nearport_steer::Order;
-use nearport_steer::listen::Locator;
+use nearport_steer::locator::Locator;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -6,7 +6,7 @@
 //!    ◀──── PoPs to check, orders ──────
 //! ```
 //!
-//! Each edge dials every locator ([`dial`]); a locator listens ([`listen`]). Both sides prove who they are with certificates of the trunk's
+//! Each edge dials every locator ([`dial`]); a [`locator`] listens ([`listen`]). Both sides prove who they are with certificates of the trunk's
 //! CA. What the sides know is pure: [`board`] at the locator, [`post`] at the edge, [`checker`] at both, [`order`]s and [`message`]s
 //! between them. Nothing is queued: each side sends what is so now, so that one that does not read is behind and never costs more.
 //!
@@ -18,6 +18,7 @@ pub mod checker;
 pub mod dial;
 mod link;
 pub mod listen;
+pub mod locator;
 pub mod message;
 pub mod order;
 pub mod post;

@@ -1,14 +1,20 @@
 //! Both ends over real TLS on loopback, with certificates of a CA made here.
 
 use std::io::Write as _;
+use std::sync::Condvar;
 
-use nearport_geo::PopSet;
+use nearport_geo::map::Live;
+use nearport_geo::{PopSet, PopTable};
 use nearport_trunk::tls::{CORE_NAME, LOCATE_NAME};
 use rcgen::ExtendedKeyUsagePurpose as Usage;
 
 use super::*;
+use crate::board::{Board, Row, Wish};
 use crate::dial::{Dial, Dialers};
+use crate::locator::{News, Sink, State};
+use crate::message::{Hello, Report, Target};
 use crate::order::tests::Word;
+use crate::order::{Order, Seal, Sealed};
 use crate::post::{self, Post};
 use crate::tls;
 use ca::{Ca, provider};
