@@ -8,6 +8,7 @@ pub(crate) mod act;
 mod comparison;
 mod fields;
 mod limits;
+mod look;
 pub(crate) mod scene;
 mod talk;
 mod too_much;
