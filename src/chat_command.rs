@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Get(Wanted, Option<PathBuf>),
     /// Give up what is on its way.
     Cancel,
-    /// Look which paths begin so, then call [`View::paths`](crate::chat_view::View::paths).
+    /// Look which paths begin so, then call [`View::complete_with`](crate::chat_view::View::complete_with).
     Paths(String),
     Quit,
 }

@@ -15,6 +15,7 @@ use crate::chat_command::{
 };
 use crate::chat_keys::Key;
 use crate::chat_line::{Edit, Editor};
+use crate::chat_pages::Pages;
 use crate::chat_rows::TransferRows;
 use crate::chat_screen::{Place, Screen};
 use crate::chat_text::{notice_text, shown_text, tip_text};
@@ -22,8 +23,6 @@ use crate::duration;
 
 /// Messages whose ticks or words may still change. Older ones have long scrolled away.
 const LINES_MAX: usize = 1000;
-/// Events kept while a page of history is on its way; beyond it the shell asks for no more.
-const HELD_MAX: usize = 4096;
 
 /// Column of the ticks: behind `12:34Z `.
 const TICK_COLUMN: usize = 7;
@@ -51,16 +50,9 @@ pub(crate) struct View {
     /// Why nothing goes through at the moment; empty when it does.
     trouble: String,
     lines: VecDeque<Line>,
-    /// Largest seq of the conversation that is on the screen.
-    shown_seq: u64,
+    pages: Pages,
     /// How far the peer has read.
     peer_read: u64,
-    /// Events wait until the page of history is drawn above them.
-    held: Option<Vec<Event>>,
-    /// The page that was asked for.
-    asked: HistoryRange,
-    /// Between which messages the pages stand that were looked at last: the first that was shown, the last.
-    pages: (u64, u64),
     /// Messages are shown with their numbers.
     numbers: bool,
     /// In groups it is asked who reads.
@@ -94,11 +86,8 @@ impl View {
             peer,
             trouble: String::new(),
             lines: VecDeque::new(),
-            shown_seq: 0,
+            pages: Pages::new(),
             peer_read: 0,
-            held: None,
-            asked: HistoryRange::Newest,
-            pages: (0, 0),
             numbers: false,
             receipts: false,
             unconfirmed: Vec::new(),
@@ -115,12 +104,12 @@ impl View {
 
     /// How far to tell the server that this conversation was read.
     pub(crate) fn shown_seq(&self) -> u64 {
-        self.shown_seq
+        self.pages.shown_seq()
     }
 
     /// Whether it makes sense to ask for another event now.
     pub(crate) fn wants_events(&self) -> bool {
-        self.held.as_ref().is_none_or(|held| held.len() < HELD_MAX)
+        self.pages.wants_events()
     }
 
     /// What to write to the terminal, the bottom row drawn.
@@ -224,13 +213,13 @@ impl View {
             Typed::Command(command) => return Some(command),
             Typed::Help => help().iter().for_each(|line| self.note(line)),
             Typed::Enter(peer) => return self.enter(peer),
-            Typed::Older(count) => match self.pages.0 {
-                0 | 1 => self.note("that was the first message"),
-                first => return self.look(HistoryQuery::new(HistoryRange::Before(first), count)),
+            Typed::Older(count) => match self.pages.older(count) {
+                Ok(query) => return self.look(query),
+                Err(why) => self.note(why),
             },
-            Typed::Newer(count) => match self.pages.1 {
-                last if last >= self.shown_seq => self.note("that was the newest message"),
-                last => return self.look(HistoryQuery::new(HistoryRange::After(last), count)),
+            Typed::Newer(count) => match self.pages.newer(count) {
+                Ok(query) => return self.look(query),
+                Err(why) => self.note(why),
             },
             Typed::Numbers => {
                 self.numbers = !self.numbers;
@@ -322,7 +311,7 @@ impl View {
 
     fn enter(&mut self, peer: Target) -> Option<Command> {
         // A page on its way is the other conversation's; it will still be drawn, under its own heading.
-        if self.held.is_some() {
+        if self.pages.is_waiting() {
             self.note("history is still on its way, try again");
             return None;
         }
@@ -335,24 +324,23 @@ impl View {
         self.peer = Some(peer);
         self.lines.clear();
         self.unconfirmed.clear();
-        (self.shown_seq, self.peer_read, self.pages) = (0, 0, (0, 0));
+        self.pages.clear();
+        self.peer_read = 0;
         Some(self.history(HISTORY_ON_ENTRY))
     }
 
     /// Asks for the last `count` messages; events wait until they are there.
     pub(crate) fn history(&mut self, count: u32) -> Command {
-        self.asked = HistoryRange::Newest;
-        self.held.get_or_insert_default();
+        self.pages.ask(HistoryRange::Newest);
         Command::History(HistoryQuery::new(HistoryRange::Newest, count))
     }
 
     fn look(&mut self, query: HistoryQuery) -> Option<Command> {
-        if self.held.is_some() {
+        if self.pages.is_waiting() {
             self.note("history is still on its way, try again");
             return None;
         }
-        self.asked = query.range;
-        self.held.get_or_insert_default();
+        self.pages.ask(query.range);
         Some(Command::History(query))
     }
 
@@ -362,52 +350,19 @@ impl View {
             Err(error) => self.note(&format!("no history: {error}")),
             Ok(page) => self.draw_page(page),
         }
-        for event in self.held.take().unwrap_or_default() {
+        for event in self.pages.release() {
             self.event(event);
         }
     }
 
     fn draw_page(&mut self, mut page: HistoryPage) {
         self.peer_read = self.peer_read.max(page.peer_read);
-        if !matches!(self.asked, HistoryRange::After(_)) {
-            page.messages.reverse();
-        }
-        let first = page.messages.first().map(|message| message.seq);
-        let last = page.messages.last().map(|message| message.seq);
-        if self.asked != HistoryRange::Newest && first.is_some() {
-            self.note(if matches!(self.asked, HistoryRange::After(_)) { "later:" } else { "earlier:" });
-        }
+        let (above, below) = self.pages.turn(&mut page);
+        above.into_iter().for_each(|words| self.note(words));
         for message in &page.messages {
             self.message(message);
         }
-        // A page may have fewer messages than places: the next one begins where it says.
-        let next = if page.complete { 0 } else { page.next };
-        match self.asked {
-            HistoryRange::Newest => {
-                self.shown_seq = self.shown_seq.max(page.head);
-                self.pages = (if page.complete { 0 } else { first.unwrap_or(next) }, page.head);
-                if first.is_none() {
-                    self.note("no messages yet");
-                }
-            }
-            HistoryRange::Before(before) => {
-                self.pages = (if page.complete { 0 } else { next.max(1) }, last.unwrap_or(before));
-                self.note(match first {
-                    None if page.complete => "that was the first message",
-                    None => "nothing for you there: /older goes on",
-                    Some(_) => "so far; /older and /newer go on, new messages follow",
-                });
-            }
-            HistoryRange::After(after) => {
-                let upto = if page.complete { page.head } else { next.max(last.unwrap_or(after)) };
-                self.pages = (first.unwrap_or(after), upto);
-                self.note(match (first, page.complete) {
-                    (None, true) => "nothing there",
-                    (_, true) => "that is the newest message",
-                    (_, false) => "so far; /newer goes on",
-                });
-            }
-        }
+        below.into_iter().for_each(|words| self.note(words));
     }
 
     /// Shows a message that has just been queued. `now_ms` is this machine's clock; the server's is not known yet.
@@ -423,10 +378,7 @@ impl View {
 
     /// Takes what happened.
     pub(crate) fn event(&mut self, event: Event) {
-        if let Some(held) = &mut self.held {
-            held.push(event);
-            return;
-        }
+        let Some(event) = self.pages.hold(event) else { return };
         match event {
             Event::Connected { .. } => self.trouble.clear(),
             Event::Message(message) | Event::Transient(message) => self.incoming(&message),
@@ -476,13 +428,10 @@ impl View {
         if let Some(id) = message.group() {
             remember_name(&mut self.groups, id);
         }
-        // What a page of history has shown is not shown again; online-only messages have no number.
-        if here && (message.seq == 0 || message.seq > self.shown_seq) {
+        // What a page of history has shown is not shown again.
+        if here && self.pages.is_new(message.seq) {
             self.message(message);
-            self.shown_seq = self.shown_seq.max(message.seq);
-            if self.pages.1 + 1 == message.seq {
-                self.pages.1 = message.seq;
-            }
+            self.pages.arrive(message.seq);
         } else if !here && to_me {
             self.note(&format!(
                 "{} wrote: {} (/to {} to answer)",

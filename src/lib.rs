@@ -15,6 +15,7 @@ mod chat_ask;
 mod chat_command;
 mod chat_keys;
 mod chat_line;
+mod chat_pages;
 mod chat_rows;
 mod chat_screen;
 mod chat_text;
