@@ -9,6 +9,8 @@ mod push;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use nearport_wire::body::{Content, Element};
 use nearport_wire::{ContentError, check_content};
 use prost::Message as _;
@@ -52,6 +54,10 @@ impl Lenient for MsgBodyIn {
 }
 
 impl Described for MsgBodyIn {
+    fn named() -> Cow<'static, str> {
+        Cow::Borrowed("MsgBodyIn")
+    }
+
     fn described() -> RefOr<Schema> {
         schema(&KINDS[..9])
     }

@@ -131,7 +131,7 @@ impl<'de, T: Lenient> Deserialize<'de> for Field<T> {
     }
 }
 
-/// In the OpenAPI document a field has the type that it ought to have.
+/// In the OpenAPI document a field has the type that it ought to have, and the derive of `ToSchema` refers to it by a name.
 impl<T: Described> PartialSchema for Field<T> {
     fn schema() -> RefOr<Schema> {
         T::described()
@@ -140,7 +140,7 @@ impl<T: Described> PartialSchema for Field<T> {
 
 impl<T: Described> ToSchema for Field<T> {
     fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Field")
+        T::named()
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
@@ -150,6 +150,8 @@ impl<T: Described> ToSchema for Field<T> {
 
 /// How a type is told in the OpenAPI document.
 pub(crate) trait Described {
+    /// The name under which the document has it: another one for each description.
+    fn named() -> Cow<'static, str>;
     fn described() -> RefOr<Schema>;
     fn others(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         let _ = schemas;
@@ -157,17 +159,25 @@ pub(crate) trait Described {
 }
 
 macro_rules! described {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $name:literal),*) => {$(
         impl Described for $type {
+            fn named() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+
             fn described() -> RefOr<Schema> {
                 <$type as PartialSchema>::schema()
             }
         }
     )*};
 }
-described!(u32, u64, i64, String);
+described!(u32: "Whole", u64: "Long", i64: "Signed", String: "Text");
 
 impl Described for Value {
+    fn named() -> Cow<'static, str> {
+        Cow::Borrowed("Anything")
+    }
+
     fn described() -> RefOr<Schema> {
         utoipa::openapi::schema::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::SchemaType::AnyValue)
@@ -176,6 +186,10 @@ impl Described for Value {
 }
 
 impl<T: Described> Described for Vec<T> {
+    fn named() -> Cow<'static, str> {
+        Cow::Owned(format!("{}List", T::named()))
+    }
+
     fn described() -> RefOr<Schema> {
         utoipa::openapi::ArrayBuilder::new().items(T::described()).into()
     }
@@ -186,6 +200,10 @@ impl<T: Described> Described for Vec<T> {
 }
 
 impl<T: ToSchema> Described for Object<T> {
+    fn named() -> Cow<'static, str> {
+        T::name()
+    }
+
     fn described() -> RefOr<Schema> {
         T::schema()
     }

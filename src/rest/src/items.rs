@@ -1,5 +1,7 @@
 //! What answers and requests of people have in common: outcomes of single users, and fields with a tag and a value.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nearport_chat::Failure;
@@ -147,6 +149,10 @@ impl Lenient for OneOrMore {
 }
 
 impl Described for OneOrMore {
+    fn named() -> Cow<'static, str> {
+        Vec::<String>::named()
+    }
+
     fn described() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         Vec::<String>::described()
     }

@@ -25,7 +25,8 @@ pub(crate) struct Call {
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>> + Send>>;
-type Schemas = Vec<(String, RefOr<Schema>)>;
+/// Schemas by the names under which others refer to them.
+pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// A command.
 pub(crate) struct Command {

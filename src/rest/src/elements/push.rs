@@ -1,5 +1,7 @@
 //! `OfflinePushInfo`.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -69,6 +71,10 @@ impl Lenient for OfflinePushIn {
 }
 
 impl Described for OfflinePushIn {
+    fn named() -> Cow<'static, str> {
+        Cow::Borrowed("OfflinePushInfo")
+    }
+
     fn described() -> RefOr<Schema> {
         let of = |object: ObjectBuilder, fields: &[(&str, Type)]| {
             fields.iter().fold(object, |object, (name, kind)| {
