@@ -129,6 +129,10 @@ where
     let run = move |call: Call, body: Vec<u8>| -> Answering {
         Box::pin(async move {
             let (service, bad) = (call.service, call.service.bad_json);
+            // An array would be read as the fields in their order.
+            if body.trim_ascii_start().first() != Some(&b'{') {
+                return Err(Refusal::new(bad, "the body is no JSON object"));
+            }
             let body: B = serde_json::from_slice(&body)
                 .map_err(|error| Refusal::new(bad, format!("the body is not what is expected: {error}")))?;
             let (status, rest) = handler(call, body).await?;

@@ -41,6 +41,8 @@ pub(super) const ROWS: &[Row] = &[
             {"UserID":"nobody","ResultCode":0,"ResultInfo":"","AccountStatus":"NotImported"}]}"#,
     ),
     row("im_open_login_svc/account_check", r#"{"CheckItem":{}}"#, r#"{"ErrorCode":70402}"#),
+    // An array is no object, whatever stands in it.
+    row("im_open_login_svc/account_check", r#"[[{"UserID":"ann"}]]"#, r#"{"ErrorCode":70402}"#),
     row(
         "im_open_login_svc/account_delete",
         r#"{"DeleteItem":[{"UserID":"dan"},{"UserID":"nobody"},{"UserID":""}]}"#,
