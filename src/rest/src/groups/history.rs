@@ -71,9 +71,7 @@ struct GroupHistoryRow {
 
 async fn history(call: Call, body: GroupHistoryPage) -> Result<GroupHistoryRows, Refusal> {
     let group = group_id(body.group_id)?;
-    if body.topic_id.optional("TopicId", BAD)?.is_some_and(|topic| !topic.is_empty()) {
-        return Err(topics::refusal());
-    }
+    topics::none(body.topic_id, BAD)?;
     let count = body.req_msg_number.required("ReqMsgNumber", BAD)?;
     if count == 0 {
         return Err(bad("ReqMsgNumber is at least 1"));

@@ -16,6 +16,7 @@ use super::shape::{
 use super::{ask, bad, done, gone};
 use crate::answer::{Empty, Refusal};
 use crate::field::{Field, Text, Texts};
+use crate::items::Anything;
 use crate::service::GROUPS;
 use crate::table::{Call, Command, command};
 
@@ -51,10 +52,8 @@ struct GroupMemberInfo {
     offset: Number,
     /// Of communities, instead of `Offset`: "" or 0, then as the answer before said.
     #[serde(default)]
-    next: NextField,
+    next: Anything,
 }
-
-type NextField = Field<Value>;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]

@@ -6,7 +6,7 @@ use nearport_wire::code::group as code;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::shape::{Anything, BigNumber, Number, flag, group_id};
+use super::shape::{BigNumber, Number, flag, group_id};
 use super::{bad, gone, topics};
 use crate::answer::{Empty, Refusal};
 use crate::elements::{self, BadBody, MsgBody, OfflinePush};
@@ -99,9 +99,7 @@ struct GroupMsgSent {
 }
 
 async fn send(call: Call, body: SendGroupMsg) -> Result<GroupMsgSent, Refusal> {
-    if body.topic_id.optional("TopicId", BAD)?.is_some_and(|topic| !topic.is_empty()) {
-        return Err(topics::refusal());
-    }
+    topics::none(body.topic_id, BAD)?;
     if body.to.optional("To_Account", BAD)?.is_some_and(|to| !to.is_empty()) {
         return Err(bad("To_Account: messages for some members only are not offered"));
     }
@@ -280,9 +278,7 @@ const REASON_BYTES_MAX: usize = 256;
 
 async fn recall(call: Call, body: RecallGroupMsg) -> Result<GroupMsgRecalled, Refusal> {
     let (group, seqs) = (group_id(body.group_id)?, seqs(body.msg_seq_list, RECALLS_MAX)?);
-    if body.topic_id.optional("TopicId", BAD)?.is_some_and(|topic| !topic.is_empty()) {
-        return Err(topics::refusal());
-    }
+    topics::none(body.topic_id, BAD)?;
     let reason = body.reason.optional("Reason", BAD)?.unwrap_or_default();
     if reason.len() > REASON_BYTES_MAX {
         return Err(bad("Reason has at most 256 bytes"));
@@ -342,7 +338,7 @@ struct ModifyGroupMsg {
     #[serde(default)]
     cloud_custom_data: Text,
     #[serde(default)]
-    topic_id: Anything,
+    topic_id: Text,
 }
 
 /// Codes of the message service.
@@ -353,7 +349,10 @@ const INTERNAL: u32 = 91000;
 async fn edit(call: Call, body: ModifyGroupMsg) -> Result<Empty, Refusal> {
     let group = body.group_id.required("GroupId", BAD_JSON)?;
     let seq = body.msg_seq.required("MsgSeq", BAD_JSON)?;
-    let _ = body.topic_id;
+    topics::none(body.topic_id, BAD_JSON).map_err(|refusal| match refusal.code {
+        topics::NOT_ENABLED => Refusal::new(BAD_PACKET, refusal.info),
+        _ => refusal,
+    })?;
     let elements = match body.msg_body {
         Field::Absent => Vec::new(),
         given => elements::elements(given).map_err(BadBody::in_messages)?,

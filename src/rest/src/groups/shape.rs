@@ -21,8 +21,6 @@ pub(super) type Number = Field<u32>;
 pub(super) type BigNumber = Field<u64>;
 /// A number with a sign.
 pub(super) type Signed = Field<i64>;
-/// Whatever stands there.
-pub(super) type Anything = Field<serde_json::Value>;
 /// Custom fields of a request.
 pub(super) type DefinedFields = Field<Vec<Object<DefinedField>>>;
 /// Accounts as objects.

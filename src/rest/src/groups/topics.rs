@@ -30,6 +30,14 @@ async fn not_enabled(_: Call, _: GroupTopic) -> Result<Empty, Refusal> {
     Err(refusal())
 }
 
+/// `TopicId` of a request about messages: there may be none.
+pub(super) fn none(field: Text, code: u32) -> Result<(), Refusal> {
+    match field.optional("TopicId", code)?.is_some_and(|topic| !topic.is_empty()) {
+        true => Err(refusal()),
+        false => Ok(()),
+    }
+}
+
 pub(super) fn refusal() -> Refusal {
     Refusal::new(NOT_ENABLED, "topics of communities are not enabled on this server")
 }
