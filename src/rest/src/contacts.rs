@@ -245,15 +245,7 @@ async fn owner(call: &Call, from: Text) -> Result<UserKey, Refusal> {
     let name = from.required("From_Account", BAD)?;
     let user = UserKey::new(call.asker.app, &name)
         .map_err(|error| Refusal::new(BAD, format!("From_Account: {error}")))?;
-    let users = [user];
-    let there = match call.admin.remembers(&users) {
-        true => vec![true],
-        false => {
-            let asked = users.clone();
-            call.blocking(INTERNAL, move |admin| admin.exist(&asked)).await.map_err(|_| gone())?
-        }
-    };
-    let [user] = users;
+    let there = call.exist(INTERNAL, std::slice::from_ref(&user)).await.map_err(|_| gone())?;
     match there[..] {
         [true] => Ok(user),
         _ => Err(Refusal::new(NOT_IMPORTED, "From_Account is not registered")),

@@ -13,6 +13,7 @@ use axum::routing::any;
 use http_body_util::{BodyExt as _, Limited};
 use nearport_chat::Failure;
 use nearport_chat::admin::Admin;
+use nearport_chat::key::UserKey;
 
 use crate::answer::{Empty, Envelope, Refusal};
 use crate::rates::{Over, Rates};
@@ -176,6 +177,15 @@ impl Call {
             Refusal::new(internal, "internal error")
         })?;
         Ok(done?)
+    }
+
+    /// Which of these accounts exist. On this thread if none has to be looked up.
+    pub(crate) async fn exist(&self, internal: u32, users: &[UserKey]) -> Result<Vec<bool>, Refusal> {
+        if self.admin.remembers(users) {
+            return Ok(self.admin.exist(users)?);
+        }
+        let users = users.to_vec();
+        self.blocking(internal, move |admin| admin.exist(&users)).await
     }
 }
 

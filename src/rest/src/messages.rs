@@ -6,13 +6,13 @@ mod reads;
 mod send;
 
 use nearport_chat::Failure;
-use nearport_chat::admin::{MsgKey, Pending};
+use nearport_chat::admin::{Admin, MsgKey, Pending};
 use nearport_chat::key::{AppId, UserKey};
 
 use crate::answer::Refusal;
 use crate::field::Text;
 use crate::service::MESSAGES;
-use crate::table::{Command, command, command_with_status};
+use crate::table::{Call, Command, command, command_with_status};
 
 /// Codes of the contract.
 const BAD_TO: u32 = 90003;
@@ -70,14 +70,37 @@ async fn told<T>(pending: Pending<Result<T, Failure>>) -> Result<T, Refusal> {
     told.map_err(refusal)
 }
 
-/// By the numbers of this service.
+/// Looks into stores, away from this thread.
+async fn look<T: Send + 'static>(
+    call: &Call,
+    work: impl FnOnce(&Admin) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Refusal> {
+    call.blocking(INTERNAL, work).await.map_err(by_number)
+}
+
 fn refusal(failure: Failure) -> Refusal {
+    by_number(failure.into())
+}
+
+/// By the numbers of this service.
+fn by_number(refusal: Refusal) -> Refusal {
     use nearport_wire::code;
-    let code = match failure.code {
-        code::INTERNAL => INTERNAL,
-        code::TOO_MANY_REQUESTS => 60008,
+    let code = match refusal.code {
+        // Of the ledger, and of the conversation list.
+        code::INTERNAL | 50004 => INTERNAL,
         code::CONTENT_TOO_LONG => 93000,
         code => code,
     };
-    Refusal::new(code, failure.info)
+    Refusal { code, ..refusal }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_behind_it_has_the_numbers_of_this_service() {
+        let numbers = [20005, 50004, 80002, 20022, 60018].map(|code| by_number(Refusal::new(code, "")).code);
+        assert_eq!(numbers, [91000, 91000, 93000, 20022, 60018]);
+    }
 }

@@ -4,7 +4,7 @@ use nearport_chat::admin::Named;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BAD_FORM, BAD_FROM, BAD_TO, INTERNAL, msg_key, refusal, told, user};
+use super::{BAD_FORM, BAD_FROM, BAD_TO, look, msg_key, refusal, told, user};
 use crate::answer::{Empty, Refusal};
 use crate::elements::{MsgBody, elements};
 use crate::field::{Field, Text, Texts};
@@ -29,7 +29,7 @@ pub(super) struct Recall {
 
 pub(super) async fn recall(call: Call, body: Recall) -> Result<Empty, Refusal> {
     let named = of(&call, body.from, body.to, body.msg_key)?;
-    let pending = call.blocking(INTERNAL, move |admin| Ok(admin.recall_message(&named))).await?;
+    let pending = look(&call, move |admin| Ok(admin.recall_message(&named))).await?;
     told(pending.map_err(refusal)?).await?;
     Ok(Empty {})
 }
@@ -59,9 +59,8 @@ pub(super) async fn modify(call: Call, body: Modify) -> Result<Empty, Refusal> {
     if elements.is_empty() && cloud_custom_data.is_none() {
         return Err(Refusal::new(BAD_BODY, "neither MsgBody nor CloudCustomData is given"));
     }
-    let pending = call
-        .blocking(INTERNAL, move |admin| Ok(admin.edit_message(&named, elements, cloud_custom_data)))
-        .await?;
+    let pending =
+        look(&call, move |admin| Ok(admin.edit_message(&named, elements, cloud_custom_data))).await?;
     told(pending.map_err(refusal)?).await?;
     Ok(Empty {})
 }
@@ -102,8 +101,7 @@ pub(super) async fn delete(call: Call, body: Delete) -> Result<Deleted, Refusal>
         }
     }
     if !keys.is_empty() {
-        let pending =
-            call.blocking(INTERNAL, move |admin| Ok(admin.hide_messages(&whose, &peer, &keys))).await?;
+        let pending = look(&call, move |admin| Ok(admin.hide_messages(&whose, &peer, &keys))).await?;
         told(pending.map_err(refusal)?).await?;
     }
     Ok(Deleted { invalid_msg_key_list: invalid })

@@ -4,7 +4,7 @@ use nearport_chat::admin::{Roamed, Roaming};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BAD_FORM, BAD_FROM, BAD_KEY, BAD_TO, INTERNAL, msg_id, user};
+use super::{BAD_FORM, BAD_FROM, BAD_KEY, BAD_TO, look, msg_id, user};
 use crate::answer::Refusal;
 use crate::elements::{MsgBodyOut, to_json};
 use crate::field::{Field, Text};
@@ -107,14 +107,13 @@ pub(super) async fn roaming(call: Call, body: Roam) -> Result<Page, Refusal> {
         limit,
     };
     let users = [whose, peer];
-    let (found, mut complete, there) = call
-        .blocking(INTERNAL, move |admin| {
-            let (found, complete) = admin.roaming(&asked)?;
-            // Who is gone may have left messages.
-            let there = if found.is_empty() { admin.exist(&users)? } else { vec![true; 2] };
-            Ok((found, complete, there))
-        })
-        .await?;
+    let (found, mut complete, there) = look(&call, move |admin| {
+        let (found, complete) = admin.roaming(&asked)?;
+        // Who is gone may have left messages.
+        let there = if found.is_empty() { admin.exist(&users)? } else { vec![true; 2] };
+        Ok((found, complete, there))
+    })
+    .await?;
     if let Some(at) = there.iter().position(|there| !there) {
         let (code, name) = [(BAD_FROM, "Operator_Account"), (BAD_TO, "Peer_Account")][at];
         return Err(Refusal::new(code, format!("{name} is not registered")));

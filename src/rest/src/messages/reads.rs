@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BAD_FORM, BAD_FROM, BAD_KEY, BAD_TO, INTERNAL, NO_ACCOUNT, named, refusal, told, user};
+use super::{BAD_FORM, BAD_FROM, BAD_KEY, BAD_TO, NO_ACCOUNT, look, named, refusal, told, user};
 use crate::answer::{Empty, Refusal};
 use crate::field::{Field, Object, Text, Texts};
 use crate::table::Call;
@@ -35,17 +35,16 @@ pub(super) async fn mark_read(call: Call, body: MarkRead) -> Result<Empty, Refus
     let peer = user(app, body.peer, "Peer_Account", BAD_TO)?;
     let until_s = body.msg_read_time.optional("MsgReadTime", BAD_FORM)?;
     let users = [reader, peer];
-    let marked = call
-        .blocking(INTERNAL, move |admin| {
-            let there = admin.exist(&users)?;
-            let [reader, peer] = &users;
-            Ok(match there[..] {
-                [true, true] => Ok(admin.mark_read(reader, peer, until_s)?),
-                [false, _] => Err(Refusal::new(BAD_FROM, "Report_Account is not registered")),
-                _ => Err(Refusal::new(BAD_TO, "Peer_Account is not registered")),
-            })
+    let marked = look(&call, move |admin| {
+        let there = admin.exist(&users)?;
+        let [reader, peer] = &users;
+        Ok(match there[..] {
+            [true, true] => Ok(admin.mark_read(reader, peer, until_s)?),
+            [false, _] => Err(Refusal::new(BAD_FROM, "Report_Account is not registered")),
+            _ => Err(Refusal::new(BAD_TO, "Peer_Account is not registered")),
         })
-        .await?;
+    })
+    .await?;
     told(marked?).await?;
     Ok(Empty {})
 }
@@ -91,38 +90,36 @@ pub(super) async fn unread(call: Call, body: Unread) -> Result<UnreadCounts, Ref
     let app = call.asker.app;
     let whose = user(app, body.to, "To_Account", BAD_TO)?;
     let Some(peers) = body.peers.optional("Peer_Account", BAD_FORM)? else {
-        let all = call
-            .blocking(INTERNAL, move |admin| match admin.exist(std::slice::from_ref(&whose))?[..] {
-                [true] => admin.pairs_unread(&whose).map(Ok),
-                _ => Ok(Err(Refusal::new(BAD_TO, "To_Account is not registered"))),
-            })
-            .await??;
+        let all = look(&call, move |admin| match admin.exist(std::slice::from_ref(&whose))?[..] {
+            [true] => admin.pairs_unread(&whose).map(Ok),
+            _ => Ok(Err(Refusal::new(BAD_TO, "To_Account is not registered"))),
+        })
+        .await??;
         return Ok(UnreadCounts { all: Some(all), list: None, error_list: None });
     };
     if peers.is_empty() || peers.len() > PEERS_MAX {
         return Err(Refusal::new(BAD_FORM, "Peer_Account has 1 to 10 users"));
     }
-    let counted = call
-        .blocking(INTERNAL, move |admin| {
-            let mut users = vec![whose.clone()];
-            users.extend(peers.iter().filter_map(|peer| named(app, peer, "", 0).ok()));
-            let there = admin.exist(&users)?;
-            if !there[0] {
-                return Ok(Err(Refusal::new(BAD_TO, "To_Account is not registered")));
+    let counted = look(&call, move |admin| {
+        let mut users = vec![whose.clone()];
+        users.extend(peers.iter().filter_map(|peer| named(app, peer, "", 0).ok()));
+        let there = admin.exist(&users)?;
+        if !there[0] {
+            return Ok(Err(Refusal::new(BAD_TO, "To_Account is not registered")));
+        }
+        let good: Vec<_> = users.into_iter().zip(there).skip(1).filter(|(_, there)| *there).collect();
+        let good: Vec<_> = good.into_iter().map(|(user, _)| user).collect();
+        let counts = admin.unread_with(&whose, &good)?;
+        let (mut list, mut errors) = (Vec::new(), Vec::new());
+        for peer in peers {
+            match good.iter().position(|user| user.name() == peer) {
+                Some(at) => list.push(UnreadOf { peer, count: counts[at] }),
+                None => errors.push(NotCounted { peer, error_code: NO_ACCOUNT }),
             }
-            let good: Vec<_> = users.into_iter().zip(there).skip(1).filter(|(_, there)| *there).collect();
-            let good: Vec<_> = good.into_iter().map(|(user, _)| user).collect();
-            let counts = admin.unread_with(&whose, &good)?;
-            let (mut list, mut errors) = (Vec::new(), Vec::new());
-            for peer in peers {
-                match good.iter().position(|user| user.name() == peer) {
-                    Some(at) => list.push(UnreadOf { peer, count: counts[at] }),
-                    None => errors.push(NotCounted { peer, error_code: NO_ACCOUNT }),
-                }
-            }
-            Ok(Ok((list, errors)))
-        })
-        .await?;
+        }
+        Ok(Ok((list, errors)))
+    })
+    .await?;
     let (list, errors) = counted?;
     Ok(UnreadCounts { all: None, list: Some(list), error_list: Some(errors) })
 }
@@ -171,7 +168,7 @@ pub(super) async fn confirm(call: Call, body: Confirm) -> Result<Empty, Refusal>
         let key = message.msg_key.required("MsgKey", BAD_KEY)?;
         keys.push(key.parse().map_err(|_| Refusal::new(BAD_KEY, "MsgKey is no key of a message"))?);
     }
-    let pending = call.blocking(INTERNAL, move |admin| Ok(admin.confirm_read(&reader, &peer, &keys))).await?;
+    let pending = look(&call, move |admin| Ok(admin.confirm_read(&reader, &peer, &keys))).await?;
     told(pending.map_err(refusal)?).await?;
     Ok(Empty {})
 }

@@ -7,7 +7,10 @@ use nearport_wire::body::SendControl;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BAD_FORM, BAD_FROM, BAD_TO, NO_ACCOUNT, NOT_REGISTERED, msg_id, named, refusal, told, user};
+use super::{
+    BAD_FORM, BAD_FROM, BAD_TO, INTERNAL, NO_ACCOUNT, NOT_REGISTERED, by_number, msg_id, named, refusal,
+    told, user,
+};
 use crate::answer::{Empty, Refusal, Status};
 use crate::elements::{MsgBody, OfflinePush, content, offline_push};
 use crate::field::{Field, Text, Texts};
@@ -363,11 +366,7 @@ fn callbacks(forbidden: Texts) -> Result<Callbacks, Refusal> {
     })
 }
 
-/// Which of these accounts exist. On this thread if none has to be looked up.
+/// Which of these accounts exist.
 async fn there(call: &Call, users: &[UserKey]) -> Result<Vec<bool>, Refusal> {
-    if call.admin.remembers(users) {
-        return call.admin.exist(users).map_err(refusal);
-    }
-    let users = users.to_vec();
-    call.blocking(super::INTERNAL, move |admin| admin.exist(&users)).await
+    call.exist(INTERNAL, users).await.map_err(by_number)
 }
