@@ -31,16 +31,15 @@ const RECEIVERS_MAX: usize = 500;
 type Whole = Field<u32>;
 type Long = Field<i64>;
 
+/// What single sends and batches have in common.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Send {
+struct ToSend {
     /// 1: the sender has a copy, which is the default; 2: they have none.
     #[serde(default)]
     sync_other_machine: Whole,
     #[serde(default, rename = "From_Account")]
     from: Text,
-    #[serde(default, rename = "To_Account")]
-    to: Text,
     /// Seconds; 0: only who is online.
     #[serde(default)]
     msg_life_time: Long,
@@ -48,11 +47,6 @@ pub(super) struct Send {
     msg_seq: Whole,
     #[serde(default)]
     msg_random: Whole,
-    /// Unix seconds.
-    #[serde(default)]
-    msg_time_stamp: Whole,
-    #[serde(default)]
-    forbid_callback_control: Texts,
     #[serde(default)]
     send_msg_control: Texts,
     #[serde(default)]
@@ -67,6 +61,20 @@ pub(super) struct Send {
     is_need_read_receipt: Whole,
     #[serde(default)]
     online_only_flag: Whole,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Send {
+    #[serde(default, rename = "To_Account")]
+    to: Text,
+    /// Unix seconds.
+    #[serde(default)]
+    msg_time_stamp: Whole,
+    #[serde(default)]
+    forbid_callback_control: Texts,
+    #[serde(flatten)]
+    message: ToSend,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,22 +89,11 @@ pub(super) struct Sent {
 pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
     let app = call.asker.app;
     let to = user(app, body.to, "To_Account", BAD_TO)?;
-    let from = sender(&call, body.from)?;
+    let from = sender(&call, &body.message.from)?;
     let time_s = body.msg_time_stamp.optional("MsgTimeStamp", BAD_TIME)?;
-    let key = key(&call, body.msg_seq, body.msg_random, time_s)?;
+    let key = key(&call, &body.message, time_s)?;
     let callbacks = callbacks(body.forbid_callback_control)?;
-    let message = Shared {
-        sync_other_machine: body.sync_other_machine,
-        msg_life_time: body.msg_life_time,
-        send_msg_control: body.send_msg_control,
-        msg_body: body.msg_body,
-        cloud_custom_data: body.cloud_custom_data,
-        offline_push_info: body.offline_push_info,
-        support_message_extension: body.support_message_extension,
-        is_need_read_receipt: body.is_need_read_receipt,
-        online_only_flag: body.online_only_flag,
-    };
-    let message = message.read(who(&call, from.as_ref())?, key, callbacks)?;
+    let message = body.message.read(who(&call, from.as_ref())?, key, callbacks)?;
     let asked: Vec<UserKey> = std::iter::once(to).chain(from).collect();
     let there = there(&call, &asked).await?;
     if !there[0] {
@@ -110,35 +107,12 @@ pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
 pub(super) struct SendMany {
-    #[serde(default)]
-    sync_other_machine: Whole,
-    #[serde(default, rename = "From_Account")]
-    from: Text,
     /// 1 to 500 users.
     #[serde(default, rename = "To_Account")]
     to: Texts,
-    #[serde(default)]
-    msg_life_time: Long,
-    #[serde(default)]
-    msg_seq: Whole,
-    #[serde(default)]
-    msg_random: Whole,
-    #[serde(default)]
-    send_msg_control: Texts,
-    #[serde(default)]
-    msg_body: MsgBody,
-    #[serde(default)]
-    cloud_custom_data: Text,
-    #[serde(default)]
-    offline_push_info: OfflinePush,
-    #[serde(default)]
-    support_message_extension: Whole,
-    #[serde(default)]
-    is_need_read_receipt: Whole,
-    #[serde(default)]
-    online_only_flag: Whole,
+    #[serde(flatten)]
+    message: ToSend,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -168,21 +142,10 @@ pub(super) async fn send_many(call: Call, body: SendMany) -> Result<(Status, Sen
         1..=RECEIVERS_MAX => {}
         _ => return Err(Refusal::new(TOO_MANY, "at most 500 receivers in one call")),
     }
-    let from = sender(&call, body.from)?;
-    let key = key(&call, body.msg_seq, body.msg_random, None)?;
-    let message = Shared {
-        sync_other_machine: body.sync_other_machine,
-        msg_life_time: body.msg_life_time,
-        send_msg_control: body.send_msg_control,
-        msg_body: body.msg_body,
-        cloud_custom_data: body.cloud_custom_data,
-        offline_push_info: body.offline_push_info,
-        support_message_extension: body.support_message_extension,
-        is_need_read_receipt: body.is_need_read_receipt,
-        online_only_flag: body.online_only_flag,
-    };
+    let from = sender(&call, &body.message.from)?;
+    let key = key(&call, &body.message, None)?;
     let no_callbacks = Callbacks { no_before: true, no_after: true };
-    let message = message.read(who(&call, from.as_ref())?, key, no_callbacks)?;
+    let message = body.message.read(who(&call, from.as_ref())?, key, no_callbacks)?;
     // A receiver that is named twice gets one.
     let mut seen = std::collections::BTreeSet::new();
     let named: Vec<(String, Option<UserKey>)> = names
@@ -277,20 +240,7 @@ pub(super) async fn import(call: Call, body: ImportOne) -> Result<Empty, Refusal
 /// How far the clock of another system may be in front of this one's.
 const CLOCKS_APART_MS: u64 = 60_000;
 
-/// What single sends and batches have in common.
-struct Shared {
-    sync_other_machine: Whole,
-    msg_life_time: Long,
-    send_msg_control: Texts,
-    msg_body: MsgBody,
-    cloud_custom_data: Text,
-    offline_push_info: OfflinePush,
-    support_message_extension: Whole,
-    is_need_read_receipt: Whole,
-    online_only_flag: Whole,
-}
-
-impl Shared {
+impl ToSend {
     fn read(self, from: UserKey, key: MsgKey, callbacks: Callbacks) -> Result<Outgoing, Refusal> {
         let flag = |field: Whole, name: &str| match field.optional(name, BAD_FORM)? {
             None | Some(0) => Ok(false),
@@ -326,8 +276,8 @@ impl Shared {
 }
 
 /// Who is named as the sender; `None`: the administrator who asks.
-fn sender(call: &Call, from: Text) -> Result<Option<UserKey>, Refusal> {
-    match from.optional("From_Account", BAD_FROM)? {
+fn sender(call: &Call, from: &Text) -> Result<Option<UserKey>, Refusal> {
+    match from.clone().optional("From_Account", BAD_FROM)? {
         Some(name) if *name == *call.asker.admin => Ok(None),
         Some(name) => named(call.asker.app, &name, "From_Account", BAD_FROM).map(Some),
         None => Ok(None),
@@ -342,9 +292,9 @@ fn who(call: &Call, from: Option<&UserKey>) -> Result<UserKey, Refusal> {
     }
 }
 
-fn key(call: &Call, seq: Whole, random: Whole, time_s: Option<u32>) -> Result<MsgKey, Refusal> {
-    let random = random.required("MsgRandom", BAD_RANDOM)?;
-    let seq = match seq.optional("MsgSeq", BAD_FORM)? {
+fn key(call: &Call, message: &ToSend, time_s: Option<u32>) -> Result<MsgKey, Refusal> {
+    let random = message.msg_random.clone().required("MsgRandom", BAD_RANDOM)?;
+    let seq = match message.msg_seq.clone().optional("MsgSeq", BAD_FORM)? {
         Some(seq) => seq,
         // Nothing but this keeps two messages of one second apart whose back end never changes its random.
         None => MsgKey::random_seq(),
