@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Apps whose rates are counted at once. There are few; beyond it the oldest second is forgotten with all.
-const APPS_MAX: usize = 10_000;
+/// Commands of Apps that are counted at once: those of a hundred Apps that call everything in one second. Beyond it the second is
+/// counted anew for all.
+const COUNTED_MAX: usize = 10_000;
 
 /// Calls in the running second. A second is a fixed window: across a border twice the number passes, as with the product whose
 /// contract this is.
@@ -38,7 +39,7 @@ impl Rates {
     ) -> Result<(), Over> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let second = now_ms / 1000;
-        if counted.second != second || counted.calls.len() >= APPS_MAX {
+        if counted.second != second || counted.calls.len() >= COUNTED_MAX {
             *counted = Counted { second, calls: HashMap::new() };
         }
         let mut over = |key, limit: u32| {
