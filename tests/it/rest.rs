@@ -14,6 +14,7 @@ mod pages;
 mod people;
 mod profile;
 mod sns;
+mod spec;
 mod status;
 mod table;
 
