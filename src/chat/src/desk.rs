@@ -22,9 +22,6 @@ use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
 use crate::tasks::Task;
 
-/// Calls of back ends that are written in one transaction.
-const GROUPS_PER_TURN: usize = 256;
-
 /// Carries out GROUP and PEOPLE. See the module documentation.
 #[derive(Debug)]
 pub struct Desk {
@@ -146,19 +143,17 @@ impl Desk {
         self.groups(&mut groups, now_ms, out);
     }
 
-    /// What the back ends of Apps ask for. Calls about groups that stand in a row are written together.
+    /// What the back ends of Apps ask for, as many as clients may in a turn. Calls about groups that stand in a row are written
+    /// together.
     fn tasks(&self, now_ms: u64, out: &mut Downs) {
         let mut groups = Vec::new();
-        for task in self.shared.tasks.take() {
+        for task in self.shared.tasks.take(self.shared.config.desk_batch_items) {
             match task {
                 Task::Group(call) => groups.push(*call),
                 Task::Do(work) => {
                     self.groups(&mut groups, now_ms, out);
                     work(&self.shared, now_ms, out);
                 }
-            }
-            if groups.len() == GROUPS_PER_TURN {
-                self.groups(&mut groups, now_ms, out);
             }
         }
         self.groups(&mut groups, now_ms, out);

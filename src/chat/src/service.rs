@@ -111,7 +111,7 @@ impl Chat {
     /// What the back end of an App calls.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        Admin::new(self.shared.clone(), self.clock.clone())
+        self.shared.admin(self.clock.clone())
     }
 
     /// Media calls are answered by `signer` from now on; before, they are refused. The first one stays.

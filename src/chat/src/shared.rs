@@ -7,6 +7,7 @@ use nearport_trunk::Down;
 use nearport_wire::close::CloseCode;
 
 use crate::account::Accounts;
+use crate::admin::Admin;
 use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
@@ -18,7 +19,7 @@ use crate::posts::{Posts, SharedPosts};
 use crate::registry::{Registry, Removed};
 use crate::room::Rooms;
 use crate::tasks::Tasks;
-use crate::{Config, Error};
+use crate::{Clock, Config, Error};
 
 /// What [`Front`](crate::front::Front), [`Desk`](crate::desk::Desk) and [`Writer`](crate::writer::Writer) share. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +93,12 @@ impl Shared {
     #[must_use]
     pub fn posts(&self) -> &Posts {
         &self.posts
+    }
+
+    /// What the back end of an App calls. Whoever runs the cores without threads of their own takes turns of desk and writer.
+    #[must_use]
+    pub fn admin(&self, clock: Clock) -> Admin {
+        Admin::new(self.clone(), clock)
     }
 
     /// Media calls are answered by `signer` from now on. The first one stays.

@@ -48,15 +48,29 @@ impl Tasks {
             }
             waiting.tasks.extend(tasks);
         }
-        if let Some(wake) = self.wake.get() {
-            wake();
-        }
+        self.wake();
         Ok(())
     }
 
-    /// Takes all, oldest first.
-    pub(crate) fn take(&self) -> VecDeque<Task> {
-        std::mem::take(&mut self.lock().tasks)
+    /// Takes up to `max`, oldest first. If some are left, the desk is woken again: its clients have their turn in between.
+    pub(crate) fn take(&self, max: usize) -> VecDeque<Task> {
+        let (taken, left) = {
+            let mut waiting = self.lock();
+            let count = waiting.tasks.len().min(max);
+            let rest = waiting.tasks.split_off(count);
+            let left = !rest.is_empty();
+            (std::mem::replace(&mut waiting.tasks, rest), left)
+        };
+        if left {
+            self.wake();
+        }
+        taken
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
     }
 
     /// Takes nothing more from here on; what waits is dropped.

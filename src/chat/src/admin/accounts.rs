@@ -7,7 +7,7 @@ use nearport_wire::code;
 use super::{Admin, Asker, Pending};
 use crate::Error;
 use crate::actor::Actor;
-use crate::desk::group::leave_all;
+use crate::desk::group::leave_some;
 use crate::desk::people::publish;
 use crate::directory::people::FieldValue;
 use crate::downs::Downs;
@@ -168,8 +168,10 @@ fn delete_some(
     };
     let user = UserKey::new(asker.app, user).map_err(|_| nobody())?;
     shared.accounts.known(&user).map_err(internal)?;
-    let left = leave_all(shared, &asker.admin, &user, now_ms, out);
-    left.map_err(|failure| Failure { code: INTERNAL, ..failure })?;
+    let left = leave_some(shared, &asker.admin, &user, now_ms, out);
+    if left.map_err(|failure| Failure { code: INTERNAL, ..failure })? {
+        return Ok(true);
+    }
     let mut effects = Effects::default();
     let more = shared.people.erase(&user, &mut effects);
     publish(shared, effects, None, out);

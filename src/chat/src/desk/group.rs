@@ -131,22 +131,29 @@ pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut D
     }
 }
 
-/// Takes a user whose account ends out of all groups.
+/// Groups that an account whose end it is leaves in one transaction: each may have to be read with all its members.
+const LEFT_AT_ONCE: usize = 50;
+
+/// Takes a user whose account ends out of some of her groups. Whether there may be more.
 ///
 /// # Errors
 /// 10002; she may be out of some, and the next call goes on.
-pub(crate) fn leave_all(
+pub(crate) fn leave_some(
     shared: &Shared,
     admin: &Arc<str>,
     user: &UserKey,
     now_ms: u64,
     out: &mut Downs,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let joined = shared.groups.of_users(std::slice::from_ref(user)).map_err(|error| unreadable(&error))?;
     let caller = Caller { app: user.app(), who: Who::Admin(admin.clone()), seat: None };
     let mut turn = Turn::new(shared, now_ms);
-    let (mut afters, mut failed) = (Vec::new(), Ok(()));
+    let (mut afters, mut outcome) = (Vec::new(), Ok(false));
     for key in joined.into_iter().flatten() {
+        if afters.len() == LEFT_AT_ONCE {
+            outcome = Ok(true);
+            break;
+        }
         let left = turn.change(&caller, &key, &BTreeMap::new(), |group, ctx, _, fx| {
             group.forget_account(ctx, user, fx);
             Ok(())
@@ -156,7 +163,7 @@ pub(crate) fn leave_all(
             Err(failure) if failure.code == code::GONE => {}
             Err(failure) => {
                 // Those that were changed before hold in memory: they are written all the same.
-                failed = Err(failure);
+                outcome = Err(failure);
                 break;
             }
         }
@@ -165,7 +172,7 @@ pub(crate) fn leave_all(
     for after in afters {
         turn.tell(&caller, after, out);
     }
-    failed
+    outcome
 }
 
 /// A read of the directory failed; the log has the reason.

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod acks;
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod adopt;
 #[cfg(test)]
 mod amend;
