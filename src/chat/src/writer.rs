@@ -15,6 +15,7 @@ mod amend;
 mod checks;
 mod finish;
 mod groups;
+mod imports;
 mod orders;
 mod publish;
 mod rates;
@@ -35,9 +36,7 @@ use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::lately::Lately;
-use crate::ledger::{
-    Append, Appended, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey, LedgerError,
-};
+use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey};
 use crate::msg_key::MsgKey;
 use crate::posts::{Act, ActDone, ActWhat, Changed, Done, Letter};
 use crate::reply::{Failure, ReplyTo, With, unreadable};
@@ -74,7 +73,7 @@ pub struct Prepared {
     /// To be committed before [`Writer::finish`].
     pub batch: Batch,
     orders: Vec<Order>,
-    /// Of the last [`Batch::appends`]: who hears what became of them.
+    /// Of the first [`Batch::appends`]: who hears what became of them.
     posts: Vec<Option<Done>>,
     /// Of the last [`Batch::edits`]: the same, of what administrators change.
     changes: Vec<(amend::Changing, Changed)>,
@@ -95,6 +94,11 @@ impl Prepared {
     #[must_use]
     pub fn needs_commit(&self) -> bool {
         !self.batch.is_empty()
+    }
+
+    /// Items that requests have asked for, and administrators.
+    fn requested(&self) -> usize {
+        self.batch.items() - self.posts.len()
     }
 }
 
@@ -214,6 +218,7 @@ impl Writer {
         // Message times never go back.
         self.last_time_ms = self.last_time_ms.max(now_ms);
         let mut prepared = Prepared { to_come: asked.len(), ..Prepared::default() };
+        self.prepare_letters(&mut prepared);
         for (at, asked) in asked.into_iter().enumerate() {
             let place = places.get_mut(at).and_then(Option::take);
             let reply_to = asked.reply_to;
@@ -222,7 +227,7 @@ impl Writer {
                 reply_to.fail(&failure, &self.shared.metrics, out);
             }
         }
-        self.prepare_posts(&mut prepared);
+        self.prepare_changes(&mut prepared);
         self.prepare_orders(now_ms, &mut prepared, out);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
@@ -262,49 +267,58 @@ impl Writer {
         Ok(())
     }
 
-    /// What other threads have handed over, as far as the batch has room.
-    fn prepare_posts(&self, prepared: &mut Prepared) {
-        // All acks that wait join a batch that has something.
-        let room =
-            |prepared: &Prepared| BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
-        for change in self.shared.posts.take_changes(room(prepared)) {
-            self.admin_change(change, prepared);
-        }
-        self.prepare_acts(prepared);
-        let mut newest = HashMap::new();
-        for Letter { mut post, online_only, imported } in self.shared.posts.take(room(prepared)) {
-            match imported {
+    /// What other threads say, in front of the requests: whoever says something because of a change that was answered stands behind the
+    /// tip of that change, which was posted before the answer.
+    fn prepare_letters(&self, prepared: &mut Prepared) {
+        // All acks that wait join a batch that has something. Half of what they and the requests leave is for what comes behind those.
+        let room = (BATCH_ITEMS_MAX - REQUEST_ITEMS_MAX).saturating_sub(self.acks.len()) / 2;
+        let letters = self.shared.posts.take(room);
+        let mut imports = self.imports(&letters);
+        for Letter { mut post, online_only, imported } in letters {
+            post.append.time_ms = match (imported, &mut imports) {
                 // Made on another thread's clock, some time ago.
-                None => post.append.time_ms = self.last_time_ms,
-                Some(mirrored) => match self.import_time(&post.append, mirrored, &mut newest, prepared) {
-                    Ok(Some(time_ms)) => post.append.time_ms = time_ms,
+                (None, _) => self.last_time_ms,
+                (Some(mirrored), Ok(imports)) => match imports.known.contains(&mirrored) {
+                    false => imports.newest.time(&post.append, self.last_time_ms),
                     // The other side's stands already.
-                    Ok(None) => {
+                    true => {
                         if let Some(done) = post.done {
                             done(Ok(&Appended::duplicate_of(0, 0)));
                         }
                         continue;
                     }
-                    Err(error) => {
-                        if let Some(done) = post.done {
-                            done(Err(&error));
-                        }
-                        continue;
-                    }
                 },
-            }
+                (Some(_), Err(error)) => {
+                    if let Some(done) = post.done {
+                        done(Err(error));
+                    }
+                    continue;
+                }
+            };
             if online_only {
                 prepared.unstored.push((post.append, post.done));
-            } else {
-                prepared.batch.appends.push(post.append);
-                prepared.posts.push(post.done);
+                continue;
             }
+            if let Ok(imports) = &mut imports {
+                imports.note(&post.append);
+            }
+            prepared.batch.appends.push(post.append);
+            prepared.posts.push(post.done);
         }
+    }
+
+    /// What administrators change and do, as far as the batch has room.
+    fn prepare_changes(&self, prepared: &mut Prepared) {
+        let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
+        for change in self.shared.posts.take_changes(room) {
+            self.admin_change(change, prepared);
+        }
+        self.prepare_acts(prepared);
     }
 
     /// What administrators do in the names of users, as far as the batch has room for what requests may ask for.
     fn prepare_acts(&self, prepared: &mut Prepared) {
-        while prepared.batch.items() + request::SEQS_MAX <= REQUEST_ITEMS_MAX {
+        while prepared.requested() + request::SEQS_MAX <= REQUEST_ITEMS_MAX {
             let Some(Act { user, with, what, done }) = self.shared.posts.take_act() else { return };
             let what = match what {
                 ActWhat::Read(seq) => self.mark_read(user, MarkRead { with, seq }, prepared),
@@ -317,31 +331,6 @@ impl Writer {
                 Err(failure) => done(Err(failure)),
             }
         }
-    }
-
-    /// When an imported message is said to have been sent: when it was, if that is not in front of the newest of its conversation,
-    /// for times of a conversation do not go back. `None`: the same message of the other side stands already.
-    fn import_time(
-        &self,
-        append: &Append,
-        mirrored: IdemKey,
-        newest: &mut HashMap<ConvKey, u64>,
-        prepared: &Prepared,
-    ) -> Result<Option<u64>, LedgerError> {
-        let ledger = &self.shared.ledger;
-        let in_batch = prepared.batch.appends.iter().any(|append| append.idem == mirrored);
-        if in_batch || ledger.duplicates(&[mirrored])?.first().is_some_and(Option::is_some) {
-            return Ok(None);
-        }
-        let last_ms = match newest.get(&append.conv) {
-            Some(last_ms) => *last_ms,
-            None => {
-                ledger.heads(std::slice::from_ref(&append.conv))?.first().map_or(0, |heads| heads.time_ms)
-            }
-        };
-        let time_ms = append.time_ms.min(self.last_time_ms).max(last_ms);
-        newest.insert(append.conv.clone(), time_ms);
-        Ok(Some(time_ms))
     }
 
     /// Reads a batch: acks are noted, requests decoded. Frames of sessions that have ended are dropped and counted.

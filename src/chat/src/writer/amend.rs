@@ -68,7 +68,7 @@ impl Writer {
             Amend::Shown(groups) => groups.len(),
             Amend::Change(_) | Amend::Clear { .. } => 1,
         };
-        if prepared.batch.items() + prepared.to_come + items > REQUEST_ITEMS_MAX {
+        if prepared.requested() + prepared.to_come + items > REQUEST_ITEMS_MAX {
             return Err(Failure::later(code::TOO_MANY_REQUESTS, "too much at once", 100));
         }
         let group = group.as_ref().map(|group| group.read().unwrap_or_else(PoisonError::into_inner));

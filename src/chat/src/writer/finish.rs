@@ -77,6 +77,33 @@ impl Writer {
         let mut repeats = self.repeats(&orders);
         let mut registry = self.shared.registry();
         let mut publisher = Publisher { registry: &mut registry, links: Vec::new(), count: 0, out };
+        // What other threads have said stands in front of all requests.
+        for (append, done) in unstored {
+            metrics.online_only.increment(1);
+            if let Some(done) = done {
+                let place =
+                    Appended { seq: 0, time_ms: append.time_ms, positions: Vec::new(), duplicate: false };
+                done(Ok(&place));
+            }
+            let mut delivery = Shared::new(Kept::open(&append.body).message, 0, append.time_ms, 0);
+            append.logs.iter().for_each(|owner| publisher.message(owner, 0, None, &mut delivery));
+        }
+        for done in posts {
+            match (&failed, stored.next()) {
+                (None, Some((append, outcome))) => {
+                    if let Some(done) = done {
+                        done(Ok(outcome));
+                    }
+                    publisher.appended(append, outcome, None);
+                }
+                (Some(error), _) => {
+                    if let Some(done) = done {
+                        done(Err(error));
+                    }
+                }
+                (None, None) => unreachable!("as many outcomes as appends, counted above"),
+            }
+        }
         for Order { reply_to, what } in orders {
             match what {
                 What::OnlineOnly { random, time_ms, to, message } => {
@@ -162,7 +189,7 @@ impl Writer {
                 What::Flush => reply_to.reply(Bytes::new(), publisher.out),
             }
         }
-        // What other threads have handed over stands behind all requests.
+        // What administrators change and do stands behind them.
         for (changing, done) in changes {
             match (is_stored, edits.next()) {
                 (true, Some((edit, Some(outcome)))) => {
@@ -195,32 +222,6 @@ impl Writer {
                     }
                 }
                 _ => unreachable!("acts are marks and cursors"),
-            }
-        }
-        for (append, done) in unstored {
-            metrics.online_only.increment(1);
-            if let Some(done) = done {
-                let place =
-                    Appended { seq: 0, time_ms: append.time_ms, positions: Vec::new(), duplicate: false };
-                done(Ok(&place));
-            }
-            let mut delivery = Shared::new(Kept::open(&append.body).message, 0, append.time_ms, 0);
-            append.logs.iter().for_each(|owner| publisher.message(owner, 0, None, &mut delivery));
-        }
-        for done in posts {
-            match (&failed, stored.next()) {
-                (None, Some((append, outcome))) => {
-                    if let Some(done) = done {
-                        done(Ok(outcome));
-                    }
-                    publisher.appended(append, outcome, None);
-                }
-                (Some(error), _) => {
-                    if let Some(done) = done {
-                        done(Err(error));
-                    }
-                }
-                (None, None) => unreachable!("as many outcomes as appends, counted above"),
             }
         }
         for ordered in ordered {
@@ -272,7 +273,7 @@ impl Writer {
     pub(super) fn answer_too_early(&self, prepared: &Prepared, out: &mut Downs) {
         use std::collections::BTreeMap;
         let (mut heads, mut log_heads) = (BTreeMap::new(), BTreeMap::new());
-        let mut appends = prepared.batch.appends.iter();
+        let mut appends = prepared.batch.appends.iter().skip(prepared.posts.len());
         for Order { reply_to, what } in &prepared.orders {
             let (What::Send { random } | What::GroupSend { random, .. }) = what else { continue };
             let append = appends.next().expect("one append per Send order");

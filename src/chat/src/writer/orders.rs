@@ -46,22 +46,35 @@ impl Writer {
     /// Takes what back ends have handed over, as far as the batch has room. Behind all else: [`Writer::finish`] counts on it.
     pub(super) fn prepare_orders(&mut self, now_ms: u64, prepared: &mut Prepared, out: &mut Downs) {
         let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
-        let mut sayings = Vec::new();
+        let (mut sayings, mut imports) = (Vec::new(), Vec::new());
         for order in self.shared.posts.take_orders(room) {
             match order {
                 GroupOrder::Say(saying) => sayings.push(*saying),
-                GroupOrder::Import { append, done } => {
-                    prepared.batch.appends.push(append);
-                    prepared.ordered.push(Ordered::Imported(done));
-                }
+                GroupOrder::Import { append, done } => imports.push((append, done)),
                 GroupOrder::Marks { moves, done } => {
                     prepared.batch.cursors.extend(moves);
                     prepared.ordered.push(Ordered::Marked(done));
                 }
             }
         }
+        if !imports.is_empty() {
+            self.import_all(imports, prepared);
+        }
         if !sayings.is_empty() {
             self.say_all(sayings, now_ms, prepared, out);
+        }
+    }
+
+    fn import_all(&self, imports: Vec<(Append, Done)>, prepared: &mut Prepared) {
+        // Something may have been said since the back end's call looked.
+        let mut newest = match self.newest(imports.iter().map(|(append, _)| append), &prepared.batch) {
+            Ok(newest) => newest,
+            Err(error) => return imports.into_iter().for_each(|(_, done)| done(Err(&error))),
+        };
+        for (mut append, done) in imports {
+            append.time_ms = newest.time(&append, self.last_time_ms);
+            prepared.batch.appends.push(append);
+            prepared.ordered.push(Ordered::Imported(done));
         }
     }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use nearport_chat::Config;
-use nearport_chat::admin::{Admin, Asker};
+use nearport_chat::admin::{Admin, Asker, Callbacks, Import, ImportMessage, MsgKey, Outgoing};
 use nearport_chat::directory::GroupStore as _;
-use nearport_chat::key::AppId;
+use nearport_chat::key::{AppId, ConvKey, GroupKey};
+use nearport_chat::ledger::{PageLimit, Range};
 use nearport_store::MemoryLedger;
-use nearport_wire::body::{GroupCreate, GroupNewMember, group_call::Call};
+use nearport_wire::Kind;
+use nearport_wire::body::{self, GroupCreate, GroupNewMember, Priority, Target, group_call::Call, target};
+use prost::Message as _;
 
 use crate::login::Meddler;
-use crate::world::{APP, World, directory, user};
+use crate::world::{APP, START_MS, World, directory, send, text_content, user};
 
 fn admin(world: &World) -> (Admin, Asker) {
     let asker = Asker { app: AppId(APP), admin: "administrator".into() };
@@ -80,4 +83,79 @@ fn an_account_leaves_its_groups_in_steps_and_a_failure_is_gone_on_from() {
     assert_eq!(outcome, Some(Some(Ok(()))));
     assert_eq!((groups_of("alice"), groups_of("bob")), (0, GROUPS));
     assert_eq!(admin.accounts_exist(AppId(APP), &["alice".into(), "bob".into()]), Ok(vec![false, true]));
+}
+
+/// Times of a conversation, oldest place first.
+fn times(world: &World, conv: &ConvKey) -> Vec<u64> {
+    let limit = PageLimit { entries: 100, bytes: usize::MAX };
+    let entries = world.ledger.read(conv, Range::After(0), limit).unwrap();
+    entries.iter().map(|entry| entry.time_ms).collect()
+}
+
+#[test]
+fn an_imported_message_does_not_stand_behind_a_later_one_of_its_turn() {
+    let mut world = World::new();
+    world.now_ms += 100_000;
+    let alice = world.login("alice", "phone");
+    let (admin, _) = admin(&world);
+    let import = |random: u32, at_ms: u64| {
+        let outgoing = Outgoing {
+            from: user("bob"),
+            key: MsgKey { seq: 1, random, time_s: at_ms / 1000 },
+            content: text_content("then"),
+            control: None,
+            need_receipt: false,
+            life_time_s: 0,
+            offline_push: String::new(),
+            extensible: false,
+            for_sender: true,
+            online_only: false,
+            callbacks: Callbacks::default(),
+        };
+        admin.import_message(&outgoing, &user("alice"), Import::Live)
+    };
+    let imported = [import(1, START_MS + 50_000), import(2, START_MS + 60_000)];
+    world.write(vec![world.text(alice, "bob", 1, 1)]);
+    assert!(imported.into_iter().all(|imported| imported.wait() == Some(Ok(()))));
+    let conv = ConvKey::pair(&user("alice"), &user("bob"));
+    assert_eq!(times(&world, &conv), [50_000, 60_000, 100_000].map(|after| START_MS + after));
+    // One of the past that comes now stands behind all that there is.
+    let late = import(3, START_MS + 55_000);
+    world.write(Vec::new());
+    assert_eq!(late.wait(), Some(Ok(())));
+    assert_eq!(times(&world, &conv)[3], START_MS + 100_000);
+}
+
+#[test]
+fn times_of_a_group_do_not_go_back_for_an_import() {
+    let mut world = World::new();
+    let alice = world.login("alice", "phone");
+    let (admin_then, asker) = admin(&world);
+    let (group, r#type, name) = ("g".to_owned(), "Public".into(), "name".into());
+    let members = vec![GroupNewMember { user: "alice".into(), ..GroupNewMember::default() }];
+    let create = GroupCreate { group, r#type, name, members, ..GroupCreate::default() };
+    let created = admin_then.groups(&asker, vec![Call::Create(create)]);
+    world.desk(Vec::new());
+    assert!(created.into_iter().all(|created| created.wait().is_some_and(|answer| answer.is_ok())));
+
+    world.now_ms += 100_000;
+    let (admin, _) = admin(&world);
+    let message = ImportMessage {
+        from: "bob".into(),
+        time_s: (START_MS + 50_000) / 1000,
+        random: 1,
+        content: text_content("then"),
+        priority: Priority::default(),
+    };
+    let importer = std::thread::spawn(move || admin.import_messages(AppId(APP), "g", vec![message]));
+    while world.shared.posts().is_empty() {
+        std::thread::yield_now();
+    }
+    // Meanwhile somebody has said something.
+    let to = Some(Target { target: Some(target::Target::Group("g".into())) });
+    let said = body::Send { to, ..send("", 1) };
+    world.write(vec![world.frame(alice, Kind::SEND, 1, said.encode_to_vec())]);
+    assert!(importer.join().unwrap().unwrap()[0].is_ok());
+    let times = times(&world, &GroupKey::new(AppId(APP), "g").unwrap().conv());
+    assert!(times.is_sorted() && times.len() >= 2, "{times:?}");
 }

@@ -9,7 +9,7 @@ use nearport_wire::body::{
 };
 use prost::Message as _;
 
-use crate::world::{APP, World, answer, user};
+use crate::world::{APP, World, answer, send, user};
 
 fn key(id: &str) -> GroupKey {
     GroupKey::new(nearport_chat::key::AppId(APP), id).unwrap()
@@ -79,6 +79,39 @@ fn group(id: &str) -> body::GroupRef {
 
 fn join(id: &str) -> Call {
     Call::Join(body::GroupJoin { group: id.into(), text: String::new() })
+}
+
+#[test]
+fn what_a_member_says_stands_behind_the_tip_that_brings_her() {
+    let mut world = World::new();
+    let (alice, bob) = (world.login("alice", "phone"), world.login("bob", "phone"));
+    let id = world.create(alice, "Public", "");
+    let call = GroupCall { call: Some(join(&id)) };
+    let mut batch = vec![world.frame(bob, Kind::GROUP, 9, call.encode_to_vec())];
+    world.received(0);
+    world.desk.handle(&mut batch, world.now_ms, &mut world.downs);
+    world.downs.flush();
+    assert!(world.received(0).iter().any(|down| matches!(down, Down::Reply { .. })));
+    // He says something before the writer has looked at what the desk has posted.
+    let to = body::target::Target::Group(id.clone());
+    let send = body::Send { to: Some(body::Target { target: Some(to) }), ..send("", 1) };
+    world.write(vec![world.frame(bob, Kind::SEND, 10, send.encode_to_vec())]);
+    let said = |down: &Down| match down {
+        Down::Reply { kind: Kind::REPLY, body, .. } => Some(body::Sent::decode(body.clone()).unwrap().seq),
+        _ => None,
+    };
+    let downs = world.received(0);
+    assert_eq!(downs.iter().find_map(said), Some(2));
+    let pushed: Vec<_> = downs
+        .iter()
+        .filter_map(|down| match down {
+            Down::Publish { kind: Kind::GROUP_PUSH, id, .. } => Some(*id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pushed, [1, 2], "in the order of the conversation");
+    let elements = world.elements(&key(&id).conv());
+    assert!(matches!(elements[..], [body::element::Element::Tip(_), body::element::Element::Text(_)]));
 }
 
 #[test]
