@@ -9,7 +9,7 @@ use nearport_wire::code;
 use prost::Message as _;
 
 use super::Front;
-use crate::group::Group;
+use crate::group::SharedGroup;
 use crate::kept::Kept;
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::Ledger;
@@ -34,9 +34,8 @@ impl Front {
             }
             With::User(_) | With::Notices => None,
         };
-        let group = shared.as_ref().map(|group| group.read().unwrap_or_else(PoisonError::into_inner));
         if request.seqs.len() > SEQS_MAX {
-            let code = if group.is_some() { code::group::BAD_PARAMETER } else { code::BAD_REQUEST };
+            let code = if shared.is_some() { code::group::BAD_PARAMETER } else { code::BAD_REQUEST };
             return Err(Failure::new(code, "at most 30 messages at once"));
         }
         let mut page = ReaderPage { complete: true, ..ReaderPage::default() };
@@ -48,7 +47,7 @@ impl Front {
                 continue;
             }
             let names = request.seqs.len() == 1 && request.limit > 0;
-            match &group {
+            match &shared {
                 Some(group) => {
                     self.group_readers(user, &conv, group, *seq, names.then_some(&request), &mut page)?
                 }
@@ -61,7 +60,7 @@ impl Front {
             }
         }
         if page.counts.is_empty() {
-            let code = if group.is_some() { code::group::NO_RECEIPTS } else { code::NO_MESSAGE };
+            let code = if shared.is_some() { code::group::NO_RECEIPTS } else { code::NO_MESSAGE };
             return Err(Failure::new(code, "there is no message of yours here that has receipts"));
         }
         Ok(page.encode_to_vec().into())
@@ -71,7 +70,7 @@ impl Front {
         &self,
         sender: &UserKey,
         conv: &ConvKey,
-        group: &Group,
+        group: &SharedGroup,
         seq: u64,
         names: Option<&body::Readers>,
         page: &mut ReaderPage,
@@ -98,18 +97,23 @@ pub(crate) struct Readers {
     pub(crate) unread: Vec<UserKey>,
 }
 
-/// Tells members apart by what they have confirmed of a message of `sender`.
+/// Tells members apart by what they have confirmed of a message of `sender`. The group is not locked while the ledger is read: whoever
+/// wanted to change it would wait for that, and behind it the message path.
 pub(crate) fn readers(
     ledger: &dyn Ledger,
     sender: &UserKey,
     conv: &ConvKey,
-    group: &Group,
+    group: &SharedGroup,
     seq: u64,
 ) -> Result<Readers, Failure> {
     // Receipts are kept for small groups only: all readers of one message are few. Who has left has read it all the same.
-    let most = group.kind().receipts_members_max as usize + group.member_count() + 1;
+    let most = {
+        let group = group.read().unwrap_or_else(PoisonError::into_inner);
+        group.kind().receipts_members_max as usize + group.member_count() + 1
+    };
     let readers = ledger.receipts(conv, seq, None, most).map_err(|error| unreadable(&error))?;
     let readers: BTreeSet<UserKey> = readers.into_iter().collect();
+    let group = group.read().unwrap_or_else(PoisonError::into_inner);
     let waits = |(user, member): &(&UserKey, &crate::group::Member)| {
         *user != sender && member.joined_seq < seq && !readers.contains(*user)
     };

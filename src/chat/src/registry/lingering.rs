@@ -9,6 +9,9 @@ use crate::key::UserKey;
 /// Most that are kept, about 150 bytes each. Whoever goes beyond it counts as if its client had said so.
 const LINGERING_MAX: usize = 131_072;
 
+/// Most that go at one look, which the message path waits for: an edge that is lost takes all of its users with it at once.
+const EXPIRED_AT_ONCE: usize = 4096;
+
 /// Until when users count as online on platforms without having a session there.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
@@ -50,10 +53,11 @@ impl Lingering {
         self.due.remove(&(until_ms, user.clone(), platform as i32));
     }
 
-    /// Takes out who has not come back until now, in the order of time.
+    /// Takes out who has not come back until now, in the order of time, as far as one look goes.
     pub(super) fn expired(&mut self, now_ms: u64) -> Vec<(UserKey, Platform)> {
         let mut expired = Vec::new();
-        while let Some((until_ms, ..)) = self.due.first()
+        while expired.len() < EXPIRED_AT_ONCE
+            && let Some((until_ms, ..)) = self.due.first()
             && *until_ms <= now_ms
             && let Some((_, user, platform)) = self.due.pop_first()
         {
@@ -102,6 +106,9 @@ mod tests {
         assert!(!lingering.keep(&user(LINGERING_MAX), Platform::Web, 9));
         assert!(lingering.keep(&user(0), Platform::Web, 10), "who is kept may be kept for longer");
         assert_eq!(lingering.due.len(), LINGERING_MAX);
-        assert_eq!(lingering.expired(9).len(), LINGERING_MAX - 1);
+        let looks = std::iter::from_fn(|| Some(lingering.expired(9).len()).filter(|gone| *gone > 0));
+        let looks: Vec<_> = looks.collect();
+        assert!(looks.iter().all(|gone| *gone <= EXPIRED_AT_ONCE), "{looks:?}");
+        assert_eq!(looks.iter().sum::<usize>(), LINGERING_MAX - 1);
     }
 }

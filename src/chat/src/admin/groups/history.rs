@@ -150,9 +150,12 @@ impl Admin {
 
     fn readers_of(&self, app: AppId, group: &str, seq: u64) -> Result<Option<Readers>, Failure> {
         let key = group_key(app, group)?;
-        let shared = self.group(&key)?;
-        let group = shared.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !group.kind().receipts {
+        let group = self.group(&key)?;
+        let (receipts, first) = {
+            let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (group.kind().receipts, group.info().first_seq)
+        };
+        if !receipts {
             return Err(Failure::new(
                 code::NO_PERMISSION,
                 "messages to groups of this type have no receipts",
@@ -160,7 +163,7 @@ impl Admin {
         }
         let conv = key.conv();
         let entry = self.shared.ledger.entry(&conv, seq).map_err(|error| unreadable(&error))?;
-        let kept = entry.filter(|_| seq > group.info().first_seq).map(|entry| Kept::open(&entry.body));
+        let kept = entry.filter(|_| seq > first).map(|entry| Kept::open(&entry.body));
         let Some(kept) = kept.filter(|kept| kept.head.need_receipt) else { return Ok(None) };
         let sender = std::str::from_utf8(&kept.head.from).ok().and_then(|name| UserKey::new(app, name).ok());
         let Some(sender) = sender else { return Ok(None) };
