@@ -139,12 +139,6 @@ impl Batch {
         appends.len() + edits.len() + marks + alone + settles.len()
     }
 
-    /// Whether it may put something into the outbox that waits to be told.
-    #[must_use]
-    pub fn has_outbound(&self) -> bool {
-        !self.outbox.is_empty() || self.settles.iter().any(|settle| settle.what == Settled::Again)
-    }
-
     /// Whether it asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
