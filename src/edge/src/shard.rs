@@ -4,7 +4,7 @@
 //! no clock: a driver feeds it datagrams and the time and carries its datagrams away. So a whole shard also runs
 //! inside the simulator.
 //!
-//! One turn, after any number of [`Shard::handle_datagram`]:
+//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while ([`aside`]):
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
@@ -18,6 +18,7 @@
 //! time, so that a message to a large room does not delay the others. Each connection's step runs under
 //! `catch_unwind`: a panic costs that connection and nobody else.
 
+mod aside;
 mod conn;
 mod conns;
 mod handshakes;
@@ -52,6 +53,7 @@ use crate::cid::{Owner, ShardCids};
 use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
+use aside::Aside;
 use conn::{Conn, Touched, Transport};
 use conns::Conns;
 pub(crate) use conns::STREAM_BIT;
@@ -128,6 +130,8 @@ pub struct Shard {
     /// Touched by a fan-out only.
     fan_out: VecDeque<u32>,
     transmits: Transmits,
+    /// Short datagrams that wait behind others.
+    aside: Aside,
     ups: Vec<Up>,
     downs: Vec<Down>,
     due: Vec<(u32, u64)>,
@@ -195,6 +199,7 @@ impl Shard {
             prompt: Vec::new(),
             fan_out: VecDeque::new(),
             transmits: Transmits::default(),
+            aside: Aside::default(),
             ups: Vec::new(),
             downs: Vec::new(),
             due: Vec::new(),
@@ -226,7 +231,13 @@ impl Shard {
         datagram: &[u8],
     ) {
         self.stats.datagrams_in += 1;
-        match classify(datagram) {
+        let class = classify(datagram);
+        if matches!(class, Class::Pass) && self.aside.take(remote, local_ip, datagram) {
+            self.stats.datagrams_aside += 1;
+            return;
+        }
+        self.aside.note_prompt();
+        match class {
             Class::Pass => {
                 self.feed(now, remote, local_ip, BytesMut::from(datagram), None);
             }
@@ -240,6 +251,26 @@ impl Shard {
             Class::Initial(initial) => self.gate.offer(now, remote, local_ip, datagram, initial),
             Class::Probe => self.answer_probe(remote, datagram),
             Class::Drop(why) => self.gate.dropped(why),
+        }
+    }
+
+    /// Whether more of what the socket holds is to be given to [`Self::handle_datagram`] before the turn, if it holds more.
+    #[must_use]
+    pub fn reads_on(&self) -> bool {
+        self.aside.reads_on()
+    }
+
+    /// Says whether the socket holds more than was read. Call it once in each turn, behind the last datagram and before [`Self::turn`]. Returns whether datagrams
+    /// wait, there or here: `backlog` of what comes behind the turn.
+    pub fn has_backlog(&mut self, more: bool) -> bool {
+        self.aside.settle(more)
+    }
+
+    /// Works on short datagrams that wait, as many as the turn has left.
+    fn take_aside(&mut self, now: Instant) {
+        for _ in 0..self.aside.share() {
+            let Some(short) = self.aside.pop() else { return };
+            self.feed(now, short.remote, short.local_ip, BytesMut::from(short.bytes()), None);
         }
     }
 
@@ -261,6 +292,7 @@ impl Shard {
         self.stats.turns += 1;
         self.now = now;
         self.served_live = false;
+        self.take_aside(now);
         self.take_downs();
         self.check_backing(now);
         self.fire_timers(now);
@@ -307,6 +339,7 @@ impl Shard {
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.more_downs
+            || !self.aside.is_empty()
             || !self.prompt.is_empty()
             || !self.fan_out.is_empty()
             || self.topics.has_rounds()
@@ -333,6 +366,7 @@ impl Shard {
             handshakes: self.handshaking as u64,
             topics: self.topics.len() as u64,
             draining: self.is_draining(),
+            aside: self.aside.len() as u64,
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
             handshake_cost_ns: u64::try_from(self.gate.handshake_cost().as_nanos()).unwrap_or(u64::MAX),

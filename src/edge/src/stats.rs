@@ -7,6 +7,10 @@ pub struct Stats {
     pub turns: u64,
     /// Datagrams received.
     pub datagrams_in: u64,
+    /// Those of them that were laid aside because many waited and they were short.
+    pub datagrams_aside: u64,
+    /// Datagrams that are laid aside now.
+    pub aside: u64,
     /// Datagrams handed over for sending.
     pub datagrams_out: u64,
     /// Connections accepted.
@@ -153,6 +157,7 @@ impl Exporter {
             counters: figures!(
                 counter, shard,
                 "turns_total" turns, "datagrams_received_total" datagrams_in, "datagrams_sent_total" datagrams_out,
+                "datagrams_laid_aside_total" datagrams_aside,
                 "connections_accepted_total" accepted, "connections_refused_total" refused,
                 "connections_ignored_total" ignored, "retries_total" retries,
                 "handshake_failures_total" handshake_failures,
@@ -189,7 +194,7 @@ impl Exporter {
                 "connections" connections, "connections_tls" connections_tls,
                 "connections_websocket" connections_websocket,
                 "connections_webtransport" connections_webtransport, "handshakes" handshakes, "sessions" sessions, "topics" topics,
-                "output_bytes" output_bytes, "handshake_cost_nanoseconds" handshake_cost_ns,
+                "output_bytes" output_bytes, "datagrams_aside" aside, "handshake_cost_nanoseconds" handshake_cost_ns,
                 "return_window_milliseconds" return_window_ms,
             ),
         }

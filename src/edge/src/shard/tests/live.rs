@@ -102,3 +102,46 @@ fn a_slow_member_loses_likes_first_and_is_told_how_many() {
     let (came, told) = told.fold((0, 0), |sum, frame| (sum.0 + frame.0, sum.1 + frame.1));
     assert_eq!((came, told), (world.shard.stats().pushes, 12));
 }
+
+#[test]
+fn in_a_crowd_a_request_is_not_behind_what_a_room_answers() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=150).for_each(|port| world.login(port));
+    world.pass(Duration::from_secs(1));
+    world.script.state().downs.push(live(2, 100));
+    while world.shard.has_work() || !world.script.state().downs.is_empty() {
+        turn(&mut world.shard, world.now);
+        told(&mut world);
+    }
+    // Acknowledgements may wait for 25 ms; what is not acknowledged is sent again after one more.
+    world.now += Duration::from_micros(25_500);
+    let request = Frame::new(Lane::Chat, Kind::ECHO, 9, vec![7; 50].into());
+    let peer = world.peers.get_mut(&150).unwrap();
+    peer.quic.send_stream(peer.stream.unwrap()).write(&request.encode()).unwrap();
+    assert!(world.shard.has_backlog(true), "the turn before has not read everything");
+    for (port, peer) in &mut world.peers {
+        peer.quic.handle_timeout(world.now);
+        let mut datagram = Vec::new();
+        while peer.quic.poll_transmit(world.now, 1, &mut datagram).is_some() {
+            let from = SocketAddr::from(([127, 0, 0, 1], *port));
+            world.shard.handle_datagram(world.now, from, None, &std::mem::take(&mut datagram));
+        }
+    }
+    let (before, heard) = (world.shard.stats(), world.script.state().ups.len());
+    assert_eq!((before.aside, before.datagrams_aside), (149, 149));
+    assert!(world.shard.has_backlog(false), "they wait here");
+    world.shard.turn(world.now);
+    assert_eq!(world.script.state().ups.len(), heard + 1, "the request came last");
+    assert_eq!(world.shard.stats().aside, 149 - 63, "a batch in all");
+    while world.shard.has_work() {
+        world.shard.turn(world.now);
+    }
+    assert_eq!(world.shard.stats().aside, 0);
+    assert!(!world.shard.has_backlog(false));
+    let answers = told(&mut world);
+    assert!(answers.iter().all(|port| *port == 150), "{answers:?}");
+    let sent = world.shard.stats().datagrams_out;
+    world.pass(Duration::from_secs(5));
+    let sent = world.shard.stats().datagrams_out - sent;
+    assert!(sent <= 1, "the request is acknowledged, and nothing is sent again: {sent}");
+}
