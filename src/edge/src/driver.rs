@@ -273,6 +273,9 @@ impl Driver<'_> {
             self.flush().await?;
             self.tell_attached();
             self.publish(now);
+            if self.shard.gives_way(now) {
+                rustix::thread::sched_yield();
+            }
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.
                 return Ok(());

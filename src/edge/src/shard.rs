@@ -4,7 +4,7 @@
 //! no clock: a driver feeds it datagrams and the time and carries its datagrams away. So a whole shard also runs
 //! inside the simulator.
 //!
-//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while ([`aside`]):
+//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while (`aside`):
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
@@ -159,6 +159,8 @@ pub struct Shard {
     web_limits: ServerLimits,
     squeezed: Squeezed,
     handshaking: usize,
+    /// When it last gave something to the backend, or got something from there that is not for a room.
+    handed_on_at: Option<Instant>,
     /// The last turn served a live session.
     served_live: bool,
     /// No new connection is taken.
@@ -213,6 +215,7 @@ impl Shard {
             returns_tick: 0,
             next_session: 0,
             handshaking: 0,
+            handed_on_at: None,
             served_live: false,
             draining: false,
             leaving: None,

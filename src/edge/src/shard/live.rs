@@ -8,7 +8,7 @@
 //! overloaded shard would bring as much into its socket as it takes out, and messages of others would wait there, or be dropped, for
 //! as long as the room is hot. So few are visited while more waits to be read: the room is late then, and thins out, and they are not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_trunk::Topic;
@@ -24,7 +24,19 @@ const VISITS_PER_TURN: usize = 64;
 /// The same while more datagrams wait in the socket than the turn has read: an eighth of what it read, so that the socket empties.
 const VISITS_IN_BACKLOG: usize = crate::socket::BATCH / 8;
 
+/// After it handed something to the backend, or got something from there that is not for a room, a shard that is busy with one gives its core away
+/// between turns for so long. A request is a chain of threads (backend, disk, client) that each want a core for a moment, and the system lets
+/// who computes finish its slice of 3 ms before each of them (Linux's EEVDF); where the disk's threads wait too, a commit takes many such slices.
+const GIVES_WAY: Duration = Duration::from_millis(50);
+
 impl Shard {
+    /// Whether others are to have the core before the next turn.
+    #[must_use]
+    pub fn gives_way(&self, now: Instant) -> bool {
+        let busy = self.topics.has_rounds() || !self.aside.is_empty();
+        busy && self.handed_on_at.is_some_and(|at| now < at + GIVES_WAY)
+    }
+
     /// Encoded once, shared by every member on this shard.
     pub(super) fn publish_live(&mut self, topic: &Topic, class: Class, frame: Bytes) {
         if !self.topics.send_round(topic, class, frame) {

@@ -104,6 +104,25 @@ fn a_slow_member_loses_likes_first_and_is_told_how_many() {
 }
 
 #[test]
+fn a_shard_with_a_room_gives_way_to_those_who_answer_a_request() {
+    let mut world = World::new(ServerLimits::default());
+    (1..=150).for_each(|port| world.login(port));
+    world.pass(Duration::from_secs(1));
+    assert!(!world.shard.gives_way(world.now), "nothing goes round");
+    world.script.state().downs.push(live(2, 100));
+    world.shard.turn(world.now);
+    assert!(world.shard.has_work() && !world.shard.gives_way(world.now), "nobody waits for anything");
+    let session = world.script.sessions()[7];
+    let reply = Down::Reply { session, lane: Lane::Chat, kind: Kind::REPLY, id: 9, body: Bytes::new() };
+    world.script.state().downs.push(reply);
+    world.shard.turn(world.now);
+    assert!(world.shard.gives_way(world.now));
+    assert!(!world.shard.gives_way(world.now + Duration::from_millis(50)));
+    world.run();
+    assert!(!world.shard.gives_way(world.now));
+}
+
+#[test]
 fn in_a_crowd_a_request_is_not_behind_what_a_room_answers() {
     let mut world = World::new(ServerLimits::default());
     (1..=150).for_each(|port| world.login(port));
