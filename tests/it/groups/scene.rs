@@ -16,6 +16,7 @@ use super::act::{Act, Set, Which, Who};
 use super::look::role_name;
 use crate::contract::stage::{Device, Stage, now_s};
 use crate::contract::{Cell, Got};
+use crate::node::STUCK;
 
 /// Not a group: owner and member write to each other.
 pub(crate) const PAIR: &str = "C2C";
@@ -415,16 +416,19 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Until the server's clock is so far past the last message.
+    /// Until the server's clock is so far past the last message: each round trip, which ends on the disk, takes a part of it.
     pub(super) async fn pass(&self, ms: u64) {
         let owner = self.cast.device(Who::Owner);
-        loop {
-            let sent = owner.client.send(user(&*owner.name), text("tick")).await.unwrap();
-            if sent.time_ms > self.said.time_ms + ms {
-                return;
+        let passed = async {
+            loop {
+                let sent = owner.client.send(user(&*owner.name), text("tick")).await.unwrap();
+                if sent.time_ms > self.said.time_ms + ms {
+                    return;
+                }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        };
+        let passed = tokio::time::timeout(STUCK, passed).await;
+        passed.unwrap_or_else(|_| panic!("the server's clock has not moved by {ms} ms"));
     }
 
     pub(super) fn is_here(&self, message: &Message) -> bool {

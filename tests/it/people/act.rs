@@ -2,11 +2,12 @@
 
 use nearport_client::people::{FriendApplicationAnswerType as Answered, Presence, TagValue};
 use nearport_client::{Event, HistoryRange, PeopleEvent, Platform, RequestError, Target, group, text, user};
-use nearport_wire::body::{self, people_answer::Answer, people_call::Call, people_event, tag_value::Value};
+use nearport_wire::body::{
+    self, UserStatus, people_answer::Answer, people_call::Call, people_event, tag_value::Value,
+};
 
 use crate::contract::stage::{Device, Stage};
 use crate::contract::{Cell, Got, Text};
-use crate::node::STUCK;
 
 /// Who acts, or on whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,7 @@ pub(super) enum Act {
     // ---- presence ----
     /// "Online", "PushOnline", "Offline".
     Status(Who),
+    /// How each kind of device of somebody is: waited for, as whoever watches is told of it.
     Platforms(Who),
     /// Sets the line beside the state.
     Busy(Text),
@@ -258,30 +260,12 @@ impl<'a> Scene<'a> {
             }
             Act::Told(of, how) => {
                 let name = self.name(of);
-                let find = |event: &Event| match event {
-                    Event::People(PeopleEvent { event: Some(people_event::Event::Status(status)) }) => {
-                        status.user == name && presence(status.presence()) == how
-                    }
-                    _ => false,
-                };
-                self.comes(who, want, find).await
+                let is = |status: &UserStatus| status.user == name && presence(status.presence()) == how;
+                self.comes(who, want, |event| status_of(event).is_some_and(is)).await
             }
-            Act::Status(_)
-            | Act::Platforms(_)
-            | Act::Busy(_)
-            | Act::TextOf(_)
-            | Act::Watch(_)
-            | Act::StatusOfMany(_) => {
-                // A session that has ended is out of the count a moment later.
-                let until = tokio::time::Instant::now() + STUCK;
-                loop {
-                    let got = self.presence(who, act).await;
-                    let comes = matches!(act, Act::Platforms(_)) && want.is_some_and(|want| got != want);
-                    if !comes || tokio::time::Instant::now() > until {
-                        break got;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                }
+            Act::Platforms(of) => self.platforms(who, of, want).await,
+            Act::Status(_) | Act::Busy(_) | Act::TextOf(_) | Act::Watch(_) | Act::StatusOfMany(_) => {
+                self.presence(who, act).await
             }
             Act::Pin(..)
             | Act::Mark(..)
@@ -307,11 +291,28 @@ impl<'a> Scene<'a> {
             device.until("an event", |events| events.iter().any(&find).then_some(())).await;
             return true.into();
         }
-        // From oneself it always comes.
-        let sent = device.client.send(user(&*device.name), text("fence")).await.unwrap();
-        assert!(sent.seq > 0);
-        device.client.flush().await.unwrap();
+        // The outcome of what one says comes behind all that there was before.
+        let id = device.client.post(user(&*device.name), text("fence")).unwrap();
+        let sent = |events: &[Event]| {
+            events.iter().any(|event| matches!(event, Event::Sent { id: of, .. } if *of == id)).then_some(())
+        };
+        device.until("a fence", sent).await;
         device.events().iter().any(find).into()
+    }
+
+    /// A session that has ended is out of the count a moment later, and that is told.
+    async fn platforms(&self, who: Who, of: Who, want: Option<Cell>) -> Got {
+        let (watcher, name) = (self.device(who), self.name(of));
+        let now = watcher.client.subscribe_statuses(vec![name.clone()]).await.unwrap();
+        let is = |status: &UserStatus| want.is_none_or(|want| Got::from(platforms(status)) == want);
+        if is(&now[0]) {
+            return platforms(&now[0]).into();
+        }
+        let find = |events: &[Event]| {
+            let told = events.iter().filter_map(status_of).filter(|status| status.user == name);
+            told.last().filter(|status| is(status)).map(platforms)
+        };
+        watcher.until(&format!("{want:?} of {name}, first {now:?}"), find).await.into()
     }
 
     async fn profile(&self, who: Who, act: Act) -> Got {
@@ -430,14 +431,11 @@ impl<'a> Scene<'a> {
     async fn presence(&self, who: Who, act: Act) -> Got {
         let client = &self.device(who).client;
         match act {
-            Act::Status(of) | Act::TextOf(of) | Act::Platforms(of) => {
-                match client.statuses(vec![self.name(of)]).await {
-                    Ok(statuses) if statuses[0].code > 0 => Got::Code(statuses[0].code),
-                    Ok(statuses) if matches!(act, Act::TextOf(_)) => statuses[0].text.clone().into(),
-                    Ok(statuses) if matches!(act, Act::Platforms(_)) => statuses[0].platforms.len().into(),
-                    other => other.map(|statuses| presence(statuses[0].presence())).into(),
-                }
-            }
+            Act::Status(of) | Act::TextOf(of) => match client.statuses(vec![self.name(of)]).await {
+                Ok(statuses) if statuses[0].code > 0 => Got::Code(statuses[0].code),
+                Ok(statuses) if matches!(act, Act::TextOf(_)) => statuses[0].text.clone().into(),
+                other => other.map(|statuses| presence(statuses[0].presence())).into(),
+            },
             Act::StatusOfMany(count) => {
                 let users = (0..count).map(|_| self.name(who)).collect();
                 client.statuses(users).await.map(|all| all.len()).into()
@@ -557,6 +555,19 @@ fn shown(field: &TagValue) -> String {
         Some(Value::Number(number)) => number.to_string(),
         other => format!("{other:?}"),
     }
+}
+
+/// How somebody is, if that is what an event tells.
+pub(super) fn status_of(event: &Event) -> Option<&UserStatus> {
+    match event {
+        Event::People(PeopleEvent { event: Some(people_event::Event::Status(status)) }) => Some(status),
+        _ => None,
+    }
+}
+
+fn platforms(status: &UserStatus) -> String {
+    let one = |of: &body::PlatformStatus| format!("{:?} {}", of.platform(), presence(of.presence()));
+    status.platforms.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn presence(presence: Presence) -> &'static str {
