@@ -138,14 +138,16 @@ struct Standing {
     left: usize,
     /// By thread.
     cpu: Vec<Duration>,
-    /// Threads that have ended.
+    /// Threads that have ended, and what of.
     ended: usize,
+    error: Option<io::Error>,
 }
 
 impl Board {
     fn new(threads: usize) -> Self {
         let cpu = vec![Duration::ZERO; threads];
-        let state = Standing { logins: Count::new(), joins: Count::new(), left: 0, cpu, ended: 0 };
+        let (logins, joins) = (Count::new(), Count::new());
+        let state = Standing { logins, joins, left: 0, cpu, ended: 0, error: None };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -165,8 +167,10 @@ impl Board {
         lock(&self.state).cpu[thread] = cpu;
     }
 
-    fn ended(&self) {
-        lock(&self.state).ended += 1;
+    fn ended(&self, error: Option<io::Error>) {
+        let state = &mut *lock(&self.state);
+        state.ended += 1;
+        state.error = state.error.take().or(error);
         self.changed.notify_one();
     }
 }
@@ -176,7 +180,7 @@ impl Board {
 pub(crate) struct Crowd {
     members: usize,
     board: Arc<Board>,
-    threads: Vec<(usize, Arc<Inbox>, JoinHandle<io::Result<()>>)>,
+    threads: Vec<(usize, Arc<Inbox>, JoinHandle<()>)>,
 }
 
 impl Crowd {
@@ -258,7 +262,7 @@ impl Crowd {
         let begun = Instant::now();
         loop {
             {
-                let state = lock(&self.board.state);
+                let mut state = lock(&self.board.state);
                 let (done, count) = look(&state);
                 progress.set(done as u64, String::new());
                 if done >= self.members {
@@ -266,7 +270,8 @@ impl Crowd {
                     return Ok(Count { took: begun.elapsed(), ..count });
                 }
                 if state.ended > 0 {
-                    return Err(Error::Start(io::Error::other("a thread of the members has ended")));
+                    let ended = || io::Error::other("a thread of the members has ended");
+                    return Err(Error::Start(state.error.take().unwrap_or_else(ended)));
                 }
             }
             tokio::select! {
@@ -286,5 +291,21 @@ impl Drop for Crowd {
             // It only fails if the thread panicked, which has printed its message.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_cannot_go_on_says_why() {
+        let board = Arc::new(Board::new(1));
+        let crowd = Crowd { members: 5, board: Arc::clone(&board), threads: Vec::new() };
+        board.ended(Some(io::Error::other("no descriptor is left")));
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut stop = Stop::on_ctrl_c(&mut tasks);
+        let error = crowd.log_in(&mut stop, &Progress::hidden()).await.unwrap_err();
+        assert!(format!("{error:?}").contains("no descriptor is left"), "{error:?}");
     }
 }

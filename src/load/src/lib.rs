@@ -1,8 +1,9 @@
 //! The load tool: many clients against one server, and a report of what came of it.
 //!
 //! It is made from the SDK, so it measures what applications get: reconnects, retries and exactly-once display
-//! included. Only the many who read along in a live room are leaner (`crowd`), or the tool would cost more than the server. It keeps books of its own about every message and so checks the promise of the system while it
-//! measures: nothing acknowledged is lost, nothing is shown twice, nothing overtakes.
+//! included. Only the many who read along in a live room are leaner (`crowd`), or the tool would cost more than the
+//! server. It keeps books of its own about every message and so checks the promise of the system while it measures:
+//! nothing acknowledged is lost, nothing is shown twice, nothing overtakes.
 //!
 //! - [`Scenario::Connect`]: logins per second.
 //! - [`Scenario::Idle`]: memory per session.
@@ -22,9 +23,10 @@
 //!
 //! # One thread
 //!
-//! All clients run on one thread, with a second one that keeps the time: server and load tool often share a small machine,
-//! and a load tool that spreads over all cores measures itself. `send_lag_ms` in the report says when that thread was
-//! the bottleneck. The readers of a live room have threads of their own, at a lower priority.
+//! All clients run on one thread, unless [`Options::threads`] says more, with a second one that keeps the time: server
+//! and load tool often share a small machine, and a load tool that spreads over all cores measures itself. `send_lag_ms`
+//! in the report says when that thread was the bottleneck. The readers of a live room have threads of their own, at a
+//! lower priority.
 
 use std::sync::Arc;
 

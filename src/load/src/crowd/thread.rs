@@ -3,7 +3,7 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -87,24 +87,35 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Says on the board that this thread has ended, whatever ended it.
-struct Ending<'a>(&'a Board);
+struct Ending<'a>(&'a Board, Option<io::Error>);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.ended();
+        self.0.ended(self.1.take());
     }
 }
 
 /// Runs `part` until it is told to quit. `index`: which thread this is.
 pub(super) fn run(
+    part: Part,
+    sockets: &[UdpSocket],
+    witness: &Mutex<impl Witness>,
+    board: &Board,
+    inbox: &Inbox,
+    index: usize,
+) {
+    let mut ending = Ending(board, None);
+    ending.1 = drive(part, sockets, witness, board, inbox, index).err();
+}
+
+fn drive(
     mut part: Part,
     sockets: &[UdpSocket],
     witness: &Mutex<impl Witness>,
     board: &Board,
-    inbox: &Arc<Inbox>,
+    inbox: &Inbox,
     index: usize,
 ) -> io::Result<()> {
-    let _ending = Ending(board);
     stand_back();
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &inbox.wake, epoll::EventData::new_u64(ORDERS), epoll::EventFlags::IN)?;
