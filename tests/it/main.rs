@@ -47,6 +47,10 @@ mod messages;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod npm;
+#[cfg(test)]
+mod official_usersig;
+#[cfg(test)]
 mod pebble;
 #[cfg(test)]
 mod people;
