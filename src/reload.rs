@@ -47,6 +47,10 @@ impl Reloads {
 }
 
 fn counter(what: &'static str, outcome: &'static str) -> metrics::Counter {
+    metrics::describe_counter!(
+        "nearport_reloads_total",
+        "What was read again, on SIGHUP or for a change, by outcome."
+    );
     metrics::counter!("nearport_reloads_total", "what" => what, "outcome" => outcome)
 }
 

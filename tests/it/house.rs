@@ -148,6 +148,29 @@ fn no_queue_is_unbounded_and_nothing_is_left_undone() {
     }
 }
 
+#[test]
+fn every_metric_is_described_and_named_by_its_kind() {
+    let mut used = BTreeSet::new();
+    let mut described = BTreeSet::new();
+    for file in rust_files(&root().join("src")) {
+        let text = read(&file);
+        for kind in ["counter", "gauge", "histogram"] {
+            for (at, call) in text.match_indices(&format!("{kind}!(")) {
+                let name = text[at + call.len()..].trim_start().strip_prefix("\"nearport_");
+                let Some((name, _)) = name.and_then(|rest| rest.split_once('"')) else { continue };
+                let known = if text[..at].ends_with("describe_") { &mut described } else { &mut used };
+                known.insert((kind, name.to_owned()));
+            }
+        }
+    }
+    assert!(used.len() > 80, "not found: {}", used.len());
+    let without: Vec<_> = used.difference(&described).collect();
+    assert!(without.is_empty(), "without HELP, or described as of another kind: {without:?}");
+    for (kind, name) in &used {
+        assert_eq!(*kind == "counter", name.ends_with("_total"), "{kind} nearport_{name}");
+    }
+}
+
 /// A text without its line comments.
 fn code(text: &str) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")

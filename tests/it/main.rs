@@ -62,6 +62,8 @@ mod pops;
 #[path = "../postgres/server.rs"]
 mod postgres_server;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod pty;
 #[cfg(test)]
 mod python;

@@ -49,6 +49,7 @@ impl Health {
     /// A process that is ready when all of `checks` are.
     #[must_use]
     pub fn new(checks: Vec<Check>) -> Self {
+        metrics::describe_gauge!("nearport_ready", "1 if this check says that the process is ready.");
         let gauge = |name| metrics::gauge!("nearport_ready", "check" => name);
         let checks =
             checks.into_iter().map(|check| (gauge(check.name), check)).map(|(g, c)| (c, g)).collect();

@@ -14,14 +14,21 @@ pub(crate) fn exposition() -> String {
     // The directory that is being read is one of them.
     let fds = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1));
     let mut out = String::new();
-    let mut line = |name: &str, kind: &str, value: Option<String>| {
+    let mut line = |name: &str, kind: &str, help: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(out, "# TYPE {name} {kind}\n{name} {value}\n");
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
     };
-    line("process_cpu_seconds_total", "counter", cpu_seconds(&stat).map(|s| format!("{s:.2}")));
-    line("process_resident_memory_bytes", "gauge", resident_bytes(&status).map(|n| n.to_string()));
-    line("process_open_fds", "gauge", fds.map(|n| n.to_string()));
+    let cpu = cpu_seconds(&stat).map(|seconds| format!("{seconds:.2}"));
+    line("process_cpu_seconds_total", "counter", "User and system time of this process.", cpu);
+    let memory = resident_bytes(&status).map(|bytes| bytes.to_string());
+    line("process_resident_memory_bytes", "gauge", "Memory of this process that is in RAM.", memory);
+    line(
+        "process_open_fds",
+        "gauge",
+        "Open descriptors of this process.",
+        fds.map(|count| count.to_string()),
+    );
     out
 }
 

@@ -99,6 +99,15 @@ impl ApiServer {
     pub async fn run(&self, app: Router) -> Result<(), Error> {
         let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
         let listener = listener.map_err(Error::Serve)?;
+        metrics::describe_counter!(
+            "nearport_api_accept_errors_total",
+            "Times that the system gave no new connection of the HTTP API."
+        );
+        metrics::describe_gauge!("nearport_api_connections", "Open connections of the HTTP API.");
+        metrics::describe_counter!(
+            "nearport_api_handshake_failures_total",
+            "TLS handshakes of the HTTP API that failed."
+        );
         let refused = metrics::counter!("nearport_api_accept_errors_total");
         let open = metrics::gauge!("nearport_api_connections");
         let failed = metrics::counter!("nearport_api_handshake_failures_total");

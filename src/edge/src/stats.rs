@@ -139,15 +139,18 @@ pub struct Stats {
 pub(crate) struct Exporter {
     counters: Vec<(metrics::Counter, Read)>,
     gauges: Vec<(metrics::Gauge, Read)>,
+    /// Those that count less than the unit of their names, and how much.
+    times: Vec<(metrics::Gauge, Read, f64)>,
 }
 
 /// Which figure a handle shows.
 type Read = fn(&Stats) -> u64;
 
 macro_rules! figures {
-    ($make:ident, $shard:expr, $($name:literal $($field:ident).+),+ $(,)?) => {
+    ($make:ident, $describe:ident, $shard:expr, $($name:literal $($field:ident).+ $help:literal),+ $(,)?) => {{
+        $(metrics::$describe!(concat!("nearport_edge_", $name), $help);)+
         vec![$((metrics::$make!(concat!("nearport_edge_", $name), "shard" => $shard.clone()), (|stats| stats.$($field).+) as Read)),+]
-    };
+    }};
 }
 
 impl Exporter {
@@ -155,53 +158,96 @@ impl Exporter {
         let shard = shard.to_string();
         Self {
             counters: figures!(
-                counter, shard,
-                "turns_total" turns, "datagrams_received_total" datagrams_in, "datagrams_sent_total" datagrams_out,
-                "datagrams_laid_aside_total" datagrams_aside,
-                "connections_accepted_total" accepted, "connections_refused_total" refused,
-                "connections_ignored_total" ignored, "retries_total" retries,
-                "handshake_failures_total" handshake_failures,
-                "streams_accepted_total" streams_accepted, "streams_refused_total" streams_refused,
-                "accept_errors_total" accept_errors, "tls_handshakes_total" tls_handshakes,
-                "tls_resumed_total" tls_resumed, "tls_failures_total" tls_failures,
-                "websocket_upgrades_total" websocket_upgrades, "upgrade_refusals_total" upgrade_refusals,
-                "proxy_refusals_total" proxy_refusals, "sessions_closed_total" closed,
-                "panics_total" panics, "abuses_total" abuses,
-                "requests_limited_total" requests_limited, "pushes_folded_total" pushes_folded, "rounds_dropped_total" rounds_dropped,
-                "slow_closes_total" slow_closes, "output_overflow_closes_total" output_overflows,
-                "output_shed_closes_total" output_sheds, "backend_messages_sent_total" ups, "backend_messages_refused_total" ups_refused,
-                "backend_messages_received_total" downs, "backend_overflows_total" link_losses,
-                "backend_losses_total" backend_losses,
-                "adoptions_total" adoptions,
-                "pushes_total" pushes, "pushes_dropped_total" pushes_dropped,
-                "pushes_as_datagrams_total" pushes_as_datagrams,
-                "hedges_sent_total" hedges_sent, "hedges_received_total" hedges_received, "hedges_used_total" hedges_used,
-                "resume_tokens_sealed_total" resume_sealed, "resume_tokens_opened_total" resume_opened,
-                "resume_tokens_refused_total" resume_refused,
-                "datagrams_handed_over_total" handed_over, "hand_over_dropped_total" hand_over_dropped,
-                "datagrams_forwarded_total" forwarded, "forward_dropped_total" forward_dropped,
-                "datagrams_foreign_total" foreign,
-                "send_blocked_total" send_blocked, "send_failed_total" send_failed,
-                "trains_refused_total" trains_refused,
-                "probes_answered_total" probes, "probes_dropped_total" probes_dropped,
-                "short_initials_total" gate.short, "unknown_versions_total" gate.version,
-                "malformed_datagrams_total" gate.form, "initials_overflowed_total" gate.queue_full,
-                "prefix_rate_refusals_total" gate.prefix_rate, "prefix_connections_refusals_total" gate.prefix_full,
-                "shard_full_refusals_total" gate.shard_full,
+                counter, describe_counter, shard,
+                "turns_total" turns "Turns run.",
+                "datagrams_received_total" datagrams_in "Datagrams received.",
+                "datagrams_laid_aside_total" datagrams_aside
+                    "Datagrams that were laid aside because many waited and they were short.",
+                "datagrams_sent_total" datagrams_out "Datagrams handed over for sending.",
+                "connections_accepted_total" accepted "Connections accepted.",
+                "connections_refused_total" refused "Connection attempts refused because the shard drains.",
+                "connections_ignored_total" ignored "Connection attempts ignored because a bound was reached.",
+                "retries_total" retries "Retry packets sent.",
+                "handshake_failures_total" handshake_failures "First packets that failed to decrypt or to parse.",
+                "streams_accepted_total" streams_accepted "TCP connections accepted.",
+                "streams_refused_total" streams_refused "TCP connections closed at once: the shard drains, or a bound was reached.",
+                "accept_errors_total" accept_errors "Times that the system gave no new TCP connection, for want of descriptors or memory.",
+                "tls_handshakes_total" tls_handshakes "TLS handshakes of byte streams that succeeded.",
+                "tls_resumed_total" tls_resumed "TLS handshakes of byte streams that a ticket made short.",
+                "tls_failures_total" tls_failures "TLS connections that ended by an error: bad handshakes, bad records, alerts.",
+                "websocket_upgrades_total" websocket_upgrades "WebSockets opened.",
+                "upgrade_refusals_total" upgrade_refusals "HTTP requests that open no WebSocket.",
+                "proxy_refusals_total" proxy_refusals "Connections of trusted proxies without a PROXY header that can be read.",
+                "sessions_closed_total" closed "Sessions ended.",
+                "panics_total" panics "Steps that panicked, each at the cost of one connection.",
+                "abuses_total" abuses "Connections closed with ABUSE.",
+                "requests_limited_total" requests_limited "Requests refused for the rate of their session.",
+                "pushes_folded_total" pushes_folded "Live pushes left out for want of speed; their clients are told how many.",
+                "rounds_dropped_total" rounds_dropped "Live pushes left out for all members of a room at once, because too many went round.",
+                "slow_closes_total" slow_closes "Sessions closed because nothing that waited was read for too long.",
+                "output_overflow_closes_total" output_overflows "Sessions closed because too much waited for them.",
+                "output_shed_closes_total" output_sheds "Sessions closed because too much waited for all of them, and most for these.",
+                "backend_messages_sent_total" ups "Messages sent up to the backend.",
+                "backend_messages_refused_total" ups_refused "Messages that the backend had no room for.",
+                "backend_messages_received_total" downs "Messages received from the backend.",
+                "backend_overflows_total" link_losses "Times that the way down overflowed and all sessions were marked behind.",
+                "backend_losses_total" backend_losses "Times that the backend went without another one in its place.",
+                "adoptions_total" adoptions "Sessions announced to a backend that took over from another.",
+                "pushes_total" pushes "Pushes written to sessions.",
+                "pushes_dropped_total" pushes_dropped "Pushes dropped for slow sessions.",
+                "pushes_as_datagrams_total" pushes_as_datagrams "Pushes sent as datagrams, which are among pushes.",
+                "hedges_sent_total" hedges_sent "Copies of frames sent as datagrams because the path loses packets.",
+                "hedges_received_total" hedges_received "HEDGE frames that came.",
+                "hedges_used_total" hedges_used "HEDGE frames that brought a request before its stream did.",
+                "resume_tokens_sealed_total" resume_sealed "Resume tokens given to clients.",
+                "resume_tokens_opened_total" resume_opened "Resume tokens that came back good.",
+                "resume_tokens_refused_total" resume_refused "Resume tokens that were not taken: expired, of a key that is gone, changed, or somebody else's.",
+                "datagrams_handed_over_total" handed_over "Datagrams that the kernel gave to this shard and that another one owns.",
+                "hand_over_dropped_total" hand_over_dropped "Datagrams of another shard that found no room there.",
+                "datagrams_forwarded_total" forwarded "Datagrams sent on to a process that still holds connections of an earlier generation.",
+                "forward_dropped_total" forward_dropped "Datagrams of another process that found no room on the way.",
+                "datagrams_foreign_total" foreign "Datagrams that came from the process that has taken over.",
+                "send_blocked_total" send_blocked "Times that the socket's buffer was full.",
+                "send_failed_total" send_failed "Datagrams that the system refused to send.",
+                "trains_refused_total" trains_refused "1 if the system refused a train of datagrams, after which all go singly.",
+                "probes_answered_total" probes "Probes answered.",
+                "probes_dropped_total" probes_dropped "Probes that were not answered, because much waited for the socket or they could not be read.",
+                "short_initials_total" gate.short "Initials in less than 1200 bytes.",
+                "unknown_versions_total" gate.version "Packets of another version.",
+                "malformed_datagrams_total" gate.form "What is no packet for a server.",
+                "initials_overflowed_total" gate.queue_full "Initials that found the queue full.",
+                "prefix_rate_refusals_total" gate.prefix_rate "Beginnings, QUIC's and TCP's, of a network that used up its rate.",
+                "prefix_connections_refusals_total" gate.prefix_full "Beginnings of a network that has as many connections as it may.",
+                "shard_full_refusals_total" gate.shard_full "Beginnings above the bounds of the shard.",
             ),
             gauges: figures!(
-                gauge, shard,
-                "connections" connections, "connections_tls" connections_tls,
-                "connections_websocket" connections_websocket,
-                "connections_webtransport" connections_webtransport, "handshakes" handshakes, "sessions" sessions, "topics" topics,
-                "output_bytes" output_bytes, "datagrams_aside" aside, "handshake_cost_nanoseconds" handshake_cost_ns,
-                "return_window_milliseconds" return_window_ms,
+                gauge, describe_gauge, shard,
+                "connections" connections "Open connections, draining ones included.",
+                "connections_tls" connections_tls "Open TLS connections that carry frames.",
+                "connections_websocket" connections_websocket "Open WebSockets.",
+                "connections_webtransport" connections_webtransport "Open connections with a WebTransport session.",
+                "handshakes" handshakes "Handshakes in progress.",
+                "sessions" sessions "Live sessions.",
+                "topics" topics "Topics with members.",
+                "output_bytes" output_bytes "Bytes that wait to be read.",
+                "datagrams_aside" aside "Datagrams that are laid aside now.",
             ),
+            times: figures!(
+                gauge, describe_gauge, shard,
+                "handshake_cost_seconds" handshake_cost_ns "CPU time of a handshake, as measured of late.",
+                "return_window_seconds" return_window_ms
+                    "In what time clients that log in now are to come back if the shard is lost; 0: they are told none.",
+            )
+            .into_iter()
+            .zip([1e-9, 1e-3])
+            .map(|((gauge, read), unit)| (gauge, read, unit))
+            .collect(),
         }
     }
 
     pub(crate) fn export(&self, stats: &Stats) {
         self.counters.iter().for_each(|(counter, read)| counter.absolute(read(stats)));
         self.gauges.iter().for_each(|(gauge, read)| gauge.set(read(stats) as f64));
+        self.times.iter().for_each(|(gauge, read, unit)| gauge.set(read(stats) as f64 * unit));
     }
 }

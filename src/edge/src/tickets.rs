@@ -36,6 +36,10 @@ pub fn install(tls: &mut rustls::ServerConfig, keys: &Keys) {
 }
 
 fn install_with_clock(tls: &mut rustls::ServerConfig, keys: &Keys, clock: Arc<dyn TimeProvider>) {
+    metrics::describe_counter!(
+        "nearport_edge_tickets_total",
+        "Session tickets of TLS that were sent, that came back good, and that did not."
+    );
     let count =
         |outcome: &'static str| metrics::counter!("nearport_edge_tickets_total", "outcome" => outcome);
     tls.ticketer = Arc::new(Ticketer {

@@ -187,6 +187,10 @@ fn set(slots: &[Slot]) -> Set {
 }
 
 fn loads(path: &Path, outcome: &'static str) -> metrics::Counter {
+    metrics::describe_counter!(
+        "nearport_locate_mmdb_loads_total",
+        "Loads of a database of addresses, by outcome."
+    );
     metrics::counter!("nearport_locate_mmdb_loads_total", "file" => path.display().to_string(), "outcome" => outcome)
 }
 
@@ -195,6 +199,10 @@ fn announce(path: &Path, database: &Database) {
     loads(path, "ok").increment(1);
     let built = database.built().and_then(|built| built.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let file = path.display().to_string();
+    metrics::describe_gauge!(
+        "nearport_locate_mmdb_built_seconds",
+        "When the database of addresses in use was built, in seconds since the Unix epoch."
+    );
     metrics::gauge!("nearport_locate_mmdb_built_seconds", "file" => file).set(built.as_secs_f64());
     tracing::info!(
         file = %path.display(),

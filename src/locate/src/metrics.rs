@@ -1,6 +1,6 @@
 //! What the service counts. Handles are made once: a lookup by name for each request would cost more than the answer.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use nearport_geo::map::{Level, Live};
 
 use crate::current::Current;
@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        describe();
         let answer = |level: Level| (level, counter!("nearport_locate_answers_total", "by" => level.name()));
         let refused = |why| (why, counter!("nearport_locate_reports_total", "outcome" => why));
         Self {
@@ -80,4 +81,28 @@ impl Metrics {
     pub(crate) fn live(&self, live: &Live) {
         self.pops_live.set(live.up.len() as f64);
     }
+}
+
+fn describe() {
+    describe_counter!(
+        "nearport_locate_answers_total",
+        "Requests for a PoP, by what the answer was made from."
+    );
+    describe_counter!("nearport_locate_reports_total", "Reports of clients, by what became of them.");
+    describe_counter!(
+        "nearport_locate_spoofed_total",
+        "Requests with a forwarding header from somebody who is no forwarder."
+    );
+    describe_counter!(
+        "nearport_locate_hidden_total",
+        "Requests whose forwarders hid or garbled the address of the client."
+    );
+    describe_counter!("nearport_locate_limited_total", "Requests above the rate of their network.");
+    describe_counter!("nearport_locate_malformed_total", "Requests that could not be read.");
+    describe_counter!("nearport_locate_fail_static_total", "Answers without a PoP known to be up.");
+    describe_gauge!("nearport_locate_cells", "Cells of the map.");
+    describe_gauge!("nearport_locate_cells_measured", "Cells of the map that clients have measured.");
+    describe_gauge!("nearport_locate_voices", "Networks that speak for themselves.");
+    describe_gauge!("nearport_locate_pops_live", "PoPs that are up.");
+    describe_gauge!("nearport_locate_map_serial", "Number of the map in use.");
 }

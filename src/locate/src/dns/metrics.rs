@@ -1,6 +1,6 @@
 //! What the responder counts. A worker counts for itself and hands over once for each batch.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use super::respond::{Answered, Outcome};
 
@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        describe();
         let limited = |how: &'static str| counter!("nearport_dns_limited_total", "how" => how);
         Self {
             answers: Outcome::ALL
@@ -34,6 +35,24 @@ impl Metrics {
             accept_errors: counter!("nearport_dns_tcp_accept_errors_total"),
         }
     }
+}
+
+fn describe() {
+    describe_counter!("nearport_dns_answers_total", "DNS answers, by outcome.");
+    describe_counter!("nearport_dns_subnets_total", "DNS queries that say in what network the client is.");
+    describe_counter!("nearport_dns_ignored_total", "Datagrams that are no DNS query.");
+    describe_counter!("nearport_dns_limited_total", "DNS queries above the rate of their network.");
+    describe_counter!("nearport_dns_send_errors_total", "DNS answers that the system did not take.");
+    describe_counter!("nearport_dns_receive_errors_total", "Batches of DNS queries that could not be read.");
+    describe_gauge!("nearport_dns_tcp_connections", "Open TCP connections of the DNS responder.");
+    describe_counter!(
+        "nearport_dns_tcp_refused_total",
+        "TCP connections of networks that have enough of them."
+    );
+    describe_counter!(
+        "nearport_dns_tcp_accept_errors_total",
+        "Times that the system gave no TCP connection."
+    );
 }
 
 /// What has happened since it was last handed over.
