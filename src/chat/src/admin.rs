@@ -9,6 +9,7 @@
 mod accounts;
 mod contacts;
 mod groups;
+mod imports;
 mod messages;
 mod pending;
 mod people;
@@ -27,6 +28,7 @@ pub use groups::{
     GroupHistory, GroupList, GroupMessage, ImportMember, ImportMessage, InSlot, Joined, JoinedPage,
     JoinedQuery, ListFrom, ListedMember, MemberPage, MemberQuery, ReadCounts, RoomMember, Slot,
 };
+pub use imports::{Bringing, Brought, Found, Historic, HistoricTo, LookedFor};
 pub use messages::{
     Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,
 };

@@ -8,6 +8,7 @@ mod accounts;
 pub mod conversations;
 pub mod extensions;
 mod groups;
+pub mod imports;
 pub mod people;
 
 pub use accounts::{Account, Accounts, App, Mutes};

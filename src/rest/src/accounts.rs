@@ -29,7 +29,7 @@ pub(crate) fn commands() -> Vec<Command> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct Import {
+pub(crate) struct Import {
     #[serde(default)]
     identifier: Text,
     #[serde(default, rename = "UserID")]
@@ -40,12 +40,18 @@ struct Import {
     face_url: Text,
 }
 
+impl Import {
+    pub(crate) fn read(self) -> Result<NewAccount, Refusal> {
+        Ok(NewAccount {
+            user: self.identifier.or(self.user).required("Identifier", BAD)?,
+            nick: self.nick.optional("Nick", BAD)?,
+            face_url: self.face_url.optional("FaceUrl", BAD)?,
+        })
+    }
+}
+
 async fn import(call: Call, body: Import) -> Result<Empty, Refusal> {
-    let account = NewAccount {
-        user: body.identifier.or(body.user).required("Identifier", BAD)?,
-        nick: body.nick.optional("Nick", BAD)?,
-        face_url: body.face_url.optional("FaceUrl", BAD)?,
-    };
+    let account = body.read()?;
     let outcomes = call.admin.import_accounts(&call.asker, vec![account]).await;
     let outcomes = outcomes.ok_or_else(gone)??;
     outcomes.into_iter().collect::<Result<(), _>>()?;

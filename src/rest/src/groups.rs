@@ -1,12 +1,12 @@
 //! `group_open_http_svc` and the three services beside it: groups.
 
 mod history;
-mod import;
+pub(crate) mod import;
 mod lists;
 mod members;
 mod messages;
 mod penalties;
-mod profile;
+pub(crate) mod profile;
 mod rooms;
 mod shape;
 mod topics;

@@ -17,6 +17,7 @@ mod field;
 mod groups;
 mod http;
 mod items;
+pub mod lines;
 mod messages;
 mod mutes;
 mod openapi;

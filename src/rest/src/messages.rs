@@ -3,7 +3,7 @@
 mod changes;
 mod history;
 mod reads;
-mod send;
+pub(crate) mod send;
 
 use nearport_chat::Failure;
 use nearport_chat::admin::{Admin, MsgKey, Pending};

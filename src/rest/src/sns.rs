@@ -3,7 +3,7 @@
 mod blocks;
 mod checks;
 mod follow;
-mod friends;
+pub(crate) mod friends;
 mod groups;
 mod lookup;
 

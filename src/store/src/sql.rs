@@ -32,6 +32,7 @@ mod conversations;
 mod directory;
 mod extensions;
 mod groups;
+mod imports;
 pub(crate) mod migrations;
 mod people;
 mod postgres;

@@ -102,12 +102,10 @@ impl Admin {
     ) -> Pending<Result<(), Failure>> {
         let (pending, done) = Pending::new();
         let done = told(1, done).next();
-        let mut append = append(message, to);
-        let mirrored = IdemKey { sender: to.clone(), client_msg_id: append.idem.client_msg_id };
-        append.time_ms = message.key.time_s.saturating_mul(1000);
-        if how == Import::History {
-            append.logs.clear();
-            append.uncounted = true;
+        let (mut append, mirrored) = imported_pair(message, to);
+        if how == Import::Live {
+            let Append { logs, uncounted, .. } = self::append(message, to);
+            (append.logs, append.uncounted) = (logs, uncounted);
         }
         let letter = Letter { post: Post { append, done }, online_only: false, imported: Some(mirrored) };
         match self.shared.posts.offer(vec![letter]) {
@@ -142,6 +140,35 @@ impl Admin {
         })?;
         Ok(found.accounts.iter().map(Option::is_some).collect())
     }
+}
+
+impl Outgoing {
+    /// A message of another system, as it was said there.
+    #[must_use]
+    pub fn imported(from: UserKey, key: MsgKey, content: Content) -> Self {
+        Self {
+            from,
+            key,
+            content,
+            control: None,
+            need_receipt: false,
+            life_time_s: 0,
+            offline_push: String::new(),
+            extensible: false,
+            for_sender: true,
+            online_only: false,
+            callbacks: Callbacks { no_before: true, no_after: true },
+        }
+    }
+}
+
+/// A message for history at its own time: nobody is told and nothing is unread. And the key under which it is known if the other
+/// side was said to have sent it.
+pub(super) fn imported_pair(message: &Outgoing, peer: &UserKey) -> (Append, IdemKey) {
+    let append = append(message, peer);
+    let mirrored = IdemKey { sender: peer.clone(), client_msg_id: append.idem.client_msg_id };
+    let time_ms = message.key.time_s.saturating_mul(1000);
+    (Append { logs: Vec::new(), uncounted: true, time_ms, ..append }, mirrored)
 }
 
 fn append(message: &Outgoing, peer: &UserKey) -> Append {

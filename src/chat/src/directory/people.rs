@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::DirectoryError;
 use super::conversations::ConversationTx;
 use super::extensions::ExtensionTx;
+use super::imports::ImportTx;
 use crate::key::UserKey;
 
 /// Value of a field of a profile or a friendship.
@@ -101,7 +102,7 @@ pub enum Follows {
 }
 
 /// Rows of one transaction. Names of users are of the App of the first argument.
-pub trait PeopleTx: ConversationTx + ExtensionTx {
+pub trait PeopleTx: ConversationTx + ExtensionTx + ImportTx {
     /// Fields of a profile, by tag.
     ///
     /// # Errors

@@ -28,18 +28,20 @@ pub(crate) struct Counts {
     pub(crate) rooms: u64,
 }
 
-/// Checks an id that somebody chose.
+/// Checks an id that somebody chose. A group that is `imported` keeps the one that it has, also where another server gave it.
 ///
 /// # Errors
 /// 10015.
-pub(crate) fn check_id(app: AppId, kind: &GroupType, id: &str) -> Result<GroupKey, Failure> {
+pub(crate) fn check_id(app: AppId, kind: &GroupType, id: &str, imported: bool) -> Result<GroupKey, Failure> {
     let wrong = |info: String| Failure::new(code::BAD_ID, info);
     let key = GroupKey::new(app, id).map_err(|error: BadName| wrong(format!("the group's id: {error}")))?;
     match kind.own_id_prefix {
         Some(prefix) if !id.starts_with(prefix) || id.len() == prefix.len() => {
             Err(wrong(format!("ids of this type of group begin with {prefix}")))
         }
-        None if id.starts_with("@TGS#") => Err(wrong("ids that begin with @TGS# are the server's".into())),
+        None if !imported && id.starts_with("@TGS#") => {
+            Err(wrong("ids that begin with @TGS# are the server's".into()))
+        }
         _ => Ok(key),
     }
 }

@@ -2,21 +2,20 @@
 
 use nearport_wire::body::{Content, Mentions, Priority, SendControl};
 
-use super::Done;
 use crate::key::{GroupKey, UserKey};
-use crate::ledger::{Append, CursorMove};
+use crate::ledger::{Append, Appended, CursorMove, IdemKey, LedgerError};
 use crate::reply::Failure;
 
 /// Something for the writer that it answers.
 pub(crate) enum GroupOrder {
     /// A message, under the rate of its group.
     Say(Box<GroupSaying>),
-    /// A message at its own time, of which nobody is told.
-    Import {
-        /// What is stored, as it stands.
-        append: Append,
-        /// Hears of it after the commit.
-        done: Done,
+    /// Messages at their own times, of which nobody is told: those of a conversation oldest first. At most [`IMPORTS_MAX`].
+    Imports {
+        /// What is stored.
+        messages: Vec<Importing>,
+        /// Hears of them after the commit, in the order of `messages`.
+        done: Imported,
     },
     /// Read cursors of users. At most [`MARKS_MAX`].
     Marks {
@@ -30,11 +29,35 @@ pub(crate) enum GroupOrder {
 /// Cursors of one order.
 pub(crate) const MARKS_MAX: usize = 300;
 
+/// Messages of one order of imports: two of them make a batch.
+pub(crate) const IMPORTS_MAX: usize = 1000;
+
+/// A message of another system.
+pub(crate) struct Importing {
+    /// Its time is whole seconds, as the other system has it.
+    pub(crate) append: Append,
+    /// The key under which the same message of the other side would be known.
+    pub(crate) mirrored: Option<IdemKey>,
+}
+
+/// What became of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It stands there: since now, or since before if it is a duplicate.
+    Stands(Appended),
+    /// It is older than what its conversation has, and is not stored.
+    Older,
+}
+
+/// Hears what became of messages, on the writer's thread.
+pub(crate) type Imported = Box<dyn FnOnce(Result<Vec<Outcome>, &LedgerError>) + Send>;
+
 impl GroupOrder {
     /// How many items of a batch it takes.
     pub(crate) fn items(&self) -> usize {
         match self {
-            Self::Say(_) | Self::Import { .. } => 1,
+            Self::Say(_) => 1,
+            Self::Imports { messages, .. } => messages.len(),
             Self::Marks { moves, .. } => moves.len(),
         }
     }

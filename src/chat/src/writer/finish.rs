@@ -15,6 +15,7 @@ use crate::kept::Kept;
 use crate::ledger::{Appended, Committed, LedgerError};
 use crate::msg_key::MsgKey;
 use crate::posts::GroupSaid;
+use crate::posts::orders::Outcome;
 use crate::reply::{Failure, ReplyTo, unreadable};
 
 /// When a client whose message could not be stored tries again. The ledger needs an operator or a restart.
@@ -236,10 +237,16 @@ impl Writer {
                     done(Ok(GroupSaid { seq: outcome.seq, time_ms: outcome.time_ms }));
                     publisher.appended(append, outcome, None);
                 }
-                Ordered::Imported(done) => match (&failed, stored.next()) {
-                    (None, Some((_, outcome))) => done(Ok(outcome)),
-                    (Some(error), _) => done(Err(error)),
-                    (None, None) => unreachable!("as many outcomes as appends, counted above"),
+                Ordered::Imported(places, done) => match &failed {
+                    Some(error) => done(Err(error)),
+                    None => {
+                        let mut next = || {
+                            let (_, outcome) =
+                                stored.next().expect("one append per open place, counted above");
+                            Outcome::Stands(outcome.clone())
+                        };
+                        done(Ok(places.into_iter().map(|place| place.unwrap_or_else(&mut next)).collect()));
+                    }
                 },
                 Ordered::Online { group, time_ms, message, done } => {
                     metrics.online_only.increment(1);

@@ -15,8 +15,7 @@ use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::lately::KNOWN_FOR_MS;
 use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, IdemKey};
-use crate::posts::Done;
-use crate::posts::orders::{GroupOrder, GroupSaid, GroupSaying, Said as Hears};
+use crate::posts::orders::{GroupOrder, GroupSaid, GroupSaying, Imported, Outcome, Said as Hears};
 use crate::reply::{Failure, With, no_groups, unreadable};
 use crate::room::{self, Said, Saying};
 
@@ -24,8 +23,8 @@ use crate::room::{self, Said, Saying};
 pub(super) enum Ordered {
     /// The next of the batch's appends, to a group.
     Said(SharedGroup, Hears),
-    /// The same, of which nobody else is told.
-    Imported(Done),
+    /// As many of the batch's appends as there are places left open, of which nobody is told.
+    Imported(Vec<Option<Outcome>>, Imported),
     /// Goes out without being stored.
     Online { group: GroupKey, time_ms: u64, message: Bytes, done: Hears },
     /// Cursors.
@@ -50,31 +49,16 @@ impl Writer {
         for order in self.shared.posts.take_orders(room) {
             match order {
                 GroupOrder::Say(saying) => sayings.push(*saying),
-                GroupOrder::Import { append, done } => imports.push((append, done)),
+                GroupOrder::Imports { messages, done } => imports.push((messages, done)),
                 GroupOrder::Marks { moves, done } => {
                     prepared.batch.cursors.extend(moves);
                     prepared.ordered.push(Ordered::Marked(done));
                 }
             }
         }
-        if !imports.is_empty() {
-            self.import_all(imports, prepared);
-        }
+        self.import_all(imports, prepared);
         if !sayings.is_empty() {
             self.say_all(sayings, now_ms, prepared, out);
-        }
-    }
-
-    fn import_all(&self, imports: Vec<(Append, Done)>, prepared: &mut Prepared) {
-        // Something may have been said since the back end's call looked.
-        let mut newest = match self.newest(imports.iter().map(|(append, _)| append), &prepared.batch) {
-            Ok(newest) => newest,
-            Err(error) => return imports.into_iter().for_each(|(_, done)| done(Err(&error))),
-        };
-        for (mut append, done) in imports {
-            append.time_ms = newest.time(&append, self.last_time_ms);
-            prepared.batch.appends.push(append);
-            prepared.ordered.push(Ordered::Imported(done));
         }
     }
 

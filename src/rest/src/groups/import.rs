@@ -1,7 +1,7 @@
 //! Groups of other systems.
 
 use nearport_chat::admin::{ImportMember, ImportMessage};
-use nearport_wire::body::{Priority, group_answer::Answer};
+use nearport_wire::body::{Content, Priority, group_answer::Answer};
 use nearport_wire::code::group as code;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -55,7 +55,7 @@ type ImportedItems = Field<Vec<Object<ImportedItem>>>;
 
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ImportedItem {
+pub(crate) struct ImportedItem {
     #[serde(default, rename = "From_Account")]
     from: Text,
     /// Unix seconds.
@@ -85,6 +85,24 @@ struct ImportedMsg {
     result: u32,
 }
 
+/// What an item says beside its content.
+pub(crate) struct Told {
+    pub(crate) from: String,
+    pub(crate) time_s: u64,
+    pub(crate) random: Option<u32>,
+}
+
+impl ImportedItem {
+    /// What is wrong with the content alone is the message's, not the call's.
+    pub(crate) fn read(self) -> Result<(Told, Result<Content, Refusal>), Refusal> {
+        let from = self.from.required("From_Account", BAD)?;
+        let time_s = self.send_time.required("SendTime", BAD)?;
+        let random = self.random.optional("Random", BAD)?;
+        let content = elements::content(self.msg_body, self.cloud_custom_data).map_err(BadBody::in_groups);
+        Ok((Told { from, time_s, random }, content))
+    }
+}
+
 async fn messages(call: Call, body: ImportGroupMsg) -> Result<ImportedMsgs, Refusal> {
     let group = group_id(body.group_id)?;
     flag(body.recent_contact_flag, "RecentContactFlag")?;
@@ -95,16 +113,14 @@ async fn messages(call: Call, body: ImportGroupMsg) -> Result<ImportedMsgs, Refu
     // Each message has an outcome of its own.
     let (mut results, mut good) = (Vec::with_capacity(items.len()), Vec::new());
     for Object(item) in items {
-        let from = item.from.required("From_Account", BAD)?;
-        let time_s = item.send_time.required("SendTime", BAD)?;
-        let random = item.random.optional("Random", BAD)?.unwrap_or_default();
-        let content = elements::content(item.msg_body, item.cloud_custom_data).map_err(BadBody::in_groups);
+        let (told, content) = item.read()?;
         results.push(ImportedMsg {
             msg_seq: 0,
-            msg_time: time_s,
+            msg_time: told.time_s,
             result: content.as_ref().err().map_or(0, |refusal| refusal.code),
         });
         if let Ok(content) = content {
+            let Told { from, time_s, random } = told;
             good.push(ImportMessage { from, time_s, random, content, priority: Priority::Normal });
         }
     }
@@ -133,7 +149,7 @@ type ImportedMembers = Field<Vec<Object<ImportedMember>>>;
 
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ImportedMember {
+pub(crate) struct ImportedMember {
     #[serde(default, rename = "Member_Account")]
     account: Text,
     /// `Admin`, or absent.
@@ -146,6 +162,17 @@ struct ImportedMember {
     unread_msg_num: BigNumber,
 }
 
+impl ImportedMember {
+    pub(crate) fn read(self) -> Result<ImportMember, Refusal> {
+        Ok(ImportMember {
+            user: self.account.required("Member_Account", BAD)?,
+            admin: admin_role(self.role)?,
+            joined_s: self.join_time.optional("JoinTime", BAD)?,
+            unread: self.unread_msg_num.optional("UnreadMsgNum", BAD)?.unwrap_or_default(),
+        })
+    }
+}
+
 async fn members(call: Call, body: ImportGroupMember) -> Result<MemberResults, Refusal> {
     let group = group_id(body.group_id)?;
     let items = body.member_list.required("MemberList", BAD)?;
@@ -155,15 +182,7 @@ async fn members(call: Call, body: ImportGroupMember) -> Result<MemberResults, R
     if items.len() > MEMBERS_MAX {
         return Err(Refusal::new(code::TOO_MANY_ACCOUNTS, "at most 300 members in one call"));
     }
-    let members = items.into_iter().map(|Object(item)| {
-        Ok(ImportMember {
-            user: item.account.required("Member_Account", BAD)?,
-            admin: admin_role(item.role)?,
-            joined_s: item.join_time.optional("JoinTime", BAD)?,
-            unread: item.unread_msg_num.optional("UnreadMsgNum", BAD)?.unwrap_or_default(),
-        })
-    });
-    let members = members.collect::<Result<Vec<_>, Refusal>>()?;
+    let members = items.into_iter().map(|Object(item)| item.read()).collect::<Result<Vec<_>, Refusal>>()?;
     let asker = call.asker.clone();
     let invited =
         call.blocking(code::INTERNAL, move |admin| admin.import_members(&asker, &group, members)).await?;

@@ -32,7 +32,7 @@ pub(super) fn commands() -> Vec<Command> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CreateGroup {
+pub(crate) struct CreateGroup {
     #[serde(default, rename = "Type")]
     kind: Text,
     #[serde(default)]
@@ -118,7 +118,7 @@ impl CreateGroup {
 
 impl CreateGroup {
     /// A group of another system, and since when there is one. Its members come by themselves.
-    pub(super) fn read_import(mut self) -> Result<(body::GroupCreate, Option<u64>), Refusal> {
+    pub(crate) fn read_import(mut self) -> Result<(body::GroupCreate, Option<u64>), Refusal> {
         let created_s = std::mem::take(&mut self.create_time).optional("CreateTime", BAD)?;
         self.member_list = Field::Absent;
         Ok((self.read()?, created_s))

@@ -1,9 +1,9 @@
 //! Sends and imports.
 
 use nearport_chat::admin::{Callbacks, Import, MsgKey, Outgoing};
-use nearport_chat::key::UserKey;
+use nearport_chat::key::{AppId, UserKey};
 use nearport_wire::LIFE_TIME_MAX_S;
-use nearport_wire::body::SendControl;
+use nearport_wire::body::{Content, SendControl};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use super::{
     told, user,
 };
 use crate::answer::{Empty, Refusal, Status};
-use crate::elements::{MsgBody, OfflinePush, content, offline_push};
+use crate::elements::{BadBody, MsgBody, OfflinePush, content, offline_push};
 use crate::field::{Field, Text, Texts};
 use crate::table::Call;
 
@@ -179,7 +179,7 @@ pub(super) async fn send_many(call: Call, body: SendMany) -> Result<(Status, Sen
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ImportOne {
+pub(crate) struct ImportOne {
     /// 1, 5: as if it were sent now; 2: history.
     #[serde(default)]
     sync_from_old_system: Whole,
@@ -200,35 +200,40 @@ pub(super) struct ImportOne {
     cloud_custom_data: Text,
 }
 
+/// A message of another system.
+pub(crate) struct Old {
+    pub(crate) from: UserKey,
+    pub(crate) to: UserKey,
+    pub(crate) key: MsgKey,
+    /// What it says: looked at last.
+    pub(crate) content: Result<Content, BadBody>,
+}
+
+impl ImportOne {
+    pub(crate) fn read(self, app: AppId) -> Result<Old, Refusal> {
+        let from = user(app, self.from, "From_Account", BAD_FROM)?;
+        let to = user(app, self.to, "To_Account", BAD_TO)?;
+        let random = self.msg_random.required("MsgRandom", BAD_RANDOM)?;
+        let time_s = self.msg_time_stamp.required("MsgTimeStamp", BAD_TIME)?;
+        // Without one a repeat of the import is to find the first.
+        let seq = self.msg_seq.optional("MsgSeq", BAD_FORM)?.unwrap_or_default();
+        let key = MsgKey { seq: seq.into(), random, time_s: time_s.into() };
+        Ok(Old { from, to, key, content: content(self.msg_body, self.cloud_custom_data) })
+    }
+}
+
 pub(super) async fn import(call: Call, body: ImportOne) -> Result<Empty, Refusal> {
     let app = call.asker.app;
-    let how = match body.sync_from_old_system.required("SyncFromOldSystem", BAD_IMPORT)? {
+    let how = match body.sync_from_old_system.clone().required("SyncFromOldSystem", BAD_IMPORT)? {
         1 | 5 => Import::Live,
         2 => Import::History,
         _ => return Err(Refusal::new(BAD_IMPORT, "SyncFromOldSystem is 1, 2 or 5")),
     };
-    let from = user(app, body.from, "From_Account", BAD_FROM)?;
-    let to = user(app, body.to, "To_Account", BAD_TO)?;
-    let random = body.msg_random.required("MsgRandom", BAD_RANDOM)?;
-    let time_s = body.msg_time_stamp.required("MsgTimeStamp", BAD_TIME)?;
-    if u64::from(time_s) * 1000 > call.admin.now_ms() + CLOCKS_APART_MS {
+    let Old { from, to, key, content } = body.read(app)?;
+    if call.admin.is_future(key.time_s) {
         return Err(Refusal::new(BAD_TIME, "MsgTimeStamp is in the future"));
     }
-    // Without one a repeat of the import is to find the first.
-    let seq = body.msg_seq.optional("MsgSeq", BAD_FORM)?.unwrap_or_default();
-    let message = Outgoing {
-        from: from.clone(),
-        key: MsgKey { seq: seq.into(), random, time_s: time_s.into() },
-        content: content(body.msg_body, body.cloud_custom_data).map_err(|bad| bad.in_messages())?,
-        control: None,
-        need_receipt: false,
-        life_time_s: 0,
-        offline_push: String::new(),
-        extensible: false,
-        for_sender: true,
-        online_only: false,
-        callbacks: Callbacks { no_before: true, no_after: true },
-    };
+    let message = Outgoing::imported(from.clone(), key, content.map_err(|bad| bad.in_messages())?);
     let there = there(&call, &[from, to.clone()]).await?;
     match there[..] {
         [true, true] => told(call.admin.import_message(&message, &to, how)).await.map(|()| Empty {}),
@@ -236,9 +241,6 @@ pub(super) async fn import(call: Call, body: ImportOne) -> Result<Empty, Refusal
         _ => Err(Refusal::new(NOT_REGISTERED, "invalid To_Account")),
     }
 }
-
-/// How far the clock of another system may be in front of this one's.
-const CLOCKS_APART_MS: u64 = 60_000;
 
 impl ToSend {
     fn read(self, from: UserKey, key: MsgKey, callbacks: Callbacks) -> Result<Outgoing, Refusal> {

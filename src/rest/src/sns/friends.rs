@@ -110,7 +110,7 @@ struct Import {
 
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ImportItem {
+pub(crate) struct ImportItem {
     #[serde(default, rename = "To_Account")]
     to: Text,
     #[serde(default)]
@@ -131,33 +131,37 @@ struct ImportItem {
     custom_item: TagsToSet,
 }
 
-async fn import(call: Call, body: Import) -> Result<Results, Refusal> {
-    let from = body.from.required("From_Account", BAD)?;
-    let item = |Object(item): Object<ImportItem>| {
+impl ImportItem {
+    pub(crate) fn read(self) -> Result<ImportFriend, Refusal> {
         let mut custom = Vec::new();
-        for field in item.custom_item.optional("CustomItem", BAD)?.unwrap_or_default() {
+        for field in self.custom_item.optional("CustomItem", BAD)?.unwrap_or_default() {
             let (tag, value) = field.0.read(BAD)?;
             let value = field_value(&tag, value, BAD)?;
             custom.push((tag, value));
         }
         Ok(ImportFriend {
-            user: item.to.required("To_Account", BAD)?,
+            user: self.to.required("To_Account", BAD)?,
             row: FriendRow {
-                added_s: item.add_time.optional("AddTime", BAD)?.unwrap_or_default().into(),
-                source: item.add_source.required("AddSource", BAD)?,
-                wording: item.add_wording.optional("AddWording", BAD)?.unwrap_or_default(),
-                remark: item.remark.optional("Remark", BAD)?.unwrap_or_default(),
-                remark_s: item.remark_time.optional("RemarkTime", BAD)?.unwrap_or_default().into(),
+                added_s: self.add_time.optional("AddTime", BAD)?.unwrap_or_default().into(),
+                source: self.add_source.required("AddSource", BAD)?,
+                wording: self.add_wording.optional("AddWording", BAD)?.unwrap_or_default(),
+                remark: self.remark.optional("Remark", BAD)?.unwrap_or_default(),
+                remark_s: self.remark_time.optional("RemarkTime", BAD)?.unwrap_or_default().into(),
             },
-            groups: item
+            groups: self
                 .group_name
                 .optional("GroupName", BAD)?
                 .map_or_else(Vec::new, |OneOrMore(groups)| groups),
             custom,
         })
-    };
+    }
+}
+
+async fn import(call: Call, body: Import) -> Result<Results, Refusal> {
+    let from = body.from.required("From_Account", BAD)?;
     let items = body.add_friend_item.required("AddFriendItem", BAD)?;
-    let mut friends = items.into_iter().map(item).collect::<Result<Vec<_>, Refusal>>()?;
+    let mut friends =
+        items.into_iter().map(|Object(item)| item.read()).collect::<Result<Vec<_>, Refusal>>()?;
     let imported = change(&call, &from, move |people, about, effects| {
         for friend in &mut friends {
             friend.custom = people.declared(about.user.app(), std::mem::take(&mut friend.custom));

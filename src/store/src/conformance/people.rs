@@ -1,4 +1,4 @@
-//! The suite of the traits `PeopleTx`, `ConversationTx` and `ExtensionTx`.
+//! The suite of the traits `PeopleTx`, `ConversationTx`, `ExtensionTx` and `ImportTx`.
 
 use nearport_chat::directory::conversations::{ConversationRow, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow};
@@ -20,6 +20,7 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     others_are_found_and_what_is_hers_alone_is_erased(&*make());
     conversations_without_settings_have_no_row(&*make());
     extensions_are_numbered_and_go_with_their_message(&*make());
+    an_import_finds_its_mark(&*make());
     work_that_fails_leaves_nothing(&*make());
     apps_and_users_are_apart(&*make());
 }
@@ -243,6 +244,21 @@ fn phones_move_forward(directory: &dyn Directory) {
     assert_eq!(read(directory, |tx| tx.phones(&alice)), [phone(1, 7), phone(2, 9)]);
     write(directory, |tx| tx.delete_phone(&alice, 1));
     assert_eq!(read(directory, |tx| tx.phones(&alice)), [phone(2, 9)]);
+}
+
+fn an_import_finds_its_mark(directory: &dyn Directory) {
+    let (app, job, other) = (AppId(u32::MAX), [0; 32], [0xff; 32]);
+    write(directory, |tx| {
+        assert_eq!(tx.import_mark(app, &job)?, None);
+        tx.put_import_mark(app, &job, "{\"at\":1}")?;
+        tx.put_import_mark(app, &other, "wörd")?;
+        tx.put_import_mark(AppId(1), &job, "")
+    });
+    write(directory, |tx| tx.put_import_mark(app, &job, "2"));
+    let marks = |tx: &mut dyn PeopleTx| {
+        Ok([tx.import_mark(app, &job)?, tx.import_mark(app, &other)?, tx.import_mark(AppId(1), &job)?])
+    };
+    assert_eq!(read(directory, marks), ["2", "wörd", ""].map(|mark| Some(mark.to_owned())));
 }
 
 fn extensions_are_numbered_and_go_with_their_message(directory: &dyn Directory) {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use nearport_chat::directory::DirectoryError;
 use nearport_chat::directory::conversations::{ConversationRow, ConversationTx, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow, ExtensionTx};
+use nearport_chat::directory::imports::ImportTx;
 use nearport_chat::directory::people::{
     ApplicationRow, FieldValue, Follows, FriendRow, PeopleStore, PeopleTx, PeopleWork, PhoneRow, RelationHead,
 };
-use nearport_chat::key::{ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, UserKey};
 
 use super::MemoryDirectory;
 
@@ -39,6 +40,7 @@ pub(super) struct Tables {
     /// Counters of messages with extensions, and when they were made.
     extension_heads: BTreeMap<(ConvKey, u64), (ExtensionHead, u64)>,
     extensions: BTreeMap<(ConvKey, u64, String), ExtensionRow>,
+    imports: BTreeMap<(AppId, [u8; 32]), String>,
 }
 
 impl PeopleStore for MemoryDirectory {
@@ -425,6 +427,17 @@ impl ConversationTx for Tables {
             true => self.conversation_members.insert(key),
             false => self.conversation_members.remove(&key),
         })
+    }
+}
+
+impl ImportTx for Tables {
+    fn import_mark(&mut self, app: AppId, job: &[u8; 32]) -> Result<Option<String>, DirectoryError> {
+        Ok(self.imports.get(&(app, *job)).cloned())
+    }
+
+    fn put_import_mark(&mut self, app: AppId, job: &[u8; 32], mark: &str) -> Result<(), DirectoryError> {
+        self.imports.insert((app, *job), mark.to_owned());
+        Ok(())
     }
 }
 

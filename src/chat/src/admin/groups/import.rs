@@ -1,22 +1,19 @@
 //! Groups of other systems: nobody is told of them.
 
-use aws_lc_rs::digest;
-use nearport_wire::body::{
-    Content, GroupCreate, GroupInviteResult, GroupInvited, Message, element, group_answer::Answer,
-};
+use nearport_wire::body::{Content, GroupCreate, GroupInviteResult, GroupInvited, group_answer::Answer};
 use nearport_wire::code::group as code;
 
 use super::messages::in_groups;
 use super::{group_key, user_key};
+use crate::admin::imports::{Bringing, Historic, HistoricTo};
 use crate::admin::{Admin, Asker, Pending, busy};
 use crate::desk::group::{Answered, Call, Import};
 use crate::desk::{Caller, Who};
 use crate::group::NewMember;
-use crate::kept::{Audience, seal};
-use crate::key::{AppId, GroupKey, UserKey};
-use crate::ledger::{Append, CursorMove, CursorName, IdemKey};
+use crate::key::{AppId, UserKey};
+use crate::ledger::{CursorMove, CursorName};
 use crate::posts::orders::{GroupOrder, MARKS_MAX};
-use crate::reply::{Failure, With, unreadable};
+use crate::reply::{Failure, unreadable};
 use crate::tasks::Task;
 
 /// A member of another system.
@@ -39,8 +36,8 @@ pub struct ImportMessage {
     pub from: String,
     /// Unix seconds.
     pub time_s: u64,
-    /// The back end's own.
-    pub random: u32,
+    /// The back end's own; `None`: it follows from what is said.
+    pub random: Option<u32>,
     /// What it says, checked.
     pub content: Content,
     /// Which go first.
@@ -63,6 +60,29 @@ impl Admin {
             if created_ms + spread <= now_ms { created_ms + spread } else { created_ms }
         });
         self.import(asker, Import::Group(Box::new(asked), created_ms))
+    }
+
+    /// Whether there is a group that is what this import would make: of its type, and made at its time.
+    ///
+    /// # Errors
+    /// 10002, 10015.
+    pub fn is_imported(
+        &self,
+        app: AppId,
+        asked: &GroupCreate,
+        created_s: Option<u64>,
+    ) -> Result<bool, Failure> {
+        let key = group_key(app, &asked.group)?;
+        let same = self.of_group(&key, |group| {
+            let made_s = group.info().created_ms / 1000;
+            let kind = group.kind();
+            let named = kind.name == asked.r#type || kind.aliases.contains(&asked.r#type.as_str());
+            named && created_s.is_none_or(|created_s| created_s == made_s)
+        });
+        match same {
+            Err(failure) if failure.code == code::GONE => Ok(false),
+            same => same,
+        }
     }
 
     fn import(&self, asker: &Asker, import: Import) -> Pending<Result<Answer, Failure>> {
@@ -127,6 +147,29 @@ impl Admin {
         Ok(invited)
     }
 
+    /// The same as [`Self::set_unread_of_group`] for the owner of a group, whom its import has made a member in front of the messages,
+    /// as long as the owner has read nothing. Does nothing for others.
+    ///
+    /// # Errors
+    /// Those of [`Self::set_unread_of_group`].
+    pub fn set_unread_of_owner(
+        &self,
+        app: AppId,
+        group: &str,
+        user: &str,
+        unread: u64,
+    ) -> Result<(), Failure> {
+        let (key, owner) = (group_key(app, group)?, user_key(app, user)?);
+        if !self.of_group(&key, |group| group.info().owner.as_ref() == Some(&owner))? {
+            return Ok(());
+        }
+        let read = self.shared.ledger.cursor(&owner, &CursorName::Read(key.conv()));
+        match read.map_err(|error| unreadable(&error))? {
+            Some(_) => Ok(()),
+            None => self.set_unread_of_group(app, group, user, unread),
+        }
+    }
+
     /// Says how many messages of a group a member has not read. Cursors only go forward: it cannot become more than it is.
     /// Waits for the writer.
     ///
@@ -183,77 +226,25 @@ impl Admin {
         messages: Vec<ImportMessage>,
     ) -> Result<Vec<Result<u64, u32>>, Failure> {
         let key = group_key(app, group)?;
-        let (import, created_ms, first) = self
-            .of_group(&key, |group| (group.kind().import, group.info().created_ms, group.info().first_seq))?;
-        if !import {
+        if !self.of_group(&key, |group| group.kind().import)? {
             return Err(Failure::new(code::NO_PERMISSION, "messages of this type of group are not imported"));
         }
-        let heads = self.shared.ledger.heads(&[key.conv()]).map_err(|error| unreadable(&error))?;
-        let newest_ms = heads.first().filter(|heads| heads.seq > first).map_or(0, |heads| heads.time_ms);
-        let mut after_s = (created_ms / 1000).max(newest_ms / 1000);
-        let names: Vec<_> = messages.iter().map(|message| message.from.clone()).collect();
-        let exist = self.accounts_exist(app, &names).map_err(in_groups)?;
-        let (mut outcomes, mut orders) = (Vec::with_capacity(messages.len()), Vec::new());
-        let now_s = self.now_ms() / 1000;
-        for (message, exists) in messages.into_iter().zip(exist) {
-            let good =
-                exists && (after_s..=now_s).contains(&message.time_s) && is_importable(&message.content);
-            let from = UserKey::new(app, &message.from).ok().filter(|_| good);
-            let Some(from) = from else {
-                outcomes.push(Pending::ready(Err(code::BAD_PARAMETER)));
-                continue;
-            };
-            after_s = message.time_s;
-            let (pending, done) = Pending::new();
-            let done =
-                Box::new(move |outcome: Result<&crate::ledger::Appended, &crate::ledger::LedgerError>| {
-                    done.tell(outcome.map(|outcome| outcome.seq).map_err(|_| code::INTERNAL));
-                });
-            orders.push(GroupOrder::Import { append: append(&key, from, message, newest_ms), done });
-            outcomes.push(pending);
-        }
-        if !self.shared.posts.order(orders) {
-            return Err(in_groups(busy()));
-        }
-        Ok(outcomes.into_iter().map(|outcome| outcome.wait().unwrap_or(Err(code::INTERNAL))).collect())
+        let to = || HistoricTo::Group(group.to_owned());
+        let history =
+            messages.into_iter().map(|ImportMessage { from, time_s, random, content, priority }| Historic {
+                to: to(),
+                from,
+                time_s,
+                seq: 0,
+                random,
+                content,
+                priority,
+            });
+        let brought =
+            self.bring_history(app, history.collect()).and_then(Bringing::wait).map_err(in_groups)?;
+        Ok(brought
+            .into_iter()
+            .map(|outcome| outcome.map(|it| it.seq).map_err(|failure| failure.code))
+            .collect())
     }
-}
-
-fn append(key: &GroupKey, from: UserKey, message: ImportMessage, newest_ms: u64) -> Append {
-    let ImportMessage { from: name, time_s, random, content, priority } = message;
-    let mut digest = digest::Context::new(&digest::SHA256);
-    digest.update(b"import");
-    digest.update(key.as_bytes());
-    digest.update(&time_s.to_be_bytes());
-    let mut client_msg_id = [0; 16];
-    client_msg_id[..4].copy_from_slice(&random.to_be_bytes());
-    client_msg_id[4..].copy_from_slice(&digest.finish().as_ref()[..12]);
-    let body = Message {
-        from: name,
-        to: Some(With::Group(key.clone()).target()),
-        client_msg_id: client_msg_id.to_vec().into(),
-        content: Some(content),
-        priority: priority.into(),
-        ..Message::default()
-    };
-    Append {
-        conv: key.conv(),
-        idem: IdemKey { sender: from, client_msg_id },
-        logs: Vec::new(),
-        // Times of a conversation do not go back, and the back end has seconds.
-        time_ms: (time_s * 1000).max(newest_ms),
-        body: seal(&body, Audience::All),
-        uncounted: false,
-    }
-}
-
-/// Text, faces, places and custom elements come over, of the public contract.
-fn is_importable(content: &Content) -> bool {
-    use element::Element;
-    content.elements.iter().all(|element| {
-        matches!(
-            element.element,
-            Some(Element::Text(_) | Element::Face(_) | Element::Location(_) | Element::Custom(_))
-        )
-    })
 }

@@ -193,7 +193,7 @@ impl Admin {
     }
 
     /// Something of a group that exists.
-    pub(super) fn of_group<T>(
+    pub(in crate::admin) fn of_group<T>(
         &self,
         key: &GroupKey,
         ask: impl FnOnce(&crate::group::Group) -> T,

@@ -240,7 +240,7 @@ pub(super) fn create(
     let key = match asked.group.as_str() {
         "" => free_id(turn, app, kind.id_prefix)?,
         id => {
-            let key = check_id(app, &kind, id)?;
+            let key = check_id(app, &kind, id, imported_ms.is_some())?;
             if let Some(taken) = turn.find(&key)? {
                 let taken = taken.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let own = owner.is_some() && taken.info().owner == owner;
