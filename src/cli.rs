@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_load, cli_locate_ip, cli_message,
-    cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
+    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_import, cli_load, cli_locate_ip,
+    cli_message, cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -55,6 +55,8 @@ enum Command {
     /// The store of a node that does not run.
     #[command(subcommand)]
     Store(cli_store::Store),
+    /// Bring accounts, relations, groups, members and messages over from another system.
+    Import(cli_import::Import),
     /// Print the OpenAPI document of the commands that back ends of Apps call.
     Openapi(cli_openapi::Openapi),
     /// Check, explain or print the settings.
@@ -164,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Store(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Drain(command) => command.run(),

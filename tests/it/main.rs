@@ -32,6 +32,8 @@ mod handover;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod lab;
