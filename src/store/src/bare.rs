@@ -73,11 +73,7 @@ impl BareLedger {
         let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), 2 * BATCH_ITEMS_MAX)
             .durability(Some(PersistMode::SyncData));
         for message in messages {
-            let head = &mut self.heads[message.conversation as usize];
-            *head += 1;
-            let mut key = [0; 12];
-            key[..4].copy_from_slice(&message.conversation.to_be_bytes());
-            key[4..].copy_from_slice(&head.to_be_bytes());
+            let (key, head) = self.place(message);
             batch.insert(&self.messages, key, &message.body[..]);
             let mut key = [0; 8];
             key[..4].copy_from_slice(&message.user.to_be_bytes());
@@ -85,6 +81,33 @@ impl BareLedger {
             batch.insert(&self.index, key, head.to_be_bytes());
         }
         batch.commit().map_err(failed)
+    }
+
+    /// The same without index rows: one row for each message.
+    ///
+    /// # Errors
+    /// Whatever fjall says, as [`LedgerError::Io`].
+    pub fn insert<'a>(
+        &mut self,
+        messages: impl IntoIterator<Item = &'a BareMessage>,
+    ) -> Result<(), LedgerError> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), BATCH_ITEMS_MAX)
+            .durability(Some(PersistMode::SyncData));
+        for message in messages {
+            let (key, _) = self.place(message);
+            batch.insert(&self.messages, key, &message.body[..]);
+        }
+        batch.commit().map_err(failed)
+    }
+
+    /// The next place of its conversation: the key of its row, and its number.
+    fn place(&mut self, message: &BareMessage) -> ([u8; 12], u64) {
+        let head = &mut self.heads[message.conversation as usize];
+        *head += 1;
+        let mut key = [0; 12];
+        key[..4].copy_from_slice(&message.conversation.to_be_bytes());
+        key[4..].copy_from_slice(&head.to_be_bytes());
+        (key, *head)
     }
 
     /// Whether a compaction is running.
