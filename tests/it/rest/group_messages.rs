@@ -287,7 +287,7 @@ pub(super) const ROWS: &[Row] = &[
         "group_open_http_svc/get_group_member_info",
         r#"{"GroupId":"rm_old","MemberInfoFilter":["Role","MsgSeq","JoinTime","LastSendMsgTime"]}"#,
         r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MemberNum":2,"MemberList":[
-            {"Member_Account":"rm_ann","Role":"Owner","JoinTime":1500000000,"MsgSeq":2,"LastSendMsgTime":1500000010},
+            {"Member_Account":"rm_ann","Role":"Owner","JoinTime":1500000000,"MsgSeq":0,"LastSendMsgTime":1500000010},
             {"Member_Account":"rm_ben","Role":"Admin","JoinTime":1500000001,"MsgSeq":1,"LastSendMsgTime":1500000020}]}"#,
     ),
     row(UNREAD, r#"{"GroupId":"rm_old","Member_Account":"rm_ann","UnreadMsgNum":1}"#, OK),
