@@ -14,18 +14,19 @@ pub(crate) struct Pages {
     asked: HistoryRange,
     /// Largest seq of the conversation that is on the screen.
     shown_seq: u64,
-    /// Between which messages the pages stand that were looked at last: the first that was shown, the last.
-    looked: (u64, u64),
+    /// Between which messages the pages stand that were looked at last: the first that was shown (0: there is none before it), the
+    /// last. `None`: no page has come yet.
+    looked: Option<(u64, u64)>,
 }
 
 impl Pages {
     pub(crate) fn new() -> Self {
-        Self { held: None, asked: HistoryRange::Newest, shown_seq: 0, looked: (0, 0) }
+        Self { held: None, asked: HistoryRange::Newest, shown_seq: 0, looked: None }
     }
 
     /// Another conversation is on the screen now, and nothing of it yet.
     pub(crate) fn clear(&mut self) {
-        (self.shown_seq, self.looked) = (0, (0, 0));
+        (self.shown_seq, self.looked) = (0, None);
     }
 
     pub(crate) fn shown_seq(&self) -> u64 {
@@ -64,17 +65,19 @@ impl Pages {
 
     /// The messages before those that were shown, or why there are none.
     pub(crate) fn older(&self, count: u32) -> Result<HistoryQuery, &'static str> {
-        match self.looked.0 {
-            0 | 1 => Err("that was the first message"),
-            first => Ok(HistoryQuery::new(HistoryRange::Before(first), count)),
+        match self.looked {
+            None => Ok(HistoryQuery::new(HistoryRange::Newest, count)),
+            Some((0 | 1, _)) => Err("that was the first message"),
+            Some((first, _)) => Ok(HistoryQuery::new(HistoryRange::Before(first), count)),
         }
     }
 
     /// The messages behind those that were shown, or why there are none.
     pub(crate) fn newer(&self, count: u32) -> Result<HistoryQuery, &'static str> {
-        match self.looked.1 {
-            last if last >= self.shown_seq => Err("that was the newest message"),
-            last => Ok(HistoryQuery::new(HistoryRange::After(last), count)),
+        match self.looked {
+            None => Ok(HistoryQuery::new(HistoryRange::Newest, count)),
+            Some((_, last)) if last >= self.shown_seq => Err("that was the newest message"),
+            Some((_, last)) => Ok(HistoryQuery::new(HistoryRange::After(last), count)),
         }
     }
 
@@ -85,9 +88,11 @@ impl Pages {
 
     /// A message is drawn as it comes.
     pub(crate) fn arrive(&mut self, seq: u64) {
-        self.shown_seq = self.shown_seq.max(seq);
-        if self.looked.1 + 1 == seq {
-            self.looked.1 = seq;
+        let before = self.shown_seq;
+        self.shown_seq = before.max(seq);
+        // Behind pages that reach to the newest message it goes on from there. In between may be own ones, which come as answers.
+        if let Some((_, last)) = self.looked.as_mut().filter(|(_, last)| *last >= before) {
+            *last = self.shown_seq;
         }
     }
 
@@ -103,11 +108,11 @@ impl Pages {
         match self.asked {
             HistoryRange::Newest => {
                 self.shown_seq = self.shown_seq.max(page.head);
-                self.looked = (if page.complete { 0 } else { first.unwrap_or(next) }, page.head);
+                self.looked = Some((if page.complete { 0 } else { first.unwrap_or(next) }, page.head));
                 (None, first.is_none().then_some("no messages yet"))
             }
             HistoryRange::Before(before) => {
-                self.looked = (if page.complete { 0 } else { next.max(1) }, last.unwrap_or(before));
+                self.looked = Some((if page.complete { 0 } else { next.max(1) }, last.unwrap_or(before)));
                 let below = match first {
                     None if page.complete => "that was the first message",
                     None => "nothing for you there: /older goes on",
@@ -117,7 +122,9 @@ impl Pages {
             }
             HistoryRange::After(after) => {
                 let upto = if page.complete { page.head } else { next.max(last.unwrap_or(after)) };
-                self.looked = (first.unwrap_or(after), upto);
+                self.looked = Some((first.unwrap_or(after), upto));
+                // What waits may be on this page.
+                self.shown_seq = self.shown_seq.max(last.unwrap_or(0));
                 let below = match (first, page.complete) {
                     (None, true) => "nothing there",
                     (_, true) => "that is the newest message",

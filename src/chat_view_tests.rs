@@ -301,6 +301,36 @@ fn history_goes_back_page_by_page_and_forward_again() {
 }
 
 #[test]
+fn what_a_later_page_has_shown_is_not_shown_again_and_own_messages_leave_no_gap() {
+    let mut view = view();
+    let said = |seq: u64| message("bob", "alice", seq, &format!("no {seq}"));
+    let pages = |seqs: &[u64], complete| {
+        let messages = seqs.iter().copied().map(said).collect();
+        Ok(HistoryPage { messages, complete, head: 9, next: seqs[0], ..HistoryPage::default() })
+    };
+    view.history(2);
+    view.page(Err("the way is gone".into()));
+    assert_eq!(type_line(&mut view, "/older 2"), Some(newest(2)), "nothing was looked at yet");
+    view.page(pages(&[9, 8], false));
+    type_line(&mut view, "/older 2");
+    view.page(pages(&[7, 6], false));
+    type_line(&mut view, "/newer");
+    rows(&mut view);
+    // It comes while the page with it is on its way.
+    view.event(Event::Message(said(10)));
+    view.page(Ok(HistoryPage { head: 10, ..pages(&[8, 9, 10], true).unwrap() }));
+    let drawn = rows(&mut view);
+    assert_eq!(drawn.iter().filter(|row| row.ends_with("no 10")).count(), 1, "{drawn:?}");
+    // An own message has a number, and no event that would name it.
+    let id = posted(&mut view, "mine");
+    view.event(Event::Sent { id, sent: sent(11) });
+    view.event(Event::Message(said(12)));
+    rows(&mut view);
+    assert_eq!(type_line(&mut view, "/newer"), None);
+    assert_eq!(rows(&mut view), ["-- that was the newest message"]);
+}
+
+#[test]
 fn a_file_is_drawn_in_its_row_and_offered_by_its_number() {
     let mut view = view();
     let first = view.transfer("↑ photo.png");
