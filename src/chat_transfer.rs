@@ -129,17 +129,7 @@ async fn up(
         None => None,
     };
     let done = content(client, kept, &upload.path, upload.kind, progress).await?;
-    let extension = upload.path.extension().map(|it| it.to_string_lossy().to_lowercase());
-    let element = match upload.kind {
-        MediaKind::Image => element::Element::Image(done.image()),
-        MediaKind::Sound => element::Element::Sound(done.sound(upload.second)),
-        MediaKind::Video => {
-            let format = extension.unwrap_or_else(|| "mp4".to_owned());
-            element::Element::Video(done.video(upload.second, &format, cover.as_ref()))
-        }
-        MediaKind::File | MediaKind::Unspecified => element::Element::File(done.file()),
-    };
-    Ok(body::Element { element: Some(element), ..Default::default() })
+    Ok(done.element(upload.kind, &upload.path, upload.second, cover.as_ref()))
 }
 
 async fn content(
@@ -155,14 +145,16 @@ async fn content(
     let before = lock(kept).iter().find(|(known, _)| *known == said).map(|(_, begun)| begun.clone());
     if let Some(begun) = before.filter(|begun| begun.expires_s > node::now_ms() / 1000) {
         match media::upload(network, &begun, path, &mut progress).await {
-            // Of no use any more.
-            Err(MediaError::Refused { .. }) => lock(kept).retain(|(known, _)| *known != said),
+            // Of no use any more: it begins anew.
+            Err(MediaError::Refused { .. }) => {}
             other => return forget(kept, &said, other),
         }
     }
     let begun = media::begin(client, &said).await?;
     {
         let mut kept = lock(kept);
+        // One that has expired would be found again in place of this one.
+        kept.retain(|(known, _)| *known != said);
         if kept.len() >= KEPT_MAX {
             kept.pop_front();
         }

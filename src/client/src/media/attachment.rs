@@ -167,6 +167,19 @@ impl Uploaded {
         }
         element
     }
+
+    /// The element of a message for what was uploaded of `path` as this kind: a sound or a video of so many seconds, a video with a
+    /// picture of it, if there is one.
+    #[must_use]
+    pub fn element(&self, kind: MediaKind, path: &Path, second: u32, cover: Option<&Self>) -> Element {
+        let element = match kind {
+            MediaKind::Image => element::Element::Image(self.image()),
+            MediaKind::Sound => element::Element::Sound(self.sound(second)),
+            MediaKind::Video => element::Element::Video(self.video(second, &extension(path), cover)),
+            MediaKind::File | MediaKind::Unspecified => element::Element::File(self.file()),
+        };
+        Element { element: Some(element), ..Default::default() }
+    }
 }
 
 /// # Files
@@ -186,7 +199,7 @@ impl Client {
         progress: impl FnMut(u64, u64),
     ) -> Result<Element, MediaError> {
         let done = self.upload_as(path, MediaKind::Image, progress).await?;
-        Ok(element(element::Element::Image(done.image())))
+        Ok(done.element(MediaKind::Image, path, 0, None))
     }
 
     /// Uploads a sound that lasts so many seconds.
@@ -200,7 +213,7 @@ impl Client {
         progress: impl FnMut(u64, u64),
     ) -> Result<Element, MediaError> {
         let done = self.upload_as(path, MediaKind::Sound, progress).await?;
-        Ok(element(element::Element::Sound(done.sound(second))))
+        Ok(done.element(MediaKind::Sound, path, second, None))
     }
 
     /// Uploads a video that lasts so many seconds, and before it an image of it, if there is one. `progress` hears of the video alone.
@@ -219,7 +232,7 @@ impl Client {
             None => None,
         };
         let done = self.upload_as(path, MediaKind::Video, progress).await?;
-        Ok(element(element::Element::Video(done.video(second, &extension(path), cover.as_ref()))))
+        Ok(done.element(MediaKind::Video, path, second, cover.as_ref()))
     }
 
     /// Uploads a file of any kind.
@@ -232,7 +245,7 @@ impl Client {
         progress: impl FnMut(u64, u64),
     ) -> Result<Element, MediaError> {
         let done = self.upload_as(path, MediaKind::File, progress).await?;
-        Ok(element(element::Element::File(done.file())))
+        Ok(done.element(MediaKind::File, path, 0, None))
     }
 
     async fn upload_as(
@@ -285,10 +298,6 @@ impl Client {
     }
 }
 
-fn element(element: element::Element) -> Element {
-    Element { element: Some(element), ..Default::default() }
-}
-
 /// What stands behind the last dot of a name, in small letters; at most eight of them.
 fn extension(path: &Path) -> String {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
@@ -299,6 +308,10 @@ fn extension(path: &Path) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn element(element: element::Element) -> Element {
+        Element { element: Some(element), ..Default::default() }
+    }
 
     fn named(name: &str) -> String {
         let file = body::File { name: name.into(), ..body::File::default() };
@@ -331,7 +344,7 @@ mod tests {
             format: 3,
             infos: vec![info(1, 30), info(2, 20), info(3, 10)],
         };
-        let image = element(element::Element::Image(done.image()));
+        let image = done.element(MediaKind::Image, Path::new("n"), 0, None);
         let sizes = [Form::Original, Form::Large, Form::Thumbnail]
             .map(|form| Attachment::of_form(&image, form).map(|what| (what.form, what.size, what.url)));
         let form = |form, size, url: &str| Some((form, size, url.to_owned()));
@@ -339,7 +352,7 @@ mod tests {
             sizes,
             [form(Form::Original, 30, "u1"), form(Form::Large, 20, "u2"), form(Form::Thumbnail, 10, "u3")]
         );
-        let video = element(element::Element::Video(done.video(7, "mp4", Some(&done))));
+        let video = done.element(MediaKind::Video, Path::new("a.MP4"), 7, Some(&done));
         let cover = Attachment::of_form(&video, Form::Thumbnail).unwrap();
         assert_eq!((cover.kind, cover.form, &*cover.uuid), (MediaKind::Image, Form::Original, "one"));
         assert_eq!((cover.size, cover.width, cover.height), (30, 9, 8));
