@@ -28,6 +28,17 @@ impl Terminal {
     }
 }
 
+/// Two people in their terminals: who, what they type (nothing: they only look), and what they see then.
+fn play(alice: &mut Terminal, bob: &mut Terminal, script: &[(&str, &str, &str)]) {
+    for (who, typed, then) in script {
+        let terminal = if *who == "alice" { &mut *alice } else { &mut *bob };
+        match *typed {
+            "" => terminal.see(then),
+            line => terminal.say(line, then),
+        }
+    }
+}
+
 #[test]
 fn files_go_from_terminal_to_terminal() {
     let dir = tempfile::tempdir().unwrap();
@@ -162,43 +173,47 @@ fn a_group_is_run_by_slash_commands() {
     assert!(made.status.success(), "{made:?}");
     let mut alice = chat(dir.path(), "alice", "--group hikers");
     let mut bob = chat(dir.path(), "bob", "--to alice");
-    bob.say("/join hikers let me in", "an administrator of hikers has to agree");
-    alice.see("bob wants to join hikers: let me in");
-    alice.say("/applications", "bob wants in: let me in");
-    alice.say("/admit bob", "bob is in hikers");
-    bob.say("/group hikers", "talking to #hikers");
-    alice.say("/members", "alice (Owner), bob");
-    alice.say("/rename Walkers", "it has another name");
-    bob.say("/about", "hikers  Walkers, Public (2 members)");
-
-    // Who reads what, and what becomes of messages.
-    alice.say("/receipts on", "it is asked who reads them");
-    alice.say("who is up?", "…  you: who is up?");
-    bob.see("alice: who is up?");
-    alice.see("✓✓");
-    alice.say("/read", "read by 1, not by 0: bob");
-    alice.say("/edit who is awake?", "you: who is awake? (edited)");
-    bob.see("alice: who is awake? (edited)");
-    alice.say("/recall a slip", "[taken back by alice]");
-    bob.see("[taken back by alice]");
-
-    alice.say("/admin bob", "bob is an administrator");
-    alice.say("/unadmin bob", "bob is a plain member");
-    alice.say("/mute bob 1h", "may not speak: bob");
-    bob.say("can you hear me", "not sent: 10017");
-    alice.say("/unmute bob", "may speak: bob");
-    bob.say("and now?", "you: and now?");
-    alice.see("bob: and now?");
-    alice.say("/card Al", "that is what you are called here");
-    alice.say("/members", "alice \"Al\" (Owner)");
-    alice.say("/kick bob", "removed: bob");
-    bob.see("alice removed you from hikers");
-    bob.say("/groups", "you are in no group: /create NAME makes one");
-    bob.say("/create Public Bob's own", "talking to #@TGS#");
-    bob.say("/leave", "not done: ");
-    bob.say("/dismiss", "is no more");
-    alice.say("/dismiss", "hikers is no more");
-    alice.say("anybody?", "not sent: 100");
+    play(
+        &mut alice,
+        &mut bob,
+        &[
+            ("bob", "/join hikers let me in", "an administrator of hikers has to agree"),
+            ("alice", "", "bob wants to join hikers: let me in"),
+            ("alice", "/applications", "bob wants in: let me in"),
+            ("alice", "/admit bob", "bob is in hikers"),
+            ("bob", "/group hikers", "talking to #hikers"),
+            ("alice", "/members", "alice (Owner), bob"),
+            ("alice", "/rename Walkers", "it has another name"),
+            ("bob", "/about", "hikers  Walkers, Public (2 members)"),
+            // Who reads what, and what becomes of messages.
+            ("alice", "/receipts on", "it is asked who reads them"),
+            ("alice", "who is up?", "…  you: who is up?"),
+            ("bob", "", "alice: who is up?"),
+            ("alice", "", "✓✓"),
+            ("alice", "/read", "read by 1, not by 0: bob"),
+            ("alice", "/edit who is awake?", "you: who is awake? (edited)"),
+            ("bob", "", "alice: who is awake? (edited)"),
+            ("alice", "/recall a slip", "[taken back by alice]"),
+            ("bob", "", "[taken back by alice]"),
+            ("alice", "/admin bob", "bob is an administrator"),
+            ("alice", "/unadmin bob", "bob is a plain member"),
+            ("alice", "/mute bob 1h", "may not speak: bob"),
+            ("bob", "can you hear me", "not sent: 10017"),
+            ("alice", "/unmute bob", "may speak: bob"),
+            ("bob", "and now?", "you: and now?"),
+            ("alice", "", "bob: and now?"),
+            ("alice", "/card Al", "that is what you are called here"),
+            ("alice", "/members", "alice \"Al\" (Owner)"),
+            ("alice", "/kick bob", "removed: bob"),
+            ("bob", "", "alice removed you from hikers"),
+            ("bob", "/groups", "you are in no group: /create NAME makes one"),
+            ("bob", "/create Public Bob's own", "talking to #@TGS#"),
+            ("bob", "/leave", "not done: "),
+            ("bob", "/dismiss", "is no more"),
+            ("alice", "/dismiss", "hikers is no more"),
+            ("alice", "anybody?", "not sent: 100"),
+        ],
+    );
 }
 
 #[test]
@@ -229,31 +244,37 @@ fn people_lists_and_history_by_slash_commands() {
     alice.say("/history", "no messages yet");
 
     let mut bob = chat(dir.path(), "bob", "--to alice");
-    bob.say("/set nick Bobby", "nick is set");
-    bob.say("/set allow ask", "allow is set");
-    bob.say("/status out hiking", "that stands beside your name");
-    alice.say("/profile bob", "nick: Bobby");
-    alice.say("/who bob nobody", "bob is online out hiking");
-    alice.see("nobody does not exist");
-    alice.say("/friend bob it is me", "bob has to agree");
-    bob.say("/requests", "alice asks for your friendship: it is me");
-    bob.say("/accept al\t", "alice is a friend now");
-    alice.say("/friends", "-- bob");
-    alice.say("/unfriend bob", "bob is no friend any more");
-    alice.say("/block bob", "bob is not heard any more");
-    alice.say("/blocked", "-- bob");
-    alice.say("/unblock bob", "bob is heard again");
-    bob.say("hello again", "you: hello again");
-    alice.see("bob: hello again");
-    alice.say("/pin", "bob is on top of the list");
-    alice.say("/quiet", "messages of bob are not announced");
-    alice.say("/list", "bob (pinned) (quiet)");
-    alice.see("bob: hello again");
-    alice.say("/read", "you have written nothing here yet");
-    alice.say("hi", "you: hi");
-    bob.see("alice: hi");
-    alice.see("✓✓");
-    alice.say("/read", "bob has read it");
-    alice.say("/help", "Tab completes commands, names and paths");
+    play(
+        &mut alice,
+        &mut bob,
+        &[
+            ("bob", "/set nick Bobby", "nick is set"),
+            ("bob", "/set allow ask", "allow is set"),
+            ("bob", "/status out hiking", "that stands beside your name"),
+            ("alice", "/profile bob", "nick: Bobby"),
+            ("alice", "/who bob nobody", "bob is online out hiking"),
+            ("alice", "", "nobody does not exist"),
+            ("alice", "/friend bob it is me", "bob has to agree"),
+            ("bob", "/requests", "alice asks for your friendship: it is me"),
+            ("bob", "/accept al\t", "alice is a friend now"),
+            ("alice", "/friends", "-- bob"),
+            ("alice", "/unfriend bob", "bob is no friend any more"),
+            ("alice", "/block bob", "bob is not heard any more"),
+            ("alice", "/blocked", "-- bob"),
+            ("alice", "/unblock bob", "bob is heard again"),
+            ("bob", "hello again", "you: hello again"),
+            ("alice", "", "bob: hello again"),
+            ("alice", "/pin", "bob is on top of the list"),
+            ("alice", "/quiet", "messages of bob are not announced"),
+            ("alice", "/list", "bob (pinned) (quiet)"),
+            ("alice", "", "bob: hello again"),
+            ("alice", "/read", "you have written nothing here yet"),
+            ("alice", "hi", "you: hi"),
+            ("bob", "", "alice: hi"),
+            ("alice", "", "✓✓"),
+            ("alice", "/read", "bob has read it"),
+            ("alice", "/help", "Tab completes commands, names and paths"),
+        ],
+    );
     assert_eq!(node.get("/readyz").0, 200);
 }
