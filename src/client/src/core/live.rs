@@ -239,6 +239,9 @@ impl Core {
             Err(failure) if repeated && request.is_done(&failure) => Ok(Bytes::new()),
             result => result,
         };
+        if let (Ok(reply), Some(room)) = (&result, request.joins()) {
+            self.live_rooms.answered(&room, reply.clone());
+        }
         let timed_out = result.as_ref().err().cloned();
         let result = match result.map(|reply| request.read_reply(reply)) {
             Ok(Ok(reply)) => Ok(reply),

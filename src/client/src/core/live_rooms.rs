@@ -52,6 +52,8 @@ struct Books {
     taken: Counts,
     folded: Counts,
     got: Counts,
+    /// The application is not there any more: they begin anew when it comes back.
+    left: bool,
 }
 
 /// What counts that are heard are to the books.
@@ -75,6 +77,11 @@ fn raise(known: &mut Counts, by: Counts) {
     known.iter_mut().zip(by).for_each(|(known, by)| *known = by.max(*known));
 }
 
+/// Of two places where the books may begin the earlier one counts.
+fn lower(known: &mut Counts, by: Counts) {
+    known.iter_mut().zip(by).for_each(|(known, by)| *known = by.min(*known));
+}
+
 impl LiveRooms {
     /// A frame of `class` came. Returns what was missed so far.
     pub(super) fn take(&mut self, room: &str, class: Class, counts: Option<&LiveCounts>) -> LiveMissed {
@@ -83,10 +90,20 @@ impl LiveRooms {
         books.missed()
     }
 
-    /// The session is in a room again, which stands at `counts`.
+    /// The answer to a join: what comes after its counts is on the books.
+    pub(super) fn answered(&mut self, room: &str, answer: Bytes) {
+        if let Ok(body::GroupAnswer { answer: Some(Answer::Join(outcome)) }) =
+            body::GroupAnswer::decode(answer)
+            && let Some(counts) = outcome.live.and_then(|live| live.counts)
+        {
+            self.begin(room, &counts);
+        }
+    }
+
+    /// The session is in a room, which stood at `counts` then.
     fn begin(&mut self, room: &str, counts: &LiveCounts) {
         if let Some(books) = self.books(room) {
-            books.hear(counts);
+            books.begin(counts);
         }
     }
 
@@ -126,6 +143,9 @@ impl Core {
     pub fn leave_live_room(&mut self, room: &str) {
         self.live_rooms.joined.remove(room);
         self.live_rooms.wanted.remove(room);
+        if let Some(books) = self.live_rooms.books.get_mut(room) {
+            books.left = true;
+        }
     }
 
     /// Joins rooms again.
@@ -151,15 +171,8 @@ impl Core {
         room: String,
         result: Result<Bytes, session::Failure>,
     ) {
-        let failure = match result.map(body::GroupAnswer::decode) {
-            Ok(answer) => {
-                if let Ok(body::GroupAnswer { answer: Some(Answer::Join(outcome)) }) = answer
-                    && let Some(counts) = outcome.live.and_then(|live| live.counts)
-                {
-                    self.live_rooms.begin(&room, &counts);
-                }
-                return;
-            }
+        let failure = match result {
+            Ok(answer) => return self.live_rooms.answered(&room, answer),
             Err(failure) => failure,
         };
         if !self.live_rooms.joined.contains(&room) {
@@ -196,20 +209,43 @@ impl Books {
         self.got[class.index()] += 1;
     }
 
-    /// The room stands at `counts`.
+    /// The session is a member since the room stood at `said`. Frames may have overtaken this answer; what was left out before the
+    /// first of them is on the books too.
+    fn begin(&mut self, said: &LiveCounts) {
+        if self.left && said.since_ms == self.since_ms {
+            *self = Self::at(said, self.former_ms);
+        } else if self.hear(said) == Heard::Next {
+            lower(&mut self.before, counts(&said.taken));
+            lower(&mut self.folded_before, counts(&said.folded));
+        }
+    }
+
+    /// The room stands at `said`.
     fn hear(&mut self, said: &LiveCounts) -> Heard {
         if self.former_ms != 0 && said.since_ms == self.former_ms {
             return Heard::Late;
         }
-        let (taken, folded) = (counts(&said.taken), counts(&said.folded));
-        let begins = said.since_ms != self.since_ms;
-        if begins {
-            let (since_ms, former_ms) = (said.since_ms, self.since_ms);
-            *self = Self { since_ms, former_ms, before: taken, folded_before: folded, ..Self::default() };
+        if said.since_ms != self.since_ms {
+            *self = Self::at(said, self.since_ms);
+            return Heard::First;
         }
-        raise(&mut self.taken, taken);
-        raise(&mut self.folded, folded);
-        if begins { Heard::First } else { Heard::Next }
+        raise(&mut self.taken, counts(&said.taken));
+        raise(&mut self.folded, counts(&said.folded));
+        Heard::Next
+    }
+
+    /// Books that begin where the room stands at `said`, after a life `former_ms` of it.
+    fn at(said: &LiveCounts, former_ms: u64) -> Self {
+        let (taken, folded) = (counts(&said.taken), counts(&said.folded));
+        Self {
+            since_ms: said.since_ms,
+            former_ms,
+            before: taken,
+            folded_before: folded,
+            taken,
+            folded,
+            ..Self::default()
+        }
     }
 
     fn missed(&self) -> LiveMissed {
@@ -275,6 +311,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_says_where_the_books_begin() {
+        let mut rooms = LiveRooms::default();
+        let say = |chat, folded| LiveCounts { folded: vec![0, 0, folded, 0], ..counts([0, 0, chat, 9]) };
+        // 11 was left out, 12 folded, 13 has come.
+        assert_eq!(rooms.take("r", Class::Chat, Some(&say(13, 5))), LiveMissed::default());
+        rooms.begin("r", &say(10, 4));
+        let missed = rooms.take("r", Class::Chat, Some(&say(14, 5)));
+        assert_eq!((missed.left_out.chat, missed.folded.chat, missed.left_out.like), (1, 1, 0));
+        // Who joins again in the same session begins nothing, but for who has left in between.
+        rooms.begin("r", &say(20, 5));
+        assert_eq!(rooms.take("r", Class::Chat, Some(&say(21, 5))).left_out.chat, 7);
+        rooms.books.get_mut("r").unwrap().left = true;
+        rooms.take("r", Class::Chat, Some(&say(22, 5)));
+        rooms.begin("r", &say(30, 6));
+        assert_eq!(rooms.take("r", Class::Chat, Some(&say(31, 6))), LiveMissed::default());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Ledger {
     pub(crate) refusals: VecDeque<Option<body::Error>>,
     /// Live rooms that were asked for.
     pub(crate) joins: Vec<String>,
+    /// Where live rooms stand.
+    pub(crate) counts: Option<body::LiveCounts>,
     /// Attempts of sends that were seen, by their text.
     pub(crate) attempts: Vec<String>,
     /// Requests are carried out and not answered.
@@ -222,7 +224,8 @@ fn join(ledger: &mut Ledger, call: body::GroupCall) -> Result<Vec<u8>, body::Err
     match ledger.refusals.pop_front().flatten() {
         Some(error) => Err(error),
         None => {
-            let outcome = body::GroupJoinOutcome { pending: false, live: Some(body::LiveJoined::default()) };
+            let live = body::LiveJoined { counts: ledger.counts.clone(), ..body::LiveJoined::default() };
+            let outcome = body::GroupJoinOutcome { pending: false, live: Some(live) };
             let answer = Some(body::group_answer::Answer::Join(outcome));
             Ok(body::GroupAnswer { answer }.encode_to_vec())
         }

@@ -88,6 +88,15 @@ impl Request {
         done && matches!(amend(), Some(body::amend::Amend::Recall(_)))
     }
 
+    /// Which group it joins.
+    pub(crate) fn joins(&self) -> Option<String> {
+        let Self::Other { kind: Kind::GROUP, body, .. } = self else { return None };
+        match body::GroupCall::decode(body.clone()).ok()?.call? {
+            body::group_call::Call::Join(join) => Some(join.group),
+            _ => None,
+        }
+    }
+
     fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Other { repeatable: false, .. })
     }

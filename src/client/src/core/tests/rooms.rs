@@ -1,7 +1,7 @@
 //! Live rooms over sessions, and requests that are asked again.
 
 use super::*;
-use nearport_wire::code;
+use nearport_wire::{Class, code};
 
 fn refused(code: u32, retry_after_ms: u32) -> Option<body::Error> {
     Some(body::Error { code, info: String::new(), retry_after_ms })
@@ -51,6 +51,33 @@ fn a_room_that_is_refused_is_left_and_one_that_is_busy_asked_again() {
     world.lose(CloseCode::LOST);
     world.connect();
     assert_eq!(world.ledger.joins[3..], ["b"]);
+}
+
+#[test]
+fn what_is_left_out_behind_the_answer_to_a_join_is_on_the_books() {
+    let counts = |chat| body::LiveCounts { taken: vec![0, 0, chat, 0], since_ms: 7, ..Default::default() };
+    let mut world = World::live(config());
+    world.ledger.counts = Some(counts(10));
+    let join = body::GroupJoin { group: "a".into(), text: String::new() };
+    let call = body::GroupCall { call: Some(body::group_call::Call::Join(join)) };
+    let call = prost::Message::encode_to_vec(&call).into();
+    world.core.request_other(world.now, Lane::Bulk, Kind::GROUP, call, true).unwrap();
+    world.exchange();
+    // Two did not come.
+    let frame = body::LiveFrame { room: "a".into(), counts: Some(counts(13)), ..Default::default() };
+    let (frame, mut bytes) = (prost::Message::encode_to_vec(&frame), bytes::BytesMut::new());
+    nearport_wire::encode_into(Lane::Live, Kind::LIVE, Class::Chat.id(), &frame, &mut bytes);
+    world.peer.as_mut().unwrap().push(&bytes.freeze());
+    world.exchange();
+    let missed: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Live { missed, .. } => Some(missed.left_out.chat),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(missed, [2]);
 }
 
 #[test]
