@@ -21,6 +21,10 @@ pub use outbox::{Outbound, OutboxEntry, Settle, Settled, Shelf};
 /// Most items in one [`Batch`], of all kinds. A writer that has more waiting commits several batches.
 pub const BATCH_ITEMS_MAX: usize = 2048;
 
+/// Messages with [`Edit::uncounted`] that are left out of one [`Span`] without [`Span::own`]. More of them in what a user has not read
+/// are rare, and look like unread ones.
+pub const TAKEN_BACK_MAX: usize = 1_000;
+
 /// A message to append.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -83,6 +87,8 @@ pub struct Edit {
     pub body: Bytes,
     /// User logs that get one more entry pointing at the message, so that devices that have shown it hear of the change.
     pub logs: Vec<UserKey>,
+    /// From now on it is unread for nobody, as if it had been sent so: it was taken back.
+    pub uncounted: bool,
 }
 
 /// A message that a user deletes for oneself: it stays, and [`Ledger::hidden`] names it. Idempotent; of a message that
@@ -405,11 +411,12 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         ranges.iter().map(one).collect()
     }
 
-    /// How many messages of each span are not unread for `user`: those with [`Append::uncounted`], and where [`Span::own`] says so
-    /// those that she has sent; none twice. In the order of `spans`. What was trimmed is not there.
+    /// How many messages of each span are not unread for `user`: those with [`Append::uncounted`] or [`Edit::uncounted`], and where
+    /// [`Span::own`] says so those that she has sent; none twice. In the order of `spans`. What was trimmed is not there.
     ///
-    /// A message that counts pays nothing for it. One that does not has one more row, with how many there were; so a span without
-    /// `own` costs two looks whatever its length.
+    /// A message that counts pays nothing for it. One that was sent so as not to has one more row, with how many there were; so a span
+    /// without `own` costs two looks whatever its length, and one for each message that was taken back later, of which it leaves out
+    /// [`TAKEN_BACK_MAX`] at most.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Io`].

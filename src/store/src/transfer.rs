@@ -254,6 +254,7 @@ fn ledger_tables(state: &State) -> Vec<(Source, Table)> {
             &[0, 1],
         ),
         table(Part::Skips, "ledger_skips", &[("conv", Int), ("seq", Int), ("number", Int)], &[0, 1]),
+        table(Part::Recalls, "ledger_recalls", &[("conv", Int), ("seq", Int)], &[0, 1]),
         table(
             Part::Outbox,
             "ledger_outbox",

@@ -170,6 +170,7 @@ impl Writer {
             return Err(Failure::new(code::group::RECALL_IMPOSSIBLE, "what the system says is not changed"));
         }
         let (by, changed_ms) = (by.to_owned(), self.last_time_ms);
+        let uncounted = matches!(what, ChangeWhat::Recall { .. });
         let message = match what {
             ChangeWhat::Recall { reason } => Message {
                 content: None,
@@ -193,7 +194,7 @@ impl Writer {
             silent: false,
         };
         prepared.changed.insert((conv.clone(), entry.seq), sealed.clone());
-        prepared.batch.edits.push(Edit { conv, seq: entry.seq, body: sealed, logs });
+        prepared.batch.edits.push(Edit { conv, seq: entry.seq, body: sealed, logs, uncounted });
         Ok(changing)
     }
 

@@ -541,6 +541,13 @@ fn heads_leave_out_what_is_not_counted_and_ones_own() {
     assert_eq!(unread(&mut scene, bob), (31, 2, 22), "of 29, 4 of alice and 3 of bob are left out");
     say_many(&mut scene, alice, 44..=45, &[]);
     assert_eq!(unread(&mut scene, bob), (33, 2, 26), "of 31, 5 that count for nobody");
+    // What is taken back does not count any more, what did not count before is left out once.
+    for seq in [33, 11] {
+        scene.amend(alice, recall(start + seq)).0.unwrap();
+    }
+    assert_eq!(unread(&mut scene, bob), (33, 2, 25));
+    read(&mut scene, bob, start + 4);
+    assert_eq!(unread(&mut scene, bob), (33, 4, 21), "of 29, 3 of bob, 4 more that count for nobody, 1 taken back");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, CursorMove, CursorName, Entry, Heads, IdemKey, Ledger, PageLimit, Range, Span,
+    Append, Appended, Batch, CursorMove, CursorName, Edit, Entry, Heads, IdemKey, Ledger, PageLimit, Range, Span,
 };
 
 const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };
@@ -315,6 +315,19 @@ fn what_counts_for_nobody_is_counted(ledger: &dyn Ledger) {
         assert_eq!(count("alice", first, last, true), alice, "{place}, alice");
         assert_eq!(count("bob", first, last, true), bob, "{place}, bob");
         assert_eq!(count("nobody", first, last, true), plain, "{place}, nobody");
+    }
+    // Taken back: 1 and 4, which counted, 3, which did not, and 7 by a change alone. Told twice, it is left out once.
+    let change = |seq, uncounted| Edit { uncounted, ..amendments::change(&conv, seq, "", &[]) };
+    let edits = vec![change(1, true), change(3, true), change(4, false), change(4, true), change(7, false)];
+    ledger.commit(&Batch { edits, ..Batch::default() }).expect("commits");
+    ledger.commit(&Batch { edits: vec![change(4, true)], ..Batch::default() }).expect("commits");
+    for (first, last, plain, alice, bob) in
+        [(0, u64::MAX, 6, 7, 6), (1, 1, 1, 1, 1), (2, 4, 3, 3, 3), (4, 4, 1, 1, 1), (5, 7, 2, 3, 2)]
+    {
+        let place = format!("{first} to {last}, some taken back");
+        assert_eq!(count("alice", first, last, false), plain, "{place}");
+        assert_eq!(count("alice", first, last, true), alice, "{place}, alice");
+        assert_eq!(count("bob", first, last, true), bob, "{place}, bob");
     }
 }
 

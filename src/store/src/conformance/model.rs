@@ -151,7 +151,8 @@ impl Run<'_> {
         };
         let edit = |&(place, seq, length): &(Place, u64, u8)| {
             let conv = self.conv(place);
-            Edit { logs: Self::logs(&conv), conv, seq, body: Bytes::from(vec![b'e'; usize::from(length)]) }
+            let body = Bytes::from(vec![b'e'; usize::from(length)]);
+            Edit { logs: Self::logs(&conv), conv, seq, body, uncounted: length.is_multiple_of(3) }
         };
         let cursor = |&(place, kind, position): &(Place, u8, u64)| CursorMove {
             user: self.user(place.from),
@@ -363,6 +364,7 @@ impl Model {
             let change = number(of.changes.len());
             let message = &mut of.messages[usize::try_from(edit.seq).expect("small") - 1];
             (message.edit, message.body) = (change, edit.body.clone());
+            message.uncounted |= edit.uncounted;
             let positions = point(&mut self.logs, &edit.logs, &edit.conv, edit.seq);
             Some(Edited { edit: change, positions })
         });

@@ -23,6 +23,7 @@ struct Amendments {
     /// Entries of user logs.
     entries: Vec<(UserId, u64, [u8; 16])>,
     hides: BTreeSet<[u8; 20]>,
+    recalls: BTreeSet<[u8; 16]>,
     receipts: BTreeSet<Vec<u8>>,
     /// How many receipts each message has then.
     counts: BTreeMap<[u8; 16], u64>,
@@ -105,6 +106,13 @@ impl FjallLedger {
         }
         new.edits.insert(keys::edit_key(conv, number), Some(edit.seq));
         new.messages.insert(key, message.changed(number, &edit.body));
+        if edit.uncounted {
+            let key = keys::skip_key(conv, edit.seq);
+            // One that was sent so has a row already, and is left out once.
+            if !self.keyspaces.skips.contains_key(key).map_err(|e| read::error(&e))? {
+                new.recalls.insert(key);
+            }
+        }
 
         let Writer { last, users, key, .. } = writer;
         let mut positions = Vec::with_capacity(edit.logs.len());
@@ -134,6 +142,9 @@ impl FjallLedger {
         }
         for key in &new.hides {
             out.insert(&keyspaces.hides, key, &[]);
+        }
+        for key in &new.recalls {
+            out.insert(&keyspaces.recalls, key, &[]);
         }
         for key in &new.receipts {
             out.insert(&keyspaces.receipts, key, &[]);

@@ -54,7 +54,7 @@ struct Names {
 
 impl FjallLedger {
     /// Reads everything and checks that names and ids lead to each other, that sequence numbers and positions have no holes
-    /// above their floors, that log entries, changes, receipts, skips and hidden messages point at messages, that every message has its
+    /// above their floors, that log entries, changes, receipts, skips, recalls and hidden messages point at messages, that every message has its
     /// idempotency key and no key is left over. Nothing may be committed meanwhile.
     ///
     /// # Errors
@@ -264,6 +264,19 @@ impl FjallLedger {
             seen.rule(follows, || format!("conversation {}: {count} skips up to message {seq}", conv.0));
             skipped = Some((conv, count));
         }
+        for row in self.keyspaces.recalls.iter() {
+            let key = row.key().map_err(|e| read::error(&e))?;
+            let there = match keys::message_place(&key) {
+                Some((conv, seq)) => {
+                    let twice = self.keyspaces.skips.contains_key(&key).map_err(|e| read::error(&e))?;
+                    seen.rule(!twice, || format!("message {seq} of {} is left out twice", conv.0));
+                    let floor = names.convs.get(&conv).map_or(0, |(_, floor)| floor.seq);
+                    seq > floor && self.is_or_was(conv, seq, names)?
+                }
+                None => false,
+            };
+            seen.rule(there, || format!("a message that was taken back is missing: {}", key.escape_ascii()));
+        }
         for row in self.keyspaces.cursors.iter() {
             let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
             seen.rule(keys::number(&value).is_some(), || {
@@ -325,8 +338,10 @@ mod tests {
             uncounted: id != 3,
         };
         ledger.commit(&Batch { appends: (1..=6).map(append).collect(), ..Batch::default() }).unwrap();
+        let (body, logs) = (Bytes::new(), vec![bob.clone()]);
+        let edit = Edit { conv: conv.clone(), seq: 2, body, logs, uncounted: false };
         let amend = Batch {
-            edits: vec![Edit { conv: conv.clone(), seq: 2, body: Bytes::new(), logs: vec![bob.clone()] }],
+            edits: vec![edit],
             hides: vec![Hide { user: bob.clone(), conv: conv.clone(), seq: 2 }],
             receipts: vec![Receipt { conv, seq: 2, user: bob }],
             ..Batch::default()
@@ -364,7 +379,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_told() {
         type Spoil = fn(&FjallLedger);
-        let spoils: [(Spoil, &str); 11] = [
+        let spoils: [(Spoil, &str); 13] = [
             (
                 |l| l.keyspaces.messages.remove(keys::message_key(ConvId(0), 4)).unwrap(),
                 "stands where 4 should",
@@ -393,6 +408,14 @@ mod tests {
             (
                 |l| l.keyspaces.skips.insert(keys::skip_key(ConvId(0), 7), 6u64.to_be_bytes()).unwrap(),
                 "counts for nobody and is missing",
+            ),
+            (
+                |l| l.keyspaces.recalls.insert(keys::skip_key(ConvId(0), 4), "").unwrap(),
+                "message 4 of 0 is left out twice",
+            ),
+            (
+                |l| l.keyspaces.recalls.insert(keys::skip_key(ConvId(0), 7), "").unwrap(),
+                "taken back is missing",
             ),
         ];
         for (spoil, told) in spoils {

@@ -35,6 +35,8 @@ pub(crate) enum Part {
     ReceiptCounts,
     /// Conversation, seq, how many there were.
     Skips,
+    /// Conversation, seq.
+    Recalls,
     /// App, shelf, number, seq, time, time of death, reason, body.
     Outbox,
     /// App, shelf, last number.
@@ -153,6 +155,7 @@ impl FjallLedger {
             Part::Hides => (&spaces.hides, b""),
             Part::Receipts | Part::ReceiptCounts => (&spaces.receipts, b""),
             Part::Skips => (&spaces.skips, b""),
+            Part::Recalls => (&spaces.recalls, b""),
             Part::Outbox | Part::OutboxHeads => (&spaces.outbox, b""),
         }
     }
@@ -211,6 +214,10 @@ impl FjallLedger {
             Part::Skips => {
                 let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;
                 vec![conv(id), int(seq), int(keys::number(value).ok_or_else(unreadable)?)]
+            }
+            Part::Recalls => {
+                let (id, seq) = keys::message_place(key).ok_or_else(unreadable)?;
+                vec![conv(id), int(seq)]
             }
             Part::Outbox => {
                 let (app, shelf, number) = outbox_place(key).ok_or_else(unreadable)?;

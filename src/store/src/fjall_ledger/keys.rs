@@ -13,6 +13,7 @@
 //! | `receipts` | conversation id (8), seq (8) | how many there are (8) |
 //! | `receipts` | conversation id (8), seq (8), user | |
 //! | `skips` | conversation id (8), seq (8) of a message that is unread for nobody | how many there were, it included (8) |
+//! | `recalls` | conversation id (8), seq (8) of another one that is unread for nobody since it was changed | |
 //! | `pairs` | user id (4), conversation | |
 //! | `floors` | `c` and conversation id (8) | seq (8), number of the change log (8), time ms (8) |
 //! | `floors` | `u` and user id (4) | position (8) |
@@ -240,7 +241,7 @@ pub(super) fn pair_key(user: UserId, conv: &[u8]) -> Vec<u8> {
     [&user.to_be_bytes()[..], conv].concat()
 }
 
-/// Key of a row of `skips`.
+/// Key of a row of `skips` or `recalls`.
 pub(super) fn skip_key(conv: ConvId, seq: u64) -> [u8; 16] {
     message_key(conv, seq)
 }

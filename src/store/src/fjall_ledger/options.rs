@@ -78,6 +78,7 @@ pub(super) struct Keyspaces {
     pub(super) hides: Keyspace,
     pub(super) receipts: Keyspace,
     pub(super) skips: Keyspace,
+    pub(super) recalls: Keyspace,
     pub(super) pairs: Keyspace,
     pub(super) floors: Keyspace,
     pub(super) outbox: Keyspace,
@@ -116,6 +117,7 @@ impl Keyspaces {
             hides: db.keyspace("hides", ranges)?,
             receipts: db.keyspace("receipts", misses)?,
             skips: db.keyspace("skips", ranges)?,
+            recalls: db.keyspace("recalls", ranges)?,
             pairs: db.keyspace("pairs", ranges)?,
             // Asked for at every page, and nearly empty as long as conversations are younger than what is kept.
             floors: db.keyspace("floors", misses)?,
@@ -123,7 +125,7 @@ impl Keyspaces {
         })
     }
 
-    pub(super) fn all(&self) -> [&Keyspace; 13] {
+    pub(super) fn all(&self) -> [&Keyspace; 14] {
         let Self {
             ids,
             messages,
@@ -135,10 +137,11 @@ impl Keyspaces {
             hides,
             receipts,
             skips,
+            recalls,
             pairs,
             floors,
             outbox,
         } = self;
-        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, pairs, floors, outbox]
+        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, recalls, pairs, floors, outbox]
     }
 }

@@ -12,7 +12,7 @@ use fjall::{Guard, Keyspace};
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TAKEN_BACK_MAX, TrimBudget, TrimPlace, Trimmed,
 };
 
 use super::FjallLedger;
@@ -175,14 +175,23 @@ impl FjallLedger {
         if first > span.last {
             return Ok(0);
         }
-        let mut skips = self.keyspaces.skips.range(keys::skip_key(id, first)..=keys::skip_key(id, span.last));
+        let places = keys::skip_key(id, first)..=keys::skip_key(id, span.last);
+        let mut skips = self.keyspaces.skips.range(places.clone());
+        let recalls = self.keyspaces.recalls.range(places);
         let Some(user) = user.filter(|_| span.own) else {
+            let mut recalled = 0;
+            for row in recalls.take(TAKEN_BACK_MAX) {
+                row.key().map_err(|e| error(&e))?;
+                recalled += 1;
+            }
             // Counts grow by one from row to row, so the ends tell how many there are.
-            let Some(oldest) = skips.next().map(skip).transpose()? else { return Ok(0) };
+            let Some(oldest) = skips.next().map(skip).transpose()? else { return Ok(recalled) };
             let newest = skips.next_back().map_or(Ok(oldest), skip)?;
-            return Ok(newest.1.saturating_sub(oldest.1) + 1);
+            return Ok(newest.1.saturating_sub(oldest.1) + 1 + recalled);
         };
-        let skipped = skips.map(|row| skip(row).map(|(seq, _)| seq)).collect::<Result<BTreeSet<_>, _>>()?;
+        let recalled = recalls.map(|row| key_number(&row.key().map_err(|e| error(&e))?));
+        let skipped = skips.map(|row| skip(row).map(|(seq, _)| seq));
+        let skipped = skipped.chain(recalled).collect::<Result<BTreeSet<_>, _>>()?;
         let mut count = skipped.len() as u64;
         let rows =
             self.keyspaces.messages.range(keys::message_key(id, first)..=keys::message_key(id, span.last));

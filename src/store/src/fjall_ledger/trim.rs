@@ -35,6 +35,7 @@ struct Plan {
     edits: Vec<[u8; 16]>,
     receipts: Vec<Vec<u8>>,
     skips: Vec<[u8; 16]>,
+    recalls: Vec<[u8; 16]>,
     logs: Vec<[u8; 12]>,
     hides: Vec<[u8; 20]>,
     /// Floors of conversations that were looked up, those that this step makes included.
@@ -43,10 +44,9 @@ struct Plan {
 
 impl Plan {
     fn rows(&self) -> usize {
-        let Self { messages, idem, edits, receipts, skips, logs, hides, .. } = self;
-        [messages.len(), idem.len(), edits.len(), receipts.len(), skips.len(), logs.len(), hides.len()]
-            .into_iter()
-            .sum()
+        let Self { messages, idem, edits, receipts, skips, recalls, logs, hides, .. } = self;
+        let marks = skips.len() + recalls.len();
+        [messages.len(), idem.len(), edits.len(), receipts.len(), marks, logs.len(), hides.len()].into_iter().sum()
     }
 
     fn is_full(&self) -> bool {
@@ -101,6 +101,7 @@ impl FjallLedger {
             plan.edits.iter().for_each(|key| out.remove(&rows.edits, key));
             plan.receipts.iter().for_each(|key| out.remove(&rows.receipts, key));
             plan.skips.iter().for_each(|key| out.remove(&rows.skips, key));
+            plan.recalls.iter().for_each(|key| out.remove(&rows.recalls, key));
             plan.hides.iter().for_each(|key| out.remove(&rows.hides, key));
             self.seal(&mut writer, out)?;
             Ok(plan.done)
@@ -127,6 +128,7 @@ impl FjallLedger {
             edits: Vec::new(),
             receipts: Vec::new(),
             skips: Vec::new(),
+            recalls: Vec::new(),
             logs: Vec::new(),
             hides: Vec::new(),
             known: HashMap::new(),
@@ -229,10 +231,13 @@ impl FjallLedger {
         }
         if floor.seq > before {
             // Not counted when it is asked whether the step is full: there are fewer than messages.
-            let first = keys::skip_key(id, before.saturating_add(1));
-            let mut skips = Keys(self.keyspaces.skips.range(first..=keys::skip_key(id, floor.seq)));
-            while let Some(key) = skips.next()? {
-                plan.skips.push(keys::skip_key(id, read::key_number(&key)?));
+            let gone = keys::skip_key(id, before.saturating_add(1))..=keys::skip_key(id, floor.seq);
+            let marks = [(&self.keyspaces.skips, &mut plan.skips), (&self.keyspaces.recalls, &mut plan.recalls)];
+            for (keyspace, out) in marks {
+                let mut rows = Keys(keyspace.range(gone.clone()));
+                while let Some(key) = rows.next()? {
+                    out.push(keys::skip_key(id, read::key_number(&key)?));
+                }
             }
             plan.floors.insert(keys::conv_floor_key(id), floor);
             plan.known.insert(id, floor.seq);

@@ -46,6 +46,11 @@ const ADD_SKIPS: &str = "INSERT INTO ledger_skips (conv, seq, number)
 const EDIT: &str = "UPDATE ledger_messages m SET edit = r.e, body = r.b
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) AS r (c, s, e, b)
      WHERE m.conv = r.c AND m.seq = r.s";
+/// One that was sent so has a row already, and is left out once.
+const ADD_RECALLS: &str = "INSERT INTO ledger_recalls (conv, seq)
+     SELECT c, s FROM unnest($1::bigint[], $2::bigint[]) AS r (c, s)
+     WHERE NOT EXISTS (SELECT 1 FROM ledger_skips t WHERE t.conv = r.c AND t.seq = r.s)
+     ON CONFLICT (conv, seq) DO NOTHING";
 const ADD_HIDES: &str = "INSERT INTO ledger_hides (user_id, conv, seq)
      SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (u, c, s) ORDER BY u, c, s
      ON CONFLICT (user_id, conv, seq) DO NOTHING";
@@ -283,6 +288,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
             ADD_PAIRS,
             ADD_SKIPS,
             EDIT,
+            ADD_RECALLS,
             ADD_HIDES,
             ADD_RECEIPTS,
             MOVE_CURSORS,
@@ -308,6 +314,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         convs.2.push(head.time_ms);
         convs.3.push(head.edit);
     }
+    let recalls: (Vec<i64>, Vec<i64>) = plan.recalls.iter().copied().unzip();
     let users: (Vec<i64>, Vec<i64>) = plan.users.iter().map(|(id, head)| (*id, *head)).unzip();
     let mut cursors = (Vec::new(), Vec::new(), Vec::new());
     for ((user, name), position) in &plan.cursors {
@@ -315,7 +322,7 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         cursors.1.push(&name[..]);
         cursors.2.push(*position);
     }
-    let mut sent: Sent<'_> = Vec::with_capacity(17);
+    let mut sent: Sent<'_> = Vec::with_capacity(18);
     let Plan { messages, logs, skips, pairs, hides, receipts, .. } = plan;
     if !messages.conv.is_empty() {
         let params: Vec<&(dyn ToSql + Sync)> = vec![
@@ -339,6 +346,9 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     }
     if !edits.0.is_empty() {
         send(client, EDIT, vec![&edits.0, &edits.1, &edits.2, &edits.3], &mut sent);
+    }
+    if !recalls.0.is_empty() {
+        send(client, ADD_RECALLS, vec![&recalls.0, &recalls.1], &mut sent);
     }
     if !hides.0.is_empty() {
         send(client, ADD_HIDES, vec![&hides.0, &hides.1, &hides.2], &mut sent);

@@ -1,6 +1,6 @@
 //! What a batch comes to, once the heads are locked and what is stored is known. No I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nearport_chat::key::{ConvKind, UserKey};
 use nearport_chat::ledger::{Appended, Batch, Committed, Edited};
@@ -40,6 +40,8 @@ pub(super) struct Plan<'a> {
     /// User key and conversation key.
     pub(super) pairs: (Vec<Vec<u8>>, Vec<Vec<u8>>),
     pub(super) edits: BTreeMap<(i64, i64), (i64, &'a [u8])>,
+    /// Messages that are unread for nobody from now on.
+    pub(super) recalls: BTreeSet<(i64, i64)>,
     pub(super) hides: (Vec<i64>, Vec<i64>, Vec<i64>),
     pub(super) receipts: (Vec<i64>, Vec<i64>, Vec<&'a [u8]>),
     pub(super) cursors: BTreeMap<(i64, Vec<u8>), i64>,
@@ -102,6 +104,9 @@ impl<'a> Plan<'a> {
             head.edit += 1;
             let number = head.edit;
             plan.edits.insert(key, (number, &edit.body));
+            if edit.uncounted {
+                plan.recalls.insert(key);
+            }
             let positions = plan.point(&edit.logs, ids, conv, seq);
             plan.done.edited.push(Some(Edited { edit: unsigned(number), positions }));
         }

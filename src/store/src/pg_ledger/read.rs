@@ -5,7 +5,7 @@ use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Deleted, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TAKEN_BACK_MAX, TrimBudget, TrimPlace, Trimmed,
 };
 use tokio_postgres::Row;
 
@@ -81,10 +81,13 @@ const UNCOUNTED: &str = "SELECT k.at,
                  ORDER BY s.seq DESC LIMIT 1)
              - (SELECT s.number FROM ledger_skips s WHERE s.conv = c.id AND s.seq >= k.first AND s.seq <= k.last
                  ORDER BY s.seq LIMIT 1) + 1, 0)
+         + (SELECT count(*) FROM (SELECT 1 FROM ledger_recalls r WHERE r.conv = c.id AND r.seq >= k.first AND r.seq <= k.last
+                 LIMIT $6) r)
          + CASE WHEN k.own = 0 THEN 0 ELSE (SELECT count(*) FROM ledger_messages m
              WHERE m.conv = c.id AND m.seq >= k.first AND m.seq <= k.last
              AND m.sender = (SELECT id FROM ledger_users WHERE key = $1)
-             AND NOT EXISTS (SELECT 1 FROM ledger_skips s WHERE s.conv = m.conv AND s.seq = m.seq)) END
+             AND NOT EXISTS (SELECT 1 FROM ledger_skips s WHERE s.conv = m.conv AND s.seq = m.seq)
+             AND NOT EXISTS (SELECT 1 FROM ledger_recalls r WHERE r.conv = m.conv AND r.seq = m.seq)) END
      FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY AS k (key, first, last, own, at)
      JOIN ledger_conversations c ON c.key = k.key";
 
@@ -266,7 +269,8 @@ impl Ledger for PgLedger {
             let (firsts, lasts): (Vec<_>, Vec<_>) =
                 spans.iter().map(|span| (signed(span.first), signed(span.last))).unzip();
             let own: Vec<_> = spans.iter().map(|span| i64::from(span.own)).collect();
-            for row in &self.query(UNCOUNTED, &[&user.as_bytes(), &keys, &firsts, &lasts, &own])? {
+            let most = limit(TAKEN_BACK_MAX);
+            for row in &self.query(UNCOUNTED, &[&user.as_bytes(), &keys, &firsts, &lasts, &own, &most])? {
                 let (at, count) = numbered(row)?;
                 counts.get_mut(at).into_iter().for_each(|slot| *slot = count);
             }

@@ -59,6 +59,8 @@ const REMOVE_COUNTS: &str =
      AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
 const REMOVE_SKIPS: &str = "DELETE FROM ledger_skips m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
      AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
+const REMOVE_RECALLS: &str = "DELETE FROM ledger_recalls m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
+     AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
 const MOVE_FLOORS: &str = "UPDATE ledger_conversations c SET floor = GREATEST(c.floor, r.l)
      FROM unnest($1::bigint[], $2::bigint[]) AS r (i, l) WHERE c.id = r.i";
 const REMOVE_LOGS: &str = "DELETE FROM ledger_logs m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
@@ -232,7 +234,7 @@ impl PgLedger {
             client.query(&client.prepare_cached(LOCK).await?, &[owner]).await?;
             let gone =
                 client.execute(&client.prepare_cached(REMOVE_MESSAGES).await?, &[owner, floor, last]).await?;
-            for sql in [REMOVE_RECEIPTS, REMOVE_COUNTS, REMOVE_SKIPS] {
+            for sql in [REMOVE_RECEIPTS, REMOVE_COUNTS, REMOVE_SKIPS, REMOVE_RECALLS] {
                 client.execute(&client.prepare_cached(sql).await?, &[owner, floor, last]).await?;
             }
             client.execute(&client.prepare_cached(MOVE_FLOORS).await?, &[owner, last]).await?;

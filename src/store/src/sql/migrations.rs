@@ -57,6 +57,7 @@ pub(crate) fn ledger() -> Result<Runner, DirectoryError> {
         ("V1__ledger", include_str!("../../migrations/postgres_ledger/V1__ledger.sql")),
         ("V2__skips", include_str!("../../migrations/postgres_ledger/V2__skips.sql")),
         ("V3__outbox", include_str!("../../migrations/postgres_ledger/V3__outbox.sql")),
+        ("V4__recalls", include_str!("../../migrations/postgres_ledger/V4__recalls.sql")),
     ];
     let migrations = versions.iter().map(|(name, sql)| Migration::unapplied(name, sql));
     let migrations = migrations.collect::<Result<Vec<_>, _>>().map_err(failed)?;

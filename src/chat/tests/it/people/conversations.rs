@@ -189,6 +189,16 @@ fn of_many_messages_the_newest_are_looked_at() {
     read(&mut world, alice, "bob", 5);
     let page = list(&mut world, alice, body::ConversationList::default());
     assert_eq!(unread(&page)[0], ("bob".to_owned(), 105));
+    // What is taken back does not count, also where nothing is looked at.
+    for (id, seq) in [(121, 119), (122, 20)] {
+        let recall = body::Recall { with: Some(to_user("alice")), seq, reason: String::new() };
+        let amend = body::Amend { amend: Some(body::amend::Amend::Recall(recall)) };
+        let recall = world.frame(bob, Kind::AMEND, id, amend.encode_to_vec());
+        world.write(vec![recall]);
+        world.received(0);
+    }
+    let page = list(&mut world, alice, body::ConversationList::default());
+    assert_eq!(unread(&page)[0], ("bob".to_owned(), 104), "119 was sent so as not to count");
 }
 
 /// What was sent so as not to count does not, however far back it lies; what shows is found behind what does not.

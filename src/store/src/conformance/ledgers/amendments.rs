@@ -33,7 +33,7 @@ pub(super) fn group_message(from: &str, id: u32, body: &str) -> Append {
 
 pub(super) fn change(conv: &ConvKey, seq: u64, body: &str, logs: &[&str]) -> Edit {
     let logs = logs.iter().map(|name| user(name)).collect();
-    Edit { conv: conv.clone(), seq, body: Bytes::copy_from_slice(body.as_bytes()), logs }
+    Edit { conv: conv.clone(), seq, body: Bytes::copy_from_slice(body.as_bytes()), logs, uncounted: false }
 }
 
 fn edit(ledger: &dyn Ledger, edits: Vec<Edit>) -> Vec<Option<Edited>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nearport_chat::key::ConvKey;
 use nearport_chat::ledger::{
-    Append, Batch, Heads, Hide, Ledger, Range, Receipt, Span, TrimBudget, TrimPlace, Trimmed,
+    Append, Batch, Edit, Heads, Hide, Ledger, Range, Receipt, Span, TrimBudget, TrimPlace, Trimmed,
 };
 
 use super::amendments::{change, group_message};
@@ -114,10 +114,18 @@ fn counts_go_on_behind_what_is_gone(ledger: &dyn Ledger) {
     };
     commit(ledger, (1..=6).map(message).collect());
     assert_eq!((count(0, u64::MAX), count(4, 6)), (4, 2));
-    assert_eq!(trim(ledger, &|_| 1_003, WHOLE).0.messages, 2);
+    let take_back = |seqs: &[u64]| {
+        let edit = |seq: &u64| Edit { uncounted: true, ..change(&group, *seq, "", &[]) };
+        let edits = seqs.iter().map(edit).collect();
+        ledger.commit(&Batch { edits, ..Batch::default() }).expect("commits");
+    };
+    take_back(&[2, 3]);
+    assert_eq!((count(0, u64::MAX), count(3, 3)), (5, 1));
+    assert_eq!(trim(ledger, &|_| 1_004, WHOLE).0.messages, 3);
     assert_eq!((count(0, u64::MAX), count(1, 4), count(4, 6)), (2, 1, 2));
     commit(ledger, (7..=8).map(message).collect());
-    assert_eq!((count(0, u64::MAX), count(5, 7)), (4, 2));
+    take_back(&[6]);
+    assert_eq!((count(0, u64::MAX), count(5, 7)), (5, 3));
     // Nothing is left that says how many there were.
     trim(ledger, &|_| u64::MAX, WHOLE);
     assert_eq!(count(0, u64::MAX), 0);

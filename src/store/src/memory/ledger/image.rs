@@ -182,6 +182,7 @@ impl Image {
         }
         message.edit = number;
         message.body = edit.body.clone();
+        message.uncounted |= edit.uncounted;
         new.rows.messages.insert(key, message);
         let positions = self.point(&edit.logs, &edit.conv, edit.seq, &mut new.rows);
         Some(Edited { edit: number, positions })
