@@ -18,6 +18,9 @@ use crate::cli_group::role_name;
 /// Groups, members and others that one command lists.
 const LISTED: u32 = 100;
 
+/// Bit of the marks of a conversation (public contract).
+const STAR: u64 = 1;
+
 /// What a friendship is asked for with, when the other side has to confirm (public contract).
 const WAITS_FOR_THE_OTHER: u32 = 30539;
 
@@ -52,7 +55,9 @@ pub(crate) async fn carry_out(client: &Client, ask: Ask) -> Answer {
             Ok(tag) => client.set_profile(vec![tag]).await.map(|()| line(format!("{field} is set"))),
             Err(why) => return Answer::Failed(why),
         },
-        Ask::List | Ask::Pin(..) | Ask::Quiet(..) => conversations(client, ask).await,
+        Ask::List | Ask::Pin(..) | Ask::Quiet(..) | Ask::Star(..) | Ask::Draft(..) | Ask::Drop(_) => {
+            conversations(client, ask).await
+        }
         Ask::Recall(..) | Ask::Edit(..) | Ask::Delete(..) | Ask::Clear(_) | Ask::Readers(..) => {
             messages(client, ask).await
         }
@@ -98,6 +103,23 @@ async fn conversations(client: &Client, ask: Ask) -> Result<Answer, RequestError
             }
             line(format!("messages of {name} are {}", if quiet { "not announced" } else { "announced" }))
         }
+        Ask::Star(with, star) => {
+            let what = if star { "has a star" } else { "has no star" };
+            let (name, set, clear) = (name_of(&with), if star { STAR } else { 0 }, if star { 0 } else { STAR });
+            client.mark_conversations(vec![with], set, clear).await?;
+            line(format!("{name} {what}"))
+        }
+        Ask::Draft(with, text) => {
+            let what = if text.is_empty() { "nothing is kept" } else { "that is kept" };
+            let name = name_of(&with);
+            client.keep_draft(with, &text).await?;
+            line(format!("{what} with {name}"))
+        }
+        Ask::Drop(with) => {
+            let name = name_of(&with);
+            client.delete_conversations(vec![with]).await?;
+            line(format!("{name} is off the list, until its next message"))
+        }
         _ => {
             let page = client.conversations("", LISTED).await?;
             let mut lines: Vec<String> = page.conversations.iter().map(conversation).collect();
@@ -124,13 +146,17 @@ fn conversation(one: &Conversation) -> String {
     let name = one.with.as_ref().and_then(|with| with.target.as_ref()).map(name_of).unwrap_or_default();
     let pinned = if one.pinned_ms > 0 { " (pinned)" } else { "" };
     let quiet = if one.mute() == Disturb::Quiet { " (quiet)" } else { "" };
+    let star = if one.marks & STAR != 0 { " (star)" } else { "" };
     let unread = if one.unread > 0 { format!(" {} unread", one.unread) } else { String::new() };
+    let me = if one.mentions.iter().any(|mention| mention.me) { " @you" } else { "" };
+    let all = if one.mentions.iter().any(|mention| mention.all) { " @all" } else { "" };
+    let draft = if one.draft.is_empty() { String::new() } else { format!("  draft: {}", one.draft) };
     let last = one.last.clone().map(nearport_client::Message::from);
     let last = last.map(|last| match last.from.as_str() {
         "" => shown_text(&last),
         from => format!("{from}: {}", shown_text(&last)),
     });
-    format!("{name}{pinned}{quiet}{unread}  {}", last.unwrap_or_default())
+    format!("{name}{pinned}{star}{quiet}{unread}{me}{all}  {}{draft}", last.unwrap_or_default())
 }
 
 async fn messages(client: &Client, ask: Ask) -> Result<Answer, RequestError> {

@@ -81,6 +81,11 @@ pub(crate) enum Ask {
     List,
     Pin(Target, bool),
     Quiet(Target, bool),
+    Star(Target, bool),
+    /// What was typed and not sent; empty: none.
+    Draft(Target, String),
+    /// Off the list, until its next message.
+    Drop(Target),
     Recall(Target, u64, String),
     Edit(Target, u64, String),
     Delete(Target, Vec<u64>),
@@ -162,11 +167,15 @@ pub(crate) static COMMANDS: &[Spec] = &[
     of("", "", Words::Other, "conversations"),
     of("to", "NAME", Words::Users, "talk to somebody else"),
     of("group", "ID", Words::Groups, "talk in a group"),
-    of("list", "", Words::Other, "your conversations, with what is unread"),
+    of("list", "", Words::Other, "your conversations, with what is unread and who means you by @"),
     of("pin", "", Words::Other, "keep this conversation on top of the list; /unpin"),
     of("unpin", "", Words::Other, ""),
     of("quiet", "", Words::Other, "announce nothing of this conversation; /loud"),
     of("loud", "", Words::Other, ""),
+    of("star", "", Words::Other, "mark this conversation with a star; /unstar"),
+    of("unstar", "", Words::Other, ""),
+    of("draft", "[TEXT]", Words::Other, "keep something for later with this conversation, on all your devices"),
+    of("drop", "", Words::Other, "take it off the list, until its next message"),
     of("", "", Words::Other, "messages; #N is the message of that number, without it your last one"),
     of("history", "[N]", Words::Other, "the last N messages again, at most 200"),
     of("older", "[N]", Words::Other, "messages before those that were shown"),
@@ -341,6 +350,9 @@ impl Line<'_> {
             "list" => Ask::List,
             "pin" | "unpin" => Ask::Pin(self.peer()?, name == "pin"),
             "quiet" | "loud" => Ask::Quiet(self.peer()?, name == "quiet"),
+            "star" | "unstar" => Ask::Star(self.peer()?, name == "star"),
+            "draft" => Ask::Draft(self.peer()?, rest),
+            "drop" => Ask::Drop(self.peer()?),
             "edit" => {
                 let (seq, text) = self.message()?;
                 Ask::Edit(self.peer()?, seq, self.some(text)?)

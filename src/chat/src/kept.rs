@@ -1,7 +1,7 @@
 //! A message as the ledger keeps it: what clients get, and behind it what only the server knows.
 
 use bytes::Bytes;
-use nearport_wire::body::{Message, MessageHead, append_audience, without_audience};
+use nearport_wire::body::{Mentions, Message, MessageHead, append_audience, without_audience};
 use prost::Message as _;
 
 use crate::key::UserKey;
@@ -96,6 +96,14 @@ impl Kept {
     pub fn counts_for(&self, user: &UserKey) -> bool {
         let counted = self.head.control.as_ref().is_none_or(|control| !control.no_unread);
         counted && self.head.recalled.is_none() && self.is_for(user) && !self.is_from(user)
+    }
+
+    /// Whether it means `user` by "@", and whether it means all.
+    #[must_use]
+    pub fn mentions(&self, user: &UserKey) -> (bool, bool) {
+        let mentions = self.head.mentions.clone().and_then(|encoded| Mentions::decode(encoded).ok());
+        let Mentions { users, all } = mentions.unwrap_or_default();
+        (users.iter().any(|name| name == user.name()), all)
     }
 
     /// Whether the conversation list shows it as the last message.

@@ -90,6 +90,9 @@ pub struct MessageHead {
     pub from: Bytes,
     #[prost(bool, tag = "6")]
     pub need_receipt: bool,
+    /// Encoded `Mentions`.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub mentions: Option<Bytes>,
     #[prost(message, optional, tag = "8")]
     pub control: Option<SendControl>,
     #[prost(uint32, tag = "9")]
@@ -324,6 +327,7 @@ mod tests {
             from: "alice".into(),
             content: Some(Content { cloud_custom_data: "x".into(), ..Content::default() }),
             need_receipt: true,
+            mentions: Some(Mentions { users: vec!["bob".into()], all: true }),
             control: Some(SendControl { no_unread: true, no_last_message: false }),
             life_time_s: 60,
             recalled: Some(Recalled { by: "alice".into(), ..Recalled::default() }),
@@ -333,6 +337,7 @@ mod tests {
         assert_eq!(&head.from[..], b"alice");
         assert!(head.need_receipt && head.recalled.is_some());
         assert_eq!((head.life_time_s, head.control, head.audience), (60, message.control, 0));
+        assert_eq!(Mentions::decode(head.mentions.unwrap()).ok(), message.mentions);
 
         let encoded = Bytes::from(message.encode_to_vec());
         let kept = append_audience(&encoded, 2);

@@ -73,6 +73,8 @@ pub struct Known {
     pub counts: bool,
     /// Messages that were not read and count.
     pub unread: u64,
+    /// Some of them that mean the user by "@", newest first.
+    pub mentions: Vec<body::Mention>,
     /// Do not disturb, where it is not a setting of this list: groups.
     pub quiet: bool,
 }
@@ -169,6 +171,7 @@ impl Settings {
             draft: row.draft,
             draft_ms: row.draft_ms,
             groups: self.members.get(&known.peer).cloned().unwrap_or_default(),
+            mentions: known.mentions.clone(),
         }
     }
 }
@@ -555,7 +558,8 @@ mod tests {
     fn known(name: &str, time_ms: u64, head: u64, read: u64) -> Known {
         let peer = Peer::User(name.to_owned());
         let unread = head.saturating_sub(read);
-        Known { peer, head, read, floor: 0, shown: head, time_ms, counts: true, unread, quiet: false }
+        let mentions = Vec::new();
+        Known { peer, head, read, floor: 0, shown: head, time_ms, counts: true, unread, mentions, quiet: false }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
-use nearport_wire::body::{self, Disturb};
+use nearport_wire::body::{self, Disturb, Mention};
 use nearport_wire::code;
 use prost::Message as _;
 
@@ -235,6 +235,7 @@ fn groups(shared: &Shared, user: &UserKey, keys: Vec<GroupKey>) -> Result<Vec<Kn
             time_ms: 0,
             counts: group.kind().unread,
             unread: 0,
+            mentions: Vec::new(),
             quiet,
         };
         seen.push((known, after));
@@ -265,6 +266,7 @@ fn heads(shared: &Shared, peers: Vec<Peer>, convs: &[ConvKey]) -> Result<Vec<Kno
         time_ms: heads.time_ms,
         counts: true,
         unread: 0,
+        mentions: Vec::new(),
         quiet: false,
     };
     Ok(alive.map(one).collect())
@@ -314,15 +316,24 @@ fn look(
     let before = (oldest.seq.saturating_sub(1), oldest.time_ms);
     (known.shown, known.time_ms) =
         looked.iter().find(shows).map_or(before, |(_, entry)| (entry.seq, entry.time_ms));
-    if known.counts && new > 0 {
+    let mentioned = looked.iter().any(|(kept, _)| kept.head.mentions.is_some());
+    if new > 0 && (known.counts || mentioned) {
         let Deleted { cleared, hidden } = deleted(shared, user, conv, (oldest.seq, newest.seq))?;
         let floor = known.read.max(known.floor).max(cleared);
         let view = shared.view_of(user, floor, hidden, now_ms);
-        let counts = |(kept, entry): &&(Kept, Entry)| view.shows(entry, kept) && kept.counts_for(user);
-        known.unread = looked.iter().filter(counts).count() as u64;
+        let unread = looked.iter().filter(|(kept, entry)| view.shows(entry, kept) && kept.counts_for(user));
+        let mention = |(kept, entry): &(Kept, Entry)| {
+            let (me, all) = kept.mentions(user);
+            (me || all).then_some(Mention { seq: entry.seq, me, all })
+        };
+        known.mentions = unread.clone().filter_map(mention).take(MENTIONS_MAX).collect();
+        if !known.counts {
+            return Ok(());
+        }
+        known.unread = unread.count() as u64;
         let more = before.0.saturating_sub(floor);
         if more > 0 {
-            // Of what lies before them, what was sent so as not to count.
+            // Of what lies before them, what was sent so as not to count, or taken back.
             let span = Span { conv: conv.clone(), first: floor + 1, last: before.0, own: false };
             let uncounted = ledger.uncounted(user, &[span]).map_err(unreadable)?;
             known.unread += more.saturating_sub(uncounted.first().copied().unwrap_or_default());
@@ -331,8 +342,11 @@ fn look(
     Ok(())
 }
 
+/// Messages that mean the user, of one conversation.
+const MENTIONS_MAX: usize = 10;
+
 /// Newest messages of a conversation that are looked at, to count what was not read and to find what shows as its last message. Of
-/// what lies before them all counts that was not sent so as not to.
+/// what lies before them all counts that was not sent so as not to, and not taken back.
 const NEWEST_LOOKED_AT: usize = 100;
 
 /// Bytes of them after which no more are looked at.
