@@ -186,8 +186,7 @@ async fn messages(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
                 let more = if readers.complete { "" } else { ", …" };
                 line(format!("read by {}, not by {}: {names}{more}", readers.read, readers.unread))
             }
-            // The server has no counts of it.
-            Err(RequestError::Unreadable) => {
+            Err(RequestError::NoReceipts) => {
                 line("it was not asked who reads that message: /receipts on, for those to come".to_owned())
             }
             Err(error) => return Err(error),

@@ -27,6 +27,10 @@ pub struct Readers {
     pub complete: bool,
 }
 
+/// # Messages that exist
+///
+/// All of these wait for a connection if there is none, and are asked again after a reconnect: each does the same the second time.
+/// Dropped early, a call that has gone out is carried out all the same.
 impl Client {
     /// Takes a message back, for everybody: the sender within a time (two minutes, unless the server says otherwise), in a group
     /// also who stands above the sender. Everybody gets [`Event::Recalled`](crate::Event::Recalled).
@@ -81,7 +85,7 @@ impl Client {
     /// `unread`: those who have not.
     ///
     /// # Errors
-    /// [`RequestError`]; [`RequestError::Unreadable`] if the server has no counts of the message.
+    /// [`RequestError`]; [`RequestError::NoReceipts`] if the server has no counts of the message.
     pub async fn readers(
         &self,
         with: Target,
@@ -93,7 +97,7 @@ impl Client {
         let ask =
             body::Readers { with: target(with), seqs: vec![seq], after: after.to_owned(), limit, unread };
         let page: body::ReaderPage = self.call(Kind::READERS, &ask, true).await?;
-        let count = page.counts.first().copied().ok_or(RequestError::Unreadable)?;
+        let count = page.counts.first().copied().ok_or(RequestError::NoReceipts)?;
         let body::ReaderPage { names, complete, .. } = page;
         Ok(Readers { read: count.read, unread: count.unread, names, complete })
     }

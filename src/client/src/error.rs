@@ -82,6 +82,12 @@ pub enum RequestError {
     /// The server's answer is not one to this request: it is younger than this client, or broken.
     #[error("the server's answer cannot be read")]
     Unreadable,
+    /// Nobody is to confirm that message: it was sent without [`SendOptions::need_receipt`](crate::SendOptions::need_receipt), or is not one's own.
+    #[error("nobody was asked to confirm that message")]
+    NoReceipts,
+    /// The group is no live room. The user is a member of it now all the same, or has applied.
+    #[error("the group is no live room")]
+    NotLive,
 }
 
 /// Not logged in.

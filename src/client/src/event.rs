@@ -219,6 +219,8 @@ pub struct Message {
     pub mentions: Option<Mentions>,
     /// How important it is, in a group.
     pub priority: Priority,
+    /// What it leaves alone: who counts what is unread, or shows the last message of a conversation, passes it over.
+    pub control: Option<SendControl>,
     /// In a page of history, for its sender: how many have confirmed to have read it.
     pub receipts: u32,
 }
@@ -235,6 +237,7 @@ impl Message {
             content,
             need_receipt,
             mentions,
+            control,
             recalled,
             changed,
             key,
@@ -261,6 +264,7 @@ impl Message {
             need_receipt,
             mentions,
             priority,
+            control,
             receipts,
         }
     }
@@ -310,7 +314,8 @@ impl From<body::Delivery> for Message {
 /// The place that the server gave to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// Position in the conversation; 0 for an online-only message.
+    /// Position in the conversation; 0 for a message that is not stored: an online-only one, one to a live room, or one above the rate
+    /// of its group, which counts as sent and reaches nobody.
     pub seq: u64,
     /// Server time, Unix milliseconds.
     pub time_ms: u64,

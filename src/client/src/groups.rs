@@ -50,7 +50,8 @@ macro_rules! expect {
 /// # Groups
 ///
 /// All of these wait for a connection if there is none. What only reads, and what does the same the second time, is asked again
-/// after a reconnect; creating, inviting and counting are not, and fail with [`Failure::Lost`](crate::Failure::Lost).
+/// after a reconnect; creating, inviting and counting are not, and fail with [`Failure::Lost`](crate::Failure::Lost). Dropped early, a
+/// call that has gone out is carried out all the same, and what comes of it is an event or the next page that is read.
 impl Client {
     /// Any call about groups. `repeatable`: it does the same the second time.
     ///

@@ -15,14 +15,16 @@ impl Client {
     ///
     /// Returns the counts of the room as of now: what comes after is counted from here.
     ///
+    /// Dropped early, the client goes on with joining, and stays: [`Client::quit_group`] ends it.
+    ///
     /// # Errors
-    /// [`RequestError`]; [`RequestError::Unreadable`] if the group is no live room.
+    /// [`RequestError`]; [`RequestError::NotLive`] if the group is no live room.
     pub async fn join_live_room(&self, room: &str) -> Result<LiveJoined, RequestError> {
         let join = GroupJoin { group: room.into(), text: String::new() };
         // Before the answer, so that a session that begins in between has it, too.
         let new = self.enter_live_room(room);
         let joined = match self.group_call(Call::Join(join), true).await {
-            Ok(Answer::Join(outcome)) => outcome.live.ok_or(RequestError::Unreadable),
+            Ok(Answer::Join(outcome)) => outcome.live.ok_or(RequestError::NotLive),
             Ok(_) => Err(RequestError::Unreadable),
             Err(error) => Err(error),
         };

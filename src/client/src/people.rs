@@ -31,7 +31,7 @@ mod friends;
 /// # People
 ///
 /// All of these wait for a connection if there is none, and are asked again after a reconnect: each does the same the second
-/// time, or says that it was done. Where a call names several users, one that fails does not fail the others: each has its
+/// time, or says that it was done. Dropped early, a call that has gone out is carried out all the same. Where a call names several users, one that fails does not fail the others: each has its
 /// [`PeopleResult`].
 impl Client {
     /// Any call about people.

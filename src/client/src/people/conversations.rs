@@ -10,7 +10,7 @@ use crate::event::Target;
 
 /// # The list of conversations
 ///
-/// Settings are the user's, on all devices.
+/// Settings are the user's, on all devices. Waiting, asking again and dropping are as with the calls about people.
 impl Client {
     /// A page of the user's conversations, the newest first, after [`ConversationPage::next`] of the page before.
     ///

@@ -11,6 +11,8 @@ use crate::client::Client;
 use crate::error::RequestError;
 
 /// # Friends and others
+///
+/// Waiting, asking again and dropping are as with the calls about people.
 impl Client {
     /// Asks for a friendship, both ways. Code 30539: the other one must confirm.
     ///
