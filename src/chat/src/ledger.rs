@@ -244,6 +244,8 @@ pub struct Span {
 pub struct LogEntry {
     /// Position in the user log.
     pub position: u64,
+    /// It stands here because it was sent, not because an [`Edit`] tells of it. `false` also where that was not kept.
+    pub first: bool,
     /// The conversation of the message.
     pub conv: ConvKey,
     /// The message.

@@ -79,8 +79,8 @@ pub enum Event {
     CaughtUp,
     /// A message for this device.
     Message(Message),
-    /// A message that was shown before has other words now: the whole of it, as it is. Of one that this device does not know (it was
-    /// changed before this process began) it is all there is: show it in its place.
+    /// A message that was shown before has other words now: the whole of it, as it is. Of one that this device does not know it
+    /// is all there is: show it in its place.
     Edited(Message),
     /// A message that was shown before was taken back: [`Message::recalled`] says by whom. Its content is gone.
     Recalled(Message),
@@ -227,7 +227,7 @@ pub struct Message {
 
 impl Message {
     pub(crate) fn from_delivery(position: u64, delivery: body::Delivery) -> Self {
-        let body::Delivery { message, seq, time_ms, edit, receipts } = delivery;
+        let body::Delivery { message, seq, time_ms, edit, receipts, first: _ } = delivery;
         let message = message.unwrap_or_default();
         let priority = message.priority();
         let body::Message {

@@ -235,7 +235,7 @@ fn ledger_tables(state: &State) -> Vec<(Source, Table)> {
         table(
             Part::Logs,
             "ledger_logs",
-            &[("user_id", Int), ("position", Int), ("conv", Int), ("seq", Int)],
+            &[("user_id", Int), ("position", Int), ("conv", Int), ("seq", Int), ("change", Int)],
             &[0, 1],
         ),
         table(Part::Pairs, "ledger_pairs", &[("user_key", Blob), ("conv_key", Blob)], &[0, 1]),

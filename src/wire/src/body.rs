@@ -142,6 +142,8 @@ pub struct RawDelivery {
     pub edit: u64,
     /// How many have confirmed to have read it, where its sender asks.
     pub receipts: u32,
+    /// In a sync page, of a changed message: it stands here because it was sent, not because of a change.
+    pub first: bool,
     /// An encoded `Message`. In a sync page `None` says that there is nothing to show at this position.
     pub message: Option<Bytes>,
 }
@@ -162,6 +164,9 @@ pub fn encode_delivery(delivery: &RawDelivery, out: &mut BytesMut) {
     if delivery.receipts > 0 {
         prost::encoding::uint32::encode(5, &delivery.receipts, out);
     }
+    if delivery.first {
+        prost::encoding::bool::encode(6, &delivery.first, out);
+    }
 }
 
 fn delivery_len(delivery: &RawDelivery) -> usize {
@@ -177,6 +182,9 @@ fn delivery_len(delivery: &RawDelivery) -> usize {
     }
     if delivery.receipts > 0 {
         len += prost::encoding::uint32::encoded_len(5, &delivery.receipts);
+    }
+    if delivery.first {
+        len += prost::encoding::bool::encoded_len(6, &delivery.first);
     }
     len
 }
@@ -295,10 +303,12 @@ mod tests {
             time_ms: 1_700_000_000_000,
             edit: 5,
             receipts: 2,
+            first: true,
             message: Some(message.encode_to_vec().into()),
         };
+        let (seq, time_ms) = (300, 1_700_000_000_000);
         let delivery =
-            Delivery { message: Some(message), seq: 300, time_ms: 1_700_000_000_000, edit: 5, receipts: 2 };
+            Delivery { message: Some(message), seq, time_ms, edit: 5, receipts: 2, first: true };
         let gone = RawDelivery { position: 10, ..RawDelivery::default() };
 
         let entries = [raw.clone(), gone, raw.clone()];

@@ -154,6 +154,7 @@ impl Front {
             time_ms: entry.time_ms,
             edit: entry.edit,
             receipts: u32::try_from(receipts).unwrap_or(u32::MAX),
+            first: false,
             message: Some(kept.message),
         })
     }

@@ -81,7 +81,7 @@ impl Front {
             (conv, self.shared.view_of(user, cleared, hidden, now_ms))
         };
         let views: BTreeMap<_, _> = ranges.into_iter().zip(deleted).map(view).collect();
-        let raw = |LogEntry { position, conv, entry }: LogEntry| {
+        let raw = |LogEntry { position, first, conv, entry }: LogEntry| {
             let kept = Kept::open(&entry.body);
             let shown = views.get(&conv).is_some_and(|view| view.shows(&entry, &kept));
             // A change of a message whose life is over is still one of a message that may be on the screen.
@@ -92,6 +92,7 @@ impl Front {
                 time_ms: entry.time_ms,
                 edit: entry.edit,
                 receipts: 0,
+                first: first && entry.edit > 0,
                 message: (shown && !over).then_some(kept.message),
             }
         };

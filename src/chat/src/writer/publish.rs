@@ -78,7 +78,8 @@ impl Publisher<'_> {
                 return;
             }
             let message = Message::decode(message.clone()).ok();
-            let delivery = Delivery { message, seq: *seq, time_ms: *time_ms, edit: done.edit, receipts: 0 };
+            let (seq, time_ms, edit) = (*seq, *time_ms, done.edit);
+            let delivery = Delivery { message, seq, time_ms, edit, ..Delivery::default() };
             let change = GroupChange { group: group.id().to_owned(), delivery: Some(delivery) };
             let event = Event { event: Some(event::Event::GroupChange(change)) };
             self.publish(&group.topic(), Kind::EVENT, 0, &event.encode_to_vec().into(), None);

@@ -120,7 +120,7 @@ impl Core {
             return self.inbox.own_entry(position);
         };
         let peer = self.other_side(&delivery);
-        let class = self.pairs.classify(&peer, delivery.seq, delivery.edit);
+        let class = self.pairs.classify(&peer, delivery.seq, (delivery.edit, delivery.first));
         let own = self.own_counter(&delivery);
         // Without its answer an own message may have changed before this core learned its number.
         if let Some(counter) =

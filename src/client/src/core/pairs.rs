@@ -3,7 +3,8 @@
 //! A recall or an edit of a message in a pair appends one more entry to both logs that points at the message, and whoever reads
 //! the message gets it as it is now. So an entry is a change if its message was given before, and nothing at all if it was
 //! given in that state. Messages of one conversation stand in the log in the order of their numbers, so one number for each says
-//! what was given.
+//! what was given. The server says which entry of a changed message is the message's own, so that a process that begins in the middle
+//! knows a message from a change of one that an earlier process has given.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ const REMEMBERED_MAX: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Message,
-    /// Of one that was given before, or may have been, by an earlier process.
+    /// Of one that was given before, or may have been, by an earlier process: of a server that is older nobody knows.
     Change,
     /// Given before as it is.
     Known,
@@ -43,13 +44,13 @@ impl Pairs {
         self.note(peer, seq);
     }
 
-    /// What the next entry of the log is.
-    pub(super) fn classify(&mut self, peer: &str, seq: u64, edit: u64) -> Class {
+    /// What the next entry of the log is. `first`: the server says that it is a message's own.
+    pub(super) fn classify(&mut self, peer: &str, seq: u64, (edit, first): (u64, bool)) -> Class {
         if edit == 0 {
             self.note(peer, seq);
             return Class::Message;
         }
-        let newest = self.newest.get(peer).copied().or_else(|| self.whole.then_some(0));
+        let newest = self.newest.get(peer).copied().or_else(|| (self.whole || first).then_some(0));
         let before = self.states.get(&(peer.to_owned(), seq)).copied().unwrap_or(0);
         if before < edit {
             if self.states.len() >= REMEMBERED_MAX {
@@ -89,50 +90,66 @@ mod tests {
     fn a_change_is_told_once_and_never_as_a_message() {
         let mut pairs = Pairs::default();
         pairs.begin(true);
-        assert_eq!(pairs.classify("bob", 1, 0), Class::Message);
-        assert_eq!(pairs.classify("bob", 1, 1), Class::Change);
-        assert_eq!(pairs.classify("bob", 2, 3), Class::Message, "changed before it was read here");
-        assert_eq!(pairs.classify("bob", 2, 3), Class::Known, "and that change");
-        assert_eq!(pairs.classify("bob", 2, 4), Class::Change);
+        assert_eq!(pairs.classify("bob", 1, (0, false)), Class::Message);
+        assert_eq!(pairs.classify("bob", 1, (1, false)), Class::Change);
+        assert_eq!(pairs.classify("bob", 2, (3, false)), Class::Message, "changed before it was read here");
+        assert_eq!(pairs.classify("bob", 2, (3, false)), Class::Known, "and that change");
+        assert_eq!(pairs.classify("bob", 2, (4, false)), Class::Change);
         pairs.own("bob", 3);
-        assert_eq!(pairs.classify("bob", 3, 5), Class::Change);
-        assert_eq!(pairs.classify("eve", 1, 1), Class::Message);
+        assert_eq!(pairs.classify("bob", 3, (5, false)), Class::Change);
+        assert_eq!(pairs.classify("eve", 1, (1, false)), Class::Message);
         pairs.begin(false);
-        assert_eq!(pairs.classify("bob", 1, 6), Class::Change, "an earlier process may have shown it");
-        assert_eq!(pairs.classify("bob", 9, 0), Class::Message);
-        assert_eq!(pairs.classify("bob", 10, 7), Class::Message);
+        assert_eq!(pairs.classify("bob", 1, (6, false)), Class::Change, "an earlier process may have shown it");
+        assert_eq!(pairs.classify("bob", 9, (0, false)), Class::Message);
+        assert_eq!(pairs.classify("bob", 10, (7, false)), Class::Message);
+        pairs.begin(false);
+        assert_eq!(pairs.classify("bob", 11, (9, true)), Class::Message, "the server says that it is new here");
+        assert_eq!(pairs.classify("bob", 11, (9, false)), Class::Known);
+        assert_eq!(pairs.classify("bob", 10, (8, false)), Class::Change);
     }
 
     proptest! {
-        /// A log of messages and changes, read with delays: what is read later is as it is then.
+        /// A log of messages and changes, read with delays and by one process after the other: what is read later is as it is then.
         #[test]
         fn every_message_once_with_its_last_state(
-            steps in proptest::collection::vec((0usize..3, any::<bool>(), any::<u64>(), any::<bool>()), 1..200),
+            steps in proptest::collection::vec((0usize..3, any::<bool>(), any::<u64>(), any::<bool>(), 0u8..8), 1..200),
         ) {
             let names = ["a", "b", "c"];
             let (mut pairs, mut log, mut read) = (Pairs::default(), Vec::new(), 0);
             pairs.begin(true);
             let (mut states, mut numbers) = (vec![Vec::<u64>::new(); 3], [0u64; 3]);
-            let mut given = BTreeMap::new();
-            for (peer, new, at, reads) in steps.into_iter().chain([(0, true, 0, true)]) {
+            let (mut given, mut since) = (BTreeMap::new(), BTreeMap::new());
+            for (peer, new, at, reads, restart) in steps.into_iter().chain([(0, true, 0, true, 1)]) {
                 let messages = &mut states[peer];
-                if new || messages.is_empty() {
+                let first = new || messages.is_empty();
+                if first {
                     messages.push(0);
-                    log.push((peer, messages.len()));
+                    log.push((peer, messages.len(), true));
                 } else {
                     let at = usize::try_from(at % messages.len() as u64).unwrap();
                     numbers[peer] += 1;
                     messages[at] = numbers[peer];
-                    log.push((peer, at + 1));
+                    log.push((peer, at + 1, false));
+                }
+                if restart == 0 {
+                    pairs.begin(read == 0);
+                    since.clear();
                 }
                 while reads && read < log.len() {
-                    let (peer, seq) = log[read];
+                    let (peer, seq, first) = log[read];
                     let state = states[peer][seq - 1];
-                    match pairs.classify(names[peer], seq as u64, state) {
+                    match pairs.classify(names[peer], seq as u64, (state, first && state > 0)) {
                         Class::Message => prop_assert_eq!(given.insert((peer, seq), state), None),
-                        Class::Change => prop_assert!(given.insert((peer, seq), state).is_some_and(|before| before < state)),
+                        Class::Change => {
+                            let before = given.insert((peer, seq), state);
+                            // The state that an earlier process has given may be told again, once.
+                            prop_assert!(before.is_some_and(|before| before <= state));
+                            let again = since.get(&(peer, seq)).is_some_and(|before| *before == state);
+                            prop_assert!(!again);
+                        }
                         Class::Known => prop_assert_eq!(given.get(&(peer, seq)), Some(&state)),
                     }
+                    since.insert((peer, seq), state);
                     read += 1;
                 }
             }

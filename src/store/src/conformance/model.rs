@@ -329,7 +329,8 @@ struct Message {
 
 #[derive(Default)]
 struct Log {
-    entries: Vec<(ConvKey, u64)>,
+    /// Message, and whether the entry is its own.
+    entries: Vec<(ConvKey, u64, bool)>,
     /// Entries up to here are gone.
     floor: usize,
 }
@@ -365,7 +366,7 @@ impl Model {
             let message = &mut of.messages[usize::try_from(edit.seq).expect("small") - 1];
             (message.edit, message.body) = (change, edit.body.clone());
             message.uncounted |= edit.uncounted;
-            let positions = point(&mut self.logs, &edit.logs, &edit.conv, edit.seq);
+            let positions = point(&mut self.logs, &edit.logs, (&edit.conv, edit.seq, false));
             Some(Edited { edit: change, positions })
         });
         let edited = edited.collect();
@@ -402,7 +403,7 @@ impl Model {
         });
         let seq = number(of.messages.len());
         self.idem.insert(append.idem.clone(), (seq, append.time_ms));
-        let positions = point(&mut self.logs, &append.logs, &append.conv, seq);
+        let positions = point(&mut self.logs, &append.logs, (&append.conv, seq, true));
         Appended { seq, time_ms: append.time_ms, positions, duplicate: false }
     }
 
@@ -486,8 +487,8 @@ impl Model {
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Vec<LogEntry> {
         let entries = self.logs.get(user).into_iter().flat_map(|log| (1..).zip(&log.entries));
         let entries = entries.filter(|(position, _)| *position > after);
-        let kept = entries.filter_map(|(position, (conv, seq))| {
-            Some(LogEntry { position, conv: conv.clone(), entry: self.entry(conv, *seq)? })
+        let kept = entries.filter_map(|(position, (conv, seq, first))| {
+            Some(LogEntry { position, first: *first, conv: conv.clone(), entry: self.entry(conv, *seq)? })
         });
         page(kept, limit, |item| item.entry.body.len())
     }
@@ -506,7 +507,7 @@ impl Model {
             }
         }
         for log in self.logs.values_mut() {
-            while let Some((conv, seq)) = log.entries.get(log.floor)
+            while let Some((conv, seq, _)) = log.entries.get(log.floor)
                 && self.convs[conv].kept(*seq).is_none()
             {
                 log.floor += 1;
@@ -518,10 +519,14 @@ impl Model {
 }
 
 /// Adds an entry to each log; returns where it stands.
-fn point(logs: &mut BTreeMap<UserKey, Log>, users: &[UserKey], conv: &ConvKey, seq: u64) -> Vec<u64> {
+fn point(
+    logs: &mut BTreeMap<UserKey, Log>,
+    users: &[UserKey],
+    (conv, seq, first): (&ConvKey, u64, bool),
+) -> Vec<u64> {
     let add = |user: &UserKey| {
         let log = logs.entry(user.clone()).or_default();
-        log.entries.push((conv.clone(), seq));
+        log.entries.push((conv.clone(), seq, first));
         number(log.entries.len())
     };
     users.iter().map(add).collect()

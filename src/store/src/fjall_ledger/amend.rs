@@ -119,7 +119,7 @@ impl FjallLedger {
         for user in &edit.logs {
             let log = users.of(user, || self.user(user, key, &mut last.next_user, out))?;
             let position = log.next(|id| read::log_head(&self.keyspaces, *id))?;
-            new.entries.push((log.id, position, keys::log_value(edit.seq, conv)));
+            new.entries.push((log.id, position, keys::log_value(edit.seq, conv, false)));
             positions.push(position);
         }
         Ok(Some(Edited { edit: number, positions }))

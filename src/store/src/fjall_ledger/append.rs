@@ -72,7 +72,7 @@ impl FjallLedger {
             let key = keys::skip_key(conv.id, seq);
             out.insert(&self.keyspaces.skips, &key, &(count + 1).to_be_bytes());
         }
-        let entry = keys::log_value(seq, conv.id);
+        let entry = keys::log_value(seq, conv.id, true);
         if seq == 1
             && append.conv.is_pair()
             && let ConvKind::Pair(a, b) = append.conv.kind()

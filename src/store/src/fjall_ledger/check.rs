@@ -171,7 +171,7 @@ impl FjallLedger {
         for row in self.keyspaces.logs.iter() {
             let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
             seen.log_entries += 1;
-            let (Some((user, position)), Some((seq, conv))) =
+            let (Some((user, position)), Some((seq, conv, _))) =
                 (keys::log_place(&key), keys::log_parts(&value))
             else {
                 seen.tell(|| format!("the log entry {} is unreadable", key.escape_ascii()));
@@ -386,7 +386,7 @@ mod tests {
             ),
             (|l| l.keyspaces.logs.remove(keys::log_key(0, 4)).unwrap(), "stands where 4 should"),
             (
-                |l| l.keyspaces.logs.insert(keys::log_key(1, 8), keys::log_value(9, ConvId(0))).unwrap(),
+                |l| l.keyspaces.logs.insert(keys::log_key(1, 8), keys::log_value(9, ConvId(0), true)).unwrap(),
                 "missing",
             ),
             (|l| l.keyspaces.idem.remove(keys::idem_key(0, &[3; 16])).unwrap(), "idempotency key of None"),

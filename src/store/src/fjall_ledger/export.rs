@@ -21,7 +21,7 @@ pub(crate) enum Part {
     Users,
     /// Conversation, seq, time, edit, sender, client id, body.
     Messages,
-    /// User, position, conversation, seq.
+    /// User, position, conversation, seq, 1 if it is not known to be the message itself.
     Logs,
     /// Key of the user, key of the conversation.
     Pairs,
@@ -187,8 +187,8 @@ impl FjallLedger {
             }
             Part::Logs => {
                 let (owner, position) = keys::log_place(key).ok_or_else(unreadable)?;
-                let (seq, id) = keys::log_parts(value).ok_or_else(unreadable)?;
-                vec![user(owner), int(position), conv(id), int(seq)]
+                let (seq, id, first) = keys::log_parts(value).ok_or_else(unreadable)?;
+                vec![user(owner), int(position), conv(id), int(seq), if first { Value::Null } else { int(1) }]
             }
             Part::Pairs => {
                 let (owner, name) = key.split_first_chunk::<4>().ok_or_else(unreadable)?;

@@ -6,7 +6,7 @@
 //! | `ids` | `n` and conversation id (8) | conversation |
 //! | `messages` | conversation id (8), seq (8) | version (1), time ms (7), sender id (4), client id (16), body |
 //! | `idem` | sender id (4), client id (16) | seq (8), time ms (8) |
-//! | `logs` | user id (4), position (8) | seq (8), conversation id (8) |
+//! | `logs` | user id (4), position (8) | seq (8; the largest bit set: a message, not a change of one), conversation id (8) |
 //! | `cursors` | user\*, kind (1), then device name, conversation, or device name\* and conversation | position (8) |
 //! | `edits` | conversation id (8), number (8) | seq (8) |
 //! | `hides` | user id (4), conversation id (8), seq (8) | |
@@ -310,17 +310,22 @@ pub(super) fn idem_parts(value: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// Value of a row of `logs`.
-pub(super) fn log_value(seq: u64, conv: ConvId) -> [u8; 16] {
+pub(super) fn log_value(seq: u64, conv: ConvId, first: bool) -> [u8; 16] {
     let mut value = [0; 16];
-    value[..8].copy_from_slice(&seq.to_be_bytes());
+    value[..8].copy_from_slice(&(seq | if first { FIRST } else { 0 }).to_be_bytes());
     value[8..].copy_from_slice(&conv.bytes());
     value
 }
 
-/// Sequence number and conversation of a row of `logs`.
-pub(super) fn log_parts(value: &[u8]) -> Option<(u64, ConvId)> {
+/// A row of `logs` that stands there because its message was sent. Rows from before that was kept have it neither for messages nor for
+/// changes. No conversation comes to so many messages.
+const FIRST: u64 = 1 << 63;
+
+/// Sequence number and conversation of a row of `logs`, and whether it is known to be that of the message, not of a change.
+pub(super) fn log_parts(value: &[u8]) -> Option<(u64, ConvId, bool)> {
     let (seq, conv) = take::<8>(value)?;
-    Some((u64::from_be_bytes(seq), ConvId::from_bytes(conv.try_into().ok()?)))
+    let seq = u64::from_be_bytes(seq);
+    Some((seq & !FIRST, ConvId::from_bytes(conv.try_into().ok()?), seq & FIRST != 0))
 }
 
 /// Key of a row of `cursors`.
@@ -434,7 +439,9 @@ mod tests {
             let floor = Floor { seq, edit: conv_number, time_ms };
             prop_assert_eq!(Floor::decode(&floor.encode()), Some(floor));
             prop_assert_eq!(idem_parts(&idem_value(seq, time_ms)), Some((seq, time_ms)));
-            prop_assert_eq!(log_parts(&log_value(seq, by_number)), Some((seq, by_number)));
+            for (first, seq) in [(true, seq >> 1), (false, seq >> 1)] {
+                prop_assert_eq!(log_parts(&log_value(seq, by_number, first)), Some((seq, by_number, first)));
+            }
             prop_assert_eq!(conv_id(&by_number.bytes()), Some(by_number));
             prop_assert_eq!(last_number(&message_key(by_number, seq)), Some(seq));
             prop_assert_eq!(last_number(&log_key(number, seq)), Some(seq));
@@ -496,6 +503,6 @@ mod tests {
         assert!(size_of_val(&message_key(ConvId(0), 0)) <= 20);
         assert!(size_of_val(&log_key(0, 0)) <= 20);
         assert!(size_of_val(&idem_value(0, 0)) <= 20);
-        assert!(size_of_val(&log_value(0, ConvId(0))) <= 20);
+        assert!(size_of_val(&log_value(0, ConvId(0), true)) <= 20);
     }
 }

@@ -372,7 +372,8 @@ impl Ledger for FjallLedger {
         fill(rows, limit, |row| {
             let (key, value) = row.into_inner().map_err(|e| error(&e))?;
             let position = key_number(&key)?;
-            let (seq, conv) = keys::log_parts(&value).ok_or_else(|| damaged("log entry", user, position))?;
+            let parts = keys::log_parts(&value);
+            let (seq, conv, first) = parts.ok_or_else(|| damaged("log entry", user, position))?;
             let name = match names.get(&conv) {
                 Some(name) => name.clone(),
                 None => names.entry(conv).or_insert(self.conv_name(conv)?).clone(),
@@ -385,7 +386,7 @@ impl Ledger for FjallLedger {
             };
             let entry = entry.ok_or_else(|| damaged("message", &name, seq))?;
             let size = entry.body.len();
-            Ok(Some((LogEntry { position, conv: name, entry }, size)))
+            Ok(Some((LogEntry { position, first, conv: name, entry }, size)))
         })
     }
 

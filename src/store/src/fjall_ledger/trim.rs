@@ -266,7 +266,7 @@ impl FjallLedger {
         for row in rows {
             let (key, value) = row.into_inner().map_err(|e| read::error(&e))?;
             let position = read::key_number(&key)?;
-            let (seq, conv) =
+            let (seq, conv, _) =
                 keys::log_parts(&value).ok_or_else(|| read::damaged("log entry", &user, position))?;
             if seq > self.known_floor(conv, plan)? || plan.is_full() {
                 break;

@@ -257,11 +257,11 @@ impl Ledger for MemoryLedger {
         let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
         let disk = self.disk();
         let rows = disk.synced.logs.range((user.clone(), first)..=(user.clone(), u64::MAX));
-        let entries = rows.filter_map(|((_, position), (conv, seq))| {
+        let entries = rows.filter_map(|((_, position), (conv, seq, first))| {
             let entry = disk.synced.entry(conv, *seq);
             let trimmed = *seq <= disk.synced.floor(conv).seq;
             assert!(entry.is_some() || trimmed, "one commit adds a log entry and its message");
-            Some(LogEntry { position: *position, conv: conv.clone(), entry: entry? })
+            Some(LogEntry { position: *position, first: *first, conv: conv.clone(), entry: entry? })
         });
         Ok(fill(entries, limit, |entry| entry.entry.body.len()))
     }

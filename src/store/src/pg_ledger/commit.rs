@@ -34,8 +34,8 @@ const FIND_THERE: &str = "SELECT m.conv, m.seq FROM unnest($1::bigint[], $2::big
 const ADD_MESSAGES: &str = "INSERT INTO ledger_messages (conv, seq, time_ms, edit, sender, client_msg_id, body)
      SELECT c, s, t, 0, f, i, b FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[],
      $6::bytea[]) AS r (c, s, t, f, i, b)";
-const ADD_LOGS: &str = "INSERT INTO ledger_logs (user_id, position, conv, seq)
-     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])";
+const ADD_LOGS: &str = "INSERT INTO ledger_logs (user_id, position, conv, seq, change)
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])";
 const ADD_PAIRS: &str =
     "INSERT INTO ledger_pairs (user_key, conv_key) SELECT * FROM unnest($1::bytea[], $2::bytea[])
      ON CONFLICT (user_key, conv_key) DO NOTHING";
@@ -336,7 +336,9 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
         send(client, ADD_MESSAGES, params, &mut sent);
     }
     if !logs.user.is_empty() {
-        send(client, ADD_LOGS, vec![&logs.user, &logs.position, &logs.conv, &logs.seq], &mut sent);
+        let params: Vec<&(dyn ToSql + Sync)> =
+            vec![&logs.user, &logs.position, &logs.conv, &logs.seq, &logs.change];
+        send(client, ADD_LOGS, params, &mut sent);
     }
     if !skips.0.is_empty() {
         send(client, ADD_SKIPS, vec![&skips.0, &skips.1, &skips.2], &mut sent);

@@ -68,6 +68,7 @@ pub(super) struct Logs {
     pub(super) position: Vec<i64>,
     pub(super) conv: Vec<i64>,
     pub(super) seq: Vec<i64>,
+    pub(super) change: Vec<Option<i64>>,
 }
 
 /// Times, numbers and positions beyond 63 bits are "the end" to whoever sends them.
@@ -107,7 +108,7 @@ impl<'a> Plan<'a> {
             if edit.uncounted {
                 plan.recalls.insert(key);
             }
-            let positions = plan.point(&edit.logs, ids, conv, seq);
+            let positions = plan.point(&edit.logs, ids, (conv, seq), Some(1));
             plan.done.edited.push(Some(Edited { edit: unsigned(number), positions }));
         }
         let there = |conv: &nearport_chat::key::ConvKey, seq: u64| {
@@ -176,7 +177,7 @@ impl<'a> Plan<'a> {
                     self.pairs.1.push(append.conv.as_bytes().to_vec());
                 }
             }
-            let positions = self.point(&append.logs, ids, conv, seq);
+            let positions = self.point(&append.logs, ids, (conv, seq), None);
             self.done.appended.push(Appended {
                 seq: unsigned(seq),
                 time_ms: append.time_ms,
@@ -187,7 +188,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds an entry to each log.
-    fn point(&mut self, logs: &[UserKey], ids: &BatchIds<'a>, conv: i64, seq: i64) -> Vec<u64> {
+    fn point(
+        &mut self,
+        logs: &[UserKey],
+        ids: &BatchIds<'a>,
+        (conv, seq): (i64, i64),
+        change: Option<i64>,
+    ) -> Vec<u64> {
         let mut positions = Vec::with_capacity(logs.len());
         for user in logs {
             let user = ids.users[user.as_bytes()];
@@ -197,6 +204,7 @@ impl<'a> Plan<'a> {
             self.logs.position.push(*head);
             self.logs.conv.push(conv);
             self.logs.seq.push(seq);
+            self.logs.change.push(change);
             positions.push(unsigned(*head));
         }
         positions

@@ -58,6 +58,7 @@ pub(crate) fn ledger() -> Result<Runner, DirectoryError> {
         ("V2__skips", include_str!("../../migrations/postgres_ledger/V2__skips.sql")),
         ("V3__outbox", include_str!("../../migrations/postgres_ledger/V3__outbox.sql")),
         ("V4__recalls", include_str!("../../migrations/postgres_ledger/V4__recalls.sql")),
+        ("V5__log_changes", include_str!("../../migrations/postgres_ledger/V5__log_changes.sql")),
     ];
     let migrations = versions.iter().map(|(name, sql)| Migration::unapplied(name, sql));
     let migrations = migrations.collect::<Result<Vec<_>, _>>().map_err(failed)?;

@@ -437,3 +437,30 @@ fn a_refused_token_is_dropped_and_the_usersig_tried_at_once_and_once() {
     world.lose(CloseCode::UNAUTHORIZED);
     assert_eq!(world.core.state(), State::Stopped);
 }
+
+/// A process that begins in the middle of the log, with a message that was changed before it was read here.
+#[test]
+fn a_changed_message_is_new_after_a_restart_if_it_was_never_shown() {
+    let mut world = World::new(CoreConfig { cursor: Some(1), ..config() });
+    for what in ["old", "new"] {
+        world.ledger.incoming(what);
+    }
+    let changed = |at: usize, edit, first, world: &World| {
+        let delivery = world.ledger.log[at].clone();
+        body::Delivery { edit, first, ..delivery }
+    };
+    let entries = [changed(1, 2, true, &world), changed(1, 2, false, &world), changed(0, 1, false, &world)];
+    world.ledger.log.truncate(1);
+    world.ledger.log.extend(entries);
+    world.connect();
+    let seen: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Message(message) => Some((message.text(), true)),
+            Event::Edited(message) => Some((message.text(), false)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seen, [("new".to_owned(), true), ("old".to_owned(), false)]);
+}

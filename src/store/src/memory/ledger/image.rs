@@ -13,7 +13,8 @@ use nearport_chat::ledger::{
 pub(super) struct Image {
     pub(super) messages: BTreeMap<(ConvKey, u64), Message>,
     pub(super) idem: BTreeMap<(UserKey, [u8; 16]), (u64, u64)>,
-    pub(super) logs: BTreeMap<(UserKey, u64), (ConvKey, u64)>,
+    /// The message, and whether the entry is its own, not one of a change.
+    pub(super) logs: BTreeMap<(UserKey, u64), (ConvKey, u64, bool)>,
     pub(super) cursors: BTreeMap<(UserKey, CursorName), u64>,
     /// Change logs: number to sequence number.
     pub(super) edits: BTreeMap<(ConvKey, u64), u64>,
@@ -167,7 +168,7 @@ impl Image {
                 rows.conversations.entry(user).or_default().insert(append.conv.clone());
             }
         }
-        let positions = self.point(&append.logs, &append.conv, seq, rows);
+        let positions = self.point(&append.logs, (&append.conv, seq, true), rows);
         Appended { seq, time_ms: append.time_ms, positions, duplicate: false }
     }
 
@@ -184,15 +185,20 @@ impl Image {
         message.body = edit.body.clone();
         message.uncounted |= edit.uncounted;
         new.rows.messages.insert(key, message);
-        let positions = self.point(&edit.logs, &edit.conv, edit.seq, &mut new.rows);
+        let positions = self.point(&edit.logs, (&edit.conv, edit.seq, false), &mut new.rows);
         Some(Edited { edit: number, positions })
     }
 
     /// Adds an entry to each log.
-    fn point(&self, logs: &[UserKey], conv: &ConvKey, seq: u64, rows: &mut Self) -> Vec<u64> {
+    fn point(
+        &self,
+        logs: &[UserKey],
+        (conv, seq, first): (&ConvKey, u64, bool),
+        rows: &mut Self,
+    ) -> Vec<u64> {
         let next = |user: &UserKey| {
             let position = self.log_head(user).max(rows.log_head(user)) + 1;
-            rows.logs.insert((user.clone(), position), (conv.clone(), seq));
+            rows.logs.insert((user.clone(), position), (conv.clone(), seq, first));
             position
         };
         logs.iter().map(next).collect()

@@ -77,7 +77,7 @@ impl Image {
                 step.done.next = Some(TrimPlace([&[USER], user.as_bytes()].concat()));
                 return;
             }
-            while let Some((key, (conv, seq))) = self.logs.range(all(&user)).next()
+            while let Some((key, (conv, seq, _))) = self.logs.range(all(&user)).next()
                 && !self.messages.contains_key(&(conv.clone(), *seq))
             {
                 let key = key.clone();
