@@ -18,6 +18,10 @@ use std::sync::Arc;
 
 use crate::history::{Message, MsgId, Record, What, Who, short};
 
+mod groups;
+
+pub use groups::{Seen, State};
+
 /// How the promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -31,6 +35,8 @@ pub enum Verdict {
     Reordered,
     /// A number that was never filled, or an entry that a device jumped over.
     Gap,
+    /// Of a group: an acknowledged change or confirmation that is not there, or a device that shows another state than the store has.
+    Diverged,
 }
 
 /// One violation.
@@ -100,7 +106,7 @@ impl Summary {
         self.findings.iter().any(|finding| finding.verdict == verdict)
     }
 
-    fn find(&mut self, verdict: Verdict, text: String) {
+    pub(crate) fn find(&mut self, verdict: Verdict, text: String) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding { verdict, text });
         } else {
@@ -117,7 +123,9 @@ pub fn check(history: &[Record], complete: &[Who]) -> Summary {
     for record in history {
         checker.take(record);
     }
-    checker.finish(complete)
+    let mut summary = checker.finish(complete);
+    groups::check(history, complete, &mut summary);
+    summary
 }
 
 /// The two sides of a conversation, in order.
@@ -147,6 +155,8 @@ struct Display {
 #[derive(Debug, Default)]
 struct Log {
     entries: BTreeMap<u64, MsgId>,
+    /// Positions that hold something else.
+    others: BTreeSet<u64>,
     ids: BTreeSet<MsgId>,
 }
 
@@ -180,6 +190,10 @@ impl Checker {
             What::Resumed { cursor } => self.displays.entry(who.clone()).or_default().resume(*cursor),
             What::Stored { position, message } => self.store(who, *position, message),
             What::Fault { .. } => self.summary.faults += 1,
+            What::Group { .. } => {}
+            What::Noticed { position } => {
+                self.logs.entry(who.user.clone()).or_default().others.insert(*position);
+            }
         }
     }
 
@@ -337,8 +351,10 @@ impl Checker {
         }
         for (user, log) in &self.logs {
             let mut want = 1;
-            for position in log.entries.keys() {
-                if *position != want {
+            let mut positions: Vec<u64> = log.entries.keys().chain(&log.others).copied().collect();
+            positions.sort_unstable();
+            for position in positions {
+                if position != want {
                     holes.push(format!("the log of {user} has no position {want} but {position}"));
                 }
                 want = position + 1;

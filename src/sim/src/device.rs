@@ -1,5 +1,7 @@
 //! A device and its user: the SDK's core over a simulated transport, a small disk, and somebody who reads and writes.
 
+mod groups;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,8 +12,12 @@ use nearport_client::core::{Core, CoreConfig, State, TransportAction};
 use nearport_client::{Acks, Event, Failure, Limits, Platform, Receive, Target, text};
 use nearport_session::Outbox;
 
+pub(crate) use groups::{GROUP, ROOM, stored_state};
+use groups::{Groups, Standing};
+
+use crate::checker::Seen;
 use crate::history::{Message, MsgId, What, Who};
-use crate::plan::Owned;
+use crate::plan::{Act, Kind, Owned};
 use crate::quic::{self, Signal};
 use crate::rng::Rng;
 use crate::tls::Tls;
@@ -31,6 +37,12 @@ pub(crate) struct Device {
     disk: Option<u64>,
     /// Messages written so far, over all lives.
     written: u64,
+    kind: Kind,
+    standing: Standing,
+    /// When its last session began.
+    connected: Option<Instant>,
+    /// It has another address, and the server may not know.
+    adrift: bool,
 }
 
 /// From one start of the software to its end.
@@ -44,14 +56,33 @@ struct Life {
     pending: BTreeSet<MsgId>,
     /// Sent by this life and acknowledged.
     acknowledged: BTreeSet<MsgId>,
+    groups: Groups,
 }
 
 impl Device {
-    pub(crate) fn new(index: usize, owned: &Owned, rng: Rng) -> Self {
+    pub(crate) fn new(index: usize, owned: &Owned, kind: Kind, rng: Rng) -> Self {
+        let makes = match (index, kind) {
+            (0, Kind::Group) => Some(GROUP),
+            (0, Kind::Room) => Some(ROOM),
+            _ => None,
+        };
+        let standing = Standing { makes, room: kind == Kind::Room, ..Standing::default() };
         let who = Who { user: owned.user.into(), device: owned.device.into() };
         let index = u8::try_from(index).expect("a handful of devices");
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, index)), 40_000);
-        Self { who, index, rng, address, life: None, disk: None, written: 0 }
+        Self {
+            who,
+            index,
+            rng,
+            address,
+            life: None,
+            disk: None,
+            written: 0,
+            kind,
+            standing,
+            connected: None,
+            adrift: false,
+        }
     }
 
     pub(crate) fn who(&self) -> &Who {
@@ -68,6 +99,7 @@ impl Device {
 
     /// The device gets another port, as behind a NAT that forgot it, or is in another network altogether.
     pub(crate) fn change_address(&mut self, network: bool) {
+        self.adrift = true;
         let octet = match network {
             true => u8::try_from(self.rng.within(1..=250)).expect("below 251"),
             false => match self.address.ip() {
@@ -80,7 +112,17 @@ impl Device {
     }
 
     /// The software starts, with what the disk knows.
-    pub(crate) fn start(&mut self, tls: &Tls, now: Instant, unix_s: u64) {
+    pub(crate) fn start(&mut self, tls: &Tls, now: Instant, unix_s: u64, seen: &mut Vec<What>) {
+        let follow = match self.kind {
+            Kind::Pairs => nearport_client::Follow::Remembered,
+            // So that what a member is owed is known: all since joining.
+            Kind::Group | Kind::Room => nearport_client::Follow::SinceJoined,
+        };
+        let known = self.standing.cursors.iter().find(|cursor| cursor.group == GROUP);
+        let remembered = Seen::Remembered { seq: known.map_or(0, |cursor| cursor.seq) };
+        if self.kind == Kind::Group {
+            seen.push(What::Group { group: GROUP.into(), seen: remembered });
+        }
         let config = CoreConfig {
             app: APP,
             user: self.who.user.to_string(),
@@ -90,8 +132,8 @@ impl Device {
             client: "sim".to_owned(),
             cursor: self.disk,
             resume: None,
-            follow: nearport_client::Follow::Remembered,
-            groups: Vec::new(),
+            follow,
+            groups: self.standing.cursors.clone(),
             acks: Acks::default(),
             receive: Receive::Everything,
             limits: Limits::default(),
@@ -100,8 +142,11 @@ impl Device {
         let transport = quic::Transport::new(tls, SERVER, self.rng.fork(1));
         // Every other life, whatever its path is like: what is sent twice must count once.
         let hedges = config.seed.is_multiple_of(2);
+        let (mut core, mut groups) = (Core::new(config, now), Groups::default());
+        groups.begin(now, &mut core, &self.standing);
         self.life = Some(Life {
-            core: Core::new(config, now),
+            core,
+            groups,
             transport,
             hedges,
             pending: BTreeSet::new(),
@@ -116,6 +161,7 @@ impl Device {
         seen.push(What::Restarted);
         if !remembers {
             self.disk = None;
+            self.standing.cursors.clear();
         }
     }
 
@@ -131,7 +177,30 @@ impl Device {
         }
     }
 
+    /// The user presses send in a group or live room.
+    pub(crate) fn say(&mut self, now: Instant, to: &'static str, seen: &mut Vec<What>) {
+        let Some(life) = &mut self.life else { return };
+        let words: Arc<str> = format!("{}-{}", self.index, self.written).into();
+        let options = Groups::options(to, &mut self.rng);
+        let sent = life.core.send_with(now, nearport_client::group(to), text(&*words), options, false);
+        if let Ok(id) = sent {
+            self.written += 1;
+            life.pending.insert(*id.as_bytes());
+            seen.push(life.groups.sent(*id.as_bytes(), to, words));
+        }
+    }
+
+    /// The user does something else in the group.
+    pub(crate) fn act(&mut self, now: Instant, act: Act) {
+        let Some(life) = &mut self.life else {
+            // Nobody holds the device; what the user wants, it will do.
+            return self.standing.want(act);
+        };
+        life.groups.act(now, &mut life.core, &mut self.standing, act, &mut self.rng);
+    }
+
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+        self.adrift = false;
         if let Some(life) = &mut self.life {
             life.transport.handle_datagram(now, datagram);
         }
@@ -162,9 +231,14 @@ impl Device {
             let mut busy = late;
             while let Some(event) = life.core.poll_event() {
                 busy = true;
+                if matches!(event, Event::Connected { .. }) {
+                    self.connected = Some(now);
+                }
                 life.take(event, &self.who, &mut self.disk, &mut self.rng, now, seen);
+                self.standing.cursors = life.core.group_cursors();
             }
-            while life.core.poll_answer().is_some() {}
+            busy |= life.groups.answers(now, &mut life.core, &mut self.standing, seen);
+            life.groups.handle_timeout(now, &mut life.core, &self.standing);
             life.transport.write(life.core.poll_output());
             if let Some(output) = life.core.poll_bulk_output() {
                 life.transport.write_bulk(output);
@@ -200,7 +274,8 @@ impl Device {
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let life = self.life.as_mut()?;
-        [life.core.poll_timeout(), life.transport.poll_timeout()].into_iter().flatten().min()
+        let timeouts = [life.core.poll_timeout(), life.transport.poll_timeout(), life.groups.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Up to where the device has its log; `None` before its first login.
@@ -208,17 +283,38 @@ impl Device {
         self.life.as_ref()?.core.cursor()
     }
 
+    /// When its last session began.
+    pub(crate) fn connected(&self) -> Option<Instant> {
+        self.connected
+    }
+
+    /// Whether nothing has come to its present address. What is said to it goes to the former one until it has something to say itself.
+    pub(crate) fn is_adrift(&self) -> bool {
+        self.adrift
+    }
+
+    /// Where it stands in the group: last message, last change.
+    pub(crate) fn group_cursor(&self) -> Option<(u64, u64)> {
+        let cursors = self.life.as_ref()?.core.group_cursors();
+        cursors.iter().find(|cursor| cursor.group == GROUP).map(|cursor| (cursor.seq, cursor.edit))
+    }
+
     /// What the device still waits for, if `beyond` is what its log holds after its cursor.
     ///
     /// Own messages may be left there: when an answer came too late and the second attempt was told "duplicate", the
     /// device knows that they are stored and not where. The next entry by anybody closes that gap.
     pub(crate) fn unrest(&self, beyond: &[MsgId]) -> Option<String> {
-        let Some(Life { core, acknowledged, .. }) = &self.life else { return Some("is off".to_owned()) };
+        let Some(Life { core, acknowledged, groups, .. }) = &self.life else {
+            return Some("is off".to_owned());
+        };
         if core.state() != State::Live {
             return Some(format!("is {:?} after {:?}", core.state(), core.last_closing()));
         }
         if core.unacknowledged() > 0 {
             return Some(format!("has {} messages without an answer", core.unacknowledged()));
+        }
+        if let Some(why) = groups.unrest(core) {
+            return Some(why);
         }
         let missing = beyond.iter().filter(|id| !acknowledged.contains(*id)).count();
         (missing > 0).then(|| format!("lacks {missing} entries after {:?}", core.cursor()))
@@ -235,7 +331,17 @@ impl Life {
         now: Instant,
         seen: &mut Vec<What>,
     ) {
+        if self.groups.take(&event, &mut self.core, rng, now, seen) {
+            return;
+        }
+        if let Some(what) = self.groups.outcome(&event) {
+            if let Event::Sent { id, .. } | Event::Failed { id, .. } = &event {
+                self.pending.remove(id.as_bytes());
+            }
+            return seen.push(what);
+        }
         match event {
+            Event::Notice { message, .. } => *disk = Some(message.position),
             Event::Connected { cursor, .. } => seen.push(What::Resumed { cursor }),
             Event::Message(message) => {
                 let words = message.text();

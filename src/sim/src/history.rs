@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::checker::Seen;
+
 /// `client_msg_id`: the sender's own name of a message, the same in every attempt.
 pub type MsgId = [u8; 16];
 
@@ -88,6 +90,18 @@ pub enum What {
         /// Its kind.
         kind: &'static str,
     },
+    /// Something happened in a group, or was found there.
+    Group {
+        /// Which.
+        group: Arc<str>,
+        /// What.
+        seen: Seen,
+    },
+    /// The final reader found an entry in the log of `who.user` that is no message of a user: a system notice.
+    Noticed {
+        /// Its place in the log.
+        position: u64,
+    },
 }
 
 /// A message as a reader sees it.
@@ -129,6 +143,8 @@ impl fmt::Display for What {
             Self::Resumed { cursor } => write!(f, "resumed after {cursor}"),
             Self::Stored { position, message } => write!(f, "stored at {position}: {message}"),
             Self::Fault { kind } => write!(f, "fault {kind}"),
+            Self::Group { group, seen } => write!(f, "in {group}: {seen:?}"),
+            Self::Noticed { position } => write!(f, "notice stored at {position}"),
         }
     }
 }

@@ -318,6 +318,14 @@ impl Node {
         taken > 0
     }
 
+    /// One round of the thread that looks after live rooms.
+    pub(crate) fn turn_rooms(&mut self, now_ms: u64) {
+        if !self.released {
+            self.core.shared.turn_rooms(now_ms, &mut self.core.downs);
+            self.core.downs.flush();
+        }
+    }
+
     /// First half of a round of the writer: takes what waits and writes it, without syncing. `None`: it had nothing
     /// to do or is in the middle of a commit. Otherwise the messages that are now at the mercy of the disk.
     pub(crate) fn begin_commit(&mut self, now_ms: u64) -> Option<usize> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nearport_impair::{Conditions, Direction};
 
 use crate::agenda::Time;
+use crate::device::{GROUP, ROOM};
 use crate::network;
 use crate::rng::Rng;
 
@@ -20,6 +21,28 @@ pub(crate) struct Plan {
     pub(crate) chaos: Duration,
     /// In no order; the agenda sorts.
     pub(crate) steps: Vec<(Time, Step)>,
+    pub(crate) kind: Kind,
+}
+
+/// What people do in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They write to each other.
+    Pairs,
+    /// They are in a group, which some join late and leave.
+    Group,
+    /// They are in a live room, louder than its rate.
+    Room,
+}
+
+/// What somebody does in a group beside writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Join,
+    Leave,
+    /// Takes an own message back, or changes what it says.
+    Recall,
+    Edit,
 }
 
 /// A device and its user.
@@ -34,6 +57,10 @@ pub(crate) struct Owned {
 pub(crate) enum Step {
     /// Presses send, `count` times without waiting.
     Send { device: usize, to: &'static str, count: usize },
+    /// As `Send`, in the group or live room of the world.
+    Say { device: usize, to: &'static str, count: usize },
+    /// Does something else in the group.
+    Act { device: usize, act: Act },
     /// A device's path changes.
     Path { device: usize, up: Box<Conditions>, down: Box<Conditions> },
     /// Nothing passes for a while, in one direction or both.
@@ -71,7 +98,7 @@ impl Plan {
             }
         }
         let chaos = rng.duration(Duration::from_secs(10)..=Duration::from_secs(40));
-        let mut plan = Self { devices, chaos, steps: Vec::new() };
+        let mut plan = Self { devices, chaos, steps: Vec::new(), kind: Kind::Pairs };
         plan.draw_sends(rng, users);
         plan.draw_paths(rng);
         for _ in 0..rng.index(4) + 1 {
@@ -83,6 +110,73 @@ impl Plan {
             plan.add(rng, step);
         }
         plan
+    }
+
+    /// A world whose people are in a group.
+    pub(crate) fn draw_group(rng: &mut Rng) -> Self {
+        let mut plan = Self::with_devices(rng, Kind::Group);
+        let early = plan.chaos / 4;
+        let firsts: Vec<usize> =
+            (0..plan.devices.len()).filter(|at| plan.devices[*at].device == DEVICES[0]).collect();
+        for device in firsts.iter().copied().skip(1) {
+            plan.steps.push((rng.duration(Duration::ZERO..=early), Step::Act { device, act: Act::Join }));
+        }
+        // The owner cannot leave. Who leaves may come back, or not.
+        for _ in 0..rng.index(3) {
+            let device = firsts[rng.index(firsts.len() - 1) + 1];
+            plan.add(rng, Step::Act { device, act: Act::Leave });
+            if rng.chance(700) {
+                plan.add(rng, Step::Act { device, act: Act::Join });
+            }
+        }
+        for device in 0..plan.devices.len() {
+            for _ in 0..rng.index(6) + 3 {
+                // One in so many is above the group's rate of 40 in a second.
+                let count = if rng.chance(60) { rng.index(60) + 20 } else { rng.index(3) + 1 };
+                plan.add(rng, Step::Say { device, to: GROUP, count });
+            }
+            for _ in 0..rng.index(3) {
+                let act = if rng.chance(500) { Act::Recall } else { Act::Edit };
+                plan.add(rng, Step::Act { device, act });
+            }
+        }
+        plan.draw_faults(rng);
+        plan
+    }
+
+    /// A world whose people are in a live room.
+    pub(crate) fn draw_room(rng: &mut Rng) -> Self {
+        let mut plan = Self::with_devices(rng, Kind::Room);
+        for device in 0..plan.devices.len() {
+            for _ in 0..rng.index(5) + 2 {
+                let count = if rng.chance(300) { rng.index(60) + 20 } else { rng.index(5) + 1 };
+                plan.add(rng, Step::Say { device, to: ROOM, count });
+            }
+        }
+        plan.draw_faults(rng);
+        plan
+    }
+
+    fn with_devices(rng: &mut Rng, kind: Kind) -> Self {
+        let users = &USERS[..rng.index(3) + 2];
+        let mut devices: Vec<Owned> = users.iter().map(|user| Owned { user, device: DEVICES[0] }).collect();
+        if rng.chance(600) {
+            devices.push(Owned { user: users[rng.index(users.len())], device: DEVICES[1] });
+        }
+        let chaos = rng.duration(Duration::from_secs(8)..=Duration::from_secs(25));
+        Self { devices, chaos, steps: Vec::new(), kind }
+    }
+
+    fn draw_faults(&mut self, rng: &mut Rng) {
+        self.draw_paths(rng);
+        for _ in 0..rng.index(3) + 1 {
+            let step = self.draw_device_fault(rng);
+            self.add(rng, step);
+        }
+        for _ in 0..rng.index(3) {
+            let step = draw_server_fault(rng);
+            self.add(rng, step);
+        }
     }
 
     fn add(&mut self, rng: &mut Rng, step: Step) {
@@ -149,7 +243,11 @@ impl Step {
     /// What the history calls it, if it is a fault. Crashes are recorded when they happen, which may be later.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         match self {
-            Self::Send { .. } | Self::Crash { .. } | Self::CrashInCommit { .. } => None,
+            Self::Send { .. }
+            | Self::Say { .. }
+            | Self::Act { .. }
+            | Self::Crash { .. }
+            | Self::CrashInCommit { .. } => None,
             Self::Path { .. } => Some("path"),
             Self::Cut { .. } => Some("cut"),
             Self::Move { .. } => Some("move"),

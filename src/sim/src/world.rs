@@ -22,7 +22,7 @@ use crate::device::Device;
 use crate::history::{Record, What, Who};
 use crate::network::{Direction, Network};
 use crate::node::{Node, SHARDS};
-use crate::plan::{Plan, Step};
+use crate::plan::{Kind, Plan, Step};
 use crate::rng::Rng;
 use crate::tls::Tls;
 use crate::trace::Trace;
@@ -58,6 +58,7 @@ enum Event {
     StartServer { life: u32 },
     Attach { life: u32 },
     StartDevice { device: usize },
+    Rooms { life: u32 },
 }
 
 /// The one planned wake-up of somebody. Later ones that were planned before are ignored when they come.
@@ -103,6 +104,8 @@ pub struct World {
     epoch: u32,
     devices: Vec<Device>,
     plan: Plan,
+    /// When the present process began.
+    started: Instant,
     slow_disk_until: Time,
     crash_in_commit: Option<(bool, Duration)>,
     /// The ledger fails, or will with its next commit, until the server is restarted.
@@ -121,8 +124,24 @@ impl World {
     /// The world of a seed. `keep_trace` keeps the event log in words, for people.
     #[must_use]
     pub fn new(seed: u64, tls: &Tls, keep_trace: bool) -> Self {
+        Self::of(seed, tls, keep_trace, Plan::draw)
+    }
+
+    /// A world whose people are in a group: they join and leave, take back and change what they said, and confirm what they read.
+    #[must_use]
+    pub fn in_group(seed: u64, tls: &Tls, keep_trace: bool) -> Self {
+        Self::of(seed, tls, keep_trace, Plan::draw_group)
+    }
+
+    /// A world whose people are in a live room.
+    #[must_use]
+    pub fn in_room(seed: u64, tls: &Tls, keep_trace: bool) -> Self {
+        Self::of(seed, tls, keep_trace, Plan::draw_room)
+    }
+
+    fn of(seed: u64, tls: &Tls, keep_trace: bool, draw: impl FnOnce(&mut Rng) -> Plan) -> Self {
         let mut rng = Rng::new(seed);
-        let plan = Plan::draw(&mut rng.fork(1));
+        let plan = draw(&mut rng.fork(1));
         let network = Network::new(rng.fork(2), plan.devices.len());
         let directory = MemoryDirectory::new();
         directory.create_app(&app()).expect("an empty directory");
@@ -131,6 +150,7 @@ impl World {
             register(&directory, &plan);
         }
         let agenda = Agenda::new();
+        let started = agenda.instant();
         let mut world = Self {
             seed,
             tls: tls.clone(),
@@ -143,6 +163,7 @@ impl World {
             life: 0,
             epoch: 0,
             devices: Vec::new(),
+            started,
             slow_disk_until: Time::ZERO,
             crash_in_commit: None,
             disk_full: false,
@@ -158,7 +179,7 @@ impl World {
             agenda,
         };
         for (index, owned) in world.plan.devices.iter().enumerate() {
-            world.devices.push(Device::new(index, owned, rng.fork(100 + index as u64)));
+            world.devices.push(Device::new(index, owned, world.plan.kind, rng.fork(100 + index as u64)));
         }
         world
     }
@@ -212,6 +233,11 @@ impl World {
         }
         if let Some(shard) = (0..SHARDS).find(|shard| node.has_work(*shard)) {
             return Some(format!("shard {shard} has work"));
+        }
+        if self.plan.kind != Kind::Pairs
+            && let Some(why) = self.groups_unrest()
+        {
+            return Some(why);
         }
         self.devices.iter().find_map(|device| {
             let beyond = self.log_after(&device.who().user, device.cursor().unwrap_or(0));
@@ -275,6 +301,11 @@ impl World {
                 }
             }
             Event::StartDevice { device } => self.start_device(device),
+            Event::Rooms { life } => {
+                if life == self.life {
+                    self.turn_rooms();
+                }
+            }
         }
     }
 
@@ -283,7 +314,9 @@ impl World {
             return;
         }
         let (instant, unix_s) = (self.agenda.instant(), self.agenda.unix_ms() / 1000);
-        self.devices[device].start(&self.tls, instant, unix_s);
+        let mut seen = Vec::new();
+        self.devices[device].start(&self.tls, instant, unix_s, &mut seen);
+        self.record_all(device, seen);
         self.step_device(device);
     }
 
@@ -305,7 +338,11 @@ impl World {
                 self.agenda.at(at, Event::Wake { device: index });
             }
         }
-        let who = self.devices[index].who().clone();
+        self.record_all(index, seen);
+    }
+
+    fn record_all(&mut self, device: usize, seen: Vec<What>) {
+        let who = self.devices[device].who().clone();
         for what in seen {
             self.record(who.clone(), what);
         }

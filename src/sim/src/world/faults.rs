@@ -18,6 +18,21 @@ impl World {
                 self.send(device, to, count);
                 true
             }
+            Step::Say { device, to, count } => {
+                let (instant, mut seen) = (self.agenda.instant(), Vec::new());
+                for _ in 0..count {
+                    self.devices[device].say(instant, to, &mut seen);
+                }
+                self.record_all(device, seen);
+                self.step_device(device);
+                true
+            }
+            Step::Act { device, act } => {
+                let instant = self.agenda.instant();
+                self.devices[device].act(instant, act);
+                self.step_device(device);
+                true
+            }
             Step::Path { device, up, down } => {
                 self.network.set(device, *up, *down);
                 true
@@ -65,10 +80,7 @@ impl World {
         for _ in 0..count {
             self.devices[device].send(instant, to, &mut seen);
         }
-        let who = self.devices[device].who().clone();
-        for what in seen {
-            self.record(who.clone(), what);
-        }
+        self.record_all(device, seen);
         self.step_device(device);
     }
 
@@ -78,10 +90,7 @@ impl World {
         }
         let mut seen = Vec::new();
         self.devices[device].stop(remembers, &mut seen);
-        let who = self.devices[device].who().clone();
-        for what in seen {
-            self.record(who.clone(), what);
-        }
+        self.record_all(device, seen);
         self.agenda.after(off, Event::StartDevice { device });
         true
     }

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nearport_chat::key::{AppId, UserKey};
-use nearport_chat::ledger::{Ledger as _, PageLimit};
+use nearport_chat::directory::GroupStore as _;
+use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
+use nearport_chat::ledger::{Ledger as _, PageLimit, Range};
 use nearport_wire::body::{self, element, target};
 use prost::Message as _;
 
 use super::{APP, World};
-use crate::checker::{Judgement, Summary, check};
+use crate::checker::{Judgement, Seen, Summary, check};
+use crate::device::{Device, GROUP, stored_state};
 use crate::history::{Message, MsgId, What, Who};
 use crate::network::Traffic;
 use crate::node::{Node, SHARDS};
+use crate::plan::Kind;
 
 /// Counts of one run, or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,7 +103,64 @@ impl World {
         let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
         let user = UserKey::new(AppId(APP), user).expect("names of a plan are short and plain");
         let log = self.ledger.read_log(&user, position, all).expect("reads from memory do not fail");
-        log.into_iter().map(|entry| (entry.position, decode(entry.entry.seq, &entry.entry.body))).collect()
+        let notices = ConvKey::notices(&user);
+        let messages = log.into_iter().filter(|entry| entry.conv != notices);
+        messages.map(|entry| (entry.position, decode(entry.entry.seq, &entry.entry.body))).collect()
+    }
+
+    /// Where the log of a user holds system notices.
+    fn notices(&self, user: &str) -> Vec<u64> {
+        let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+        let user = UserKey::new(AppId(APP), user).expect("names of a plan are short and plain");
+        let log = self.ledger.read_log(&user, 0, all).expect("reads from memory do not fail");
+        let notices = ConvKey::notices(&user);
+        log.iter().filter(|entry| entry.conv == notices).map(|entry| entry.position).collect()
+    }
+
+    /// What devices still lack of groups and rooms. A device whose session died with the server knows that only later, and a member
+    /// lacks what is beyond its cursors.
+    pub(super) fn groups_unrest(&self) -> Option<String> {
+        let late = |device: &&Device| device.connected().is_none_or(|at| at < self.started);
+        if let Some(device) = self.devices.iter().find(late) {
+            return Some(format!("{} does not know of the server's restart", device.who()));
+        }
+        if let Some(device) = self.devices.iter().find(|device| device.is_adrift()) {
+            return Some(format!("{} has not been heard of at its new address", device.who()));
+        }
+        let key = GroupKey::new(AppId(APP), GROUP).expect("a plain name");
+        let heads = self.ledger.heads(&[key.conv()]).expect("reads from memory do not fail").pop()?;
+        let group = self.directory.groups(&[key]).expect("a directory in memory").pop()??;
+        self.devices.iter().find_map(|device| {
+            let user =
+                UserKey::new(AppId(APP), &device.who().user).expect("names of a plan are short and plain");
+            let (seq, edit) = device.group_cursor().unwrap_or_default();
+            let behind = group.members.contains_key(&user) && (seq < heads.seq || edit < heads.edit);
+            behind.then(|| format!("{} stands at {seq} and {edit} of {heads:?}", device.who()))
+        })
+    }
+
+    /// What the group holds, and who is in it.
+    fn read_group(&mut self) {
+        let key = GroupKey::new(AppId(APP), GROUP).expect("a plain name");
+        let conv = key.conv();
+        let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+        let entries = self.ledger.read(&conv, Range::After(0), all).expect("reads from memory do not fail");
+        let reader = || Who { user: "reader".into(), device: "1".into() };
+        for entry in entries {
+            let (id, state) = stored_state(entry.edit, &entry.body);
+            let readers = self.ledger.receipts(&conv, entry.seq, None, usize::MAX);
+            let readers = readers.expect("reads from memory do not fail");
+            let readers = readers.iter().map(|user| user.name().into()).collect();
+            let seen = Seen::Stored { id, seq: entry.seq, state, readers };
+            self.record(reader(), What::Group { group: GROUP.into(), seen });
+        }
+        let groups = self.directory.groups(&[key]).expect("a directory in memory");
+        let members: Vec<_> = groups.into_iter().flatten().flat_map(|group| group.members).collect();
+        for (user, member) in members {
+            let seen = Seen::Member { joined: member.joined_seq };
+            let who = Who { user: user.name().into(), device: "any".into() };
+            self.record(who, What::Group { group: GROUP.into(), seen });
+        }
     }
 
     pub(super) fn finish(mut self, rest: Result<Duration, String>, real: Duration) -> Outcome {
@@ -121,6 +181,13 @@ impl World {
                 let who = Who { user: user.clone(), device: "log".into() };
                 self.record(who, What::Stored { position, message });
             }
+            for position in self.notices(&user) {
+                let who = Who { user: user.clone(), device: "log".into() };
+                self.record(who, What::Noticed { position });
+            }
+        }
+        if self.plan.kind == Kind::Group {
+            self.read_group();
         }
         let summary = check(&self.history, &complete);
         self.totals.add_faults(&self.history);

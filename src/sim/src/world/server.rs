@@ -8,10 +8,24 @@ use super::{Alarm, Event, World, device_at};
 use crate::agenda::Time;
 use crate::network::Direction;
 use crate::node::{Bounds, Host, Moment, Node, SHARDS};
+use crate::plan::Kind;
+
+/// How often live rooms are looked after, as the thread of theirs does it.
+const ROOMS_EVERY: Duration = Duration::from_millis(250);
 
 impl World {
+    pub(super) fn turn_rooms(&mut self) {
+        let now_ms = self.agenda.unix_ms();
+        if let Some(node) = &mut self.node {
+            node.turn_rooms(now_ms);
+            self.after_worker();
+            self.agenda.after(ROOMS_EVERY, Event::Rooms { life: self.life });
+        }
+    }
+
     pub(super) fn start_server(&mut self) {
         self.life += 1;
+        self.started = self.agenda.instant();
         let bounds = Bounds::draw(&mut self.fate);
         self.trace.note(self.agenda.now(), format_args!("server starts, life {} {bounds:?}", self.life));
         self.node = Some(Node::start(
@@ -29,6 +43,9 @@ impl World {
             },
             &mut self.fate,
         ));
+        if self.plan.kind == Kind::Room {
+            self.agenda.after(ROOMS_EVERY, Event::Rooms { life: self.life });
+        }
         self.turns = [Alarm::default(); SHARDS];
         (self.front, self.writer) = (Alarm::default(), Alarm::default());
         if self.healed {
