@@ -105,7 +105,8 @@ async fn conversations(client: &Client, ask: Ask) -> Result<Answer, RequestError
         }
         Ask::Star(with, star) => {
             let what = if star { "has a star" } else { "has no star" };
-            let (name, set, clear) = (name_of(&with), if star { STAR } else { 0 }, if star { 0 } else { STAR });
+            let (name, set, clear) =
+                (name_of(&with), if star { STAR } else { 0 }, if star { 0 } else { STAR });
             client.mark_conversations(vec![with], set, clear).await?;
             line(format!("{name} {what}"))
         }

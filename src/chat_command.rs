@@ -174,7 +174,12 @@ pub(crate) static COMMANDS: &[Spec] = &[
     of("loud", "", Words::Other, ""),
     of("star", "", Words::Other, "mark this conversation with a star; /unstar"),
     of("unstar", "", Words::Other, ""),
-    of("draft", "[TEXT]", Words::Other, "keep something for later with this conversation, on all your devices"),
+    of(
+        "draft",
+        "[TEXT]",
+        Words::Other,
+        "keep something for later with this conversation, on all your devices",
+    ),
     of("drop", "", Words::Other, "take it off the list, until its next message"),
     of("", "", Words::Other, "messages; #N is the message of that number, without it your last one"),
     of("history", "[N]", Words::Other, "the last N messages again, at most 200"),

@@ -8,8 +8,8 @@ pub use nearport_wire::body::{
     Block, BlockPage, Conversation, ConversationGroups, ConversationPage, Disturb, Friend, FriendAddItem,
     FriendAddType, FriendApplication, FriendApplicationAnswer, FriendApplicationAnswerType,
     FriendApplicationPage, FriendGroup, FriendGroups, FriendInfo, FriendList, FriendPage, FriendRelation,
-    FriendUpdateItem, Mention, PeopleEvent, PeopleResult, Presence, RelationItem, RelationSequences, TagValue,
-    UserProfile, UserStatus, tag_value,
+    FriendUpdateItem, Mention, PeopleEvent, PeopleResult, Presence, RelationItem, RelationSequences,
+    TagValue, UserProfile, UserStatus, tag_value,
 };
 
 use crate::client::Client;

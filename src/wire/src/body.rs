@@ -307,8 +307,7 @@ mod tests {
             message: Some(message.encode_to_vec().into()),
         };
         let (seq, time_ms) = (300, 1_700_000_000_000);
-        let delivery =
-            Delivery { message: Some(message), seq, time_ms, edit: 5, receipts: 2, first: true };
+        let delivery = Delivery { message: Some(message), seq, time_ms, edit: 5, receipts: 2, first: true };
         let gone = RawDelivery { position: 10, ..RawDelivery::default() };
 
         let entries = [raw.clone(), gone, raw.clone()];

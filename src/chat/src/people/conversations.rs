@@ -559,7 +559,18 @@ mod tests {
         let peer = Peer::User(name.to_owned());
         let unread = head.saturating_sub(read);
         let mentions = Vec::new();
-        Known { peer, head, read, floor: 0, shown: head, time_ms, counts: true, unread, mentions, quiet: false }
+        Known {
+            peer,
+            head,
+            read,
+            floor: 0,
+            shown: head,
+            time_ms,
+            counts: true,
+            unread,
+            mentions,
+            quiet: false,
+        }
     }
 
     #[test]

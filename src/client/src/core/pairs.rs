@@ -99,11 +99,19 @@ mod tests {
         assert_eq!(pairs.classify("bob", 3, (5, false)), Class::Change);
         assert_eq!(pairs.classify("eve", 1, (1, false)), Class::Message);
         pairs.begin(false);
-        assert_eq!(pairs.classify("bob", 1, (6, false)), Class::Change, "an earlier process may have shown it");
+        assert_eq!(
+            pairs.classify("bob", 1, (6, false)),
+            Class::Change,
+            "an earlier process may have shown it"
+        );
         assert_eq!(pairs.classify("bob", 9, (0, false)), Class::Message);
         assert_eq!(pairs.classify("bob", 10, (7, false)), Class::Message);
         pairs.begin(false);
-        assert_eq!(pairs.classify("bob", 11, (9, true)), Class::Message, "the server says that it is new here");
+        assert_eq!(
+            pairs.classify("bob", 11, (9, true)),
+            Class::Message,
+            "the server says that it is new here"
+        );
         assert_eq!(pairs.classify("bob", 11, (9, false)), Class::Known);
         assert_eq!(pairs.classify("bob", 10, (8, false)), Class::Change);
     }

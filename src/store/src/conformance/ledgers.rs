@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
-    Append, Appended, Batch, CursorMove, CursorName, Edit, Entry, Heads, IdemKey, Ledger, PageLimit, Range, Span,
+    Append, Appended, Batch, CursorMove, CursorName, Edit, Entry, Heads, IdemKey, Ledger, PageLimit, Range,
+    Span,
 };
 
 const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };

@@ -386,7 +386,9 @@ mod tests {
             ),
             (|l| l.keyspaces.logs.remove(keys::log_key(0, 4)).unwrap(), "stands where 4 should"),
             (
-                |l| l.keyspaces.logs.insert(keys::log_key(1, 8), keys::log_value(9, ConvId(0), true)).unwrap(),
+                |l| {
+                    l.keyspaces.logs.insert(keys::log_key(1, 8), keys::log_value(9, ConvId(0), true)).unwrap()
+                },
                 "missing",
             ),
             (|l| l.keyspaces.idem.remove(keys::idem_key(0, &[3; 16])).unwrap(), "idempotency key of None"),

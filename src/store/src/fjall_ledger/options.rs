@@ -142,6 +142,9 @@ impl Keyspaces {
             floors,
             outbox,
         } = self;
-        [ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, recalls, pairs, floors, outbox]
+        [
+            ids, messages, idem, logs, cursors, meta, edits, hides, receipts, skips, recalls, pairs, floors,
+            outbox,
+        ]
     }
 }

@@ -46,7 +46,9 @@ impl Plan {
     fn rows(&self) -> usize {
         let Self { messages, idem, edits, receipts, skips, recalls, logs, hides, .. } = self;
         let marks = skips.len() + recalls.len();
-        [messages.len(), idem.len(), edits.len(), receipts.len(), marks, logs.len(), hides.len()].into_iter().sum()
+        [messages.len(), idem.len(), edits.len(), receipts.len(), marks, logs.len(), hides.len()]
+            .into_iter()
+            .sum()
     }
 
     fn is_full(&self) -> bool {
@@ -232,7 +234,8 @@ impl FjallLedger {
         if floor.seq > before {
             // Not counted when it is asked whether the step is full: there are fewer than messages.
             let gone = keys::skip_key(id, before.saturating_add(1))..=keys::skip_key(id, floor.seq);
-            let marks = [(&self.keyspaces.skips, &mut plan.skips), (&self.keyspaces.recalls, &mut plan.recalls)];
+            let marks =
+                [(&self.keyspaces.skips, &mut plan.skips), (&self.keyspaces.recalls, &mut plan.recalls)];
             for (keyspace, out) in marks {
                 let mut rows = Keys(keyspace.range(gone.clone()));
                 while let Some(key) = rows.next()? {

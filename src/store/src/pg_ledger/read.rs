@@ -61,7 +61,8 @@ const RECEIPT_COUNT: &str = "SELECT readers FROM ledger_receipt_counts
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
 const PAIRS: &str =
     "SELECT conv_key FROM ledger_pairs WHERE user_key = $1 AND conv_key > $2 ORDER BY conv_key LIMIT $3";
-const LOG: &str = "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body, l.seq, l.seq <= c.floor, l.change IS NULL
+const LOG: &str =
+    "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body, l.seq, l.seq <= c.floor, l.change IS NULL
      FROM (SELECT position, conv, seq, change FROM ledger_logs
          WHERE user_id = (SELECT id FROM ledger_users WHERE key = $1)
          AND position > (SELECT GREATEST(floor, $2::bigint) FROM ledger_users WHERE key = $1)

@@ -59,7 +59,8 @@ const REMOVE_COUNTS: &str =
      AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
 const REMOVE_SKIPS: &str = "DELETE FROM ledger_skips m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
      AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
-const REMOVE_RECALLS: &str = "DELETE FROM ledger_recalls m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
+const REMOVE_RECALLS: &str =
+    "DELETE FROM ledger_recalls m USING unnest($1::bigint[], $2::bigint[], $3::bigint[])
      AS r (c, f, l) WHERE m.conv = r.c AND m.seq > r.f AND m.seq <= r.l";
 const MOVE_FLOORS: &str = "UPDATE ledger_conversations c SET floor = GREATEST(c.floor, r.l)
      FROM unnest($1::bigint[], $2::bigint[]) AS r (i, l) WHERE c.id = r.i";

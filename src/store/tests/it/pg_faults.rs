@@ -139,8 +139,13 @@ fn a_change_whose_answer_is_lost_is_made_once() {
     ledger.commit(&Batch { appends: vec![message(1)], ..Batch::default() }).unwrap();
     for (number, place) in [(1, BEHIND), (2, BEFORE)] {
         relay.cut.store(place, Ordering::SeqCst);
-        let edit =
-            Edit { conv: conv(), seq: 1, body: Bytes::from(format!("change {number}")), logs: vec![user(2)] };
+        let edit = Edit {
+            conv: conv(),
+            seq: 1,
+            body: Bytes::from(format!("change {number}")),
+            logs: vec![user(2)],
+            uncounted: false,
+        };
         let cursor = CursorMove { user: user(1), name: CursorName::Device("phone".into()), position: number };
         let done =
             ledger.commit(&Batch { edits: vec![edit], cursors: vec![cursor], ..Batch::default() }).unwrap();

@@ -66,7 +66,13 @@ fn fill(dir: &Path) -> FjallLedger {
         let on = |number| (conv(number), 1 + commit * 2 + number % 5);
         let edit = |number| {
             let (conv, seq) = on(number);
-            Edit { conv, seq, body: Bytes::from(format!("changed {number}")), logs: vec![user(number)] }
+            Edit {
+                conv,
+                seq,
+                body: Bytes::from(format!("changed {number}")),
+                logs: vec![user(number)],
+                uncounted: number.is_multiple_of(2),
+            }
         };
         let hide = |number| {
             let (conv, seq) = on(number);
