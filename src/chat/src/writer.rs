@@ -137,8 +137,9 @@ enum What {
     GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
     OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
-    /// Above the rate of its group: the sender is told that it was sent. With its key it may be one that was stored before.
-    Dropped { random: u32, time_ms: u64, idem: Option<IdemKey> },
+    /// Above the rate of its group: the sender is told that it was sent. Or `refused`: somebody who sends again may have left the group
+    /// meanwhile. With its key it may be one that was stored before.
+    Dropped { random: u32, time_ms: u64, idem: Option<IdemKey>, refused: Option<Failure> },
     /// A read cursor moves.
     MarkRead { reader: UserKey, with: With, seq: u64 },
     /// The next of [`Batch::edits`].
@@ -247,7 +248,16 @@ impl Writer {
         out: &mut Downs,
     ) -> Result<(), Failure> {
         let Asked { reply_to, user, device, request, audience } = asked;
-        let place = place.transpose()?;
+        let place = match (place, &request) {
+            (Some(Err(refused)), Request::Send(send)) if !send.online_only => {
+                let (random, time_ms) = (send.random(), self.last_time_ms);
+                let idem = IdemKey { sender: user, client_msg_id: send.client_msg_id };
+                let what = What::Dropped { random, time_ms, idem: Some(idem), refused: Some(refused) };
+                prepared.orders.push(Order { reply_to, what });
+                return Ok(());
+            }
+            (place, _) => place.transpose()?,
+        };
         let what = match request {
             Request::Send(send) => match place {
                 Some(place) if place.room => {

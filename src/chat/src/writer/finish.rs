@@ -113,7 +113,7 @@ impl Writer {
                     let message = Kept::open(&message).message;
                     publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
                 }
-                What::Dropped { random, time_ms, idem } => {
+                What::Dropped { random, time_ms, idem, refused } => {
                     let first = match (&mut repeats, idem) {
                         (_, None) => None,
                         (Ok(repeats), Some(_)) => repeats.next().flatten(),
@@ -122,12 +122,13 @@ impl Writer {
                             continue;
                         }
                     };
-                    match first {
-                        Some(first) => {
+                    match (first, refused) {
+                        (Some(first), _) => {
                             metrics.duplicates.increment(1);
                             reply_to.sent(random, &first, publisher.out);
                         }
-                        None => {
+                        (None, Some(refused)) => reply_to.fail(&refused, metrics, publisher.out),
+                        (None, None) => {
                             metrics.over_rate.increment(1);
                             reply_to.unstored(random, time_ms, publisher.out);
                         }
@@ -260,7 +261,7 @@ impl Writer {
         metrics.publishes.increment(publisher.count);
     }
 
-    /// Of the messages above the rate of their groups, in order: those that were stored before, for their first answer was lost.
+    /// Of the messages that were not taken, in order: those that were stored before, for their first answer was lost.
     /// Looked up after the commit, for the first one may stand in the same batch.
     fn repeats(&self, orders: &[Order]) -> Result<std::vec::IntoIter<Option<Appended>>, Failure> {
         let key = |order: &Order| match &order.what {

@@ -124,7 +124,8 @@ impl Writer {
         let (random, client_msg_id, key) = (send.random(), send.client_msg_id, key.clone());
         let idem = IdemKey { sender: sender.clone(), client_msg_id };
         if !place.taken {
-            return What::Dropped { random, time_ms, idem: (!place.online_only).then_some(idem) };
+            let idem = (!place.online_only).then_some(idem);
+            return What::Dropped { random, time_ms, idem, refused: None };
         }
         let send = Send { need_receipt: place.receipts, ..send };
         let uncounted = send.is_uncounted();

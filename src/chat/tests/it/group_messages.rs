@@ -547,7 +547,11 @@ fn heads_leave_out_what_is_not_counted_and_ones_own() {
     }
     assert_eq!(unread(&mut scene, bob), (33, 2, 25));
     read(&mut scene, bob, start + 4);
-    assert_eq!(unread(&mut scene, bob), (33, 4, 21), "of 29, 3 of bob, 4 more that count for nobody, 1 taken back");
+    assert_eq!(
+        unread(&mut scene, bob),
+        (33, 4, 21),
+        "of 29, 3 of bob, 4 more that count for nobody, 1 taken back"
+    );
 }
 
 #[test]
@@ -557,4 +561,16 @@ fn nothing_is_ever_unread_in_a_meeting() {
     scene.say(alice, &say(GROUP, 1)).unwrap();
     let head = head_of(&mut scene, bob);
     assert!(head.seq > 0 && head.unread == 0, "{head:?}");
+}
+
+/// The answer was lost, and the sender has left before the client sent it again.
+#[test]
+fn what_was_stored_is_stored_though_its_sender_is_no_member_any_more() {
+    let mut scene = Scene::new("Public");
+    let bob = scene.bob;
+    let first = scene.say(bob, &say(GROUP, 1)).unwrap();
+    scene.desk(bob, Call::Quit(body::GroupRef { group: GROUP.into() })).unwrap();
+    let again = scene.say(bob, &say(GROUP, 1)).unwrap();
+    assert_eq!((again.seq, again.time_ms, again.duplicate), (first.seq, first.time_ms, true));
+    assert_eq!(scene.say(bob, &say(GROUP, 2)).unwrap_err(), 10007);
 }
