@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::history::{Message, MsgId, Record, What, Who, short};
+use crate::history::{EDITED, Message, MsgId, Record, What, Who, short};
 
 mod groups;
 
@@ -186,6 +186,7 @@ impl Checker {
             }
             What::Info { .. } => {}
             What::Shown { position, message } => self.show(who, *position, message),
+            What::Changed { position, message } => self.change(who, *position, message),
             What::Restarted => self.displays.entry(who.clone()).or_default().restarted = true,
             What::Resumed { cursor } => self.displays.entry(who.clone()).or_default().resume(*cursor),
             What::Stored { position, message } => self.store(who, *position, message),
@@ -247,6 +248,19 @@ impl Checker {
         }
     }
 
+    /// Only what the device has shown, or has sent itself, can be changed there.
+    fn change(&mut self, who: &Who, position: u64, message: &Message) {
+        self.expect_sent(who, "changed for", message);
+        let own = self.attempts.get(&message.id).is_some_and(|attempt| attempt.who == *who);
+        let known =
+            self.displays.get(who).is_some_and(|display| display.shown.values().any(|id| *id == message.id));
+        if !own && !known {
+            let text =
+                format!("{who} was told at {position} of a change of {message}, which it has not shown");
+            self.summary.find(Verdict::Unexpected, text);
+        }
+    }
+
     fn store(&mut self, who: &Who, position: u64, message: &Message) {
         self.summary.stored += 1;
         self.expect_sent(who, "stored for", message);
@@ -265,7 +279,7 @@ impl Checker {
         let wrong = match self.attempts.get(&message.id) {
             None => "was never sent",
             Some(attempt) if attempt.refused => "was refused",
-            Some(attempt) if attempt.content != message.content => "was sent with other words",
+            Some(attempt) if !says(message, &attempt.content) => "was sent with other words",
             Some(attempt) if attempt.who.user != message.from || attempt.to != message.to => {
                 "was sent between other users"
             }
@@ -398,6 +412,11 @@ impl Display {
             self.seqs.clear();
         }
     }
+}
+
+/// Whether a message says what was sent, or something that it was edited to.
+fn says(message: &Message, sent: &str) -> bool {
+    message.content.strip_prefix(sent).is_some_and(|rest| rest.is_empty() || rest.starts_with(EDITED))
 }
 
 fn conv(a: &Arc<str>, b: &Arc<str>) -> Conv {

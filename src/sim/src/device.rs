@@ -173,6 +173,7 @@ impl Device {
         if let Ok(id) = sent {
             self.written += 1;
             life.pending.insert(*id.as_bytes());
+            life.groups.sent_to_user(*id.as_bytes(), to, &words);
             seen.push(What::Invoke { id: *id.as_bytes(), to: to.into(), content: words });
         }
     }
@@ -343,20 +344,18 @@ impl Life {
         match event {
             Event::Notice { message, .. } => *disk = Some(message.position),
             Event::Connected { cursor, .. } => seen.push(What::Resumed { cursor }),
-            Event::Message(message) => {
-                let words = message.text();
-                let to = match message.to {
-                    Some(Target::User(user)) => user,
-                    other => format!("{other:?}"),
-                };
-                // Without 16 bytes it is nobody's: the checker will say so.
-                let id = MsgId::try_from(&message.client_msg_id[..]).unwrap_or_default();
+            Event::Edited(message) => {
                 *disk = Some(message.position);
-                let peer = if *message.from == *who.user { to.clone() } else { message.from.clone() };
+                seen.push(What::Changed { position: message.position, message: of_log(message) });
+            }
+            Event::Message(message) => {
+                let position = message.position;
+                *disk = Some(position);
+                let message = of_log(message);
+                let own = message.from == who.user;
+                let peer = if own { message.to.to_string() } else { message.from.to_string() };
                 let seq = message.seq;
-                let shown =
-                    Message { id, from: message.from.into(), to: to.into(), content: words.into(), seq };
-                seen.push(What::Shown { position: message.position, message: shown });
+                seen.push(What::Shown { position, message });
                 if rng.chance(100) {
                     // Refused only when 64 requests wait: then the mark is set another time.
                     let _ = self.core.mark_read(now, Target::User(peer), seq);
@@ -368,6 +367,7 @@ impl Life {
             Event::Sent { id, sent } => {
                 self.pending.remove(id.as_bytes());
                 self.acknowledged.insert(*id.as_bytes());
+                self.groups.stored_for_user(id.as_bytes(), sent.seq);
                 seen.push(What::Ok { id: *id.as_bytes(), seq: sent.seq });
             }
             Event::Failed { id, failure } => {
@@ -381,4 +381,16 @@ impl Life {
             _ => {}
         }
     }
+}
+
+/// A message of the user's log, for the history.
+fn of_log(message: nearport_client::Message) -> Message {
+    let content = message.text().into();
+    let to = match message.to {
+        Some(Target::User(user)) => user,
+        other => format!("{other:?}"),
+    };
+    // Without 16 bytes it is nobody's: the checker will say so.
+    let id = MsgId::try_from(&message.client_msg_id[..]).unwrap_or_default();
+    Message { id, from: message.from.into(), to: to.into(), content, seq: message.seq }
 }

@@ -12,6 +12,9 @@ use crate::checker::Seen;
 /// `client_msg_id`: the sender's own name of a message, the same in every attempt.
 pub type MsgId = [u8; 16];
 
+/// Stands behind what a message said at first when it was edited; a number follows.
+pub const EDITED: char = '~';
+
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Who {
@@ -70,6 +73,13 @@ pub enum What {
         /// The message.
         message: Message,
     },
+    /// The device told its user that a message says something else now, with [`EDITED`] behind what it said at first.
+    Changed {
+        /// Place of the change in the user's log.
+        position: u64,
+        /// The message as it is now.
+        message: Message,
+    },
     /// The device's software started again. What it showed is on its disk, or was lost with it: the next
     /// [`What::Resumed`] says up to which position it still knows.
     Restarted,
@@ -97,7 +107,7 @@ pub enum What {
         /// What.
         seen: Seen,
     },
-    /// The final reader found an entry in the log of `who.user` that is no message of a user: a system notice.
+    /// The final reader found an entry in the log of `who.user` that is no message of a user: a system notice, or a change of a message.
     Noticed {
         /// Its place in the log.
         position: u64,
@@ -139,12 +149,13 @@ impl fmt::Display for What {
             Self::Fail { id, code } => write!(f, "fail {} code {code}", short(id)),
             Self::Info { id } => write!(f, "info {}", short(id)),
             Self::Shown { position, message } => write!(f, "shown at {position}: {message}"),
+            Self::Changed { position, message } => write!(f, "changed at {position}: {message}"),
             Self::Restarted => f.write_str("restarted"),
             Self::Resumed { cursor } => write!(f, "resumed after {cursor}"),
             Self::Stored { position, message } => write!(f, "stored at {position}: {message}"),
             Self::Fault { kind } => write!(f, "fault {kind}"),
             Self::Group { group, seen } => write!(f, "in {group}: {seen:?}"),
-            Self::Noticed { position } => write!(f, "notice stored at {position}"),
+            Self::Noticed { position } => write!(f, "notice or change stored at {position}"),
         }
     }
 }

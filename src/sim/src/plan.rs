@@ -43,6 +43,8 @@ pub(crate) enum Act {
     /// Takes an own message back, or changes what it says.
     Recall,
     Edit,
+    /// Changes what an own message to a user says.
+    EditPair,
 }
 
 /// A device and its user.
@@ -138,6 +140,13 @@ impl Plan {
             for _ in 0..rng.index(3) {
                 let act = if rng.chance(500) { Act::Recall } else { Act::Edit };
                 plan.add(rng, Step::Act { device, act });
+            }
+            // Beside it they write to each other, and change what they said.
+            for _ in 0..rng.index(4) {
+                let to = plan.devices[rng.index(plan.devices.len())].user;
+                let count = rng.index(3) + 1;
+                plan.add(rng, Step::Send { device, to, count });
+                plan.add(rng, Step::Act { device, act: Act::EditPair });
             }
         }
         plan.draw_faults(rng);

@@ -389,7 +389,8 @@ impl Group {
         book.missed = *missed;
         // The answer to a second join may overtake frames: they count as missed until they come. So there may be more on the account than
         // this frame says, and never less.
-        let first = *book.first.get_or_insert(book.taken.saturating_sub(1));
+        let before = book.taken.saturating_sub(1);
+        let first = *book.first.get_or_insert(before);
         if book.rest() > first {
             let text = format!(
                 "{who} got {} of {name} since {first} and missed {missed}, the room has taken {}",

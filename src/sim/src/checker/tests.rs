@@ -287,3 +287,25 @@ fn a_run_that_proves_nothing_is_not_a_pass() {
     story.ok("alice/phone", 1, 1);
     assert_eq!(story.check().judgement(), Judgement::Fail, "acknowledged, and no final read found it");
 }
+
+#[test]
+fn a_change_is_told_of_what_is_known() {
+    let edited = |content: &str| Message { content: content.into(), ..message(1, "alice", "bob", 1) };
+    let change = |content: &str| What::Changed { position: 4, message: edited(content) };
+    let mut story = Story::good();
+    story.before_the_end("bob/phone", change("m1~1"));
+    story.before_the_end("alice/phone", change("m1~1"));
+    let at = story.records.iter().position(|record| is_shown(record, "alice/desk", 1)).unwrap();
+    story.records[at].what = What::Shown { position: 1, message: edited("m1~1") };
+    let summary = story.check();
+    assert_eq!(summary.judgement(), Judgement::Pass, "{summary}");
+
+    let mut story = Story::good();
+    story.before_the_end("bob/phone", change("n1~1"));
+    story.must_break(Verdict::Unexpected);
+
+    let mut story = Story::good();
+    story.remove(|record| is_shown(record, "bob/phone", 1));
+    story.before_the_end("bob/phone", change("m1~1"));
+    story.must_break(Verdict::Unexpected);
+}

@@ -12,7 +12,7 @@ use nearport_wire::body::{self, amend::Amend, group_call::Call};
 use prost::Message as _;
 
 use crate::checker::{Seen, State};
-use crate::history::{MsgId, What};
+use crate::history::{EDITED, MsgId, What};
 use crate::plan::Act;
 use crate::rng::Rng;
 
@@ -33,7 +33,12 @@ enum Asked {
     Create,
     Join,
     Leave,
-    Amend { seq: u64, recalled: bool },
+    Amend {
+        seq: u64,
+        recalled: bool,
+    },
+    /// What a message to a user says.
+    EditPair,
     Confirm(Vec<u64>),
 }
 
@@ -57,7 +62,7 @@ impl Standing {
         match act {
             Act::Join => self.wants_in = true,
             Act::Leave => self.wants_in = false,
-            Act::Recall | Act::Edit => {}
+            Act::Recall | Act::Edit | Act::EditPair => {}
         }
     }
 }
@@ -70,6 +75,12 @@ pub(super) struct Groups {
     sent: BTreeMap<MsgId, &'static str>,
     /// Places of own messages that were acknowledged.
     own: Vec<u64>,
+    /// Own messages of this life to users, and what they said when they were sent.
+    to_users: BTreeMap<MsgId, (Arc<str>, Arc<str>)>,
+    /// Of those the ones with a place.
+    pairs: Vec<(Arc<str>, u64, Arc<str>)>,
+    /// Edits of them.
+    edits: u64,
     recalled: BTreeSet<u64>,
     /// When to ask again what could not be done.
     again: Option<Instant>,
@@ -128,6 +139,17 @@ impl Groups {
                 let quit = body::GroupRef { group: GROUP.into() };
                 self.call(now, core, Call::Quit(quit), Asked::Leave);
             }
+            Act::EditPair => {
+                if self.pairs.is_empty() {
+                    return;
+                }
+                let (to, seq, words) = self.pairs[rng.index(self.pairs.len())].clone();
+                self.edits += 1;
+                let with = Some(body::Target { target: Some(nearport_client::user(&*to)) });
+                let elements = text(format!("{words}{EDITED}{}", self.edits)).elements;
+                let edit = Amend::Edit(body::Edit { with, seq, elements, cloud_custom_data: None });
+                self.amend(now, core, edit, Asked::EditPair);
+            }
             Act::Recall | Act::Edit => {
                 let recalled = act == Act::Recall;
                 let own: Vec<u64> =
@@ -165,6 +187,18 @@ impl Groups {
     pub(super) fn sent(&mut self, id: MsgId, to: &'static str, words: Arc<str>) -> What {
         self.sent.insert(id, to);
         seen(to, Seen::Invoke { id, content: words })
+    }
+
+    /// A message went out to a user.
+    pub(super) fn sent_to_user(&mut self, id: MsgId, to: &str, words: &Arc<str>) {
+        self.to_users.insert(id, (to.into(), words.clone()));
+    }
+
+    /// It has a place.
+    pub(super) fn stored_for_user(&mut self, id: &MsgId, seq: u64) {
+        if let Some((to, words)) = self.to_users.remove(id) {
+            self.pairs.push((to, seq, words));
+        }
     }
 
     /// The outcome of a message, if it went to a group.
@@ -268,7 +302,7 @@ impl Groups {
                 Asked::Amend { seq, recalled } if code == 0 => {
                     out.push(seen(GROUP, Seen::Amended { seq, recalled }))
                 }
-                Asked::Amend { .. } => {}
+                Asked::Amend { .. } | Asked::EditPair => {}
                 Asked::Confirm(seqs) => {
                     let Ok(Reply::Body(body)) = result else { continue };
                     let invalid = body::Amended::decode(body).unwrap_or_default().invalid;

@@ -104,17 +104,18 @@ impl World {
         let user = UserKey::new(AppId(APP), user).expect("names of a plan are short and plain");
         let log = self.ledger.read_log(&user, position, all).expect("reads from memory do not fail");
         let notices = ConvKey::notices(&user);
-        let messages = log.into_iter().filter(|entry| entry.conv != notices);
+        let messages = log.into_iter().filter(|entry| entry.conv != notices && entry.first);
         messages.map(|entry| (entry.position, decode(entry.entry.seq, &entry.entry.body))).collect()
     }
 
-    /// Where the log of a user holds system notices.
-    fn notices(&self, user: &str) -> Vec<u64> {
+    /// Where the log of a user holds something else than messages: system notices, changes.
+    fn others(&self, user: &str) -> Vec<u64> {
         let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
         let user = UserKey::new(AppId(APP), user).expect("names of a plan are short and plain");
         let log = self.ledger.read_log(&user, 0, all).expect("reads from memory do not fail");
         let notices = ConvKey::notices(&user);
-        log.iter().filter(|entry| entry.conv == notices).map(|entry| entry.position).collect()
+        let others = log.iter().filter(|entry| entry.conv == notices || !entry.first);
+        others.map(|entry| entry.position).collect()
     }
 
     /// What devices still lack of groups and rooms. A device whose session died with the server knows that only later, and a member
@@ -181,7 +182,7 @@ impl World {
                 let who = Who { user: user.clone(), device: "log".into() };
                 self.record(who, What::Stored { position, message });
             }
-            for position in self.notices(&user) {
+            for position in self.others(&user) {
                 let who = Who { user: user.clone(), device: "log".into() };
                 self.record(who, What::Noticed { position });
             }

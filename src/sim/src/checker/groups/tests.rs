@@ -153,7 +153,11 @@ fn a_live_room_accounts_for_everything() {
     assert_eq!(afresh.found(), [], "the books begin with the session");
     let apart = base().then("bob", live(1, 11, 0)).then("alice", live(1, 12, 0));
     assert_eq!(apart.found(), [Verdict::Diverged], "bob has not heard of the last one");
-    let invented = base().then("alice", live(1, 11, 0)).resumed("bob").then("bob", live(2, 13, 5)).then("alice", live(2, 13, 1));
+    let invented = base()
+        .then("alice", live(1, 11, 0))
+        .resumed("bob")
+        .then("bob", live(2, 13, 5))
+        .then("alice", live(2, 13, 1));
     assert_eq!(invented.found(), [Verdict::Unexpected], "he was not there for so many");
     // A hand-over: the books begin anew with the answer to the join, and the last frames of the life before come behind it.
     let handed = |history: History, over: bool| {
