@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_import, cli_load, cli_locate_ip,
-    cli_message, cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
+    cli_app, cli_audit, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_import, cli_load,
+    cli_locate_ip, cli_message, cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -32,6 +32,9 @@ enum Command {
     /// Apps: tenants with users and a key of their own.
     #[command(subcommand)]
     App(cli_app::App),
+    /// The audit log: whether it is whole, and what it says.
+    #[command(subcommand)]
+    Audit(cli_audit::Audit),
     /// The secrets that the nodes of a cluster share.
     #[command(subcommand)]
     Secret(cli_secret::Secret),
@@ -156,6 +159,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(command) => command.run(),
         Command::App(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Secret(command) => command.run(),
         Command::Trunk(trunk) => trunk.run(),
         Command::Usersig(command) => command.run(),

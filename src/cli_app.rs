@@ -13,7 +13,7 @@ use crate::cli::{Failure, SettingsArgs};
 use crate::config::{Config, Engine};
 use crate::first_run::{self, FIRST_APP, Layout};
 use crate::node_storage::Storage;
-use crate::{duration, node};
+use crate::{cli_app_keys, cli_app_settings, cli_audit, duration, node};
 
 /// Apps: tenants with users and a key of their own.
 #[derive(Debug, Subcommand)]
@@ -22,8 +22,17 @@ pub(crate) enum App {
     Create(Create),
     /// One JSON line per App, without keys.
     List(SettingsArgs),
-    /// One App as JSON, with its key.
+    /// One App as JSON, with its keys and the settings that it has of its own.
     Show(Show),
+    /// Keys, two at most: add one, change over, withdraw the other.
+    #[command(subcommand)]
+    Key(cli_app_keys::Key),
+    /// Set a setting of an App; servers have it in effect within a second.
+    Set(cli_app_settings::Set),
+    /// Have a setting of an App as the files of settings say again.
+    Unset(cli_app_settings::Unset),
+    /// Settings of an App, or all that there are to set.
+    Settings(cli_app_settings::Settings),
 }
 
 /// Make an App.
@@ -59,12 +68,16 @@ impl App {
                 Ok(())
             }
             Self::Show(show) => {
-                let apps = open(&show.settings)?.apps()?;
-                let app = apps.iter().find(|app| app.id == AppId(show.app));
-                let app = app.ok_or_else(|| anyhow::anyhow!("app {} does not exist", show.app))?;
-                println!("{}", describe(app, true));
+                let directory = open(&show.settings)?;
+                let mut shown = describe(&find(&*directory, show.app)?, true);
+                shown["settings"] = json!(cli_app_settings::own(&*directory, show.app)?);
+                println!("{shown}");
                 Ok(())
             }
+            Self::Key(key) => key.run(),
+            Self::Set(set) => set.run(),
+            Self::Unset(unset) => unset.run(),
+            Self::Settings(settings) => settings.run(),
         }
     }
 }
@@ -80,16 +93,23 @@ impl Create {
             .ok_or_else(|| anyhow::anyhow!("no free id from {FIRST_APP}: give one with --id"))?;
         let app = first_run::new_app(id, &self.name, node::now_ms())?;
         directory.create_app(&app)?;
+        directory.audit_append(&[cli_audit::act(id, "app create").with("name", &*app.name)])?;
         println!("{}", describe(&app, true));
         Ok(())
     }
 }
 
 /// The directory of Apps; made if there is none, as `serve` does. Both engines let a server use it at the same time.
-fn open(settings: &SettingsArgs) -> Result<Arc<dyn Directory>, Failure> {
+pub(crate) fn open(settings: &SettingsArgs) -> Result<Arc<dyn Directory>, Failure> {
     let config = settings.load()?.config;
     Layout(config.data.clone()).make()?;
     Ok(Storage::directory_of(&config)?)
+}
+
+/// An App that exists.
+pub(crate) fn find(directory: &dyn Directory, app: u32) -> Result<directory::App, Failure> {
+    let found = directory.apps()?.into_iter().find(|known| known.id == AppId(app));
+    found.ok_or_else(|| anyhow::anyhow!("app {app} does not exist").into())
 }
 
 fn describe(app: &directory::App, with_key: bool) -> serde_json::Value {
@@ -101,7 +121,8 @@ fn describe(app: &directory::App, with_key: bool) -> serde_json::Value {
         "created_ms": app.created_ms,
     });
     if with_key {
-        object["key"] = app.secret.clone().into();
+        object["key"] = app.secret().into();
+        object["keys"] = app.keys.iter().map(|key| cli_app_keys::described(key, true)).collect();
     }
     object
 }
@@ -167,7 +188,10 @@ pub(crate) fn key_of(config: &Config, app: u32) -> Result<String, Failure> {
     // An embedded directory that is looked into is not made.
     let there = config.storage.directory == Engine::Postgres || layout.directory().exists();
     let apps = if there { Storage::directory_of(config)?.apps()? } else { Vec::new() };
-    let found = apps.into_iter().find(|known| known.id == AppId(app)).and_then(|known| known.secret);
+    let found = apps
+        .into_iter()
+        .find(|known| known.id == AppId(app))
+        .and_then(|known| known.secret().map(str::to_owned));
     found.ok_or_else(|| {
         anyhow::anyhow!("no key of app {app} in {}: give it with --key", layout.0.display()).into()
     })

@@ -9,6 +9,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nearport_chat::apps::RestLimits;
 use nearport_chat::group::GroupConfig;
 use nearport_edge::Cidr;
 use nearport_edge::cid::SHARDS_MAX;
@@ -16,6 +17,7 @@ use nearport_edge::shard::Admission;
 use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config_apps::{AppEntry, Audit};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
@@ -24,7 +26,7 @@ pub use crate::config_people::People;
 pub use crate::config_rest::Rest;
 pub use crate::config_steer::Steer;
 pub use crate::config_storage::{Engine, Postgres, Storage};
-use crate::{cidrs, duration, node_drain};
+use crate::{cidrs, config_apps, duration, node_drain};
 
 /// Longest life of a resume token.
 const RESUME_TTL_MAX: Duration = Duration::from_hours(30 * 24);
@@ -58,6 +60,10 @@ pub struct Config {
     pub api: Api,
     /// What back ends of Apps call.
     pub rest: Rest,
+    /// What Apps have other than `chat` and `rest` say.
+    pub apps: Vec<AppEntry>,
+    /// The audit log.
+    pub audit: Audit,
     /// Files of messages.
     pub media: Media,
     /// Addressing.
@@ -224,6 +230,7 @@ pub struct Chat {
     #[serde(with = "duration::text")]
     pub edit_window: Duration,
     pub roaming_days: u32,
+    pub receipts: bool,
     pub retention_days: u32,
     pub group_retention_days: u32,
     pub people: People,
@@ -297,6 +304,8 @@ impl Default for Config {
             trunk: Trunk::default(),
             api: Api::default(),
             rest: Rest::default(),
+            apps: Vec::new(),
+            audit: Audit::default(),
             media: Media::default(),
             locate: Locate::default(),
             steer: Steer::default(),
@@ -428,6 +437,7 @@ impl Default for Chat {
             recall_window: Duration::from_secs(chat.recall_window_s.into()),
             edit_window: Duration::from_secs(chat.edit_window_s.into()),
             roaming_days: chat.roaming_days,
+            receipts: chat.receipts,
             retention_days: retention.days,
             group_retention_days: retention.group_days,
             people: People::default(),
@@ -446,8 +456,7 @@ impl Chat {
         }
     }
 
-    /// The backend's own settings.
-    pub(crate) fn backend(&self) -> nearport_chat::Config {
+    fn backend(&self) -> nearport_chat::Config {
         nearport_chat::Config {
             // Both were checked to be small.
             heartbeat_ms: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
@@ -466,6 +475,7 @@ impl Chat {
             recall_window_s: u32::try_from(self.recall_window.as_secs()).unwrap_or(u32::MAX),
             edit_window_s: u32::try_from(self.edit_window.as_secs()).unwrap_or(u32::MAX),
             roaming_days: self.roaming_days,
+            receipts: self.receipts,
             people: self.people.backend(),
             groups: self.groups.clone(),
             ..nearport_chat::Config::default()
@@ -516,6 +526,19 @@ impl Default for Log {
 }
 
 impl Config {
+    /// Settings of the chat backend.
+    pub(crate) fn backend(&self) -> nearport_chat::Config {
+        nearport_chat::Config {
+            rest: RestLimits {
+                app_calls_per_s: self.rest.app_calls_per_s,
+                command_rates: self.rest.command_rates,
+            },
+            apps: config_apps::backend(&self.apps),
+            audit: self.audit.backend(),
+            ..self.chat.backend()
+        }
+    }
+
     /// Rules between or beyond single types: the key that is wrong, and why.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let shards = self.edge.shards.map_or(1, NonZeroU16::get);
@@ -581,6 +604,8 @@ impl Config {
             // The only values of it that can be wrong together.
             return Err(("chat.people.fields", reason));
         }
+        self.audit.check()?;
+        config_apps::check(&self.apps, &self.backend())?;
         if let Err(reason) = node_drain::targets(&self.drain.targets) {
             return Err(("drain.targets", reason));
         }

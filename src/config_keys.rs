@@ -174,6 +174,10 @@ pub const KEYS: &[Key] = &[
         doc: "how many days back history and sync show messages, whether they are still kept or not; 0: all that are kept",
     },
     Key {
+        name: "chat.receipts",
+        doc: "whether senders may ask for read receipts; if not, messages go out without",
+    },
+    Key {
         name: "chat.multi_device",
         doc: "which platforms of one user are online together: all; single: one; two: one native platform and browsers; three: one \
               phone or tablet, one computer, and browsers. What does not go with a new login ends with KICKED",
@@ -326,6 +330,23 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "rest.docs",
         doc: "whether the HTTP API has a page about its commands, to try them (/docs), and their OpenAPI document (/openapi.json)",
+    },
+    Key {
+        name: "apps",
+        doc: "what single Apps have other than chat.* and rest.* say: [[apps]] tables with app, the number, and settings by the names \
+              that `nearport app settings` lists. What `nearport app set` or the API has set comes before them",
+    },
+    Key {
+        name: "audit.messages",
+        doc: "whether each message that a back end sends has a record in the audit log, instead of a count each minute",
+    },
+    Key {
+        name: "audit.retention_days",
+        doc: "days for which records of the audit log are kept; older ones are removed 4,096 at a time, with a record of it; 0: for ever",
+    },
+    Key {
+        name: "audit.records_max",
+        doc: "records of the audit log that are kept, about 400 bytes each; the oldest are removed in the same way; 0: all",
     },
     Key {
         name: "media.enabled",

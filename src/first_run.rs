@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use nearport_chat::directory::{App, Directory, DirectoryError};
+use nearport_chat::directory::{App, AppKey, Directory, DirectoryError};
 use nearport_chat::key::AppId;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ use crate::secret::{SECRET_BYTES, SecretFile};
 
 /// The first App's id. The public contract's ids of this kind begin at 1400000000.
 pub(crate) const FIRST_APP: u32 = 1_400_000_000;
+/// Name of the key that an App is made with.
+pub(crate) const FIRST_KEY: &str = "first";
 /// Its accounts, so that the first commands have somebody to write to.
 pub(crate) const FIRST_USERS: [&str; 3] = ["administrator", "alice", "bob"];
 
@@ -215,7 +217,7 @@ fn read_toml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, Dat
 /// The App that `client.toml` names: the one with the smallest id that has a secret, or a new one.
 pub(crate) fn first_app(directory: &dyn Directory, now_ms: u64) -> Result<App, DataError> {
     let apps = directory.apps()?;
-    if let Some(app) = apps.iter().find(|app| app.secret.is_some() && !app.disabled) {
+    if let Some(app) = apps.iter().find(|app| app.secret().is_some() && !app.disabled) {
         return Ok(app.clone());
     }
     let id = (FIRST_APP..).find(|id| apps.iter().all(|app| app.id.0 != *id)).unwrap_or(u32::MAX);
@@ -224,13 +226,18 @@ pub(crate) fn first_app(directory: &dyn Directory, now_ms: u64) -> Result<App, D
     Ok(app)
 }
 
+/// A fresh secret: 64 hex characters.
+pub(crate) fn new_secret() -> Result<String, DataError> {
+    Ok(random()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// An App with a fresh secret and the administrator of the contract's examples.
 pub(crate) fn new_app(id: u32, name: &str, created_ms: u64) -> Result<App, DataError> {
     Ok(App {
         id: AppId(id),
         name: name.to_owned(),
-        secret: Some(random()?.iter().map(|byte| format!("{byte:02x}")).collect()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac(FIRST_KEY, new_secret()?, created_ms)],
+        proved_from_s: 0,
         admins: vec![FIRST_USERS[0].to_owned()],
         disabled: false,
         created_ms,
@@ -300,7 +307,7 @@ mod tests {
 
         let directory = MemoryDirectory::new();
         let app = first_app(&directory, 5).unwrap();
-        assert_eq!((app.id, app.secret.as_ref().unwrap().len()), (AppId(FIRST_APP), 64));
+        assert_eq!((app.id, app.secret().unwrap().len()), (AppId(FIRST_APP), 64));
         assert_eq!(first_app(&directory, 6).unwrap(), app);
     }
 

@@ -369,7 +369,7 @@ impl Parts {
                 server: first_run::dialled(bound).to_string(),
                 ca: certificates.ca(),
                 app: app.id.0,
-                key: app.secret,
+                key: app.secret().map(str::to_owned),
                 locate: None,
             })?;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use nearport_api::ApiServer;
 use nearport_media::Media;
-use nearport_rest::{Limits, Rest};
+use nearport_rest::Rest;
 
 use crate::config::Config;
 use crate::first_run::Layout;
@@ -28,8 +28,7 @@ pub(crate) fn rest(config: &Config, backend: &Arc<Slot>) -> Router {
     let allowed = Arc::new(move |address: IpAddr| {
         allow.is_empty() || allow.iter().any(|range| range.contains(address.to_canonical()))
     });
-    let limits = Limits { app_calls_per_s: settings.app_calls_per_s, command_rates: settings.command_rates };
-    let commands = Rest::new(open, allowed, limits).router();
+    let commands = Rest::new(open, allowed).router();
     if settings.docs { commands.merge(nearport_rest::docs()) } else { commands }
 }
 

@@ -266,7 +266,7 @@ fn start_chat(
     // A copy of one without the other is no backup.
     let ledger = embedded.filter(|_| config.storage.directory == Engine::Embedded);
     let clock: Clock = Arc::new(now_ms);
-    let chat = Chat::start(shared.clone(), directory, clock.clone(), config.chat.backend())?;
+    let chat = Chat::start(shared.clone(), directory, clock.clone(), config.backend())?;
     let trimmer = Trimmer::start(shared, clock, config.chat.retention());
     let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
     let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));

@@ -76,7 +76,7 @@ impl Core {
         if let Some(app) = app {
             // Where edges are it does not know: client commands take --server and --ca beside it.
             let server = first_run::dialled(config.edge.listen).to_string();
-            let (app, key) = (app.id.0, app.secret);
+            let (app, key) = (app.id.0, app.secret().map(str::to_owned));
             layout.write_client_file(&ClientFile { server, ca: None, app, key, locate: None })?;
         }
         tracing::info!(%trunk, ops = %ops_addr, "core listens");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use nearport_api::Recorder;
-use nearport_chat::directory::{Accounts as _, App};
+use nearport_chat::directory::{Accounts as _, App, AppKey};
 use nearport_chat::key::AppId;
 use nearport_chat::usersig::sign_v2;
 use nearport_chat::{Chat, Config};
@@ -48,8 +48,8 @@ pub(crate) fn serve(dir: &Path) -> Result<()> {
     directory.create_app(&App {
         id: AppId(APP),
         name: "bench".to_owned(),
-        secret: Some(SECRET.to_owned()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac("first", SECRET, now_ms())],
+        proved_from_s: 0,
         admins: Vec::new(),
         disabled: false,
         created_ms: now_ms(),

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod acme;
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod attack;
 #[cfg(test)]
 mod bootstrap;

@@ -95,6 +95,22 @@ impl BackEnd {
         self.request("POST", target, headers, body)
     }
 
+    /// As [`Self::post`], of a server that may be gone: the body, if there was one.
+    pub(crate) fn try_post(&self, target: &str, body: &[u8]) -> Option<String> {
+        let mut stream = TcpStream::connect(self.api).ok()?;
+        stream.set_read_timeout(Some(STUCK)).ok()?;
+        let length = body.len();
+        write!(
+            stream,
+            "POST {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .ok()?;
+        stream.write_all(body).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
     fn request(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.api).unwrap();
         stream.set_read_timeout(Some(STUCK)).unwrap();

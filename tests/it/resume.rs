@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nearport_chat::directory::{Accounts as _, App};
+use nearport_chat::directory::{Accounts as _, App, AppKey};
 use nearport_chat::key::AppId;
 use nearport_chat::usersig::sign_v2;
 use nearport_chat::{Chat, Clock};
@@ -48,8 +48,8 @@ impl Cluster {
         let app = App {
             id: AppId(APP),
             name: "test".into(),
-            secret: Some(SECRET.into()),
-            public_key_pem: None,
+            keys: vec![AppKey::hmac("first", SECRET, 0)],
+            proved_from_s: 0,
             admins: Vec::new(),
             disabled: false,
             created_ms: 0,

@@ -7,22 +7,24 @@
 //! Calls that wait for a thread give a [`Pending`]: a future that any runtime may poll. Dropping one leaves the call running.
 
 mod accounts;
+mod apps;
 mod contacts;
 mod groups;
 mod imports;
 mod messages;
-mod pending;
+pub(crate) mod pending;
 mod people;
 mod seen;
 mod sign_in;
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nearport_wire::code;
 
 pub use accounts::NewAccount;
+pub use apps::checked;
 pub use contacts::ContactMark;
 pub use groups::{
     GroupHistory, GroupList, GroupMessage, ImportMember, ImportMessage, InSlot, Joined, JoinedPage,
@@ -40,7 +42,6 @@ pub use crate::directory::extensions::ExtensionRow;
 pub use crate::msg_key::{BadMsgKey, MsgKey};
 
 use crate::Clock;
-use crate::apps::Apps;
 use crate::downs::Downs;
 use crate::key::AppId;
 use crate::lately::Lately;
@@ -73,7 +74,6 @@ pub struct Admin {
 
 /// Who may come in.
 struct Door {
-    apps: Apps,
     throttle: Throttle,
     /// What was said in all live rooms of late, by its id.
     broadcasts: Lately<[u8; 16], GroupSaid>,
@@ -82,9 +82,8 @@ struct Door {
 impl Admin {
     pub(crate) fn new(shared: Shared, clock: Clock) -> Self {
         let config = &shared.config;
-        let apps = Apps::new(shared.directory.clone(), config.apps_age_ms, shared.metrics.clone());
         let throttle = Throttle::new(config.login_failures_max, config.login_failures_tracked);
-        let door = Arc::new(Mutex::new(Door { apps, throttle, broadcasts: Lately::default() }));
+        let door = Arc::new(Mutex::new(Door { throttle, broadcasts: Lately::default() }));
         Self { door, seen: Arc::default(), extension_rates: Arc::default(), shared, clock, _holding: None }
     }
 
@@ -98,6 +97,10 @@ impl Admin {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         (self.clock)()
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on the desk's thread: what changes the directory. It must wait for nothing but the stores.

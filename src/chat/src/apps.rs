@@ -1,30 +1,55 @@
-//! The Apps, read from the directory now and then.
+//! The Apps: their keys, and what each has other than the settings of the process.
+//!
+//! All of it stands in the directory, under a version that every change counts up. A process asks for the version once a second and
+//! reads when it has changed, so that what one process or a command beside it changes is in effect everywhere a second later; what this
+//! process changes itself is in effect at once. If the directory cannot be read, what is known stays good.
+
+mod settings;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::time::Duration;
 
-use crate::directory::{App, Directory};
+pub use settings::{AppSettings, Kind, Origin, RestLimits, SETTINGS, Setting, Shown, canonical, setting};
+
+use crate::Clock;
+use crate::config::Config;
+use crate::directory::{App, AppKey, AppsState, Directory, DirectoryError, KeyKind};
+use crate::key::AppId;
 use crate::metrics::Metrics;
 use crate::usersig::{Keys, PublicKey};
 
 /// The least time between two reads, milliseconds: made-up App ids must not become directory load.
 const READ_INTERVAL_MS: u64 = 1000;
 
-/// An App with its parsed key.
+/// How often it is asked whether anything has changed: how late this process notices what others did.
+const POLL: Duration = Duration::from_secs(1);
+
+/// An App with its parsed keys.
 #[derive(Debug)]
 pub(crate) struct KnownApp {
     pub(crate) app: App,
-    public_key: Option<PublicKey>,
+    /// In the order of `app.keys`; `None` for a secret, and for a public key that cannot be used.
+    public_keys: Vec<Option<PublicKey>>,
 }
 
 impl KnownApp {
     /// Whether what one of the two took, the other takes too: the keys are the same.
     pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
-        self.app.secret == other.app.secret && self.app.public_key_pem == other.app.public_key_pem
+        self.app.keys == other.app.keys
     }
 
-    pub(crate) fn keys(&self) -> Keys<'_> {
-        Keys { secret: self.app.secret.as_deref(), public_key: self.public_key.as_ref() }
+    /// Each key by itself.
+    pub(crate) fn keys(&self) -> Vec<Keys<'_>> {
+        let each = self.app.keys.iter().zip(&self.public_keys);
+        each.map(|(key, public_key)| keys_of(key, public_key.as_ref())).collect()
+    }
+}
+
+fn keys_of<'a>(key: &'a AppKey, public_key: Option<&'a PublicKey>) -> Keys<'a> {
+    match key.kind {
+        KeyKind::Hmac => Keys { secret: Some(&key.material), public_key: None },
+        KeyKind::Ecdsa => Keys { secret: None, public_key },
     }
 }
 
@@ -37,71 +62,224 @@ pub(crate) enum NoApp {
     Unavailable,
 }
 
-/// All Apps. If the directory cannot be read, those that are known stay good.
+/// What is known at one moment.
+#[derive(Debug, Default)]
+struct Known {
+    version: Option<u64>,
+    apps: BTreeMap<u32, Arc<KnownApp>>,
+    /// Of Apps that have settings of their own.
+    settings: BTreeMap<u32, Arc<AppSettings>>,
+}
+
+/// All Apps.
 #[derive(Debug)]
-pub(crate) struct Apps {
+pub struct Apps {
     directory: Arc<dyn Directory>,
     metrics: Arc<Metrics>,
     age_max_ms: u64,
-    known: BTreeMap<u32, Arc<KnownApp>>,
+    /// Of Apps that have none of their own.
+    all: Arc<AppSettings>,
+    /// Of Apps that have some in the file of settings, by id.
+    files: BTreeMap<u32, Arc<AppSettings>>,
+    /// Held for a pointer copy.
+    known: RwLock<Arc<Known>>,
     /// When the directory was last asked, and whether it answered.
-    read: Option<(u64, bool)>,
+    read: Mutex<Option<(u64, bool)>>,
+    /// One asks at a time.
+    asking: Mutex<()>,
+    /// Whether [`Self::watch`] is to end.
+    ended: Mutex<bool>,
+    ending: Condvar,
 }
 
 impl Apps {
-    pub(crate) fn new(directory: Arc<dyn Directory>, age_max_ms: u64, metrics: Arc<Metrics>) -> Self {
-        Self { directory, metrics, age_max_ms, known: BTreeMap::new(), read: None }
+    /// Nothing is read yet. Settings of the file that are wrong are left out and logged: whoever loads the file has checked them.
+    pub(crate) fn new(directory: Arc<dyn Directory>, config: &Config, metrics: Arc<Metrics>) -> Self {
+        let all = Arc::new(AppSettings::of(config));
+        let mut files = BTreeMap::new();
+        for (app, values) in &config.apps {
+            files.insert(*app, own(*app, &all, values.iter().map(|(name, value)| (&**name, &**value))));
+        }
+        let known = Known { settings: files.clone(), ..Known::default() };
+        Self {
+            directory,
+            metrics,
+            age_max_ms: config.apps_age_ms,
+            all,
+            files,
+            known: RwLock::new(Arc::new(known)),
+            read: Mutex::default(),
+            asking: Mutex::default(),
+            ended: Mutex::default(),
+            ending: Condvar::new(),
+        }
+    }
+
+    /// What holds for an App: its own settings, then those of the file for it, then those of the process. Cheap: a pointer is copied
+    /// under a lock that is held for no longer than that.
+    #[must_use]
+    pub fn settings(&self, app: AppId) -> Arc<AppSettings> {
+        self.known().settings.get(&app.0).unwrap_or(&self.all).clone()
+    }
+
+    /// Whether an App of this id was there when Apps were read last.
+    #[must_use]
+    pub(crate) fn knows(&self, app: u32) -> bool {
+        self.known().apps.contains_key(&app)
+    }
+
+    /// Every setting of an App as it holds now, with where it is from.
+    #[must_use]
+    pub fn shown(&self, app: AppId, live: &BTreeMap<String, String>) -> Vec<Shown> {
+        let (now, all) = (self.settings(app), &self.all);
+        let file = self.files.get(&app.0).unwrap_or(all);
+        SETTINGS.iter().map(|setting| Shown::of(setting, &now, (&**all, &**file), live)).collect()
     }
 
     /// The App with this id. Reads the directory if what is known is too old, or the id is not known; at most once
     /// per [`READ_INTERVAL_MS`].
-    pub(crate) fn find(&mut self, id: u32, now_ms: u64) -> Result<&Arc<KnownApp>, NoApp> {
-        let wanted_after_ms = if self.known.contains_key(&id) { self.age_max_ms } else { 0 };
-        // A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
-        let age_ms = self.read.map_or(u64::MAX, |(at_ms, _)| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX));
-        if age_ms >= wanted_after_ms.max(READ_INTERVAL_MS) {
-            self.read(now_ms);
+    pub(crate) fn find(&self, id: u32, now_ms: u64) -> Result<Arc<KnownApp>, NoApp> {
+        let known = self.known().apps.get(&id).cloned();
+        let wanted_after_ms = if known.is_some() { self.age_max_ms } else { 0 };
+        if self.age_ms(now_ms) >= wanted_after_ms.max(READ_INTERVAL_MS) {
+            // Who knows the App goes on with it while somebody else asks.
+            let asking = match (self.asking.try_lock(), &known) {
+                (Ok(asking), _) => Some(asking),
+                (Err(TryLockError::Poisoned(poisoned)), _) => Some(poisoned.into_inner()),
+                (Err(TryLockError::WouldBlock), Some(_)) => None,
+                (Err(TryLockError::WouldBlock), None) => Some(self.ask()),
+            };
+            if let Some(_asking) = asking
+                && self.age_ms(now_ms) >= wanted_after_ms.max(READ_INTERVAL_MS)
+            {
+                self.refresh(now_ms);
+            }
         }
-        let answered = self.read.is_some_and(|(_, answered)| answered);
-        self.known.get(&id).ok_or(if answered { NoApp::Unknown } else { NoApp::Unavailable })
+        let answered = self.last().is_some_and(|(_, answered)| answered);
+        let known = self.known().apps.get(&id).cloned();
+        known.ok_or(if answered { NoApp::Unknown } else { NoApp::Unavailable })
     }
 
-    fn read(&mut self, now_ms: u64) {
-        match self.directory.apps() {
-            Ok(apps) => {
-                self.known = apps.into_iter().map(|app| (app.id.0, Arc::new(know(app)))).collect();
-                self.metrics.apps_cached.set(self.known.len() as f64);
-                self.read = Some((now_ms, true));
-            }
-            Err(error) => {
-                tracing::warn!(%error, known = self.known.len(), "cannot read the apps, going on with those known");
-                self.read = Some((now_ms, false));
+    /// Asks the directory whether anything has changed, and reads it then. Blocks for that.
+    pub fn poll(&self, now_ms: u64) {
+        let _asking = self.ask();
+        self.refresh(now_ms);
+    }
+
+    /// [`Self::poll`] once a second, until [`Self::end`].
+    pub(crate) fn watch(&self, clock: &Clock) {
+        loop {
+            self.poll(clock());
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = self.ending.wait_timeout_while(ended, POLL, |ended| !*ended);
+            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                return;
             }
         }
+    }
+
+    pub(crate) fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ending.notify_all();
+    }
+
+    /// With [`Self::asking`] locked.
+    fn refresh(&self, now_ms: u64) {
+        let version = self.known().version;
+        let read = || -> Result<Option<AppsState>, DirectoryError> {
+            if version == Some(self.directory.apps_version()?) {
+                return Ok(None);
+            }
+            self.directory.apps_state().map(Some)
+        };
+        let answered = match read() {
+            Ok(None) => true,
+            Ok(Some(state)) => {
+                self.metrics.apps_cached.set(state.apps.len() as f64);
+                self.metrics.apps_version.set(state.version as f64);
+                let known = Arc::new(self.know(state));
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+                true
+            }
+            Err(error) => {
+                self.metrics.apps_unread.increment(1);
+                let known = self.known().apps.len();
+                tracing::warn!(%error, known, "cannot read the apps, going on with those known");
+                false
+            }
+        };
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_ms, answered));
+    }
+
+    fn know(&self, state: AppsState) -> Known {
+        let AppsState { version, apps, settings } = state;
+        let mut of_apps: BTreeMap<u32, Vec<(&str, &str)>> = BTreeMap::new();
+        for row in &settings {
+            of_apps.entry(row.app.0).or_default().push((&row.name, &row.value));
+        }
+        let mut settings = self.files.clone();
+        for (app, values) in of_apps {
+            let below = self.files.get(&app).unwrap_or(&self.all);
+            settings.insert(app, own(app, below, values.into_iter()));
+        }
+        let apps = apps.into_iter().map(|app| (app.id.0, Arc::new(know(app)))).collect();
+        Known { version: Some(version), apps, settings }
+    }
+
+    fn known(&self) -> Arc<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn last(&self) -> Option<(u64, bool)> {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
+    fn age_ms(&self, now_ms: u64) -> u64 {
+        self.last().map_or(u64::MAX, |(at_ms, _)| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX))
+    }
+
+    fn ask(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn know(app: App) -> KnownApp {
-    let parse = |pem: &String| match PublicKey::from_pem(pem) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            tracing::warn!(app = app.id.0, %error, "the app's public key cannot be used, version 1 usersigs are off");
-            None
+/// `below` with these over it. What this program does not take, another version may have written.
+fn own<'a>(
+    app: u32,
+    below: &AppSettings,
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Arc<AppSettings> {
+    let mut settings = below.clone();
+    for (name, value) in values {
+        if let Err(error) = settings.set(name, value) {
+            tracing::error!(app, error, "a setting of the app is not used");
         }
+    }
+    Arc::new(settings)
+}
+
+fn know(app: App) -> KnownApp {
+    let parse = |key: &AppKey| {
+        let parsed = (key.kind == KeyKind::Ecdsa).then(|| PublicKey::from_pem(&key.material))?;
+        if let Err(error) = &parsed {
+            tracing::warn!(app = app.id.0, key = key.name, %error, "a public key of the app cannot be used");
+        }
+        parsed.ok()
     };
-    let public_key = app.public_key_pem.as_ref().and_then(parse);
-    KnownApp { app, public_key }
+    let public_keys = app.keys.iter().map(parse).collect();
+    KnownApp { app, public_keys }
 }
 
 /// An App with this secret.
 #[cfg(test)]
 pub(crate) fn know_for_tests(secret: &str) -> Arc<KnownApp> {
     let app = App {
-        id: crate::key::AppId(1),
+        id: AppId(1),
         name: "test".to_owned(),
         created_ms: 0,
-        secret: Some(secret.to_owned()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac("first", secret, 0)],
+        proved_from_s: 0,
         admins: vec!["admin".to_owned()],
         disabled: false,
     };

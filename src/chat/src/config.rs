@@ -1,10 +1,14 @@
 //! Settings of the chat backend.
 
+use std::collections::BTreeMap;
+
 use nearport_trunk::queue::Bound;
 use nearport_wire::body::Platform;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::apps::{AppSettings, RestLimits};
+use crate::audit;
 use crate::group::GroupConfig;
 use crate::ledger::BATCH_ITEMS_MAX;
 use crate::people;
@@ -56,6 +60,8 @@ pub struct Config {
     pub edit_window_s: u32,
     /// How far back pages show messages, days; 0: as far as they are kept.
     pub roaming_days: u32,
+    /// Senders may ask for read receipts; if not, messages go out without.
+    pub receipts: bool,
 
     /// Sessions of one user. One more login ends the oldest session with close code KICKED.
     pub user_sessions_max: usize,
@@ -91,6 +97,12 @@ pub struct Config {
     pub groups: GroupConfig,
     /// Profiles, relations, presence and the conversation list.
     pub people: people::Config,
+    /// Limits of calls over REST.
+    pub rest: RestLimits,
+    /// What Apps have other than all this, by id: names and values as [`crate::apps::SETTINGS`] has them, in their order.
+    pub apps: BTreeMap<u32, Vec<(String, String)>>,
+    /// The audit log.
+    pub audit: audit::log::Config,
 }
 
 /// Which platforms of one user are online together. A login that does not go with another session ends it with KICKED.
@@ -130,6 +142,7 @@ impl Default for Config {
             recall_window_s: 120,
             edit_window_s: 86_400,
             roaming_days: 7,
+            receipts: true,
             user_sessions_max: 32,
             // Both of the public contract (`client-behaviour.md` §2).
             presence_native_s: 400,
@@ -147,6 +160,9 @@ impl Default for Config {
             login_failures_tracked: 16_384,
             groups: GroupConfig::default(),
             people: people::Config::default(),
+            rest: RestLimits::default(),
+            apps: BTreeMap::new(),
+            audit: audit::log::Config::default(),
         }
     }
 }
@@ -184,7 +200,14 @@ impl Config {
                 "front_queue_bytes, desk_queue_bytes and writer_queue_bytes must be at least frame_bytes_max + 1024 ({frame})"
             )));
         }
-        self.people.check().map_err(Error::Config)
+        self.people.check().map_err(Error::Config)?;
+        for (app, values) in &self.apps {
+            let mut settings = AppSettings::of(self);
+            for (name, value) in values {
+                settings.set(name, value).map_err(|why| Error::Config(format!("apps: {app}: {why}")))?;
+            }
+        }
+        Ok(())
     }
 
     /// How long a user counts as online after the last sign of a client on `platform`.

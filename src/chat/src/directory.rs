@@ -1,10 +1,13 @@
 //! The trait [`Directory`]: what is looked up and changed rarely. Engines live in `nearport-store`.
 //!
-//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`GroupStore`], [`PeopleStore`]. An area that
+//! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`AppStore`], [`AuditStore`],
+//! [`GroupStore`], [`PeopleStore`]. An area that
 //! comes adds its trait to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of
 //! them.
 
 mod accounts;
+mod apps;
+mod audit;
 pub mod conversations;
 pub mod extensions;
 mod groups;
@@ -12,6 +15,8 @@ pub mod imports;
 pub mod people;
 
 pub use accounts::{Account, Accounts, App, Mutes};
+pub use apps::{APP_KEYS_MAX, AppKey, AppStore, AppsState, KEY_NAME_BYTES_MAX, KeyKind, SettingRow};
+pub use audit::AuditStore;
 pub use groups::{Counted, GroupStore, Joined, ListPlace, ListedGroup};
 pub use people::PeopleStore;
 
@@ -28,6 +33,21 @@ pub enum DirectoryError {
     /// An App with this id exists.
     #[error("app {0} exists already")]
     AppExists(u32),
+    /// No App has this id.
+    #[error("app {0} does not exist")]
+    NoApp(u32),
+    /// The App has a key of this name.
+    #[error("the app has a key {0:?} already: give the new one another name")]
+    KeyExists(String),
+    /// The App has no key of this name.
+    #[error("the app has no key {0:?}")]
+    NoKey(String),
+    /// The App has as many keys as it may.
+    #[error("the app has {APP_KEYS_MAX} keys already: withdraw one first")]
+    TooManyKeys,
+    /// Nobody could log in any more.
+    #[error("this is the app's only key: add another one first")]
+    LastKey,
     /// The database cannot be reached, or gave up a call half way. A change may or may not have been made; the next call
     /// connects again.
     #[error("the directory's database is not there: {0}")]
@@ -41,6 +61,6 @@ pub enum DirectoryError {
 }
 
 /// All that is looked up and changed rarely. All methods block; none is called on a shard's thread.
-pub trait Directory: Accounts + GroupStore + PeopleStore {}
+pub trait Directory: Accounts + AppStore + AuditStore + GroupStore + PeopleStore {}
 
-impl<T: Accounts + GroupStore + PeopleStore> Directory for T {}
+impl<T: Accounts + AppStore + AuditStore + GroupStore + PeopleStore> Directory for T {}

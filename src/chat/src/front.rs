@@ -28,7 +28,6 @@ use nearport_trunk::Up;
 use nearport_trunk::local::LinkId;
 use nearport_wire::{Kind, code};
 
-use crate::apps::Apps;
 use crate::downs::Downs;
 use crate::key::UserKey;
 use crate::reply::{Failure, ReplyTo};
@@ -41,7 +40,6 @@ use login::Vetted;
 #[derive(Debug)]
 pub struct Front {
     shared: Shared,
-    apps: Apps,
     throttle: Throttle,
 }
 
@@ -54,13 +52,12 @@ struct Question {
 }
 
 impl Front {
-    /// A front without any App in its cache.
+    /// A front that has refused nobody yet.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
         let config = &shared.config;
-        let apps = Apps::new(shared.directory.clone(), config.apps_age_ms, shared.metrics.clone());
         let throttle = Throttle::new(config.login_failures_max, config.login_failures_tracked);
-        Self { shared, apps, throttle }
+        Self { shared, throttle }
     }
 
     /// Handles `Open`, `Adopt`, `Close` and every request that only reads, and leaves `batch` empty. Answers go to `out`,
@@ -124,7 +121,7 @@ impl Front {
                 },
                 Up::Close { session, lost_ms } => {
                     let Some(known) = registry.session_on(session, link) else { continue };
-                    let stays_ms = self.shared.config.presence_ms(known.platform);
+                    let stays_ms = self.shared.settings(known.user.app()).config.presence_ms(known.platform);
                     match lost_ms.map(|lost_ms| stays_ms.saturating_sub(lost_ms.into())) {
                         None | Some(0) => drop(registry.remove(session)),
                         Some(left_ms) => registry.lose(session, now_ms + left_ms),

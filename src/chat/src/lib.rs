@@ -3,9 +3,9 @@
 //! Domain logic over two traits: [`ledger::Ledger`], what is written per message, and
 //! [`directory::Directory`], what is looked up and changed rarely.
 //!
-//! [`service::Chat`] is the shell: a `trunk` backend with four threads. What three of them do stands in synchronous cores
-//! that take a batch and the time, and that a simulator runs without threads; the fourth keeps the time of live rooms
-//! ([`shared::Shared::turn_rooms`]):
+//! [`service::Chat`] is the shell: a `trunk` backend with six threads. What three of them do stands in synchronous cores
+//! that take a batch and the time, and that a simulator runs without threads; the others keep the time of live rooms
+//! ([`shared::Shared::turn_rooms`]), watch the Apps ([`apps::Apps`]) and write the audit log ([`audit::log`]):
 //!
 //! - [`front::Front`] opens and closes sessions and answers what only reads (SYNC, HISTORY).
 //! - [`writer::Writer`] does all that writes messages (SEND, MARK_READ, AMEND, acks, FLUSH). It is the only one that commits.
@@ -22,7 +22,8 @@
 pub mod account;
 pub mod actor;
 pub mod admin;
-mod apps;
+pub mod apps;
+pub mod audit;
 pub mod config;
 pub mod desk;
 pub mod directory;

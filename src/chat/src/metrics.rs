@@ -35,6 +35,10 @@ pub(crate) struct Metrics {
     pub(crate) accounts_misses: Counter,
     pub(crate) accounts_cached: Gauge,
     pub(crate) apps_cached: Gauge,
+    /// Version of Apps, keys and settings that is in use.
+    pub(crate) apps_version: Gauge,
+    /// Looks at the Apps that failed.
+    pub(crate) apps_unread: Counter,
     /// Accepted logins, by [`Proof`].
     pub(crate) proofs: [Counter; 2],
     logins: Vec<(Option<CloseCode>, Counter)>,
@@ -98,6 +102,8 @@ impl Metrics {
             accounts_misses: counter!("nearport_chat_cache_lookups_total", "cache" => "accounts", "hit" => "no"),
             accounts_cached: gauge!("nearport_chat_cache_entries", "cache" => "accounts"),
             apps_cached: gauge!("nearport_chat_cache_entries", "cache" => "apps"),
+            apps_version: gauge!("nearport_chat_apps_version"),
+            apps_unread: counter!("nearport_chat_apps_unread_total"),
             proofs: ["usersig", "resume_token"]
                 .map(|proof| counter!("nearport_chat_logins_accepted_total", "proof" => proof)),
             logins: LOGIN_OUTCOMES.into_iter().map(login).collect(),
@@ -163,6 +169,16 @@ fn describe() {
         "nearport_chat_guest_refusals_total",
         Unit::Count,
         "Guests refused because there were as many as there may be, in all or from their network."
+    );
+    describe_gauge!(
+        "nearport_chat_apps_version",
+        Unit::Count,
+        "Version of the Apps, their keys and settings that is in use."
+    );
+    describe_counter!(
+        "nearport_chat_apps_unread_total",
+        Unit::Count,
+        "Looks at the Apps that the directory did not answer."
     );
     describe_counter!("nearport_chat_cache_lookups_total", Unit::Count, "Cache look-ups.");
     describe_gauge!("nearport_chat_cache_entries", Unit::Count, "Entries of a cache.");

@@ -46,6 +46,7 @@ pub use verdict::Verdict;
 
 use crate::Failure;
 use crate::account::Accounts;
+use crate::apps::{AppSettings, Apps};
 use crate::directory::people::{PeopleTx, PeopleWork, PhoneRow, RelationHead};
 use crate::directory::{Directory, DirectoryError};
 use crate::key::{AppId, UserKey};
@@ -157,28 +158,44 @@ impl From<Failure> for Stop {
     }
 }
 
+/// Limits and switches of one App at one moment.
+#[derive(Debug, Clone)]
+pub struct Limits(Arc<AppSettings>);
+
+impl std::ops::Deref for Limits {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        &self.0.config.people
+    }
+}
+
 /// Rules of profiles and relations over the directory. See the module documentation.
 pub struct People {
     directory: Arc<dyn Directory>,
     accounts: Arc<Accounts>,
-    config: Config,
+    apps: Arc<Apps>,
     verdicts: Verdicts,
 }
 
 impl People {
-    pub(crate) fn new(directory: Arc<dyn Directory>, accounts: Arc<Accounts>, config: Config) -> Self {
-        let verdicts = Verdicts::new(config.cached);
-        Self { directory, accounts, config, verdicts }
+    pub(crate) fn new(
+        directory: Arc<dyn Directory>,
+        accounts: Arc<Accounts>,
+        apps: Arc<Apps>,
+        cached: usize,
+    ) -> Self {
+        Self { directory, accounts, apps, verdicts: Verdicts::new(cached) }
     }
 
-    /// Limits and switches.
+    /// Limits and switches of an App as they are now.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self, app: AppId) -> Limits {
+        Limits(self.apps.settings(app))
     }
 
-    fn tags(&self, app: AppId) -> Tags<'_> {
-        Tags { config: &self.config, app }
+    fn tags(&self, app: AppId) -> Tags {
+        Tags { limits: self.config(app), app }
     }
 
     /// One durable transaction. `area` turns what the engine says into a failure.

@@ -48,11 +48,11 @@ const ROOMS_PER_TURN: usize = 256;
 
 /// How a room behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     /// Messages that go out in a second; 0: any number.
-    rate_per_s: u32,
-    /// Messages kept for newcomers.
-    last_n: usize,
+    pub(crate) rate_per_s: u32,
+    /// Messages kept for newcomers; of a room that is there, as the newest one to join has it.
+    pub(crate) last_n: usize,
 }
 
 /// A session that wants to be in a room.
@@ -116,7 +116,6 @@ pub(crate) struct Rooms {
     /// Rooms began, or nothing comes any more.
     changed: Condvar,
     links: Links,
-    last_n: usize,
     metrics: Metrics,
 }
 
@@ -168,13 +167,13 @@ struct Outlet<'a> {
 }
 
 impl Rooms {
-    /// No rooms yet. Each keeps `last_n` messages for newcomers.
-    pub(crate) fn new(links: Links, last_n: usize) -> Self {
+    /// No rooms yet.
+    pub(crate) fn new(links: Links) -> Self {
         let (state, changed, metrics) = (Mutex::default(), Condvar::new(), Metrics::new());
-        Self { state, changed, links, last_n, metrics }
+        Self { state, changed, links, metrics }
     }
 
-    /// A session joins a room, which begins if nobody is in it, for as many messages a second. A second time changes nothing; it is answered with the counts as they are.
+    /// A session joins a room, which begins if nobody is in it, which behaves like this. A second time changes nothing; it is answered with the counts as they are.
     ///
     /// The registry is locked by the caller: a session that ends after this is heard of by [`Self::turn`].
     ///
@@ -183,7 +182,7 @@ impl Rooms {
     pub(crate) fn join(
         &self,
         registry: &mut Registry,
-        (room, rate_per_s): (&GroupKey, u32),
+        (room, settings): (&GroupKey, Settings),
         member: &Member,
         now_ms: u64,
         out: &mut Downs,
@@ -199,10 +198,9 @@ impl Rooms {
             return Err(JoinRefused::Gone);
         }
         let first = state.halls.is_empty();
-        let hall = state
-            .halls
-            .entry(room.clone())
-            .or_insert_with(|| Hall::new(room.clone(), Settings { rate_per_s, last_n: self.last_n }, now_ms));
+        let hall =
+            state.halls.entry(room.clone()).or_insert_with(|| Hall::new(room.clone(), settings, now_ms));
+        hall.keep(settings.last_n);
         let mut outlet = Outlet { metrics: &self.metrics, out };
         if new {
             state.sessions.entry(member.session).or_default().push(room.clone());
@@ -413,7 +411,7 @@ fn forget(sessions: &mut HashMap<SessionId, Vec<GroupKey>>, session: SessionId, 
 
 impl fmt::Debug for Rooms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rooms").field("last_n", &self.last_n).finish_non_exhaustive()
+        f.debug_struct("Rooms").finish_non_exhaustive()
     }
 }
 

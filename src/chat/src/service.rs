@@ -1,4 +1,4 @@
-//! The shell: four threads that run the cores, and the links that feed them.
+//! The shell: threads that run the cores, one that watches the Apps and one that writes the audit log, and the links that feed them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +49,7 @@ struct Thread {
 }
 
 impl Chat {
-    /// Starts the threads **front**, **desk**, **rooms** and **writer**.
+    /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit** and **writer**.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Spawn`].
@@ -85,6 +85,10 @@ impl Chat {
         let (rooms, rooms_clock) = (shared.clone(), clock.clone());
         let rooms_downs = Downs::new(shared.links.clone());
         chat.spawn("rooms", move || run_rooms(&rooms, rooms_downs, &rooms_clock))?;
+        let (apps, apps_clock) = (shared.apps.clone(), clock.clone());
+        chat.spawn("apps", move || apps.watch(&apps_clock))?;
+        let (audit, audit_clock) = (shared.audit.clone(), clock.clone());
+        chat.spawn("audit", move || audit.run(&*audit_clock))?;
         let items = config.writer_batch_items;
         chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
         Ok(chat)
@@ -125,7 +129,7 @@ impl Chat {
     /// What is wrong, for people.
     pub fn ready(&self) -> Result<(), String> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in ["front", "writer", "desk", "rooms"] {
+        for name in ["front", "writer", "desk", "rooms", "apps", "audit"] {
             if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
                 return Err(Error::NotRunning(name).to_string());
             }
@@ -142,6 +146,8 @@ impl Chat {
         self.queues.iter().for_each(Sender::close);
         self.shared.tasks.end();
         self.shared.rooms.end();
+        self.shared.apps.end();
+        self.shared.audit.end();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The writer last: it stores what the others have posted.
         let (writer, others): (Vec<_>, Vec<_>) =

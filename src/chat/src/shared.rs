@@ -8,9 +8,12 @@ use nearport_wire::close::CloseCode;
 
 use crate::account::Accounts;
 use crate::admin::Admin;
+use crate::apps::{AppSettings, Apps};
+use crate::audit::log::AuditLog;
 use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
+use crate::key::AppId;
 use crate::ledger::Ledger;
 use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
@@ -27,6 +30,8 @@ pub struct Shared {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) links: Links,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Arc<Config>,
@@ -57,13 +62,17 @@ impl Shared {
         let metrics = Arc::new(Metrics::new());
         let accounts = Accounts::new(directory.clone(), config.accounts_cached, metrics.clone());
         let accounts = Arc::new(accounts);
-        let people = People::new(directory.clone(), accounts.clone(), config.people.clone());
+        let apps = Arc::new(Apps::new(directory.clone(), &config, metrics.clone()));
+        let audit = Arc::new(AuditLog::new(directory.clone(), config.audit.clone()));
+        let people = People::new(directory.clone(), accounts.clone(), apps.clone(), config.people.cached);
         let links = Links::default();
         Ok(Self {
             ledger,
             directory,
             accounts,
-            rooms: Arc::new(Rooms::new(links.clone(), config.live_last_n)),
+            apps,
+            audit,
+            rooms: Arc::new(Rooms::new(links.clone())),
             links,
             metrics,
             config: Arc::new(config),
@@ -81,6 +90,18 @@ impl Shared {
     #[must_use]
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// What holds for an App now.
+    #[must_use]
+    pub fn settings(&self, app: AppId) -> Arc<AppSettings> {
+        self.apps.settings(app)
+    }
+
+    /// The Apps.
+    #[must_use]
+    pub fn apps(&self) -> &Apps {
+        &self.apps
     }
 
     /// Profiles and relations.

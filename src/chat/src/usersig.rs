@@ -83,7 +83,7 @@ pub struct Expect<'a> {
     pub user: &'a str,
 }
 
-/// The App's keys. A version whose key is `None` is switched off and answers 70016.
+/// A key of the App, or one of each version. A version whose key is `None` is switched off and answers 70016.
 #[derive(Clone, Copy, Default)]
 pub struct Keys<'a> {
     /// Secret of version 2, as its text. An empty secret counts as none: anybody could sign with it.
@@ -129,6 +129,19 @@ pub fn verify(
     keys: &Keys<'_>,
     now_unix_s: u64,
 ) -> Result<Verified, SigError> {
+    verify_any(usersig, expect, std::slice::from_ref(keys), now_unix_s)
+}
+
+/// The same with all keys that the App has: one of them is to have signed it.
+///
+/// # Errors
+/// As [`verify`]. Without a key for the version 70016, without one that fits 70009.
+pub fn verify_any(
+    usersig: &str,
+    expect: Expect<'_>,
+    keys: &[Keys<'_>],
+    now_unix_s: u64,
+) -> Result<Verified, SigError> {
     let json = envelope::open(usersig)?;
     let fields = fields::parse(&json)?;
     let claims = Claims::read(&fields)?;
@@ -150,7 +163,22 @@ pub fn verify(
     })
 }
 
-fn check_signature(claims: &Claims<'_>, keys: &Keys<'_>) -> Result<(), SigError> {
+fn check_signature(claims: &Claims<'_>, keys: &[Keys<'_>]) -> Result<(), SigError> {
+    let mut outcome = match claims.version {
+        Version::V2 => SigError::NoSecret,
+        Version::V1 => SigError::NoPublicKey,
+    };
+    for keys in keys {
+        match check_with(claims, keys) {
+            Ok(()) => return Ok(()),
+            Err(SigError::BadSignature) => outcome = SigError::BadSignature,
+            Err(_) => {}
+        }
+    }
+    Err(outcome)
+}
+
+fn check_with(claims: &Claims<'_>, keys: &Keys<'_>) -> Result<(), SigError> {
     let text = claims.signed_text.as_bytes();
     let good = match claims.version {
         Version::V2 => {

@@ -392,7 +392,12 @@ impl Writer {
                 (*count <= most[what]).then_some(()).ok_or_else(later)
             };
             let request = match kind {
-                Kind::SEND => within(0).and_then(|()| request::send(&user, body)).map(Request::Send),
+                Kind::SEND => within(0).and_then(|()| request::send(&user, body)).map(|mut send| {
+                    // The switch is looked at only for those who ask.
+                    send.need_receipt &=
+                        !send.need_receipt || self.shared.settings(user.app()).config.receipts;
+                    Request::Send(send)
+                }),
                 Kind::AMEND => within(1).and_then(|()| request::amend(&user, body)).map(Request::Amend),
                 Kind::MARK_READ => request::mark_read(&user, body).map(Request::MarkRead),
                 Kind::FLUSH => Ok(Request::Flush),

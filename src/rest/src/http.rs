@@ -13,9 +13,11 @@ use axum::routing::any;
 use http_body_util::{BodyExt as _, Limited};
 use nearport_chat::Failure;
 use nearport_chat::admin::Admin;
+use nearport_chat::audit::{Entry, Hash};
 use nearport_chat::key::UserKey;
 
 use crate::answer::{Empty, Envelope, Refusal};
+use crate::effect::Effect;
 use crate::rates::{Over, Rates};
 use crate::service;
 use crate::sign_in::sign_in;
@@ -39,21 +41,6 @@ const TOO_LONG: u32 = 93000;
 /// Whether an address may call.
 pub type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// What an operator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls in a second of one App; 0: no limit but those of the commands.
-    pub app_calls_per_s: u32,
-    /// Calls in a second of one command are limited as the contract says.
-    pub command_rates: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { app_calls_per_s: 0, command_rates: true }
-    }
-}
-
 /// Gives the backend, if it is open. A handle is kept for as long as one request takes.
 pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
 
@@ -62,26 +49,25 @@ pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
 pub struct Rest {
     backend: Open,
     allowed: Allowed,
-    limits: Arc<Limits>,
     rates: Arc<Rates>,
 }
 
 impl std::fmt::Debug for Rest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rest").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Rest").finish_non_exhaustive()
     }
 }
 
 impl Rest {
     /// Over this backend.
     #[must_use]
-    pub fn new(backend: Open, allowed: Allowed, limits: Limits) -> Self {
+    pub fn new(backend: Open, allowed: Allowed) -> Self {
         metrics::describe_counter!(
             "nearport_rest_requests_total",
             "REST requests, by service, command and code."
         );
         metrics::describe_histogram!("nearport_rest_seconds", "Time that REST requests took.");
-        Self { backend, allowed, limits: Arc::new(limits), rates: Arc::default() }
+        Self { backend, allowed, rates: Arc::default() }
     }
 
     /// The routes below `/v4`.
@@ -139,15 +125,17 @@ impl Rest {
         }
         let service = command.service;
         let query = request.uri().query().unwrap_or_default().to_owned();
-        if !(self.allowed)(peer.ip()) {
-            return Err(Refusal::new(NOT_ALLOWED, "this address may not call"));
-        }
+        let peer = peer.ip().to_canonical();
         let admin =
             (self.backend)().ok_or_else(|| Refusal::new(TIMED_OUT, "the backend is closed, try again"))?;
-        let asker = sign_in(&admin, service, &query, peer.ip())?;
-        let per_s = if self.limits.command_rates { command.per_s } else { 0 };
-        let counted =
-            self.rates.count(asker.app.0, place, (per_s, self.limits.app_calls_per_s), admin.now_ms());
+        if !(self.allowed)(peer) {
+            admin.audit().refused(door_entry(&admin, "rest address refused", peer, NOT_ALLOWED));
+            return Err(Refusal::new(NOT_ALLOWED, "this address may not call"));
+        }
+        let asker = sign_in(&admin, service, &query, peer)?;
+        let limits = admin.settings(asker.app).rest();
+        let per_s = if limits.command_rates { command.per_s } else { 0 };
+        let counted = self.rates.count(asker.app.0, place, (per_s, limits.app_calls_per_s), admin.now_ms());
         counted.map_err(|over| match over {
             Over::Command => {
                 Refusal::new(COMMAND_RATE, format!("at most {per_s} calls of this command in a second"))
@@ -155,12 +143,46 @@ impl Rest {
             Over::App => Refusal::new(APP_RATE, "the App calls too often"),
         })?;
         let body = body(request.into_body()).await?;
-        let call = Call { admin, asker, service };
+        let recorded = match command.effect {
+            Effect::Reads => false,
+            Effect::Changes => true,
+            Effect::Sends => admin.audit().messages(),
+        };
+        let act = format!("rest {}/{}", service.name, command.name);
+        // Room for the record before anything is done.
+        let permit = recorded.then(|| {
+            let entry = door_entry(&admin, &act, peer, 0).with("digest", Hash::of(&body).to_string());
+            let entry = Entry { app: asker.app.0, who: asker.admin.to_string(), ..entry };
+            admin.audit().permit(entry)
+        });
+        let permit = permit.transpose().map_err(|error| Refusal::new(service.internal, error.to_string()))?;
+        let call = Call { admin: admin.clone(), asker: asker.clone(), service, peer };
         let done = tokio::time::timeout(COMMAND_MAX, (command.run)(call, body)).await;
-        done.unwrap_or_else(|_| {
+        let done = done.unwrap_or_else(|_| {
             Err(Refusal::new(TIMED_OUT, "this took too long; it may have been done all the same"))
-        })
+        });
+        let code = done.as_ref().map_or_else(|refusal| refusal.code, |_| 0);
+        match permit {
+            Some(permit) => match permit.record(code).await {
+                Some(Ok(())) => {}
+                _ => {
+                    let info = "this may have been done, but the audit log cannot be written";
+                    return Err(Refusal::new(service.internal, info));
+                }
+            },
+            None if command.effect == Effect::Sends => {
+                admin.audit().count(asker.app.0, &asker.admin, act, code, admin.now_ms());
+            }
+            None => {}
+        }
+        done
     }
+}
+
+/// What is known of a call before it is known who calls.
+pub(crate) fn door_entry(admin: &Admin, act: &str, peer: IpAddr, code: u32) -> Entry {
+    let (act, from) = (act.to_owned(), peer.to_string());
+    Entry { time_ms: admin.now_ms(), from, act, code, ..Entry::default() }
 }
 
 impl Call {

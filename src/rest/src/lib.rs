@@ -5,12 +5,13 @@
 //! for each command, with its handler, its rate and its codes. A module per service holds the handlers and the shapes of their
 //! bodies, from which the OpenAPI document is made ([`document`]).
 //!
-//! The way of a request (`http`): path, size, who asks (`sign_in`), rate, JSON, handler. Handlers translate; what they ask
+//! The way of a request (`http`): path, size, who asks (`sign_in`), rate, room in the audit log, JSON, handler, record. Handlers translate; what they ask
 //! for is done by [`nearport_chat::admin::Admin`].
 
 mod accounts;
 mod answer;
 mod contacts;
+mod effect;
 mod elements;
 mod extensions;
 mod field;
@@ -20,6 +21,7 @@ mod items;
 pub mod lines;
 mod messages;
 mod mutes;
+mod nearport;
 mod openapi;
 mod profile;
 mod rates;
@@ -29,5 +31,5 @@ mod sns;
 mod status;
 mod table;
 
-pub use http::{Allowed, Limits, Open, Rest};
+pub use http::{Allowed, Open, Rest};
 pub use openapi::{docs, document};

@@ -48,8 +48,11 @@ pub(crate) const CONFIG: Service = service("ConfigSvc", 60003, 60010, 60008);
 pub(crate) const PUSH: Service = service("all_member_push", 90001, 90009, 91000);
 pub(crate) const FILES: Service = service("im_cos_msg", 60003, 60010, 60008);
 
+/// What this server has beside the contract.
+pub(crate) const NEARPORT: Service = service("nearport", 60003, 60010, 60008);
+
 /// All of them.
-pub(crate) const ALL: [Service; 16] = [
+pub(crate) const ALL: [Service; 17] = [
     ACCOUNTS,
     MESSAGES,
     EXTENSIONS,
@@ -66,6 +69,7 @@ pub(crate) const ALL: [Service; 16] = [
     CONFIG,
     PUSH,
     FILES,
+    NEARPORT,
 ];
 
 /// The service of this name; upper and lower case differ.

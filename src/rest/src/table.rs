@@ -1,5 +1,6 @@
 //! The whole surface: a line for each command.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
 
@@ -10,8 +11,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::answer::{Envelope, Refusal, Status};
+use crate::effect::Effect;
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, groups, messages, mutes, profile, sns, status};
+use crate::{accounts, contacts, extensions, groups, messages, mutes, nearport, profile, sns, status};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub(crate) struct Call {
     pub(crate) admin: Admin,
     pub(crate) asker: Asker,
     pub(crate) service: Service,
+    /// Where it comes from.
+    pub(crate) peer: IpAddr,
 }
 
 /// Answers of services that have a code for longer ones.
@@ -32,6 +36,8 @@ pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 pub(crate) struct Command {
     pub(crate) service: Service,
     pub(crate) name: &'static str,
+    /// What the audit log has of it.
+    pub(crate) effect: Effect,
     /// Calls a second, of one App.
     pub(crate) per_s: u32,
     /// For the OpenAPI document.
@@ -61,6 +67,7 @@ pub(crate) fn commands() -> &'static [Command] {
             contacts::commands(),
             mutes::commands(),
             groups::commands(),
+            nearport::commands(),
         ];
         services.into_iter().flatten().collect()
     })
@@ -149,6 +156,7 @@ where
     Command {
         service,
         name,
+        effect: Effect::of(name),
         per_s,
         summary,
         run: Box::new(run),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nearport_chat::directory::{Account, Accounts as _, App};
+use nearport_chat::directory::{Account, Accounts as _, App, AppKey};
 use nearport_chat::key::{AppId, UserKey};
 use nearport_store::{MemoryDirectory, MemoryLedger};
 
@@ -367,8 +367,8 @@ fn app() -> App {
     App {
         id: AppId(APP),
         name: "sim".to_owned(),
-        secret: Some(SECRET.to_owned()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac("first", SECRET, crate::agenda::START_UNIX_MS)],
+        proved_from_s: 0,
         admins: Vec::new(),
         disabled: false,
         created_ms: crate::agenda::START_UNIX_MS,

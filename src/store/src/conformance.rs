@@ -5,6 +5,8 @@
 //! in here, for each engine can be crashed in its own way; the tests of this crate do that for fjall.
 
 mod accounts;
+mod apps;
+mod audit;
 mod groups;
 mod ledgers;
 pub mod model;
@@ -21,6 +23,8 @@ pub use model::ledger_model;
 /// When the engine breaks a guarantee.
 pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     accounts::all(&make);
+    apps::all(&make);
+    audit::all(&make);
     groups::all(&make);
     people::all(&make);
 }

@@ -1,6 +1,7 @@
 //! Engines in memory, for simulations: deterministic, with a disk that can lose what was not synced.
 
 mod accounts;
+mod apps;
 mod directory;
 mod groups;
 mod ledger;

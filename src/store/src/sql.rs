@@ -28,6 +28,8 @@
 //! 4. `conformance/area.rs`: what every engine must do; it runs on SQLite, PostgreSQL and in memory.
 
 mod accounts;
+mod apps;
+mod audit;
 mod conversations;
 mod directory;
 mod extensions;

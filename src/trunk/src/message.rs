@@ -109,7 +109,8 @@ pub struct Identity {
     pub user: String,
     /// Device.
     pub device: String,
-    /// When the UserSig was issued, Unix seconds: a kick withdraws what is older.
+    /// When it was proved, Unix seconds: a minute before the UserSig was checked, or that of its issue if that is later. A kick withdraws
+    /// what is older, and so does a key that is withdrawn.
     pub issued_s: u64,
     /// When the UserSig ends, Unix seconds. A token never outlives it, however often it is renewed.
     pub expires_s: u64,

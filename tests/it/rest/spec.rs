@@ -152,7 +152,9 @@ fn each_command_of_the_contract_is_offered_or_it_is_said_why_not() {
             "follow/follow_check",
             "follow/follow_delete",
             "follow/follow_get",
-            "follow/follow_get_info"
+            "follow/follow_get_info",
+            "nearport/app_settings_get",
+            "nearport/app_settings_set"
         ]
     );
 }

@@ -70,7 +70,8 @@ impl Admin {
     pub(super) fn with_ctx<T>(&self, look: impl FnOnce(&Ctx<'_>) -> T) -> T {
         let nobody = BTreeMap::new();
         let rules = self.shared.groups.rules();
-        look(&Ctx { rules, now_ms: self.now_ms(), head: 0, people: &nobody, present: false })
+        let apps = self.shared.apps();
+        look(&Ctx { rules, apps, now_ms: self.now_ms(), head: 0, people: &nobody, present: false })
     }
 }
 

@@ -80,9 +80,9 @@ impl Admin {
     /// The outcome is there once all of them are on disk: 20005 if the store takes no writes, 60018 if too much is waiting.
     pub fn send_messages(&self, message: &Outgoing, to: &[UserKey]) -> Pending<Result<(), Failure>> {
         let (pending, done) = Pending::new();
-        let mut told = told(to.len(), done);
+        let (mut told, receipts) = (told(to.len(), done), self.receipts(message));
         let letters = to.iter().map(|peer| Letter {
-            post: Post { append: append(message, peer), done: told.next() },
+            post: Post { append: append(message, peer, receipts), done: told.next() },
             online_only: message.online_only,
             imported: None,
         });
@@ -90,6 +90,11 @@ impl Admin {
             Ok(()) => pending,
             Err(_) => Pending::ready(Err(busy())),
         }
+    }
+
+    /// Whether the receiver is asked for a receipt.
+    fn receipts(&self, message: &Outgoing) -> bool {
+        message.need_receipt && self.shared.settings(message.from.app()).config.receipts
     }
 
     /// Stores a message of another system at its own time, which is that of its key. One with the same key in this conversation,
@@ -104,7 +109,7 @@ impl Admin {
         let done = told(1, done).next();
         let (mut append, mirrored) = imported_pair(message, to);
         if how == Import::Live {
-            let Append { logs, uncounted, .. } = self::append(message, to);
+            let Append { logs, uncounted, .. } = self::append(message, to, message.need_receipt);
             (append.logs, append.uncounted) = (logs, uncounted);
         }
         let letter = Letter { post: Post { append, done }, online_only: false, imported: Some(mirrored) };
@@ -165,13 +170,13 @@ impl Outgoing {
 /// A message for history at its own time: nobody is told and nothing is unread. And the key under which it is known if the other
 /// side was said to have sent it.
 pub(super) fn imported_pair(message: &Outgoing, peer: &UserKey) -> (Append, IdemKey) {
-    let append = append(message, peer);
+    let append = append(message, peer, message.need_receipt);
     let mirrored = IdemKey { sender: peer.clone(), client_msg_id: append.idem.client_msg_id };
     let time_ms = message.key.time_s.saturating_mul(1000);
     (Append { logs: Vec::new(), uncounted: true, time_ms, ..append }, mirrored)
 }
 
-fn append(message: &Outgoing, peer: &UserKey) -> Append {
+fn append(message: &Outgoing, peer: &UserKey, receipts: bool) -> Append {
     let conv = ConvKey::pair(&message.from, peer);
     let client_msg_id = message.key.client_msg_id(&conv);
     // Where a back end chose them they have 32 bits.
@@ -188,7 +193,7 @@ fn append(message: &Outgoing, peer: &UserKey) -> Append {
         to: Some(With::User(peer.clone()).target()),
         client_msg_id: client_msg_id.to_vec().into(),
         content: Some(message.content.clone()),
-        need_receipt: message.need_receipt,
+        need_receipt: receipts,
         control: message.control,
         life_time_s: message.life_time_s,
         key: Some(key),

@@ -1,11 +1,10 @@
 //! Whether a back end may speak for its App.
 
 use std::net::IpAddr;
-use std::sync::PoisonError;
 
 use nearport_wire::code;
 
-use super::{Admin, Asker, Door};
+use super::{Admin, Asker};
 use crate::apps::NoApp;
 use crate::key::{AppId, UserKey};
 use crate::usersig::{self, Expect};
@@ -52,32 +51,26 @@ impl Admin {
         let refused = |code: u32, info: &str| NotAdmin::Code(code, info.to_owned());
         let user = UserKey::new(AppId(id), identifier)
             .map_err(|error| NotAdmin::Code(BAD_IDENTIFIER, format!("identifier: {error}")))?;
-        let app = {
-            let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-            let Door { apps, throttle, .. } = &mut *door;
-            let app = apps.find(id, now_ms).map_err(|none| match none {
-                NoApp::Unknown => {
-                    NotAdmin::Code(APP_INVALID, format!("sdkappid {id} does not exist on this server"))
-                }
-                NoApp::Unavailable => refused(ACCOUNT_INTERNAL, "the store does not answer, try again"),
-            })?;
-            if app.app.disabled {
-                return Err(refused(code::APP_DISABLED, "this sdkappid is disabled"));
+        let app = self.shared.apps.find(id, now_ms).map_err(|none| match none {
+            NoApp::Unknown => {
+                NotAdmin::Code(APP_INVALID, format!("sdkappid {id} does not exist on this server"))
             }
-            if throttle.is_blocked(&user, peer, now_ms) {
-                return Err(refused(TOO_MANY_FAILURES, "too many refused usersigs, try again in a minute"));
-            }
-            app.clone()
-        };
+            NoApp::Unavailable => refused(ACCOUNT_INTERNAL, "the store does not answer, try again"),
+        })?;
+        if app.app.disabled {
+            return Err(refused(code::APP_DISABLED, "this sdkappid is disabled"));
+        }
+        if self.door().throttle.is_blocked(&user, peer, now_ms) {
+            return Err(refused(TOO_MANY_FAILURES, "too many refused usersigs, try again in a minute"));
+        }
         // Without the lock: what is slow here must not keep others waiting.
         let issued_s = match self.seen.issued_s(usersig, &user, &app, now_ms / 1000) {
             Some(issued_s) => issued_s,
             None => {
                 let expect = Expect { sdkappid: id, user: identifier };
-                let verified = usersig::verify(usersig, expect, &app.keys(), now_ms / 1000);
+                let verified = usersig::verify_any(usersig, expect, &app.keys(), now_ms / 1000);
                 let verified = verified.map_err(|error| {
-                    let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-                    door.throttle.failed(&user, peer, now_ms);
+                    self.door().throttle.failed(&user, peer, now_ms);
                     NotAdmin::Code(error.code(), error.to_string())
                 })?;
                 self.seen.remember(usersig, &user, &app, (verified.issued_s, verified.expires_s));

@@ -1,6 +1,6 @@
 //! Apps and accounts: the part of the directory that a login needs.
 
-use super::DirectoryError;
+use super::{AppKey, DirectoryError, KeyKind};
 use crate::key::{AppId, UserKey};
 
 /// An App, with what its UserSigs are checked against.
@@ -10,17 +10,26 @@ pub struct App {
     pub id: AppId,
     /// A name for people.
     pub name: String,
-    /// Secret for HMAC-SHA256 UserSigs, as the text shown to the operator (64 hex characters by default; the
-    /// text itself is the key, it is not decoded). `None` switches them off.
-    pub secret: Option<String>,
-    /// P-256 public key in PEM for ECDSA-SHA256 UserSigs. `None` switches them off.
-    pub public_key_pem: Option<String>,
+    /// What UserSigs are checked against, oldest first; at most [`APP_KEYS_MAX`](super::APP_KEYS_MAX). A kind without a key is
+    /// switched off.
+    pub keys: Vec<AppKey>,
+    /// Resume tokens that were proved before this Unix second are not taken: by a key, perhaps, that was withdrawn.
+    pub proved_from_s: u64,
     /// Accounts that may call the admin API.
     pub admins: Vec<String>,
     /// A disabled App answers 60016.
     pub disabled: bool,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
+}
+
+impl App {
+    /// The secret that was made last, to sign UserSigs with.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        let newest = self.keys.iter().rfind(|key| key.kind == KeyKind::Hmac);
+        newest.map(|key| key.material.as_str())
+    }
 }
 
 impl std::fmt::Debug for App {
@@ -65,7 +74,7 @@ pub trait Accounts: Send + Sync + std::fmt::Debug {
     /// [`DirectoryError`] of the engine.
     fn apps(&self) -> Result<Vec<App>, DirectoryError>;
 
-    /// Adds an App; durable when it returns.
+    /// Adds an App with its keys; durable when it returns. Its settings are those of the files.
     ///
     /// # Errors
     /// [`DirectoryError::AppExists`] if the id is taken.

@@ -117,7 +117,8 @@ impl Front {
                     topics: BTreeSet::new(),
                     logged_out: false,
                 };
-                if !registry.adopt(session, entry, self.shared.config.user_sessions_max) {
+                if !registry.adopt(session, entry, self.shared.settings(user.app()).config.user_sessions_max)
+                {
                     self.shared.metrics.kicks.increment(1);
                     let reason = "another login took this session's place".to_owned();
                     out.push(link, Down::Kick { session, code: CloseCode::KICKED, reason });

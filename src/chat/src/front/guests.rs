@@ -63,7 +63,9 @@ impl Front {
                 topics: BTreeSet::new(),
                 logged_out: false,
             };
-            if let Err(AppFull) = registry.add_guest(session, entry, network, config) {
+            if let Err(AppFull) =
+                registry.add_guest(session, entry, network, &self.shared.settings(app).config)
+            {
                 self.shared.metrics.guests_full.increment(1);
                 let info = "there are as many guests as there may be: try again later";
                 let refusal = Refusal::busy(code::TOO_MANY_REQUESTS, FULL_RETRY_MS, info);

@@ -71,7 +71,7 @@ impl Front {
     ) -> Result<(Page, Heads), LedgerError> {
         let ledger = &self.shared.ledger;
         let floor = floor.max(self.cleared(user, conv)?);
-        let bounds = self.bounds(conv, floor, request, now_ms)?;
+        let bounds = self.bounds((user, conv), floor, request, now_ms)?;
         let entries = page_limit(request.limit).entries;
         let mut page = Page::default();
         let (ascending, mut at) = match (request.after, request.before) {
@@ -161,13 +161,13 @@ impl Front {
 
     fn bounds(
         &self,
-        conv: &ConvKey,
+        (user, conv): (&UserKey, &ConvKey),
         floor: u64,
         request: &body::History,
         now_ms: u64,
     ) -> Result<Bounds, LedgerError> {
         let ledger = &self.shared.ledger;
-        let since_ms = self.shared.since_ms(now_ms).max(request.from_ms);
+        let since_ms = self.shared.since_ms(user.app(), now_ms).max(request.from_ms);
         // From the newest backwards what is too old is met at the end; a page that goes forward begins behind it.
         let low = match request.from_ms > 0 || (request.after.is_some() && since_ms > 0) {
             true => ledger.seq_at(conv, since_ms)?.saturating_sub(1),

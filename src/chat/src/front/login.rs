@@ -18,6 +18,7 @@ use super::pages::MISSED;
 use super::topics::topics;
 use crate::account::Standing;
 use crate::apps::NoApp;
+use crate::audit::Entry;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey, check_name};
 use crate::ledger::{CursorName, LedgerError};
@@ -44,6 +45,9 @@ const CLIENT_BYTES_MAX: usize = 64;
 /// operators; three inside one batch are no coincidence any more, and the clients may come back later.
 const CHECK_ROUNDS_MAX: usize = 3;
 
+/// How far clocks of processes may differ, seconds.
+const CLOCKS_S: u64 = 60;
+
 /// What a hello says of its device and its program.
 pub(super) fn check_client(hello: &Hello) -> Result<(), Refusal> {
     check_name(&hello.device).map_err(|error| Refusal::bad_hello(format!("device: {error}")))?;
@@ -64,6 +68,8 @@ pub(super) struct Candidate {
     cursor: Option<u64>,
     /// What the edge may seal into a token.
     identity: Box<Identity>,
+    /// When the UserSig was issued, or what its token was sealed for.
+    issued_s: u64,
     /// How it was proved.
     proof: Proof,
 }
@@ -118,7 +124,7 @@ impl Front {
         now_ms: u64,
     ) -> Result<Vetted, Refusal> {
         let hello = Hello::decode(hello).map_err(|error| Refusal::bad_hello(format!("hello: {error}")))?;
-        let app = self.apps.find(hello.app, now_ms).map_err(|none| match none {
+        let app = self.shared.apps.find(hello.app, now_ms).map_err(|none| match none {
             NoApp::Unknown => {
                 let info = format!("app {} does not exist on this server", hello.app);
                 Refusal::new(CloseCode::NO_APP, code::APP_NOT_FOUND, info)
@@ -140,32 +146,71 @@ impl Front {
         check_client(&hello)?;
         if self.throttle.is_blocked(&user, peer.ip(), now_ms) {
             let info = "too many refused usersigs, try again in a minute";
+            self.note_refused(&user, peer, TOO_MANY_FAILURES, now_ms);
             return Err(Refusal::busy(TOO_MANY_FAILURES, Throttle::ends_in_ms(now_ms), info));
         }
-        let (identity, proof) = match vouched {
+        // A token that stands for a UserSig whose key may have been withdrawn is none: then the UserSig decides.
+        let token = vouched.is_some();
+        let vouched = vouched.filter(|who| who.issued_s >= app.app.proved_from_s || who.app != hello.app);
+        if token && vouched.is_none() && hello.usersig.is_empty() {
+            let info = "a key of the app was withdrawn since: come with a usersig";
+            return Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info));
+        }
+        let (identity, issued_s, proof) = match vouched {
             // The edge has compared them; a mistake there must not open somebody else's log.
             Some(who) if (who.app, &who.user, &who.device) != (hello.app, &hello.user, &hello.device) => {
                 let info = "the resume token was made for another app, user or device";
                 return Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_OTHER_USER, info));
             }
-            Some(who) => (who, Proof::ResumeToken),
+            Some(who) => {
+                let issued_s = who.issued_s;
+                (who, issued_s, Proof::ResumeToken)
+            }
             None => {
                 let expect = Expect { sdkappid: hello.app, user: &hello.user };
-                let verified = usersig::verify(&hello.usersig, expect, &app.keys(), now_ms / 1000);
+                let verified = usersig::verify_any(&hello.usersig, expect, &app.keys(), now_ms / 1000);
                 let verified = verified.map_err(|error| {
                     self.throttle.failed(&user, peer.ip(), now_ms);
+                    self.note_refused(&user, peer, error.code(), now_ms);
                     Refusal::new(CloseCode::UNAUTHORIZED, error.code(), error.to_string())
                 })?;
                 let (issued_s, expires_s) = (verified.issued_s, verified.expires_s);
                 let (app, user, device) = (hello.app, hello.user, hello.device.clone());
-                (Box::new(Identity { app, user, device, issued_s, expires_s }), Proof::UserSig)
+                // What is proved now outlives what withdrew earlier proofs. The margin is for clocks of other processes, one of
+                // which may kick: who comes after the kick has a UserSig issued after it.
+                let proved_s = issued_s.max((now_ms / 1000).saturating_sub(CLOCKS_S));
+                let identity = Identity { app, user, device, issued_s: proved_s, expires_s };
+                (Box::new(identity), issued_s, Proof::UserSig)
             }
         };
         // A number that is not known here is that of a younger client.
         let platform = Platform::try_from(hello.platform).unwrap_or_default();
         let device = hello.device.into();
         let cursor = hello.cursor;
-        Ok(Vetted::User(Candidate { link, session, user, device, platform, cursor, identity, proof }))
+        Ok(Vetted::User(Candidate {
+            link,
+            session,
+            user,
+            device,
+            platform,
+            cursor,
+            identity,
+            issued_s,
+            proof,
+        }))
+    }
+
+    /// A login with a UserSig that is not good goes into the audit log.
+    fn note_refused(&self, user: &UserKey, peer: SocketAddr, code: u32, now_ms: u64) {
+        self.shared.audit.refused(Entry {
+            time_ms: now_ms,
+            app: user.app().0,
+            who: user.name().to_owned(),
+            from: peer.ip().to_canonical().to_string(),
+            act: "login refused".to_owned(),
+            code,
+            ..Entry::default()
+        });
     }
 
     /// Refuses a login.
@@ -249,7 +294,7 @@ impl Front {
                     topics: BTreeSet::new(),
                     logged_out: false,
                 };
-                match registry.add(*session, entry, &self.shared.config) {
+                match registry.add(*session, entry, &self.shared.settings(user.app()).config) {
                     Ok(removed) => {
                         for removed in &removed {
                             self.shared.kick(removed, "another login took this session's place", out);
@@ -299,7 +344,7 @@ impl Front {
             tracing::error!(%error, "cannot register accounts");
         }
         let verdict = |(candidate, account): (&Candidate, &Option<Standing>)| match account {
-            Some(account) if candidate.identity.issued_s < account.valid_from_s => {
+            Some(account) if candidate.issued_s < account.valid_from_s => {
                 // The contract has no code of its own for it; 70001 tells clients what to do: get a new one.
                 let info = "usersig was withdrawn by a kick: sign a new one";
                 Err(Refusal::new(CloseCode::UNAUTHORIZED, code::SIG_EXPIRED, info))

@@ -6,7 +6,7 @@ use super::Front;
 use crate::actor::Actor;
 use crate::group::{SharedGroup, gone};
 use crate::kept::Kept;
-use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::key::{AppId, ConvKey, GroupKey, UserKey};
 use crate::ledger::{CursorName, Entry, LedgerError};
 use crate::reply::{Failure, With, no_groups, unreadable};
 use crate::shared::Shared;
@@ -40,12 +40,12 @@ impl View {
 impl Shared {
     /// What `user` may see above `floor` but for what is hidden, ascending.
     pub(crate) fn view_of(&self, user: &UserKey, floor: u64, hidden: Vec<u64>, now_ms: u64) -> View {
-        View { user: user.clone(), floor, since_ms: self.since_ms(now_ms), hidden }
+        View { user: user.clone(), floor, since_ms: self.since_ms(user.app(), now_ms), hidden }
     }
 
-    /// The time before which nothing is shown.
-    pub(crate) fn since_ms(&self, now_ms: u64) -> u64 {
-        match self.config.roaming_days {
+    /// The time before which nothing is shown to users of an App.
+    pub(crate) fn since_ms(&self, app: AppId, now_ms: u64) -> u64 {
+        match self.settings(app).config.roaming_days {
             0 => 0,
             days => now_ms.saturating_sub(u64::from(days) * DAY_MS),
         }

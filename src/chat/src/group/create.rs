@@ -8,7 +8,7 @@ use nearport_wire::code::group as code;
 use super::effects::{Effects, NoticeKind, TipKind, count, notice, tip};
 use super::profile::{check_profile, join_option, put_fields};
 use super::record::{Change, Fields, GroupInfo, GroupRecord, JoinOption, Role};
-use super::rules::{FieldOf, Rules};
+use super::rules::{FieldOf, Limits};
 use super::state::{Ctx, Group, bad, denied};
 use super::types::{GroupType, Joining, Rank};
 use crate::actor::Actor;
@@ -50,19 +50,18 @@ pub(crate) fn check_id(app: AppId, kind: &GroupType, id: &str, imported: bool) -
 ///
 /// # Errors
 /// 10006, 10036, 10058.
-pub(crate) fn check_counts(kind: &GroupType, rules: &Rules, counts: Counts) -> Result<(), Failure> {
-    let config = &rules.config;
+pub(crate) fn check_counts(kind: &GroupType, limits: &Limits, counts: Counts) -> Result<(), Failure> {
     let over = |count: u64, max: u32| max > 0 && count >= u64::from(max);
-    if over(counts.groups, config.groups_max) {
+    if over(counts.groups, limits.groups_max) {
         return Err(Failure::new(code::GROUPS_MAX, "the app has as many groups as it may"));
     }
-    if over(counts.today, config.created_per_day) {
+    if over(counts.today, limits.created_per_day) {
         return Err(Failure::new(code::TOO_OFTEN, "the app has made as many groups as it may today"));
     }
-    if kind.community && over(counts.communities, config.communities_max) {
+    if kind.community && over(counts.communities, limits.communities_max) {
         return Err(Failure::new(code::TOO_MANY_OF_TYPE, "the app has as many communities as it may"));
     }
-    if !kind.stored_members && over(counts.rooms, config.rooms_max) {
+    if !kind.stored_members && over(counts.rooms, limits.rooms_max) {
         return Err(Failure::new(code::TOO_MANY_OF_TYPE, "the app has as many live rooms as it may"));
     }
     Ok(())

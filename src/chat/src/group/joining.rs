@@ -279,7 +279,7 @@ impl Group {
     ) -> Result<(), Failure> {
         let kept = &self.record.applications;
         let waiting = fx.changes.iter().filter(|change| matches!(change, Change::PutApplication(..))).count();
-        if !kept.contains_key(user) && kept.len() + waiting >= ctx.rules.config.applications_max {
+        if !kept.contains_key(user) && kept.len() + waiting >= ctx.limits(self.key().app()).applications_max {
             let gone = |user: &UserKey| {
                 fx.changes
                     .iter()

@@ -206,7 +206,7 @@ impl Group {
         if self.rank(actor, ctx.present) < self.kind.dismiss {
             return Err(denied("you may not dismiss this group"));
         }
-        if self.member_count() <= ctx.rules.config.notices_max && self.is_active() {
+        if self.member_count() <= ctx.limits(self.key().app()).notices_max && self.is_active() {
             for (user, _) in self.members() {
                 fx.notice(self, user, notice(NoticeKind::Dismissed, actor, ""));
             }

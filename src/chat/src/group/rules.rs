@@ -50,7 +50,31 @@ impl Default for GroupConfig {
     }
 }
 
+/// What an App may have other than others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) joined_max: u32,
+    pub(crate) created_per_day: u32,
+    pub(crate) groups_max: u32,
+    pub(crate) communities_max: u32,
+    pub(crate) rooms_max: u32,
+    pub(crate) applications_max: usize,
+    pub(crate) notices_max: usize,
+}
+
 impl GroupConfig {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            joined_max: self.joined_max,
+            created_per_day: self.created_per_day,
+            groups_max: self.groups_max,
+            communities_max: self.communities_max,
+            rooms_max: self.rooms_max,
+            applications_max: self.applications_max,
+            notices_max: self.notices_max,
+        }
+    }
+
     /// Checks that the values can work together.
     ///
     /// # Errors

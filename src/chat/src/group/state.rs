@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nearport_wire::code::group as code;
 
 use super::record::{Change, GroupInfo, GroupRecord, Member, Penalty, Role};
-use super::rules::Rules;
+use super::rules::{Limits, Rules};
 use super::types::{GroupType, Rank};
 use crate::actor::Actor;
-use crate::key::{GroupKey, UserKey};
+use crate::apps::Apps;
+use crate::key::{AppId, GroupKey, UserKey};
 use crate::reply::Failure;
 
 /// Until when a penalty holds that never ends.
@@ -20,6 +21,7 @@ pub(crate) const FOR_EVER_S: u64 = u64::MAX >> 1;
 #[derive(Debug)]
 pub(crate) struct Ctx<'a> {
     pub(crate) rules: &'a Rules,
+    pub(crate) apps: &'a Apps,
     pub(crate) now_ms: u64,
     /// Newest message of the group's conversation.
     pub(crate) head: u64,
@@ -34,9 +36,14 @@ impl Ctx<'_> {
         self.now_ms / 1000
     }
 
+    /// Limits of groups of an App.
+    pub(crate) fn limits(&self, app: AppId) -> Limits {
+        self.apps.settings(app).config.groups.limits()
+    }
+
     /// Whether one more group is too many for this user.
     pub(crate) fn has_no_room(&self, user: &UserKey) -> bool {
-        let max = self.rules.config.joined_max;
+        let max = self.limits(user.app()).joined_max;
         max > 0 && self.people.get(user).is_some_and(|joined| *joined >= max)
     }
 }

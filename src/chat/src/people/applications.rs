@@ -51,11 +51,11 @@ impl People {
         let former = ledgered.tx.application(peer, user.name())?;
         let (all, unread) = ledgered.tx.count_applications(peer, read)?;
         let takes_unread = former.as_ref().is_none_or(|former| former.id <= read);
-        if takes_unread && unread >= self.config.applications_unread_max {
+        if takes_unread && unread >= self.config(user.app()).applications_unread_max {
             let info = "the user has too many applications that wait";
             return Err(Failure::new(codes::APPLICATIONS_FULL, info).into());
         }
-        if former.is_none() && all >= self.config.applications_max {
+        if former.is_none() && all >= self.config(user.app()).applications_max {
             self.drop_oldest(ledgered, peer)?;
         }
         let application = ApplicationRow {
@@ -113,7 +113,7 @@ impl People {
                 let mutual = answer == Answer::AcceptAndAdd;
                 let theirs = ledgered.tx.friend(sender, user.name())?.is_some();
                 let mine = ledgered.tx.friend(user, sender.name())?.is_some();
-                let max = self.config.friends_max;
+                let max = self.config(user.app()).friends_max;
                 if !theirs && ledgered.heads.get(sender).friends >= max {
                     let info = "the user's friend list is full";
                     return Err(Failure::new(codes::PEER_FRIENDS_FULL, info).into());
@@ -122,7 +122,7 @@ impl People {
                     return Err(Failure::new(codes::FRIENDS_FULL, "your friend list is full").into());
                 }
                 if mutual && !group.is_empty() {
-                    ledgered.make_group(user, group, self.config.friend_groups_max)?;
+                    ledgered.make_group(user, group, self.config(user.app()).friend_groups_max)?;
                 }
                 let row = FriendRow {
                     added_s: now_s,
@@ -134,7 +134,7 @@ impl People {
                 ledgered.befriend(sender, user, &row)?;
                 if !application.group.is_empty() {
                     // The sender may have made other groups meanwhile: the friendship does not fail for that.
-                    let max = self.config.friend_groups_max;
+                    let max = self.config(user.app()).friend_groups_max;
                     match ledgered.put_into(sender, user.name(), &application.group, max) {
                         Ok(()) | Err(Stop::Failure(_)) => {}
                         Err(stop) => return Err(stop),
@@ -148,7 +148,12 @@ impl People {
                     };
                     ledgered.befriend(user, sender, &row)?;
                     if !group.is_empty() {
-                        ledgered.put_into(user, sender.name(), group, self.config.friend_groups_max)?;
+                        ledgered.put_into(
+                            user,
+                            sender.name(),
+                            group,
+                            self.config(user.app()).friend_groups_max,
+                        )?;
                     }
                     ledgered.drop_application(sender, user)?;
                 }

@@ -47,7 +47,7 @@ impl People {
             if ledgered.tx.block(user, peer.name())?.is_some() {
                 return fail(codes::RELATION_BAD, "the user is blocked already");
             }
-            if ledgered.heads.get(user).blocks >= self.config.blocks_max {
+            if ledgered.heads.get(user).blocks >= self.config(user.app()).blocks_max {
                 return fail(codes::BLOCKS_FULL, "the blocklist is full");
             }
             ledgered.tx.add_block(user, peer.name(), now_ms / 1000)?;

@@ -11,7 +11,7 @@ use super::{Area, Effects, People, Stop, codes};
 use crate::Failure;
 use crate::directory::conversations::{ConversationRow, Peer};
 use crate::directory::people::PeopleTx;
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 
 /// Most conversations in one change.
 const CHANGED_MAX: usize = 100;
@@ -256,21 +256,22 @@ impl People {
                 change(row);
                 tx.put_conversation(user, peer, row)?;
             }
-            self.check_limits(settings)
+            self.check_limits(user.app(), settings)
         })
     }
 
-    fn check_limits(&self, settings: &Settings) -> Result<(), Stop> {
+    fn check_limits(&self, app: AppId, settings: &Settings) -> Result<(), Stop> {
+        let limits = self.config(app);
         let pins = settings.rows.values().filter(|row| row.pinned_ms > 0).count();
-        if pins > self.config.pins_max as usize {
-            let info = format!("at most {} pinned conversations", self.config.pins_max);
+        if pins > limits.pins_max as usize {
+            let info = format!("at most {} pinned conversations", limits.pins_max);
             return Err(Failure::new(codes::CONVERSATION_PINS_FULL, info).into());
         }
         let marked = settings.rows.iter().filter(|(_, row)| row.marks != 0 || !row.custom_mark.is_empty());
         let marked = marked.map(|(peer, _)| peer);
         let marked: BTreeSet<&Peer> = marked.chain(settings.members.keys()).collect();
-        if marked.len() > self.config.marked_max as usize {
-            let info = format!("at most {} conversations with marks or groups", self.config.marked_max);
+        if marked.len() > limits.marked_max as usize {
+            let info = format!("at most {} conversations with marks or groups", limits.marked_max);
             return Err(Failure::new(codes::CONVERSATION_MARKED_FULL, info).into());
         }
         let more = settings.rows.values().filter(|row| row.quiet || !row.draft.is_empty()).count();
@@ -349,7 +350,7 @@ impl People {
                 }
                 tx.put_conversation(user, with, row)?;
             }
-            self.check_limits(settings)
+            self.check_limits(user.app(), settings)
         })
     }
 
@@ -428,7 +429,7 @@ impl People {
         effects: &mut Effects,
     ) -> Result<(), Failure> {
         check_group_name(name)?;
-        let max = self.config.conversation_groups_max;
+        let max = self.config(user.app()).conversation_groups_max;
         self.set(user, with, effects, |tx, settings| {
             if !tx.add_conversation_group(user, name)? {
                 return Err(Failure::new(codes::CONVERSATION_BAD, "there is a group of that name").into());
@@ -441,7 +442,7 @@ impl People {
                 tx.set_conversation_group_member(user, name, peer, true)?;
                 settings.members.entry(peer.clone()).or_default();
             }
-            self.check_limits(settings)
+            self.check_limits(user.app(), settings)
         })
     }
 
@@ -518,7 +519,7 @@ impl People {
                 tx.set_conversation_group_member(user, name, peer, true)?;
                 settings.members.entry(peer.clone()).or_default();
             }
-            self.check_limits(settings)
+            self.check_limits(user.app(), settings)
         })
     }
 }

@@ -70,7 +70,7 @@ impl People {
                 return fail(codes::BLOCKED_BY_PEER, "you are in the user's blocklist");
             }
             let following = ledgered.tx.count_follows(user, Follows::Following)?;
-            if following >= u64::from(self.config.following_max) {
+            if following >= u64::from(self.config(user.app()).following_max) {
                 return fail(codes::FRIENDS_FULL, "you follow as many users as you may");
             }
             ledgered.tx.add_follow(user, peer.name(), now_ms / 1000)?;

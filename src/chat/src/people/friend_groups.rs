@@ -39,7 +39,7 @@ impl People {
         names.iter().try_for_each(|name| tags.check_group(name))?;
         // Each once, so that every friend is put into as many groups as there may be, not into as many as are named.
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-        let max = self.config.friend_groups_max;
+        let max = self.config(user.app()).friend_groups_max;
         let (items, head) = self.change(user, &[], effects, |ledgered| {
             for name in &names {
                 ledgered.make_group(user, name, max)?;

@@ -304,11 +304,11 @@ impl People {
         if !call.force && !self.manners(ledgered.tx, user)?.may_apply {
             return fail(codes::FORBIDDEN_TO_APPLY, "you may not ask for friendships");
         }
-        if !mine && ledgered.heads.get(user).friends >= self.config.friends_max {
+        if !mine && ledgered.heads.get(user).friends >= self.config(user.app()).friends_max {
             return fail(codes::FRIENDS_FULL, "your friend list is full");
         }
         let peer_gets = !call.single && !theirs;
-        if peer_gets && ledgered.heads.get(peer).friends >= self.config.friends_max {
+        if peer_gets && ledgered.heads.get(peer).friends >= self.config(peer.app()).friends_max {
             return fail(codes::PEER_FRIENDS_FULL, "the user's friend list is full");
         }
         let allow = if call.force { AllowType::AllowAny } else { self.manners(ledgered.tx, peer)?.allow };
@@ -318,7 +318,7 @@ impl People {
             AllowType::AllowAny => {
                 // Before anything is written: an item that fails must leave nothing.
                 if !group.is_empty() {
-                    ledgered.make_group(user, group, self.config.friend_groups_max)?;
+                    ledgered.make_group(user, group, self.config(user.app()).friend_groups_max)?;
                 }
                 let back = FriendRow {
                     added_s: row.added_s,
@@ -328,7 +328,7 @@ impl People {
                 };
                 ledgered.befriend(user, peer, &row)?;
                 if !group.is_empty() {
-                    ledgered.put_into(user, peer.name(), group, self.config.friend_groups_max)?;
+                    ledgered.put_into(user, peer.name(), group, self.config(user.app()).friend_groups_max)?;
                 }
                 if peer_gets {
                     ledgered.befriend(peer, user, &back)?;
@@ -372,7 +372,7 @@ impl People {
                 return Err(Failure::new(codes::RELATION_BAD, "the user is in the blocklist").into());
             }
             let known = ledgered.tx.friend(user, peer.name())?.is_some();
-            if !known && ledgered.heads.get(user).friends >= self.config.friends_max {
+            if !known && ledgered.heads.get(user).friends >= self.config(user.app()).friends_max {
                 return Err(Failure::new(codes::FRIENDS_FULL, "the friend list is full").into());
             }
             self.room_for_groups(ledgered, groups)?;
@@ -383,7 +383,7 @@ impl People {
             ledgered.tx.put_friend(user, peer.name(), &row)?;
             ledgered.heads.friends(user, i32::from(!known));
             for group in groups {
-                ledgered.put_into(user, peer.name(), group, self.config.friend_groups_max)?;
+                ledgered.put_into(user, peer.name(), group, self.config(user.app()).friend_groups_max)?;
             }
             for (tag, value) in custom {
                 ledgered.tx.set_friend_field(user, peer.name(), tag, value)?;
@@ -448,7 +448,7 @@ impl People {
                     }
                 }
                 for group in groups {
-                    ledgered.put_into(user, peer.name(), group, self.config.friend_groups_max)?;
+                    ledgered.put_into(user, peer.name(), group, self.config(user.app()).friend_groups_max)?;
                 }
             }
             Ok(())
@@ -459,7 +459,7 @@ impl People {
     fn room_for_groups(&self, ledgered: &mut Ledgered<'_>, groups: &[String]) -> Result<(), Stop> {
         let known: BTreeSet<String> = ledgered.tx.friend_groups(ledgered.user)?.into_iter().collect();
         let new = groups.iter().filter(|group| !known.contains(*group)).collect::<BTreeSet<_>>().len();
-        let max = self.config.friend_groups_max;
+        let max = self.config(ledgered.user.app()).friend_groups_max;
         match new > 0 && known.len() + new > max as usize {
             true => Err(friend_groups_full(max).into()),
             false => Ok(()),

@@ -272,7 +272,8 @@ impl Shared {
             let texts: Vec<_> = users.iter().map(|user| watching.texts.get(user).cloned()).collect();
             (phones, texts)
         };
-        let push_s = self.config.people.push_online_s;
+        // All of one App.
+        let push_s = users.first().map_or(0, |user| self.people.config(user.app()).push_online_s);
         let mut statuses = Vec::with_capacity(users.len());
         for (((user, live), phones), text) in users.iter().zip(live).zip(phones).zip(texts) {
             let mut platforms: BTreeMap<i32, Presence> = BTreeMap::new();
@@ -359,7 +360,7 @@ impl Shared {
             return Ok(Vec::new());
         }
         let statuses = self.statuses(user.app(), names, now_ms)?;
-        let config = &self.config.people;
+        let config = self.people.config(user.app());
         // With the registry locked, so that the session which asks cannot end unnoticed in between.
         let registry = self.registry();
         if registry.platforms(user).is_empty() {

@@ -130,7 +130,7 @@ impl People {
         tx: &mut dyn PeopleTx,
         user: &UserKey,
     ) -> Result<Manners, crate::directory::DirectoryError> {
-        let mut manners = Manners { allow: self.config.allow_type, may_apply: true };
+        let mut manners = Manners { allow: self.config(user.app()).allow_type, may_apply: true };
         for (tag, value) in tx.profile(user)? {
             match tag.as_str() {
                 tags::ALLOW_TYPE => {

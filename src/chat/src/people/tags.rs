@@ -1,8 +1,8 @@
 //! Which fields there are, what they hold and who may do what with them (`profile.md` and `relation.md` of the
 //! contract).
 
-use super::codes;
-use super::config::{AllowType, Config, FieldOf, Holds};
+use super::config::{AllowType, FieldOf, Holds};
+use super::{Limits, codes};
 use crate::Failure;
 use crate::actor::Actor;
 use crate::directory::people::FieldValue;
@@ -88,15 +88,15 @@ impl AllowType {
 }
 
 /// Fields and words of one App.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tags<'a> {
-    pub(crate) config: &'a Config,
+#[derive(Debug, Clone)]
+pub(crate) struct Tags {
+    pub(crate) limits: Limits,
     pub(crate) app: AppId,
 }
 
-impl Tags<'_> {
+impl Tags {
     /// Whether `actor` may read a field of a profile.
-    pub(crate) fn readable(self, actor: &Actor<'_>, tag: &str) -> Result<(), Failure> {
+    pub(crate) fn readable(&self, actor: &Actor<'_>, tag: &str) -> Result<(), Failure> {
         if STANDARD.iter().any(|(name, ..)| *name == tag) {
             return Ok(());
         }
@@ -111,7 +111,7 @@ impl Tags<'_> {
 
     /// Checks a field of a profile that `actor` wants to write.
     pub(crate) fn check_profile(
-        self,
+        &self,
         actor: &Actor<'_>,
         tag: &str,
         value: &FieldValue,
@@ -134,7 +134,7 @@ impl Tags<'_> {
 
     /// Checks a custom field of a friend that `actor` wants to write.
     pub(crate) fn check_friend(
-        self,
+        &self,
         actor: &Actor<'_>,
         tag: &str,
         value: &FieldValue,
@@ -151,7 +151,7 @@ impl Tags<'_> {
 
     /// A value as it came in JSON, which has no bytes: text for a field that holds bytes is its bytes, and a number for a friend's
     /// field that holds text is its digits (the contract's samples have one).
-    pub(crate) fn declared(self, tag: &str, value: FieldValue) -> FieldValue {
+    pub(crate) fn declared(&self, tag: &str, value: FieldValue) -> FieldValue {
         let holds = |of| self.custom(of, tag).map(|field| field.holds);
         match (value, holds(FieldOf::Profile), holds(FieldOf::Friend)) {
             (FieldValue::Text(text), Some(Holds::Bytes), _)
@@ -162,20 +162,20 @@ impl Tags<'_> {
     }
 
     /// Whether `actor` may read a custom field of a friend. What is not declared any more is not shown.
-    pub(crate) fn friend_readable(self, actor: &Actor<'_>, tag: &str) -> bool {
+    pub(crate) fn friend_readable(&self, actor: &Actor<'_>, tag: &str) -> bool {
         self.custom(FieldOf::Friend, tag).is_some_and(|field| field.app_reads || actor.is_admin())
     }
 
-    pub(crate) fn check_remark(self, remark: &str) -> Result<(), Failure> {
+    pub(crate) fn check_remark(&self, remark: &str) -> Result<(), Failure> {
         self.check_text("the remark", remark, REMARK_BYTES_MAX)
     }
 
-    pub(crate) fn check_wording(self, wording: &str) -> Result<(), Failure> {
+    pub(crate) fn check_wording(&self, wording: &str) -> Result<(), Failure> {
         self.check_text("the wording", wording, WORDING_BYTES_MAX)
     }
 
     /// `AddSource_Type_` and 1 to 8 letters; empty from clients that do not say.
-    pub(crate) fn check_source(self, source: &str) -> Result<(), Failure> {
+    pub(crate) fn check_source(&self, source: &str) -> Result<(), Failure> {
         let good = source.is_empty()
             || source.strip_prefix("AddSource_Type_").is_some_and(|key| {
                 (1..=8).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -186,20 +186,20 @@ impl Tags<'_> {
     }
 
     /// A name of a friend group.
-    pub(crate) fn check_group(self, name: &str) -> Result<(), Failure> {
+    pub(crate) fn check_group(&self, name: &str) -> Result<(), Failure> {
         if name.is_empty() {
             return Err(Failure::new(codes::RELATION_BAD, "a friend group needs a name"));
         }
         self.check_text("the name of a friend group", name, GROUP_NAME_BYTES_MAX)
     }
 
-    fn check_text(self, what: &str, text: &str, bytes_max: usize) -> Result<(), Failure> {
+    fn check_text(&self, what: &str, text: &str, bytes_max: usize) -> Result<(), Failure> {
         let bad = |error| Failure::new(codes::RELATION_BAD, format!("{what} {error}"));
         check_line(text, bytes_max).map_err(bad)?;
         self.check_word(text, codes::RELATION_WORDS)
     }
 
-    fn check_words(self, value: &FieldValue, code: u32) -> Result<(), Failure> {
+    fn check_words(&self, value: &FieldValue, code: u32) -> Result<(), Failure> {
         match value {
             FieldValue::Text(text) => {
                 let bad = if code == codes::PROFILE_WORDS { codes::PROFILE_BAD } else { codes::RELATION_BAD };
@@ -210,13 +210,13 @@ impl Tags<'_> {
         }
     }
 
-    fn check_word(self, text: &str, code: u32) -> Result<(), Failure> {
-        if self.config.refused_words.is_empty() {
+    fn check_word(&self, text: &str, code: u32) -> Result<(), Failure> {
+        if self.limits.refused_words.is_empty() {
             return Ok(());
         }
         let text = text.to_lowercase();
         let refused = |word: &String| !word.is_empty() && text.contains(&word.to_lowercase());
-        match self.config.refused_words.iter().any(refused) {
+        match self.limits.refused_words.iter().any(refused) {
             // Which one is not said: it would help to get around it.
             true => Err(Failure::new(code, "the text holds a word that is refused here")),
             false => Ok(()),
@@ -229,7 +229,7 @@ impl Tags<'_> {
             FieldOf::Friend => FRIEND_CUSTOM,
         };
         let key = tag.strip_prefix(prefix)?;
-        let fields = &self.config.fields;
+        let fields = &self.limits.fields;
         fields.iter().find(|field| field.app == self.app.0 && field.of == of && field.key == key)
     }
 }

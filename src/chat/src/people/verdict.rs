@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nearport_wire::code;
 
-use super::People;
+use super::{Limits, People};
 use crate::Failure;
 use crate::directory::DirectoryError;
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 
 /// Whether a 1:1 message goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,9 +167,11 @@ impl People {
         if from == to {
             return Ok(Verdict::Allowed);
         }
+        let limits = self.config(from.app());
+        let friends_only = limits.friend_check;
         let version = {
             let mut memory = self.verdicts.lock();
-            if let Some(verdict) = self.remembered(&mut memory, from, to) {
+            if let Some(verdict) = remembered(&limits, &mut memory, from, to) {
                 return Ok(verdict);
             }
             memory.version
@@ -178,7 +180,8 @@ impl People {
         self.directory.read_people(&mut |tx| {
             open = tx.relation_head(to)?.blocks == 0;
             tie.blocked = !open && tx.block(to, from.name())?.is_some();
-            if self.config.friend_check {
+            if friends_only || !open {
+                // What is remembered is whole, for the switch may be turned later.
                 tie.mine = tx.friend(from, to.name())?.is_some();
                 tie.theirs = tx.friend(to, from.name())?.is_some();
             }
@@ -189,11 +192,11 @@ impl People {
             if open {
                 memory.remember_open(to);
             }
-            if !open || self.config.friend_check {
+            if !open || friends_only {
                 memory.remember_tie(from, to, tie);
             }
         }
-        Ok(self.judge(tie))
+        Ok(judge(&limits, tie))
     }
 
     /// [`Self::may_message`] of a whole batch, in its order: one lock for all that is known of late.
@@ -201,8 +204,18 @@ impl People {
     /// # Errors
     /// As there.
     pub fn may_all_message(&self, pairs: &[(UserKey, UserKey)]) -> Result<Vec<Verdict>, DirectoryError> {
+        // Pairs of one App mostly follow each other.
+        let mut limits: Option<(AppId, Limits)> = None;
         let mut memory = self.verdicts.lock();
-        let known: Vec<_> = pairs.iter().map(|(from, to)| self.remembered(&mut memory, from, to)).collect();
+        let mut known = Vec::with_capacity(pairs.len());
+        for (from, to) in pairs {
+            let app = from.app();
+            let of = match &limits {
+                Some((last, limits)) if *last == app => limits,
+                _ => &limits.insert((app, self.config(app))).1,
+            };
+            known.push(remembered(of, &mut memory, from, to));
+        }
         drop(memory);
         let ask = |((from, to), known): (&(UserKey, UserKey), Option<Verdict>)| match known {
             Some(verdict) => Ok(verdict),
@@ -210,27 +223,27 @@ impl People {
         };
         pairs.iter().zip(known).map(ask).collect()
     }
+}
 
-    fn remembered(&self, memory: &mut Memory, from: &UserKey, to: &UserKey) -> Option<Verdict> {
-        if from == to || (!self.config.friend_check && memory.is_open(to)) {
-            return Some(Verdict::Allowed);
-        }
-        memory.tie(from, to).map(|tie| self.judge(tie))
+fn remembered(limits: &Limits, memory: &mut Memory, from: &UserKey, to: &UserKey) -> Option<Verdict> {
+    if from == to || (!limits.friend_check && memory.is_open(to)) {
+        return Some(Verdict::Allowed);
     }
+    memory.tie(from, to).map(|tie| judge(limits, tie))
+}
 
-    fn judge(&self, tie: Tie) -> Verdict {
-        if tie.blocked {
-            return match self.config.block_silently {
-                true => Verdict::Silently,
-                false => Verdict::Refused(code::BLOCKED),
-            };
-        }
-        match (self.config.friend_check, tie.mine, tie.theirs) {
-            (false, ..) | (true, true, true) => Verdict::Allowed,
-            (true, false, false) => Verdict::Refused(code::NOT_FRIENDS),
-            (true, true, false) => Verdict::Refused(code::NOT_THEIR_FRIEND),
-            (true, false, true) => Verdict::Refused(code::NOT_OWN_FRIEND),
-        }
+fn judge(limits: &Limits, tie: Tie) -> Verdict {
+    if tie.blocked {
+        return match limits.block_silently {
+            true => Verdict::Silently,
+            false => Verdict::Refused(code::BLOCKED),
+        };
+    }
+    match (limits.friend_check, tie.mine, tie.theirs) {
+        (false, ..) | (true, true, true) => Verdict::Allowed,
+        (true, false, false) => Verdict::Refused(code::NOT_FRIENDS),
+        (true, true, false) => Verdict::Refused(code::NOT_THEIR_FRIEND),
+        (true, false, true) => Verdict::Refused(code::NOT_OWN_FRIEND),
     }
 }
 

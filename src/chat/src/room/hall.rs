@@ -178,6 +178,14 @@ impl Hall {
         self.notice(now_ms, outlet);
     }
 
+    /// So many messages are kept for newcomers from now on.
+    pub(super) fn keep(&mut self, last_n: usize) {
+        self.settings.last_n = last_n;
+        while self.last.len() > last_n {
+            self.last.pop_front();
+        }
+    }
+
     /// Somebody says something.
     pub(super) fn say(&mut self, saying: Saying<'_>, now_ms: u64, outlet: &mut Outlet<'_>) -> Said {
         let Saying { from, class, exempt, client_msg_id, delivery } = saying;

@@ -17,7 +17,7 @@ struct World {
     registry: Registry,
     downs: Downs,
     queues: Vec<DownQueue>,
-    rate_per_s: u32,
+    settings: Settings,
     now_ms: u64,
 }
 
@@ -40,9 +40,8 @@ impl World {
             let _ = links.add(queue.clone());
         }
         let downs = Downs::new(links.clone());
-        let Settings { rate_per_s, last_n } = settings;
-        let rooms = Rooms::new(links, last_n);
-        Self { rooms, registry: Registry::default(), downs, queues, rate_per_s, now_ms: 100_000 }
+        let rooms = Rooms::new(links);
+        Self { rooms, registry: Registry::default(), downs, queues, settings, now_ms: 100_000 }
     }
 
     /// The session of user `n` on a link joins.
@@ -61,7 +60,7 @@ impl World {
             self.registry.add(session, entry, &Config::default()).unwrap();
         }
         let member = Member { user: user(n), session, link };
-        let room = (&room(), self.rate_per_s);
+        let room = (&room(), self.settings);
         self.rooms.join(&mut self.registry, room, &member, self.now_ms, &mut self.downs).unwrap()
     }
 
@@ -264,11 +263,14 @@ fn a_session_that_has_ended_joins_nothing_and_one_is_in_a_bounded_number_of_room
     world.join(1, 0);
     let member = Member { user: user(9), session: SessionId(9), link: LinkId(0) };
     let World { rooms, registry, downs, now_ms, .. } = &mut world;
-    assert_eq!(rooms.join(registry, (&room(), 0), &member, *now_ms, downs).unwrap_err(), JoinRefused::Gone);
+    assert_eq!(
+        rooms.join(registry, (&room(), NO_RATE), &member, *now_ms, downs).unwrap_err(),
+        JoinRefused::Gone
+    );
     let other = Member { user: user(1), session: SessionId(1), link: LinkId(0) };
     for n in 1..=ROOMS_PER_SESSION_MAX {
         let room = GroupKey::new(AppId(1), &format!("room{n}")).unwrap();
-        let joined = rooms.join(registry, (&room, 0), &other, *now_ms, downs);
+        let joined = rooms.join(registry, (&room, NO_RATE), &other, *now_ms, downs);
         assert_eq!(joined.err(), (n == ROOMS_PER_SESSION_MAX).then_some(JoinRefused::TooMany));
     }
     rooms.dismiss(&room(), downs);

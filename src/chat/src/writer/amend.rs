@@ -99,9 +99,10 @@ impl Writer {
             return Err(not_found());
         }
         let recall = matches!(what, ChangeWhat::Recall { .. });
+        let settings = self.shared.settings(user.app());
         let (window_s, off) = match recall {
-            true => (self.shared.config.recall_window_s, "messages are not recalled in this app"),
-            false => (self.shared.config.edit_window_s, "messages are not edited in this app"),
+            true => (settings.config.recall_window_s, "messages are not recalled in this app"),
+            false => (settings.config.edit_window_s, "messages are not edited in this app"),
         };
         if let Some(group) = group.filter(|_| recall && !kept.is_from(user)) {
             above(group, user, &kept)?;

@@ -2,9 +2,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nearport_chat::Config;
+use nearport_chat::audit::{Entry as Act, Mark, Marks, Record};
 use nearport_chat::directory::people::PeopleWork;
 use nearport_chat::directory::{
-    Account, Accounts, App, Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup, PeopleStore,
+    Account, Accounts, App, AppKey, AppStore, AppsState, AuditStore, Counted, DirectoryError, GroupStore,
+    Joined, ListPlace, ListedGroup, PeopleStore,
 };
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
@@ -320,8 +322,6 @@ impl Meddler {
 
 impl Accounts for Meddler {
     fn apps(&self) -> Result<Vec<App>, DirectoryError> {
-        self.app_reads.fetch_add(1, Ordering::Relaxed);
-        self.check()?;
         self.inner.apps()
     }
 
@@ -365,6 +365,48 @@ impl Accounts for Meddler {
         groups: Option<u64>,
     ) -> Result<(), DirectoryError> {
         self.inner.set_mutes(key, users, groups)
+    }
+}
+
+impl AppStore for Meddler {
+    fn apps_version(&self) -> Result<u64, DirectoryError> {
+        self.app_reads.fetch_add(1, Ordering::Relaxed);
+        self.check()?;
+        self.inner.apps_version()
+    }
+    fn apps_state(&self) -> Result<AppsState, DirectoryError> {
+        self.check()?;
+        self.inner.apps_state()
+    }
+    fn add_app_key(&self, app: AppId, key: &AppKey, act: &Act) -> Result<(), DirectoryError> {
+        self.inner.add_app_key(app, key, act)
+    }
+    fn withdraw_app_key(&self, app: AppId, name: &str, from_s: u64, act: &Act) -> Result<(), DirectoryError> {
+        self.inner.withdraw_app_key(app, name, from_s, act)
+    }
+    fn set_app_settings(
+        &self,
+        app: AppId,
+        changes: &[(&str, Option<&str>)],
+        act: &Act,
+    ) -> Result<(), DirectoryError> {
+        self.inner.set_app_settings(app, changes, act)
+    }
+}
+
+impl AuditStore for Meddler {
+    fn audit_append(&self, entries: &[Act]) -> Result<Mark, DirectoryError> {
+        self.check()?;
+        self.inner.audit_append(entries)
+    }
+    fn audit_marks(&self) -> Result<Marks, DirectoryError> {
+        self.inner.audit_marks()
+    }
+    fn audit_read(&self, after: u64, limit: usize) -> Result<Vec<Record>, DirectoryError> {
+        self.inner.audit_read(after, limit)
+    }
+    fn audit_trim(&self, seq: u64, act: &Act) -> Result<(), DirectoryError> {
+        self.inner.audit_trim(seq, act)
     }
 }
 

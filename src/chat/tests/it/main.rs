@@ -11,6 +11,8 @@ mod adopt;
 #[cfg(test)]
 mod amend;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod group_messages;
 #[cfg(test)]
 mod group_table;

@@ -1,7 +1,7 @@
 //! Coming back: logins that the edge vouches for, and welcomes that hold what was missed.
 
 use nearport_chat::Config;
-use nearport_chat::directory::App;
+use nearport_chat::directory::{App, AppKey};
 use nearport_chat::key::AppId;
 use nearport_trunk::{Down, Identity, SessionId, Up};
 use nearport_wire::Kind;
@@ -48,13 +48,14 @@ fn first_login(world: &mut World) -> (Hello, Identity) {
 fn a_login_names_who_it_is_and_when_the_usersig_ends() {
     let mut world = World::new();
     let (_, identity) = first_login(&mut world);
-    let issued_s = world.now_ms / 1000 - 60;
+    // The UserSig was signed a minute ago, and checked now: what counts for a token is a minute before the check.
+    let now_s = world.now_ms / 1000;
     let want = Identity {
         app: APP,
         user: "alice".into(),
         device: "phone".into(),
-        issued_s,
-        expires_s: issued_s + 86_400,
+        issued_s: now_s - 60,
+        expires_s: now_s - 60 + 86_400,
     };
     assert_eq!(identity, want);
     // Renewed as often as one likes, the end stays that of the UserSig, and no UserSig is asked for.
@@ -106,6 +107,53 @@ fn a_kick_withdraws_tokens_of_older_usersigs() {
     let newer = Identity { issued_s: world.now_ms / 1000 + 1, ..identity };
     let (_, downs) = come_back(&mut world, &hello, &newer);
     assert_eq!(accepted(&downs), Some(newer));
+}
+
+/// A kick in the second of a login takes back what that login proved, though it comes after the UserSig was issued.
+#[test]
+fn a_kick_in_the_second_of_the_login_withdraws_its_token() {
+    let mut world = World::new();
+    let (hello, identity) = first_login(&mut world);
+    world.now_ms += 1;
+    world.shared.kick_user(AppId(APP), "alice", world.now_ms).unwrap();
+    world.received(0);
+    let (_, downs) = come_back(&mut world, &hello, &identity);
+    assert_eq!(refused(&downs), Some((CloseCode::UNAUTHORIZED, 70001)));
+    // The UserSig itself is older than the kick too.
+    world.refused(&hello);
+}
+
+#[test]
+fn a_withdrawn_key_takes_back_the_tokens_that_it_may_have_proved() {
+    let mut world = World::new();
+    let (hello, identity) = first_login(&mut world);
+    let act = nearport_chat::audit::Entry::default();
+    let (app, now_s) = (AppId(APP), world.now_ms / 1000);
+    world.directory.add_app_key(app, &AppKey::hmac("next", "another secret", 1), &act).unwrap();
+    world.directory.withdraw_app_key(app, "first", now_s + 1, &act).unwrap();
+    world.shared.apps().poll(world.now_ms);
+    let (_, downs) = come_back(&mut world, &hello, &identity);
+    assert_eq!(refused(&downs), Some((CloseCode::UNAUTHORIZED, 70001)));
+    // It is no failed try of its user: however often, the door stays open.
+    for _ in 0..=Config::default().login_failures_max {
+        come_back(&mut world, &hello, &identity);
+    }
+    // With a UserSig beside the token, that decides.
+    let signed = |secret| nearport_chat::usersig::sign_v2(secret, APP, "alice", now_s - 60, 86_400, None);
+    let both = |world: &mut World, secret| {
+        let hello = Hello { usersig: signed(secret), ..hello.clone() };
+        let (_, (link, mut up)) = world.open_up(0, &hello);
+        if let Up::Open { vouched, .. } = &mut up {
+            *vouched = Some(Box::new(identity.clone()));
+        }
+        world.front(vec![(link, up)]);
+        world.received(0)
+    };
+    assert_eq!(refused(&both(&mut world, crate::world::SECRET)), Some((CloseCode::UNAUTHORIZED, 70009)));
+    world.now_ms += 62_000;
+    let proved = accepted(&both(&mut world, "another secret")).unwrap();
+    let (_, downs) = come_back(&mut world, &hello, &proved);
+    assert_eq!(accepted(&downs), Some(proved), "what the new key proved is good");
 }
 
 /// A world in which bob has written `count` messages to alice, and what her welcome says behind `cursor`.

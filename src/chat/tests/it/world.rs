@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nearport_chat::desk::Desk;
-use nearport_chat::directory::{Account, Accounts as _, App, Directory, Mutes};
+use nearport_chat::directory::{Account, Accounts as _, App, AppKey, Directory, Mutes};
 use nearport_chat::downs::Downs;
 use nearport_chat::front::Front;
 use nearport_chat::key::{AppId, UserKey};
@@ -45,8 +45,8 @@ pub(crate) fn app() -> App {
     App {
         id: AppId(APP),
         name: "test".to_owned(),
-        secret: Some(SECRET.to_owned()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac("first", SECRET, START_MS)],
+        proved_from_s: 0,
         admins: Vec::new(),
         disabled: false,
         created_ms: START_MS,

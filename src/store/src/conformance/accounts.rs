@@ -1,6 +1,6 @@
 //! The suite of the trait `Accounts`.
 
-use nearport_chat::directory::{Account, App, Directory, DirectoryError, Mutes};
+use nearport_chat::directory::{Account, App, AppKey, Directory, DirectoryError, Mutes};
 use nearport_chat::key::{AppId, UserKey};
 
 pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
@@ -17,8 +17,12 @@ fn app(id: u32) -> App {
     App {
         id: AppId(id),
         name: format!("app {id} ünïcode"),
-        secret: Some("5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e".to_owned()),
-        public_key_pem: None,
+        keys: vec![AppKey::hmac(
+            "first",
+            "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e",
+            7,
+        )],
+        proved_from_s: 9,
         admins: vec!["root".to_owned(), "administrator".to_owned()],
         disabled: false,
         created_ms: 1_700_000_000_123,
@@ -37,8 +41,10 @@ fn get(directory: &dyn Directory, key: &UserKey) -> Option<Account> {
 fn apps_come_back_by_id(directory: &dyn Directory) {
     assert!(directory.apps().expect("reads").is_empty());
     let plain = App {
-        secret: None,
-        public_key_pem: Some("-----BEGIN PUBLIC KEY-----\n".to_owned()),
+        keys: vec![
+            AppKey::ecdsa("old", "-----BEGIN PUBLIC KEY-----\n", 5),
+            AppKey::hmac("a new one", "secret", 6),
+        ],
         admins: Vec::new(),
         disabled: true,
         ..app(7)

@@ -9,22 +9,22 @@ use super::MemoryDirectory;
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    apps: BTreeMap<u32, App>,
     accounts: BTreeMap<UserKey, Account>,
     deleted: BTreeSet<UserKey>,
 }
 
 impl Accounts for MemoryDirectory {
     fn apps(&self) -> Result<Vec<App>, DirectoryError> {
-        Ok(self.tables().accounts.apps.values().cloned().collect())
+        Ok(self.tables().apps.apps.values().cloned().collect())
     }
 
     fn create_app(&self, app: &App) -> Result<(), DirectoryError> {
-        let apps = &mut self.tables().accounts.apps;
-        if apps.contains_key(&app.id.0) {
+        let tables = &mut self.tables().apps;
+        if tables.apps.contains_key(&app.id.0) {
             return Err(DirectoryError::AppExists(app.id.0));
         }
-        apps.insert(app.id.0, app.clone());
+        tables.apps.insert(app.id.0, app.clone());
+        tables.version += 1;
         Ok(())
     }
 

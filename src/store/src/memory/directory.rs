@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{accounts, people};
+use super::{accounts, apps, people};
 
 /// A directory in memory. Clones share it; every change is durable at once, so it outlives simulated crashes.
 ///
@@ -13,6 +13,7 @@ pub struct MemoryDirectory(Arc<Mutex<Tables>>);
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) accounts: accounts::Tables,
+    pub(super) apps: apps::Tables,
     pub(super) groups: super::groups::Tables,
     pub(super) people: people::Tables,
 }

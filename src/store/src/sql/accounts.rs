@@ -1,21 +1,9 @@
 //! Apps and accounts.
 
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError, Mutes};
-use nearport_chat::key::{AppId, UserKey};
+use nearport_chat::key::UserKey;
 
-use super::{Engine, Row, SqlDirectory, Value, params, params_each};
-
-fn app(row: &Row) -> Result<App, DirectoryError> {
-    Ok(App {
-        id: AppId(row.int(0)?),
-        name: row.text(1)?.to_owned(),
-        secret: row.opt_text(2)?.map(str::to_owned),
-        public_key_pem: row.opt_text(3)?.map(str::to_owned),
-        disabled: row.flag(4)?,
-        created_ms: row.int(5)?,
-        admins: Vec::new(),
-    })
-}
+use super::{Engine, Row, SqlDirectory, Value, apps, params, params_each};
 
 /// Parameters of new rows.
 fn columns(accounts: &[Account]) -> Result<Vec<Vec<Value>>, DirectoryError> {
@@ -27,30 +15,16 @@ fn columns(accounts: &[Account]) -> Result<Vec<Vec<Value>>, DirectoryError> {
 
 impl<E: Engine> Accounts for SqlDirectory<E> {
     fn apps(&self) -> Result<Vec<App>, DirectoryError> {
-        // One read, so that an App is never seen without its administrators.
-        self.read(|tx| {
-            let rows = tx.query(
-                "SELECT id, name, secret, public_key_pem, disabled, created_ms FROM apps ORDER BY id",
-                &[],
-            )?;
-            let mut apps = rows.iter().map(app).collect::<Result<Vec<_>, _>>()?;
-            let ids = params_each(&apps, |app| Ok(params![app.id.0].into()))?;
-            let admins =
-                tx.query_each("SELECT user_name FROM app_admins WHERE app_id = $1 ORDER BY ordinal", &ids)?;
-            for (app, rows) in apps.iter_mut().zip(admins) {
-                let names = rows.iter().map(|row| row.text(0).map(str::to_owned));
-                app.admins = names.collect::<Result<_, _>>()?;
-            }
-            Ok(apps)
-        })
+        // One read, so that an App is never seen without its administrators and keys.
+        self.read(apps::apps)
     }
 
     fn create_app(&self, app: &App) -> Result<(), DirectoryError> {
         self.write(|tx| {
             let added = tx.execute(
-                "INSERT INTO apps (id, name, secret, public_key_pem, disabled, created_ms)
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING",
-                &params![app.id.0, app.name, app.secret, app.public_key_pem, app.disabled, app.created_ms],
+                "INSERT INTO apps (id, name, disabled, created_ms, proved_from_s)
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
+                &params![app.id.0, app.name, app.disabled, app.created_ms, app.proved_from_s],
             )?;
             if added == 0 {
                 return Err(DirectoryError::AppExists(app.id.0));
@@ -62,7 +36,8 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
                 "INSERT INTO app_admins (app_id, ordinal, user_name) VALUES ($1, $2, $3)",
                 &admins,
             )?;
-            Ok(())
+            apps::put_keys(tx, app.id, &app.keys)?;
+            apps::count_up(tx)
         })
     }
 

@@ -30,6 +30,7 @@ const VERSIONS: &[Version] = versions![
     "V5__account_mutes",
     "V6__deleted_and_follows",
     "V7__marks_and_extensions",
+    "V9__apps_and_audit",
     "V11__imports",
 ];
 

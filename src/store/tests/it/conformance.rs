@@ -79,8 +79,8 @@ fn a_sqlite_directory_is_the_same_after_opening_it_again() {
     let app = App {
         id: nearport_chat::key::AppId(1),
         name: "first".to_owned(),
-        secret: None,
-        public_key_pem: None,
+        keys: Vec::new(),
+        proved_from_s: 0,
         admins: vec!["root".to_owned()],
         disabled: false,
         created_ms: 1,

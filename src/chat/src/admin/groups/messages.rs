@@ -73,7 +73,7 @@ impl Admin {
             content: message.content,
             priority: message.priority,
             online_only: message.online_only,
-            need_receipt: message.need_receipt,
+            need_receipt: message.need_receipt && self.shared.settings(asker.app).config.receipts,
             mentions: message.mentions,
             control: message.control,
             offline_push: message.offline_push,

@@ -1,7 +1,5 @@
 //! Live rooms: who is there, marks, and what is said to all of them. And what back ends tell members of any group who are online.
 
-use std::sync::PoisonError;
-
 use aws_lc_rs::digest;
 use nearport_wire::Class;
 use nearport_wire::body::{self, Content};
@@ -121,7 +119,7 @@ impl Admin {
         let mut client_msg_id = [0; 16];
         client_msg_id.copy_from_slice(&digest.as_ref()[..16]);
         {
-            let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut door = self.door();
             if let Some(said) = door.broadcasts.get(&client_msg_id, time_ms) {
                 return Ok(*said);
             }

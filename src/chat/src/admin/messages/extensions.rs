@@ -100,8 +100,9 @@ impl Admin {
         if !self.extension_rates.take((conv.clone(), seq), self.now_ms()) {
             return Err(Failure::later(TOO_OFTEN, "at most 200 changes of a message in a minute", 1000));
         }
+        let app = named.from.app();
         Ok(self.on_desk(move |shared, now_ms, _| {
-            let days = u64::from(shared.config.roaming_days);
+            let days = u64::from(shared.settings(app).config.roaming_days);
             let mut changed = Vec::new();
             let mut full = false;
             let done = shared.directory.write_people(&mut |tx| {

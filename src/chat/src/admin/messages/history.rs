@@ -67,7 +67,7 @@ impl Admin {
             Some(seq) => seq,
             None => ledger.seq_at(&conv, to_s.saturating_add(1).saturating_mul(1000))?,
         };
-        let since_ms = self.shared.since_ms(now_ms).max(from_s.saturating_mul(1000));
+        let since_ms = self.shared.since_ms(user.app(), now_ms).max(from_s.saturating_mul(1000));
         let read = |user: &UserKey| ledger.cursor(user, &CursorName::Read(conv.clone()));
         let reads = [read(user)?.unwrap_or_default(), read(peer)?.unwrap_or_default()];
         let mut found = Vec::new();

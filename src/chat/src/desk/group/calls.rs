@@ -179,7 +179,9 @@ fn people(turn: &Turn<'_>, users: impl Iterator<Item = UserKey>) -> Result<BTree
     let found = turn.shared.accounts.find(&users).map_err(|error| unreadable(&error))?;
     let known: Vec<_> =
         users.into_iter().zip(found.accounts).filter_map(|(user, known)| known.map(|_| user)).collect();
-    let counts = match turn.shared.groups.rules().config.joined_max {
+    // All of one App.
+    let joined_max = |user: &UserKey| turn.shared.settings(user.app()).config.groups.joined_max;
+    let counts = match known.first().map_or(0, joined_max) {
         0 => vec![0; known.len()],
         _ => turn.shared.directory.count_groups_of(&known).map_err(|error| unreadable(&error))?,
     };
@@ -214,6 +216,7 @@ pub(super) fn create(
         ),
     };
     let rules = turn.shared.groups.rules().clone();
+    let limits = turn.shared.settings(app).config.groups.limits();
     let kind = rules.types.find(&asked.r#type);
     let kind =
         kind.ok_or_else(|| Failure::new(code::BAD_PARAMETER, "there is no group type of this name"))?;
@@ -227,13 +230,13 @@ pub(super) fn create(
     let counts = Counts {
         today: count(
             Counted { kind: None, since_ms: turn.now_ms - turn.now_ms % DAY_MS },
-            rules.config.created_per_day,
+            limits.created_per_day,
         )?,
-        groups: count(Counted::default(), rules.config.groups_max)?,
-        communities: of(kind.community, rules.config.communities_max)?,
-        rooms: of(!kind.stored_members, rules.config.rooms_max)?,
+        groups: count(Counted::default(), limits.groups_max)?,
+        communities: of(kind.community, limits.communities_max)?,
+        rooms: of(!kind.stored_members, limits.rooms_max)?,
     };
-    check_counts(&kind, &rules, counts)?;
+    check_counts(&kind, &limits, counts)?;
     if imported_ms.is_some() && !kind.import {
         return Err(Failure::new(code::NO_PERMISSION, "groups of this type are not imported"));
     }

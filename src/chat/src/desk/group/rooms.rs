@@ -12,7 +12,7 @@ use crate::downs::Downs;
 use crate::group::{self, gone};
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
-use crate::room::{JoinRefused, Member, Saying};
+use crate::room::{JoinRefused, Member, Saying, Settings};
 
 /// Messages in a second if the group is a live room; `None`: it is another group.
 pub(super) fn rate(turn: &Turn<'_>, key: &GroupKey) -> Result<Option<u32>, Failure> {
@@ -38,9 +38,11 @@ pub(super) fn join(
         }
         group.check_join(user, turn.now_ms)?;
     }
+    let last_n = turn.shared.settings(key.app()).config.live_last_n;
+    let settings = Settings { rate_per_s, last_n };
     let member = Member { user: user.clone(), session: seat.session, link: seat.link };
     let mut registry = turn.shared.registry();
-    let joined = turn.shared.rooms.join(&mut registry, (key, rate_per_s), &member, turn.now_ms, out);
+    let joined = turn.shared.rooms.join(&mut registry, (key, settings), &member, turn.now_ms, out);
     joined.map_err(|refused| match refused {
         // Nobody hears this answer.
         JoinRefused::Gone => Failure::new(code::INTERNAL, "the session has ended"),

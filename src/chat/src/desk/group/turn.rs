@@ -79,7 +79,8 @@ impl<'a> Turn<'a> {
 
     /// What an operation knows beside the group. `present`: see [`Self::present`].
     pub(super) fn ctx<'b>(&'b self, head: u64, people: &'b BTreeMap<UserKey, u32>, present: bool) -> Ctx<'b> {
-        Ctx { rules: self.shared.groups.rules(), now_ms: self.now_ms, head, people, present }
+        let (rules, apps) = (self.shared.groups.rules(), self.shared.apps());
+        Ctx { rules, apps, now_ms: self.now_ms, head, people, present }
     }
 
     /// Whether `caller` has joined the group, if it is a live room: of others the rows say who is in them.

@@ -189,7 +189,7 @@ pub(crate) fn known(
     let mut known = heads(shared, peers, &convs)?;
     let keys = shared.groups.of_users(std::slice::from_ref(user)).map_err(no_directory)?;
     known.extend(groups(shared, user, keys.into_iter().flatten().collect())?);
-    let max = shared.people.config().conversations_max;
+    let max = shared.people.config(user.app()).conversations_max;
     let mut known: Vec<_> = settings.list(known, max).into_iter().map(|(_, known)| known).collect();
     look_at_all(shared, user, known.iter_mut(), now_ms)?;
     // Again: what does not show has moved some of them.

@@ -148,6 +148,39 @@ fn a_silence_that_is_over_already_counts_at_once() {
     }
 }
 
+/// Set while the session is there.
+#[test]
+fn an_app_has_times_of_its_own() {
+    let set = |world: &World, name: &str, value: &str| {
+        let act = nearport_chat::audit::Entry::default();
+        let app = nearport_chat::key::AppId(crate::world::APP);
+        world.directory.set_app_settings(app, &[(name, Some(value))], &act).unwrap();
+        world.shared.apps().poll(world.now_ms);
+    };
+    let mut world = world(Config::default());
+    let bob = world.login("bob", "b");
+    for (platform, name) in [(Platform::Windows, "presence_native"), (Platform::Web, "presence_web")] {
+        let alice = login(&mut world, "alice", platform);
+        set(&world, name, "0s");
+        lose(&mut world, alice, 0);
+        assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline, "{name}");
+        set(&world, name, "100s");
+        let alice = login(&mut world, "alice", platform);
+        lose(&mut world, alice, 0);
+        assert_eq!(presence(&mut world, bob, "alice"), Presence::Online, "{name}");
+        world.now_ms += 100_000;
+        look(&mut world);
+        assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline, "{name}");
+    }
+    let alice = login(&mut world, "alice", Platform::Android);
+    look(&mut world);
+    close(&mut world, alice);
+    look(&mut world);
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::PushOnline);
+    set(&world, "people.push_online", "0s");
+    assert_eq!(presence(&mut world, bob, "alice"), Presence::Offline);
+}
+
 #[test]
 fn who_comes_back_was_never_gone_and_then_leaves_at_once() {
     let mut world = world(Config::default());
