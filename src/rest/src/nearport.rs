@@ -14,7 +14,7 @@ const INTERNAL: u32 = 60008;
 pub(crate) fn commands() -> Vec<Command> {
     vec![
         command(NEARPORT, "app_settings_get", 200, "Settings of the App", get),
-        command(NEARPORT, "app_settings_set", 20, "Sets or unsets settings of the App", set),
+        command(NEARPORT, "app_settings_set", 5, "Sets or unsets settings of the App", set),
     ]
 }
 

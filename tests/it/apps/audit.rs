@@ -56,8 +56,6 @@ fn acts_are_in_the_log_with_who_from_where_and_how_it_went() {
     let of = |act: &str| -> Vec<&Value> { records.iter().filter(|record| record["act"] == act).collect() };
     let import = of("rest im_open_login_svc/account_import");
     assert_eq!(import.len(), 1, "{records:?}");
-    let digest = "0b2f7b21b1bbf3e0c2e1c6f7a2b2e0d5";
-    assert_ne!(import[0]["detail"]["digest"], digest);
     assert_eq!(import[0]["detail"]["digest"].as_str().unwrap().len(), 64);
     assert_eq!(
         (&import[0]["who"], &import[0]["from"], &import[0]["code"], import[0]["app"].to_string()),
@@ -66,9 +64,11 @@ fn acts_are_in_the_log_with_who_from_where_and_how_it_went() {
     assert_eq!(of("rest im_open_login_svc/kick")[0]["code"], 70107);
     assert!(of("rest im_open_login_svc/account_check").is_empty());
     let refused = of("rest login refused");
-    assert_eq!(refused.iter().filter(|record| record["app"].to_string() == stage.app).count(), 10);
-    assert_eq!(refused.iter().filter(|record| record["app"] == 0).count(), 10);
-    assert!(metric(&stage.node, "nearport_audit_folded_total") >= 64, "30 of each, 3 messages, alice");
+    // Ten of each; more where the minute has turned meanwhile.
+    let of_app = refused.iter().filter(|record| record["app"].to_string() == stage.app).count();
+    let of_nobody = refused.iter().filter(|record| record["app"] == 0).count();
+    assert!((10..=20).contains(&of_app) && (10..=20).contains(&of_nobody), "{of_app} {of_nobody}");
+    assert!(metric(&stage.node, "nearport_audit_folded_total") >= 44);
     assert!(!json!(records).to_string().contains("a secret text"));
     assert_eq!(stage.exported(&["--app", "77"]).len(), 0);
     assert_eq!(stage.exported(&["--to", "1000"]).len(), 0);
@@ -84,13 +84,15 @@ fn acts_are_in_the_log_with_who_from_where_and_how_it_went() {
     assert!(node.wait().success());
     let output = nearport(dir.path(), &["audit", "export"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    let counted = |act: &str| -> u64 {
+    // A record stands for itself, or for as many as it counts.
+    let told = |act: &str| -> u64 {
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let counts = lines.filter(|record| record["act"] == act);
-        counts.filter_map(|record| record["detail"]["count"].as_str()?.parse::<u64>().ok()).sum()
+        let of = lines.filter(|record| record["act"] == act);
+        of.map(|record| record["detail"]["count"].as_str().map_or(1, |count| count.parse::<u64>().unwrap()))
+            .sum()
     };
-    assert_eq!(counted("rest openim/sendmsg"), 3);
-    assert_eq!(counted("rest login refused"), 61, "80 and alice, less 20 of their own");
+    assert_eq!(told("rest openim/sendmsg"), 3);
+    assert_eq!(told("rest login refused"), 81, "none is forgotten");
     verify(dir.path(), &[]).unwrap();
 }
 
@@ -195,7 +197,8 @@ fn a_forged_log_is_not_whole() {
 /// Back ends act at once while the process is killed: what was acknowledged is in the log, and the log is whole.
 #[test]
 fn a_killed_process_leaves_a_whole_log_with_all_that_was_acknowledged() {
-    let Stage { dir, mut node, back_end, .. } = Stage::start(&[]);
+    let rates = ["--set", "rest.command_rates=false"];
+    let Stage { dir, mut node, back_end, .. } = Stage::start(&rates);
     let mut acknowledged = 0;
     for round in 0..3 {
         let acting = BackEnd::of(dir.path());
@@ -232,7 +235,7 @@ fn a_killed_process_leaves_a_whole_log_with_all_that_was_acknowledged() {
         let text = String::from_utf8(output.stdout).unwrap();
         let kept = text.lines().filter(|line| line.contains(IMPORT) && line.contains("\"code\":0")).count();
         assert!(kept as u64 >= acknowledged, "{kept} records of {acknowledged} acts");
-        node = Node::start(dir.path(), &[]);
+        node = Node::start(dir.path(), &rates);
     }
     drop(back_end);
     verify(dir.path(), &[]).unwrap();

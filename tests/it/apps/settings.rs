@@ -24,8 +24,8 @@ fn what_is_set_live_comes_before_the_file_of_the_app_and_that_before_the_file_of
     assert_eq!(stage.shown("recall_window"), pair("7s", "file"));
 
     // Another App has none of it.
-    stage.app(&["create", "--id", "7"]);
-    let other = stage.app(&["settings", "7"]);
+    stage.app(&["create", "--id", "1500000000"]);
+    let other = stage.app(&["settings", "1500000000"]);
     assert!(other.contains(r#"{"name":"recall_window","origin":"process","value":"2m"}"#), "{other}");
     // Without an App: what there is to set.
     assert!(stage.app(&["settings"]).lines().count() > 30);

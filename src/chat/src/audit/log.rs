@@ -280,22 +280,21 @@ impl AuditLog {
                 self.metrics.failures.increment(1);
             }
         }
-        let mut back = Vec::new();
-        for Waiting { entry, done, permitted } in batch {
-            if permitted {
-                self.waiting.fetch_sub(1, Ordering::AcqRel);
-            }
-            if let Some(done) = done {
-                done.tell(outcome.as_ref().map(|_| ()).map_err(|_| NotWritten));
-            }
-            if failing {
-                back.push(Waiting { entry, done: None, permitted: false });
-            }
-        }
+        let permits = batch.iter().filter(|waiting| waiting.permitted).count();
+        self.waiting.fetch_sub(permits, Ordering::AcqRel);
+        let mut told = Vec::new();
         let mut queue = self.queue();
         queue.failing = failing;
-        for waiting in back.into_iter().rev() {
-            queue.entries.push_front(waiting);
+        for Waiting { entry, done, .. } in batch.into_iter().rev() {
+            told.extend(done);
+            if failing {
+                queue.entries.push_front(Waiting { entry, done: None, permitted: false });
+            }
+        }
+        drop(queue);
+        // Last, so that whoever hears of it finds the log as it says.
+        for done in told.into_iter().rev() {
+            done.tell(outcome.as_ref().map(|_| ()).map_err(|_| NotWritten));
         }
         !failing
     }

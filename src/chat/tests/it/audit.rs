@@ -31,10 +31,19 @@ fn with_log(config: Config, act: impl FnOnce(&MemoryDirectory, &Arc<AuditLog>, &
     let now_ms = AtomicU64::new(10 * MINUTE);
     std::thread::scope(|scope| {
         scope.spawn(|| log.run(&|| now_ms.load(Ordering::Relaxed)));
+        let _end = End(&log);
         act(&directory, &log, &now_ms);
-        log.end();
     });
     records(&directory)
+}
+
+/// Ends the log also when a test fails, which would wait for its thread else.
+struct End<'a>(&'a AuditLog);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 #[test]
