@@ -87,7 +87,6 @@ fn live(admin: &Admin, app: AppId) -> Result<BTreeMap<String, String>, Failure> 
     Ok(own.map(|row| (row.name, row.value)).collect())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn unread(error: DirectoryError) -> Failure {
     match error {
         DirectoryError::NoApp(app) => Failure::new(BAD_SETTING, format!("app {app} does not exist")),
