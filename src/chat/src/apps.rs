@@ -85,6 +85,8 @@ pub struct Apps {
     known: RwLock<Arc<Known>>,
     /// When the directory was last asked, and whether it answered.
     read: Mutex<Option<(u64, bool)>>,
+    /// When an App that is not known was looked for.
+    sought: Mutex<Option<u64>>,
     /// One asks at a time.
     asking: Mutex<()>,
     /// Whether [`Self::watch`] is to end.
@@ -109,6 +111,7 @@ impl Apps {
             files,
             known: RwLock::new(Arc::new(known)),
             read: Mutex::default(),
+            sought: Mutex::default(),
             asking: Mutex::default(),
             ended: Mutex::default(),
             ending: Condvar::new(),
@@ -140,8 +143,14 @@ impl Apps {
     /// per [`READ_INTERVAL_MS`].
     pub(crate) fn find(&self, id: u32, now_ms: u64) -> Result<Arc<KnownApp>, NoApp> {
         let known = self.known().apps.get(&id).cloned();
-        let wanted_after_ms = if known.is_some() { self.age_max_ms } else { 0 };
-        if self.age_ms(now_ms) >= wanted_after_ms.max(READ_INTERVAL_MS) {
+        let wanted = || match known {
+            Some(_) => {
+                age_ms(self.last().map(|(at_ms, _)| at_ms), now_ms) >= self.age_max_ms.max(READ_INTERVAL_MS)
+            }
+            // Whatever else was read meanwhile: it may have been made a moment ago.
+            None => age_ms(*self.sought(), now_ms) >= READ_INTERVAL_MS,
+        };
+        if wanted() {
             // Who knows the App goes on with it while somebody else asks.
             let asking = match (self.asking.try_lock(), &known) {
                 (Ok(asking), _) => Some(asking),
@@ -150,8 +159,11 @@ impl Apps {
                 (Err(TryLockError::WouldBlock), None) => Some(self.ask()),
             };
             if let Some(_asking) = asking
-                && self.age_ms(now_ms) >= wanted_after_ms.max(READ_INTERVAL_MS)
+                && wanted()
             {
+                if known.is_none() {
+                    *self.sought() = Some(now_ms);
+                }
                 self.refresh(now_ms);
             }
         }
@@ -234,14 +246,18 @@ impl Apps {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
-    fn age_ms(&self, now_ms: u64) -> u64 {
-        self.last().map_or(u64::MAX, |(at_ms, _)| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX))
+    fn sought(&self) -> MutexGuard<'_, Option<u64>> {
+        self.sought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self) -> MutexGuard<'_, ()> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A clock that was set back counts as "long ago": otherwise nothing is read until it has caught up.
+fn age_ms(at_ms: Option<u64>, now_ms: u64) -> u64 {
+    at_ms.map_or(u64::MAX, |at_ms| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX))
 }
 
 /// `below` with these over it. What this program does not take, another version may have written.

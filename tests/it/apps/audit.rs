@@ -65,7 +65,7 @@ fn acts_are_in_the_log_with_who_from_where_and_how_it_went() {
     assert!(of("rest im_open_login_svc/account_check").is_empty());
     let refused = of("rest login refused");
     // Ten of each; more where the minute has turned meanwhile.
-    let of_app = refused.iter().filter(|record| record["app"].to_string() == stage.app).count();
+    let of_app = refused.iter().filter(|record| record["app"] == back_end.app).count();
     let of_nobody = refused.iter().filter(|record| record["app"] == 0).count();
     assert!((10..=20).contains(&of_app) && (10..=20).contains(&of_nobody), "{of_app} {of_nobody}");
     assert!(metric(&stage.node, "nearport_audit_folded_total") >= 44);
