@@ -300,8 +300,9 @@ impl Rooms {
         room: &GroupKey,
         set: bool,
         users: &[(UserKey, Vec<u32>)],
+        now_ms: u64,
     ) -> Result<Vec<UserKey>, MarkRefused> {
-        self.lock().halls.get_mut(room).map_or(Ok(Vec::new()), |hall| hall.mark(set, users))
+        self.lock().halls.get_mut(room).map_or(Ok(Vec::new()), |hall| hall.mark(set, users, now_ms))
     }
 
     /// The rooms of an App that have members, by name.

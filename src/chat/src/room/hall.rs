@@ -149,8 +149,9 @@ impl Hall {
         &mut self,
         set: bool,
         users: &[(UserKey, Vec<u32>)],
+        now_ms: u64,
     ) -> Result<Vec<UserKey>, MarkRefused> {
-        self.presence.mark(set, users)
+        self.presence.mark(set, users, now_ms)
     }
 
     pub(super) fn latest(&self) -> Vec<UserKey> {

@@ -30,6 +30,10 @@ const MARKED_MAX: usize = 1_000;
 /// Who has it is in no list, unless it is asked for by it (of the public contract).
 const HIDDEN: u32 = 600;
 
+/// Who has it stays when the last session goes, as if it were online, for three days (of the public contract).
+const ALWAYS_ONLINE: u32 = 500;
+const ALWAYS_ONLINE_MS: u64 = 3 * 86_400_000;
+
 /// Marks of an App's own begin here (of the public contract).
 const OWN_MARKS: u32 = 1_000;
 
@@ -42,6 +46,8 @@ struct User {
     /// Where it stands in the order of coming.
     place: u64,
     marks: BTreeSet<u32>,
+    /// Until then it stays without a session; 0: it does not.
+    stays_ms: u64,
 }
 
 /// Some of those who are in a room.
@@ -67,7 +73,7 @@ pub(crate) enum MarkRefused {
 impl fmt::Display for MarkRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Number => "marks are 600, or 1000 and more",
+            Self::Number => "marks are 500, 600, or 1000 and more",
             Self::Marks => "a room has at most 10 marks",
             Self::Users => "at most 1000 users of a room have the same mark",
         })
@@ -80,6 +86,8 @@ pub(super) struct Presence {
     users: HashMap<UserKey, User>,
     /// Who has gone and when, in the order of time. Who has come back meanwhile stands here still.
     gone: VecDeque<(u64, UserKey)>,
+    /// Who stays without a session, by when that ends. Who has come back, or is marked no more, stands here still.
+    staying: BTreeSet<(u64, UserKey)>,
     /// In the order of coming: by the time, or the next number if that is taken.
     order: BTreeMap<u64, UserKey>,
     /// How many have each mark.
@@ -139,9 +147,28 @@ impl Presence {
             && at_ms + GRACE_MS <= now_ms
         {
             let Some((at_ms, user)) = self.gone.pop_front() else { break };
-            if self.users.get(&user).is_some_and(|entry| entry.gone_ms == Some(at_ms)) {
+            let Some(entry) = self.users.get(&user).filter(|entry| entry.gone_ms == Some(at_ms)) else {
+                continue;
+            };
+            if entry.stays_ms > now_ms {
+                self.staying.insert((entry.stays_ms, user));
+            } else {
                 self.leave(&user, now_ms);
                 expired.push(user);
+            }
+        }
+        while expired.len() < max && self.staying.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            let Some((_, user)) = self.staying.pop_first() else { break };
+            match self.users.get(&user).filter(|entry| entry.gone_ms.is_some()).map(|entry| entry.stays_ms) {
+                // It was marked again.
+                Some(until_ms) if until_ms > now_ms => {
+                    self.staying.insert((until_ms, user));
+                }
+                Some(_) => {
+                    self.leave(&user, now_ms);
+                    expired.push(user);
+                }
+                None => {}
             }
         }
         expired
@@ -149,7 +176,8 @@ impl Presence {
 
     /// When [`Self::expire`] has something.
     pub(super) fn expires_ms(&self) -> Option<u64> {
-        self.gone.front().map(|(at_ms, _)| at_ms + GRACE_MS)
+        let gone = self.gone.front().map(|(at_ms, _)| at_ms + GRACE_MS);
+        gone.into_iter().chain(self.staying.first().map(|(until_ms, _)| *until_ms)).min()
     }
 
     pub(super) fn contains(&self, user: &UserKey) -> bool {
@@ -206,9 +234,11 @@ impl Presence {
         &mut self,
         set: bool,
         users: &[(UserKey, Vec<u32>)],
+        now_ms: u64,
     ) -> Result<Vec<UserKey>, MarkRefused> {
         let here: Vec<_> = users.iter().filter(|(user, _)| self.users.contains_key(user)).collect();
-        if users.iter().flat_map(|(_, marks)| marks).any(|mark| *mark != HIDDEN && *mark < OWN_MARKS) {
+        let known = |mark: u32| matches!(mark, ALWAYS_ONLINE | HIDDEN | OWN_MARKS..);
+        if users.iter().flat_map(|(_, marks)| marks).any(|mark| !known(*mark)) {
             return Err(MarkRefused::Number);
         }
         if set {
@@ -230,6 +260,14 @@ impl Presence {
         for (user, marks) in &here {
             for mark in marks {
                 let Some(entry) = self.users.get_mut(user) else { continue };
+                if *mark == ALWAYS_ONLINE {
+                    entry.stays_ms = if set { now_ms + ALWAYS_ONLINE_MS } else { 0 };
+                    if !set && entry.gone_ms.is_some() {
+                        // It goes as if its session had gone just now.
+                        entry.gone_ms = Some(now_ms);
+                        self.gone.push_back((now_ms, user.clone()));
+                    }
+                }
                 match set {
                     true if entry.marks.insert(*mark) => *self.marks.entry(*mark).or_default() += 1,
                     false if entry.marks.remove(mark) => self.unmark(*mark),
@@ -300,17 +338,46 @@ mod tests {
             room.come(&user(n), SessionId(n as u64), 1);
         }
         let of = |n, marks: &[u32]| (user(n), marks.to_vec());
-        assert_eq!(room.mark(true, &[of(0, &[1000, HIDDEN]), of(9, &[1000])]), Ok(vec![user(0)]));
+        assert_eq!(room.mark(true, &[of(0, &[1000, HIDDEN]), of(9, &[1000])], 0), Ok(vec![user(0)]));
         assert_eq!(room.page(0, None).members.len(), 2);
         assert_eq!(room.page(0, Some(1000)).members, [(user(0), 1)]);
-        assert_eq!(room.mark(true, &[of(1, &[999])]), Err(MarkRefused::Number));
+        assert_eq!(room.mark(true, &[of(1, &[999])], 0), Err(MarkRefused::Number));
         let many: Vec<_> = (2000..2009).collect();
-        assert_eq!(room.mark(true, &[(user(1), many.clone())]), Err(MarkRefused::Marks));
-        assert_eq!(room.mark(true, &[(user(1), many[1..].to_vec())]), Ok(vec![user(1)]));
+        assert_eq!(room.mark(true, &[(user(1), many.clone())], 0), Err(MarkRefused::Marks));
+        assert_eq!(room.mark(true, &[(user(1), many[1..].to_vec())], 0), Ok(vec![user(1)]));
         room.leave(&user(1), 2);
         assert_eq!(room.marks.len(), 2);
-        assert_eq!(room.mark(false, &[of(0, &[HIDDEN])]), Ok(vec![user(0)]));
+        assert_eq!(room.mark(false, &[of(0, &[HIDDEN])], 0), Ok(vec![user(0)]));
         assert_eq!(room.page(0, None).members.len(), 2);
+    }
+
+    #[test]
+    fn who_is_marked_as_always_online_stays_for_three_days() {
+        let mut room = Presence::default();
+        for n in 0..3 {
+            room.come(&user(n), SessionId(n as u64), 0);
+        }
+        let of = |n: usize| (user(n), vec![ALWAYS_ONLINE]);
+        assert_eq!(room.mark(true, &[of(0), of(1), of(9)], 1_000), Ok(vec![user(0), user(1)]));
+        for n in 0..3 {
+            room.lose(&user(n), SessionId(n as u64), 2_000);
+        }
+        let grace = 2_000 + GRACE_MS;
+        assert_eq!(room.expire(grace, 9), [user(2)]);
+        let until = 1_000 + ALWAYS_ONLINE_MS;
+        assert_eq!((room.expires_ms(), room.expire(until - 1, 9)), (Some(until), vec![]));
+        // One is marked again, the other no more.
+        room.mark(true, &[of(0)], 5_000).unwrap();
+        room.mark(false, &[of(1)], 6_000).unwrap();
+        assert_eq!(room.expire(6_000 + GRACE_MS, 9), [user(1)]);
+        assert_eq!(room.expire(until, 9), []);
+        assert_eq!(room.expires_ms(), Some(until + 4_000));
+        // Who comes back is there by itself.
+        room.come(&user(0), SessionId(7), until + 1);
+        assert_eq!((room.expire(until + 4_000, 9), room.expires_ms()), (vec![], None));
+        room.lose(&user(0), SessionId(7), until + 5_000);
+        assert_eq!(room.expire(until + 5_000 + GRACE_MS, 9), [user(0)]);
+        assert!(room.is_empty() && room.expires_ms().is_none());
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Admin {
         let room = self.room(app, group)?;
         let users = users.iter().map(|(name, marks)| Ok((user_key(app, name)?, marks.clone())));
         let users: Vec<_> = users.collect::<Result<_, Failure>>()?;
-        let marked = self.shared.rooms.mark(&room, set, &users);
+        let marked = self.shared.rooms.mark(&room, set, &users, self.now_ms());
         let marked = marked.map_err(|refused| Failure::new(code::BAD_PARAMETER, refused.to_string()))?;
         Ok(marked.iter().map(|user| user.name().to_owned()).collect())
     }
