@@ -129,6 +129,8 @@ pub struct Batch {
     pub receipts: Vec<Receipt>,
     /// Cursor moves.
     pub cursors: Vec<CursorMove>,
+    /// Cursors that are set where an administrator says, forward or back; carried out behind [`Self::cursors`].
+    pub resets: Vec<CursorMove>,
     /// What back ends are to be told, in the order in which numbers are given out.
     pub outbox: Vec<Outbound>,
     /// What became of what they were to be told; carried out behind [`Self::outbox`]. Each entry is named once.
@@ -139,8 +141,8 @@ impl Batch {
     /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message.
     #[must_use]
     pub fn items(&self) -> usize {
-        let Self { appends, edits, hides, receipts, cursors, outbox, settles } = self;
-        let marks = hides.len() + receipts.len() + cursors.len();
+        let Self { appends, edits, hides, receipts, cursors, resets, outbox, settles } = self;
+        let marks = hides.len() + receipts.len() + cursors.len() + resets.len();
         let alone = outbox.iter().filter(|outbound| outbound.append.is_none()).count();
         appends.len() + edits.len() + marks + alone + settles.len()
     }

@@ -250,6 +250,10 @@ impl FjallLedger {
                 writer.moved.insert(writer.key.clone(), cursor.position);
             }
         }
+        for reset in &batch.resets {
+            keys::cursor(&mut writer.key, &reset.user, &reset.name);
+            writer.moved.insert(writer.key.clone(), reset.position);
+        }
         for (key, position) in &writer.moved {
             out.insert(&self.keyspaces.cursors, key, &position.to_be_bytes());
         }

@@ -287,7 +287,7 @@ pub(super) const ROWS: &[Row] = &[
         "group_open_http_svc/get_group_member_info",
         r#"{"GroupId":"rm_old","MemberInfoFilter":["Role","MsgSeq","JoinTime","LastSendMsgTime"]}"#,
         r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MemberNum":2,"MemberList":[
-            {"Member_Account":"rm_ann","Role":"Owner","JoinTime":1500000000,"MsgSeq":0,"LastSendMsgTime":1500000010},
+            {"Member_Account":"rm_ann","Role":"Owner","JoinTime":1500000000,"MsgSeq":2,"LastSendMsgTime":1500000010},
             {"Member_Account":"rm_ben","Role":"Admin","JoinTime":1500000001,"MsgSeq":1,"LastSendMsgTime":1500000020}]}"#,
     ),
     row(UNREAD, r#"{"GroupId":"rm_old","Member_Account":"rm_ann","UnreadMsgNum":1}"#, OK),
@@ -300,6 +300,26 @@ pub(super) const ROWS: &[Row] = &[
         UNREAD,
         r#"{"GroupId":"rm_old","Member_Account":"rm_dan","UnreadMsgNum":1}"#,
         r#"{"ErrorCode":10004}"#,
+    ),
+    // More than there are, none, and again some: a cursor goes where it is set.
+    row(UNREAD, r#"{"GroupId":"rm_old","Member_Account":"rm_ann","UnreadMsgNum":9}"#, OK),
+    row(
+        "group_open_http_svc/get_group_member_info",
+        r#"{"GroupId":"rm_old","MemberInfoFilter":["MsgSeq"],"Limit":1}"#,
+        r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MemberNum":2,"MemberList":[{"Member_Account":"rm_ann","MsgSeq":0}]}"#,
+    ),
+    row(
+        IMPORT_MSG,
+        r#"{"GroupId":"rm_old","MsgList":[{"From_Account":"rm_ann","SendTime":1500000040,"Random":11,
+            "MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"d"}}]}]}"#,
+        r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","ImportMsgResult":[{"MsgSeq":3,"MsgTime":1500000040,"Result":0}]}"#,
+    ),
+    // An import leaves nothing unread.
+    row(
+        "group_open_http_svc/get_group_member_info",
+        r#"{"GroupId":"rm_old","MemberInfoFilter":["MsgSeq"]}"#,
+        r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MemberNum":2,"MemberList":[
+            {"Member_Account":"rm_ann","MsgSeq":3},{"Member_Account":"rm_ben","MsgSeq":3}]}"#,
     ),
     row(UNREAD, r#"{"GroupId":"rm_live","Member_Account":"rm_dan","UnreadMsgNum":1}"#, OK),
     // Live rooms without anybody.
@@ -319,6 +339,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         MARK,
         r#"{"GroupId":"rm_live","CommandType":1,"MemberList":[{"Member_Account":"rm_ann","Marks":[1000]}]}"#,
+        r#"{"ErrorCode":10004}"#,
+    ),
+    // Always online, who is not there; and a mark that there is not.
+    row(
+        MARK,
+        r#"{"GroupId":"rm_live","CommandType":1,"MemberList":[{"Member_Account":"rm_ann","Marks":[501]}]}"#,
         r#"{"ErrorCode":10004}"#,
     ),
     row(

@@ -19,8 +19,10 @@ pub(crate) enum GroupOrder {
     },
     /// Read cursors of users. At most [`MARKS_MAX`].
     Marks {
-        /// Forward only, like all cursors.
+        /// Where they are to stand.
         moves: Vec<CursorMove>,
+        /// Also if that is back; else they only go forward, like all cursors.
+        back: bool,
         /// Hears whether they are stored.
         done: Box<dyn FnOnce(bool) + Send>,
     },

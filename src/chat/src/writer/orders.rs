@@ -50,8 +50,11 @@ impl Writer {
             match order {
                 GroupOrder::Say(saying) => sayings.push(*saying),
                 GroupOrder::Imports { messages, done } => imports.push((messages, done)),
-                GroupOrder::Marks { moves, done } => {
-                    prepared.batch.cursors.extend(moves);
+                GroupOrder::Marks { moves, back, done } => {
+                    match back {
+                        true => prepared.batch.resets.extend(moves),
+                        false => prepared.batch.cursors.extend(moves),
+                    }
                     prepared.ordered.push(Ordered::Marked(done));
                 }
             }

@@ -32,6 +32,7 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     a_page_holds_one_entry_whatever_its_size(&*make());
     logs_return_their_messages(&*make());
     cursors_only_move_forward(&*make());
+    a_reset_sets_a_cursor_where_it_says(&*make());
     similar_names_stay_apart(&*make());
     what_counts_for_nobody_is_counted(&*make());
     several_cursors_come_in_the_order_asked(&*make());
@@ -243,6 +244,25 @@ fn logs_return_their_messages(ledger: &dyn Ledger) {
     assert_eq!(log[0].conv, ConvKey::pair(&user("bob"), &user("carol")));
     assert_eq!(log[0].entry.time_ms, 1_001);
     assert_eq!(ledger.read_log(&user("bob"), u64::MAX, ALL).expect("reads"), []);
+}
+
+fn a_reset_sets_a_cursor_where_it_says(ledger: &dyn Ledger) {
+    let read = CursorName::Read(ConvKey::pair(&user("alice"), &user("bob")));
+    let to = |user: &UserKey, position: u64| CursorMove { user: user.clone(), name: read.clone(), position };
+    let at = |user: &UserKey| ledger.cursor(user, &read).expect("reads");
+    let (alice, bob) = (user("alice"), user("bob"));
+    ledger.commit(&Batch { resets: vec![to(&alice, 9)], ..Batch::default() }).expect("commits");
+    assert_eq!((at(&alice), at(&bob)), (Some(9), None));
+    // Behind the moves of its batch, of which the others count.
+    let moves = vec![to(&alice, 12), to(&bob, 7)];
+    let batch = Batch { cursors: moves, resets: vec![to(&alice, 4)], ..Batch::default() };
+    assert_eq!(batch.items(), 3);
+    ledger.commit(&batch).expect("commits");
+    assert_eq!((at(&alice), at(&bob)), (Some(4), Some(7)));
+    ledger.commit(&Batch { cursors: vec![to(&alice, 5)], ..Batch::default() }).expect("commits");
+    assert_eq!(at(&alice), Some(5));
+    ledger.commit(&Batch { resets: vec![to(&alice, 0)], ..Batch::default() }).expect("commits");
+    assert_eq!(at(&alice), Some(0));
 }
 
 fn cursors_only_move_forward(ledger: &dyn Ledger) {

@@ -1,6 +1,6 @@
 //! One batch, one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,9 @@ const MOVE_CURSORS: &str = "INSERT INTO ledger_cursors AS t (user_id, name, posi
      SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS r (u, n, p) ORDER BY u, n
      ON CONFLICT (user_id, name) DO UPDATE SET position = GREATEST(t.position, excluded.position)
      WHERE excluded.position > t.position";
+const SET_CURSORS: &str = "INSERT INTO ledger_cursors (user_id, name, position)
+     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS r (u, n, p) ORDER BY u, n
+     ON CONFLICT (user_id, name) DO UPDATE SET position = excluded.position";
 const MOVE_CONVS: &str = "UPDATE ledger_conversations c SET head = r.h, head_ms = r.t, edit_head = r.e
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS r (i, h, t, e) WHERE c.id = r.i";
 const MOVE_USERS: &str =
@@ -171,7 +174,7 @@ impl PgLedger {
         });
         let edits = batch.edits.iter().flat_map(|edit| edit.logs.iter().map(|user| user.as_bytes()));
         let hides = batch.hides.iter().map(|hide| hide.user.as_bytes());
-        let cursors = batch.cursors.iter().map(|cursor| cursor.user.as_bytes());
+        let cursors = batch.cursors.iter().chain(&batch.resets).map(|cursor| cursor.user.as_bytes());
         let users: BTreeSet<&[u8]> = appends.chain(edits).chain(hides).chain(cursors).collect();
         Ok(BatchIds {
             convs: self.convs.ids(&self.server, client, &convs, &found).await?,
@@ -316,13 +319,8 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     }
     let recalls: (Vec<i64>, Vec<i64>) = plan.recalls.iter().copied().unzip();
     let users: (Vec<i64>, Vec<i64>) = plan.users.iter().map(|(id, head)| (*id, *head)).unzip();
-    let mut cursors = (Vec::new(), Vec::new(), Vec::new());
-    for ((user, name), position) in &plan.cursors {
-        cursors.0.push(*user);
-        cursors.1.push(&name[..]);
-        cursors.2.push(*position);
-    }
-    let mut sent: Sent<'_> = Vec::with_capacity(18);
+    let (cursors, resets) = (columns(&plan.cursors), columns(&plan.resets));
+    let mut sent: Sent<'_> = Vec::with_capacity(19);
     let Plan { messages, logs, skips, pairs, hides, receipts, .. } = plan;
     if !messages.conv.is_empty() {
         let params: Vec<&(dyn ToSql + Sync)> = vec![
@@ -369,10 +367,24 @@ async fn write(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     if !cursors.0.is_empty() {
         send(client, MOVE_CURSORS, vec![&cursors.0, &cursors.1, &cursors.2], &mut sent);
     }
+    if !resets.0.is_empty() {
+        send(client, SET_CURSORS, vec![&resets.0, &resets.1, &resets.2], &mut sent);
+    }
     // Behind a statement that failed it undoes everything and says so to nobody: the statement's error counts.
     sent.push(Box::pin(client.batch_execute("COMMIT")));
     for outcome in join_all(sent).await {
         outcome?;
     }
     Ok(())
+}
+
+/// Users, names and positions of cursors.
+fn columns(cursors: &BTreeMap<(i64, Vec<u8>), i64>) -> (Vec<i64>, Vec<&[u8]>, Vec<i64>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for ((user, name), position) in cursors {
+        columns.0.push(*user);
+        columns.1.push(&name[..]);
+        columns.2.push(*position);
+    }
+    columns
 }

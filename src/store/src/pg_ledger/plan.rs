@@ -45,6 +45,8 @@ pub(super) struct Plan<'a> {
     pub(super) hides: (Vec<i64>, Vec<i64>, Vec<i64>),
     pub(super) receipts: (Vec<i64>, Vec<i64>, Vec<&'a [u8]>),
     pub(super) cursors: BTreeMap<(i64, Vec<u8>), i64>,
+    /// Those that are set, of which none is in `cursors`.
+    pub(super) resets: BTreeMap<(i64, Vec<u8>), i64>,
     pub(super) outbox: Outbox,
     pub(super) convs: BTreeMap<i64, ConvHead>,
     pub(super) users: BTreeMap<i64, i64>,
@@ -133,6 +135,11 @@ impl<'a> Plan<'a> {
             let key = (ids.users[cursor.user.as_bytes()], super::read::cursor_name(&cursor.name));
             let position = plan.cursors.entry(key).or_insert(0);
             *position = (*position).max(signed(cursor.position));
+        }
+        for reset in &batch.resets {
+            let key = (ids.users[reset.user.as_bytes()], super::read::cursor_name(&reset.name));
+            plan.cursors.remove(&key);
+            plan.resets.insert(key, signed(reset.position));
         }
         plan.outbox = Outbox::new(batch, batch.outbox_entries(&plan.done).collect());
         plan.convs.retain(|id, head| found.convs.get(id) != Some(head));

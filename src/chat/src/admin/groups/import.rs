@@ -10,7 +10,7 @@ use crate::admin::{Admin, Asker, Pending, busy};
 use crate::desk::group::{Answered, Call, Import};
 use crate::desk::{Caller, Who};
 use crate::group::NewMember;
-use crate::key::{AppId, UserKey};
+use crate::key::{AppId, GroupKey, UserKey};
 use crate::ledger::{CursorMove, CursorName};
 use crate::posts::orders::{GroupOrder, MARKS_MAX};
 use crate::reply::{Failure, unreadable};
@@ -143,7 +143,7 @@ impl Admin {
             let name = CursorName::Read(conv.clone());
             Some(CursorMove { user, name, position: *read })
         });
-        self.mark(added.collect())?;
+        self.mark(added.collect(), false)?;
         Ok(invited)
     }
 
@@ -170,8 +170,8 @@ impl Admin {
         }
     }
 
-    /// Says how many messages of a group a member has not read. Cursors only go forward: it cannot become more than it is.
-    /// Waits for the writer.
+    /// Says how many messages of a group a member has not read, whether that is more or less than it was; as many as the group has at
+    /// most. Waits for the writer.
     ///
     /// # Errors
     /// 10004 for who is no member, 10010, 10015, 10002.
@@ -195,18 +195,21 @@ impl Admin {
         }
         let head = self.shared.ledger.head(&key.conv()).map_err(|error| unreadable(&error))?;
         let position = head.saturating_sub(unread.min(head.saturating_sub(first)));
-        match position {
-            0 => Ok(()),
-            _ => self.mark(vec![CursorMove { user, name: CursorName::Read(key.conv()), position }]),
+        let name = CursorName::Read(key.conv());
+        let read = self.shared.ledger.cursor(&user, &name).map_err(|error| unreadable(&error))?;
+        match read.unwrap_or_default() == position {
+            true => Ok(()),
+            false => self.mark(vec![CursorMove { user, name, position }], true),
         }
     }
 
     /// Moves cursors and waits until that is on disk.
-    fn mark(&self, moves: Vec<CursorMove>) -> Result<(), Failure> {
+    fn mark(&self, moves: Vec<CursorMove>, back: bool) -> Result<(), Failure> {
         for some in moves.chunks(MARKS_MAX) {
             let (pending, done) = Pending::new();
             let done = Box::new(move |stored| done.tell(stored));
-            let stored = self.shared.posts.order(vec![GroupOrder::Marks { moves: some.to_vec(), done }]);
+            let moves = some.to_vec();
+            let stored = self.shared.posts.order(vec![GroupOrder::Marks { moves, back, done }]);
             if !stored || pending.wait() != Some(true) {
                 return Err(in_groups(busy()));
             }
@@ -242,9 +245,28 @@ impl Admin {
             });
         let brought =
             self.bring_history(app, history.collect()).and_then(Bringing::wait).map_err(in_groups)?;
-        Ok(brought
+        let outcomes: Vec<_> = brought
             .into_iter()
             .map(|outcome| outcome.map(|it| it.seq).map_err(|failure| failure.code))
-            .collect())
+            .collect();
+        if let Some(newest) = outcomes.iter().flatten().max() {
+            self.read_by_all(&key, *newest)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Nothing of a group up to here is unread for its members: what was imported is history. In a group of more than
+    /// [`READ_BY_MAX`] it is, until somebody says otherwise.
+    fn read_by_all(&self, key: &GroupKey, position: u64) -> Result<(), Failure> {
+        let members = self.of_group(key, |group| match group.member_count() {
+            0..=READ_BY_MAX => group.members().map(|(user, _)| user.clone()).collect(),
+            _ => Vec::new(),
+        })?;
+        let name = CursorName::Read(key.conv());
+        let moves = members.into_iter().map(|user| CursorMove { user, name: name.clone(), position });
+        self.mark(moves.collect(), false)
     }
 }
+
+/// Members whose cursors an import moves: as many as a group has that is no community, of the public contract.
+const READ_BY_MAX: usize = 6000;

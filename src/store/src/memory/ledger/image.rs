@@ -126,6 +126,9 @@ impl Image {
                 new.rows.cursors.insert(key, cursor.position);
             }
         }
+        for reset in &batch.resets {
+            new.rows.cursors.insert((reset.user.clone(), reset.name.clone()), reset.position);
+        }
         new.outbound = batch.outbox_entries(&new.done).collect();
         new.settles.clone_from(&batch.settles);
         new
