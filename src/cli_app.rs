@@ -122,6 +122,7 @@ fn describe(app: &directory::App, with_key: bool) -> serde_json::Value {
     });
     if with_key {
         object["key"] = app.secret().into();
+        object["settings"] = json!({});
         object["keys"] = app.keys.iter().map(|key| cli_app_keys::described(key, true)).collect();
     }
     object
