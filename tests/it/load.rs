@@ -140,7 +140,8 @@ fn a_live_room_above_its_rate_folds_and_nobody_misses_more() {
     let dir = tempfile::tempdir().unwrap();
     let _node = Node::start(dir.path(), &[]);
     let args = ["live", "--connections", "150", "--threads", "2", "--sockets", "6", "--join-rate", "500"];
-    let said = ["--rate", "120", "--duration", "2s", "--classes", "like,chat"];
+    // What the edge leaves out never comes, and is waited for.
+    let said = ["--rate", "120", "--duration", "2s", "--classes", "like,chat", "--drain", "15s"];
     let report = load(dir.path(), &[&args[..], &said].concat());
     let live = &report["live"];
     // What is said: gifts, talk, likes.
