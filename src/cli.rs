@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config_load::{self, Loaded, Sources};
 use crate::{
-    cli_app, cli_audit, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_import, cli_load,
-    cli_locate_ip, cli_message, cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
+    cli_app, cli_audit, cli_callbacks, cli_chat, cli_config, cli_doctor, cli_drain, cli_group, cli_import,
+    cli_load, cli_locate_ip, cli_message, cli_openapi, cli_pop, cli_secret, cli_serve, cli_store, cli_trunk,
 };
 
 /// Read when it is there and no other file is named.
@@ -67,6 +67,9 @@ enum Command {
     Config(cli_config::Config),
     /// Send the clients of the running node away, each in its turn; it stays up and takes no new ones.
     Drain(cli_drain::Drain),
+    /// What the back ends of Apps could not be told.
+    #[command(subcommand)]
+    Callbacks(cli_callbacks::Callbacks),
     /// PoPs of the network: who is up, how full, and what is ordered.
     #[command(subcommand)]
     Pop(cli_pop::Pop),
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Openapi(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Drain(command) => command.run(),
+        Command::Callbacks(command) => command.run(),
         Command::Pop(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Load(command) => command.run(),

@@ -18,6 +18,7 @@ use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_apps::{AppEntry, Audit};
+pub use crate::config_callback::{BeforeFailure, Callback, CallbackApp};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
@@ -66,6 +67,8 @@ pub struct Config {
     pub audit: Audit,
     /// Files of messages.
     pub media: Media,
+    /// Back ends of Apps that hear what happens.
+    pub callback: Callback,
     /// Addressing.
     pub locate: Locate,
     /// The link between edges and processes that locate.
@@ -307,6 +310,7 @@ impl Default for Config {
             apps: Vec::new(),
             audit: Audit::default(),
             media: Media::default(),
+            callback: Callback::default(),
             locate: Locate::default(),
             steer: Steer::default(),
             dns: Dns::default(),
@@ -566,6 +570,7 @@ impl Config {
         self.storage.check()?;
         self.locate.check()?;
         self.media.check()?;
+        self.callback.check()?;
         self.steer.check()?;
         self.dns.check()?;
         self.trunk.check()?;

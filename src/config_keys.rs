@@ -409,6 +409,45 @@ pub const KEYS: &[Key] = &[
     Key { name: "media.s3_secret_key_file", doc: "file with the key instead, in its first line" },
     Key { name: "media.s3_ca", doc: "PEM file of the CA of a private store; unset: what this system trusts" },
     Key {
+        name: "callback.url",
+        doc: "where the back end of each App hears what happens (callbacks of the public contract), http:// or https://; unset: nowhere",
+    },
+    Key {
+        name: "callback.events",
+        doc: "what it hears of, and is asked about before it happens: names as C2C.CallbackAfterSendMsg; empty: nothing",
+    },
+    Key {
+        name: "callback.before_failure",
+        doc: "what happens if it does not answer a question within 2 s: allow, or refuse",
+    },
+    Key {
+        name: "callback.retry_after",
+        doc: "whether what it could not be told is told again until it was; else it is given up at once, and kept for `nearport callbacks`",
+    },
+    Key {
+        name: "callback.token",
+        doc: "secret that requests to it are signed with; unset: they are not signed",
+    },
+    Key {
+        name: "callback.ca",
+        doc: "PEM file of the CA that it is checked by; unset: what this system trusts",
+    },
+    Key {
+        name: "callback.client_cert",
+        doc: "PEM file of a certificate that is shown to it, for mutual TLS",
+    },
+    Key { name: "callback.client_key", doc: "PEM file with the private key of callback.client_cert" },
+    Key {
+        name: "callback.allow_private",
+        doc: "whether its address may be one that is not public: loopback, private networks, link-local",
+    },
+    Key { name: "callback.concurrency", doc: "events that it is told of at once, 1 to 256" },
+    Key {
+        name: "callback.apps",
+        doc: "Apps with a back end of their own: tables with app, url, events, before_failure, retry_after and token, of which what is \
+              missing is as for all; without url the App has none",
+    },
+    Key {
         name: "locate.databases",
         doc: "MMDB files that say where addresses are, asked in order: countries, cities, AS numbers, in MaxMind's layout or \
               flat; at most 16. Read again when they change. Unset: geo/country.mmdb, if it is there",
@@ -497,7 +536,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Acme, Config, Dns, Edge, Hidden, Locate, Media, Postgres, Steer, Storage, Tls, Trunk,
+        Acme, Callback, Config, Dns, Edge, Hidden, Locate, Media, Postgres, Steer, Storage, Tls, Trunk,
     };
 
     fn leaves(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
@@ -556,6 +595,14 @@ mod tests {
                 s3_secret_key_file: Some("v".into()),
                 s3_ca: Some("w".into()),
                 ..Media::default()
+            },
+            callback: Callback {
+                url: Some("a".into()),
+                token: Some(Hidden("b".into())),
+                ca: Some("c".into()),
+                client_cert: Some("d".into()),
+                client_key: Some("e".into()),
+                ..Callback::default()
             },
             locate: Locate {
                 databases: Some(vec!["k".into()]),

@@ -58,6 +58,8 @@ pub(crate) enum What {
     Undrain,
     /// Copy the store.
     Backup(BackupOrder),
+    /// Show what back ends could not be told, or tell it again; see `cli_callbacks`.
+    Callbacks(crate::node_callback::Order),
     /// Show the PoPs; see `cli_pop`.
     Pops,
     /// Have something of a PoP.
@@ -153,6 +155,11 @@ pub(crate) enum Answer {
     BackedUp {
         /// What it is.
         page: Page,
+    },
+    /// Entries of the outbox.
+    Callbacks {
+        /// In the order of Apps and numbers; none: there are no more.
+        rows: Vec<crate::node_callback::Row>,
     },
     /// The PoPs.
     Pops {

@@ -103,7 +103,7 @@ pub(crate) fn run(config: &Config, order: &Order) -> anyhow::Result<Report> {
     let (ledger, _) = storage.ledger(&layout)?;
     let clock: Clock = Arc::new(now_ms);
     let chat = Chat::start(ledger, directory.clone(), clock, config.backend())?;
-    let store = Store { admin: chat.admin(), asker: Asker { app: order.app, admin } };
+    let store = Store { admin: chat.admin(), asker: Asker { app: order.app, admin, peer: None } };
     let mut running = Running {
         order,
         job,

@@ -83,6 +83,9 @@ pub enum Error {
     /// The store of files.
     #[error("media: {0}")]
     Media(String),
+    /// Callbacks.
+    #[error("callbacks: {0}")]
+    Callback(String),
     /// The addressing service.
     #[error(transparent)]
     Locate(#[from] LocateError),

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use nearport_callback::Service;
 use nearport_chat::admin::Admin;
 use nearport_chat::directory::{App, Directory};
+use nearport_chat::ledger::Ledger;
 use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
@@ -21,6 +23,7 @@ use crate::backup::{self, Page};
 use crate::config::{Config, Engine};
 use crate::first_run::{self, DataError, Layout};
 use crate::node::{BackendKind, Error, now_ms};
+use crate::node_callback::{self, Order, Row};
 use crate::node_storage::Storage;
 use crate::reload::Reloads;
 use crate::trunk_tls;
@@ -40,10 +43,13 @@ enum Running {
 /// The chat backend and what works on its store beside it.
 #[derive(Debug)]
 struct Serving {
-    // The trimmer is dropped first: what is left of the ledger goes with the chat.
+    // These are dropped first: what is left of the ledger goes with the chat.
+    callbacks: Mutex<Option<Service>>,
     _trimmer: Trimmer,
     chat: Chat,
     admin: Admin,
+    /// What back ends are to be told.
+    outbox: Arc<dyn Ledger>,
     /// Where ledger and directory are embedded: what a backup is made of.
     ledger: Option<Arc<FjallLedger>>,
     /// One backup at a time.
@@ -99,6 +105,8 @@ impl Slot {
             Running::Echo(_) | Running::Core(_) => Ok(()),
             Running::Chat(mut serving) => {
                 serving.closing.store(true, Ordering::Release);
+                // Back ends are told and asked no more; what waits for their answers is refused by the chat.
+                drop(serving.callbacks.lock().unwrap_or_else(PoisonError::into_inner).take());
                 let ended = serving.chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
                 // A check of readiness or a call of a back end may hold it for a moment. Nobody can get hold of it any more.
                 loop {
@@ -161,6 +169,23 @@ impl Slot {
         };
         let Some(ledger) = &serving.ledger else { return Err(backup::NOT_EMBEDDED.to_owned()) };
         backup::make(ledger, data, to, &serving.closing)
+    }
+
+    /// Shows the outbox, or has what was given up told again. Blocks for some looks into the store.
+    pub(crate) fn callbacks(&self, order: &Order) -> Result<Vec<Row>, String> {
+        let serving = match self.lock().as_ref().map(|opened| opened.running.clone()) {
+            Some(Running::Chat(serving)) => serving,
+            Some(_) => return Err("this node has no store".to_owned()),
+            None => return Err("the store is closed".to_owned()),
+        };
+        let apps = serving.chat.shared().app_ids().map_err(|error| error.to_string())?;
+        let (rows, settles) =
+            node_callback::look(&*serving.outbox, apps, order).map_err(|error| error.to_string())?;
+        let wanted = settles.len();
+        match serving.chat.callbacks().settle(settles) {
+            taken if taken == wanted => Ok(rows),
+            _ => Err("too much is waiting to be written, try again".to_owned()),
+        }
     }
 
     /// Begins to dial the core, for an edge without a backend of its own. Nothing happens for others.
@@ -267,11 +292,13 @@ fn start_chat(
     let ledger = embedded.filter(|_| config.storage.directory == Engine::Embedded);
     let clock: Clock = Arc::new(now_ms);
     let chat = Chat::start(shared.clone(), directory, clock.clone(), config.backend())?;
-    let trimmer = Trimmer::start(shared, clock, config.chat.retention());
+    let kept = shared.clone();
+    let trimmer = Trimmer::start(shared, clock.clone(), config.chat.retention());
     let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
     let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));
     let admin = chat.admin();
-    Ok(Serving { _trimmer: trimmer, chat, admin, ledger, backing_up, closing })
+    let callbacks = Mutex::new(node_callback::start(config, &chat, kept.clone(), clock)?);
+    Ok(Serving { callbacks, _trimmer: trimmer, chat, admin, outbox: kept, ledger, backing_up, closing })
 }
 
 /// Takes the data directory's lock.

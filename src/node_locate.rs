@@ -444,7 +444,11 @@ impl LocateNode {
                 match what {
                     What::Pops => node_steer::answer(Some(&locator), None, &channel),
                     What::Pop(order) => node_steer::answer(Some(&locator), Some(order), &channel),
-                    What::TakeOver(_) | What::Drain(_) | What::Undrain | What::Backup(_) => {
+                    What::TakeOver(_)
+                    | What::Drain(_)
+                    | What::Undrain
+                    | What::Backup(_)
+                    | What::Callbacks(_) => {
                         refuse(&channel, "this process only locates: it has no clients and no store");
                     }
                 }

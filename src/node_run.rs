@@ -230,6 +230,7 @@ impl Running {
                         tracing::info!(pid, to = %order.to.display(), "a backup is made");
                         spawn_backup(estate, order, channel);
                     }
+                    What::Callbacks(order) => spawn_callbacks(estate, order, channel),
                     What::Pops => node_steer::answer(orders_from.locator.as_ref(), None, &channel),
                     What::Pop(order) => node_steer::answer(orders_from.locator.as_ref(), Some(order), &channel),
                 },
@@ -357,6 +358,18 @@ fn spawn_backup(estate: &Estate, order: BackupOrder, channel: Channel) {
                 tracing::warn!(reason, "the backup failed");
                 Answer::Failed { reason }
             }
+        };
+        let _ = channel.send(&answer, &[]);
+    });
+}
+
+/// The outbox is looked at beside everything else.
+fn spawn_callbacks(estate: &Estate, order: crate::node_callback::Order, channel: Channel) {
+    let backend = estate.backend.clone();
+    tokio::task::spawn_blocking(move || {
+        let answer = match backend.callbacks(&order) {
+            Ok(rows) => Answer::Callbacks { rows },
+            Err(reason) => Answer::Failed { reason },
         };
         let _ = channel.send(&answer, &[]);
     });

@@ -18,6 +18,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("session", &["wire"]),
         ("trunk", &["wire"]),
         ("edge", &["session", "trunk", "wire"]),
+        ("callback", &["chat", "wire"]),
         ("chat", &["trunk", "wire"]),
         ("store", &["chat"]),
         ("api", &["chat"]),

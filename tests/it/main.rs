@@ -12,6 +12,8 @@ mod bootstrap;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod callbacks;
+#[cfg(test)]
 mod chat;
 #[cfg(test)]
 mod cli;

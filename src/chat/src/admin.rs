@@ -8,6 +8,7 @@
 
 mod accounts;
 mod apps;
+mod callbacks;
 mod contacts;
 mod groups;
 mod imports;
@@ -19,6 +20,7 @@ mod sign_in;
 
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nearport_wire::code;
@@ -42,6 +44,7 @@ pub use crate::directory::extensions::ExtensionRow;
 pub use crate::msg_key::{BadMsgKey, MsgKey};
 
 use crate::Clock;
+use crate::callback::Origin;
 use crate::downs::Downs;
 use crate::key::AppId;
 use crate::lately::Lately;
@@ -58,6 +61,14 @@ pub struct Asker {
     pub app: AppId,
     /// One of its administrators: tips and notices name it.
     pub admin: Arc<str>,
+    /// Where it calls from; callbacks say it.
+    pub peer: Option<IpAddr>,
+}
+
+impl Asker {
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::rest(self.peer)
+    }
 }
 
 /// The calls. Cheap to clone.

@@ -5,6 +5,7 @@
 //! before it is answered; messages that it brings about (tips, notices) go to the writer as
 //! [`Post`](crate::posts::Post)s.
 
+pub(crate) mod ask;
 pub(crate) mod group;
 pub(crate) mod people;
 
@@ -16,16 +17,22 @@ use nearport_trunk::{SessionId, Up};
 use nearport_wire::{Kind, code};
 
 use crate::actor::Actor;
+use crate::callback::Origin;
+use crate::callback::gate::Gate;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey};
 use crate::reply::{Failure, ReplyTo};
 use crate::shared::Shared;
 use crate::tasks::Task;
 
+use ask::Request;
+
 /// Carries out GROUP and PEOPLE. See the module documentation.
 #[derive(Debug)]
 pub struct Desk {
     shared: Shared,
+    /// Requests that wait for back ends.
+    gate: Gate<SessionId, Request>,
 }
 
 /// Who asks.
@@ -35,6 +42,8 @@ pub(crate) struct Caller {
     pub(crate) who: Who,
     /// `None`: the back end of the App asks, for itself or for a user.
     pub(crate) seat: Option<Seat>,
+    /// Where it asks from.
+    pub(crate) origin: Origin,
 }
 
 /// By whose rights.
@@ -91,15 +100,15 @@ impl Desk {
     /// A desk with nothing on it.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
-        Self { shared }
+        Self { shared, gate: Gate::default() }
     }
 
     /// Looks at who came and went, then handles all requests of `batch` and leaves it empty. Called twice a second even if
     /// nothing has come. Frames of a session that has ended are dropped and counted.
     pub fn handle(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let effects = self.shared.look_at_presence(now_ms);
-        people::publish(&self.shared, effects, None, out);
-        if !batch.is_empty() {
+        people::publish(&self.shared, effects, None, Origin::NONE, out);
+        if !batch.is_empty() || !self.shared.callbacks.desk.is_empty() {
             self.requests(batch, now_ms, out);
         }
         self.tasks(now_ms, out);
@@ -108,7 +117,7 @@ impl Desk {
     fn requests(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let metrics = self.shared.metrics.clone();
         metrics.desk_batch.record(batch.len() as f64);
-        let mut groups = Vec::new();
+        let mut requests = self.released();
         for (link, up) in batch.drain(..) {
             let Up::Frame { session, lane, kind, id, body } = up else {
                 metrics.strays.increment(1);
@@ -118,16 +127,22 @@ impl Desk {
                 .shared
                 .registry()
                 .session_on(session, link)
-                .map(|known| (known.user.clone(), known.device.clone()));
-            let Some((user, device)) = known else {
+                .map(|known| (known.user.clone(), known.device.clone(), known.origin()));
+            let Some((user, device, origin)) = known else {
                 metrics.strays.increment(1);
                 continue;
             };
             let seat = Some(Seat { device, session, link });
-            let caller = Caller { app: user.app(), who: Who::User(user), seat };
+            let caller = Caller { app: user.app(), who: Who::User(user), seat, origin };
             let reply_to = ReplyTo { link, session, lane, id };
+            requests.push(Request { caller, reply_to, kind, body, verdict: None });
+        }
+        let mut groups = Vec::new();
+        for request in requests {
+            let Some((request, refused)) = self.may_go(request, now_ms, out) else { continue };
+            let Request { caller, reply_to, kind, body, .. } = request;
             if kind == Kind::GROUP {
-                groups.push(group::Call::of_client(caller, reply_to, body));
+                groups.push(group::Call::of_client(caller, reply_to, body, refused));
                 continue;
             }
             if caller.is_guest() {
@@ -135,7 +150,11 @@ impl Desk {
                 continue;
             }
             self.groups(&mut groups, now_ms, out);
-            match self.answer(&caller, kind, body, now_ms, out) {
+            let answer = match refused.is_empty() {
+                true => self.answer(&caller, kind, body, now_ms, out),
+                false => ask::people_without(self, &caller, body, refused, now_ms, out),
+            };
+            match answer {
                 Ok(body) => reply_to.reply(body, out),
                 Err(failure) => reply_to.fail(&failure, &metrics, out),
             }

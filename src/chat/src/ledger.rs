@@ -18,7 +18,8 @@ use crate::key::{AppId, ConvKey, UserKey};
 
 pub use outbox::{Outbound, OutboxEntry, Settle, Settled, Shelf};
 
-/// Most items in one [`Batch`], of all kinds. A writer that has more waiting commits several batches.
+/// Most items in one [`Batch`], of all kinds but what goes into the outbox along with a request, which is one entry for each. A writer
+/// that has more waiting commits several batches.
 pub const BATCH_ITEMS_MAX: usize = 2048;
 
 /// Messages with [`Edit::uncounted`] that are left out of one [`Span`] without [`Span::own`]. More of them in what a user has not read
@@ -141,10 +142,21 @@ impl Batch {
     /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message.
     #[must_use]
     pub fn items(&self) -> usize {
-        let Self { appends, edits, hides, receipts, cursors, resets, outbox, settles } = self;
+        let Self { appends, edits, hides, receipts, cursors, resets, outbox: _, settles } = self;
         let marks = hides.len() + receipts.len() + cursors.len() + resets.len();
-        let alone = outbox.iter().filter(|outbound| outbound.append.is_none()).count();
-        appends.len() + edits.len() + marks + alone + settles.len()
+        appends.len() + edits.len() + marks + self.events() + settles.len()
+    }
+
+    /// How many of them are in the outbox and not about messages of the batch.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.outbox.iter().filter(|outbound| outbound.append.is_none()).count()
+    }
+
+    /// Whether it may put something into the outbox that waits to be told.
+    #[must_use]
+    pub fn has_outbound(&self) -> bool {
+        !self.outbox.is_empty() || self.settles.iter().any(|settle| settle.what == Settled::Again)
     }
 
     /// Whether it asks for nothing.

@@ -24,6 +24,7 @@ pub mod actor;
 pub mod admin;
 pub mod apps;
 pub mod audit;
+pub mod callback;
 pub mod config;
 pub mod desk;
 pub mod directory;

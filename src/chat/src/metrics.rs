@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     pub(crate) writer_batch: Histogram,
     pub(crate) desk_batch: Histogram,
     pub(crate) posts_lost: Counter,
+    /// Requests that wait for the back ends of their Apps.
+    pub(crate) held: Gauge,
     pub(crate) commit_items: Histogram,
     pub(crate) stored: Counter,
     pub(crate) duplicates: Counter,
@@ -82,6 +84,7 @@ impl Metrics {
             front_batch: batch("front"),
             writer_batch: batch("writer"),
             desk_batch: batch("desk"),
+            held: gauge!("nearport_chat_held_requests"),
             posts_lost: counter!("nearport_chat_posts_lost_total"),
             commit_items: histogram!("nearport_chat_commit_items"),
             stored: send("stored"),
@@ -127,6 +130,11 @@ impl Metrics {
 }
 
 fn describe() {
+    describe_gauge!(
+        "nearport_chat_held_requests",
+        Unit::Count,
+        "Requests that wait for what the back end of their App says of a message."
+    );
     describe_gauge!("nearport_chat_sessions", Unit::Count, "Live sessions.");
     describe_counter!("nearport_chat_logins_total", Unit::Count, "Answered logins by outcome.");
     describe_counter!(

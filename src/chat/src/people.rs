@@ -2,7 +2,7 @@
 //!
 //! [`People`] holds the rules; rows are in the directory. A call is carried out in one transaction, in which the users
 //! concerned are locked in the order of their keys, so both sides of a friendship and the sequences of both change
-//! together or not at all. Users call for themselves, an admin for anybody ([`Actor`](crate::actor::Actor)); both go through the same functions.
+//! together or not at all. Users call for themselves, an admin for anybody ([`Actor`]); both go through the same functions.
 //!
 //! What changed is given back as [`Effects`]: events for the devices of those whom it concerns. They are hints; the
 //! sequences of [`RelationHead`] tell who missed one.
@@ -46,7 +46,9 @@ pub use verdict::Verdict;
 
 use crate::Failure;
 use crate::account::Accounts;
+use crate::actor::Actor;
 use crate::apps::{AppSettings, Apps};
+use crate::callback::{Command, Origin};
 use crate::directory::people::{PeopleTx, PeopleWork, PhoneRow, RelationHead};
 use crate::directory::{Directory, DirectoryError};
 use crate::key::{AppId, UserKey};
@@ -107,9 +109,47 @@ pub struct Items {
 #[derive(Debug, Default)]
 pub struct Effects {
     pub(crate) events: Vec<(Vec<UserKey>, body::PeopleEvent)>,
+    /// For the back end of the App.
+    pub(crate) told: Vec<Told>,
+}
+
+/// What the back end of the App hears.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) command: Command,
+    /// Whose profile or relations.
+    pub(crate) user: UserKey,
+    /// Without `CallbackCommand` and `EventTime`.
+    pub(crate) fields: serde_json::Value,
+    /// Where the client behind it is; `None`: it is the one that asked.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Effects {
+    /// Relations between two users each have come to be, or have ended. Nothing is told if there are none.
+    pub(crate) fn pairs(&mut self, command: Command, pairs: &[(UserKey, UserKey)]) {
+        let Some((user, _)) = pairs.first() else { return };
+        let pair = |(from, to): &(UserKey, UserKey)| serde_json::json!({ "From_Account": from.name(), "To_Account": to.name() });
+        let fields = serde_json::json!({ "PairList": pairs.iter().map(pair).collect::<Vec<_>>() });
+        self.told.push(Told { command, user: user.clone(), fields, origin: None });
+    }
+
+    /// How the friendships that were told of came to be: `user` has asked for them, or has answered who asked.
+    pub(crate) fn befriended(&mut self, actor: &Actor<'_>, user: &UserKey, answered: bool, force: bool) {
+        for told in self.told.iter_mut().filter(|told| told.command == Command::FriendAdd) {
+            if let Some(pairs) = told.fields["PairList"].as_array_mut() {
+                for pair in pairs {
+                    let ends = [&pair["From_Account"], &pair["To_Account"]];
+                    let initiator = ends.into_iter().find(|end| (**end == user.name()) != answered);
+                    pair["Initiator_Account"] = initiator.cloned().unwrap_or_default();
+                }
+            }
+            told.fields["ClientCmd"] = if answered { "friend_response" } else { "friend_add" }.into();
+            told.fields["Admin_Account"] = if actor.is_admin() { actor.name() } else { "" }.into();
+            told.fields["ForceFlag"] = u8::from(force).into();
+        }
+    }
+
     pub(crate) fn push(&mut self, user: UserKey, event: body::people_event::Event) {
         self.push_all(vec![user], event);
     }

@@ -12,6 +12,8 @@ use nearport_wire::body::{Amended, Element};
 use orders::GroupOrder;
 pub use orders::GroupSaid;
 
+use crate::admin::Asker;
+use crate::callback::{Event, Origin};
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{Append, Appended, IdemKey, LedgerError};
 use crate::reply::{Failure, With};
@@ -41,11 +43,13 @@ pub(crate) struct Letter {
     /// A message of another system, which keeps the time that it has, if that is not in front of the newest of its conversation; and
     /// the key under which the same message of the other side would be known.
     pub(crate) imported: Option<IdemKey>,
+    /// What the back end of the App hears of it.
+    pub(crate) told: Option<Box<Event>>,
 }
 
 impl From<Post> for Letter {
     fn from(post: Post) -> Self {
-        Self { post, online_only: false, imported: None }
+        Self { post, online_only: false, imported: None, told: None }
     }
 }
 
@@ -64,7 +68,12 @@ pub(crate) type ActDone = Box<dyn FnOnce(Result<Amended, Failure>) + Send>;
 /// What is done. Messages are ascending and at most 30; those of groups are only cleared.
 pub(crate) enum ActWhat {
     /// All up to here was read.
-    Read(u64),
+    Read {
+        /// The last one.
+        seq: u64,
+        /// Where the administrator is.
+        origin: Origin,
+    },
     /// These were read, and need receipts.
     Receipts(Vec<u64>),
     /// These are deleted for the user alone.
@@ -84,6 +93,8 @@ pub struct AdminChange {
     pub seq: u64,
     /// What becomes of it.
     pub what: AdminWhat,
+    /// Who does it: back ends hear that.
+    pub by: Asker,
     /// Called once, after the commit or with the refusal. One that never reaches a commit (the backend ends) drops it uncalled.
     pub done: Changed,
 }
@@ -109,11 +120,12 @@ pub enum AdminWhat {
 
 impl fmt::Debug for AdminChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { conv, seq, what, done: _ } = self;
+        let Self { conv, seq, what, by, done: _ } = self;
         f.debug_struct("AdminChange")
             .field("conv", conv)
             .field("seq", seq)
             .field("what", what)
+            .field("by", by)
             .finish_non_exhaustive()
     }
 }

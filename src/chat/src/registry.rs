@@ -14,6 +14,7 @@ use nearport_trunk::{SessionId, Topic};
 use nearport_wire::body::Platform;
 
 use crate::Config;
+use crate::callback::Origin;
 use crate::key::{AppId, UserKey};
 use guests::Guests;
 use interest::Interest;
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) device: Arc<str>,
     /// As the client says.
     pub(crate) platform: Platform,
+    /// Where its client was at the login; unknown for one that was adopted.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) link: LinkId,
     /// Whether `Accept` was sent. A session ended before that is answered with `Reject`, later with `Kick`.
     pub(crate) accepted: bool,
@@ -36,6 +39,13 @@ pub(crate) struct Session {
     pub(crate) logged_out: bool,
 }
 
+impl Session {
+    /// Where its client is, for back ends.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::client(self.peer, self.platform)
+    }
+}
+
 /// A session came or went: the presence of its user may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Touched {
@@ -43,6 +53,14 @@ pub(crate) struct Touched {
     pub(crate) platform: Platform,
     /// It went by itself: where that is a phone, it can still be pushed to.
     pub(crate) lost: bool,
+    /// It came.
+    pub(crate) came: bool,
+    /// Somebody else has ended it.
+    pub(crate) kicked: bool,
+    /// Nothing was heard of it for so long that it counts as gone.
+    pub(crate) silent: bool,
+    /// Where its client is, or was.
+    pub(crate) origin: Origin,
 }
 
 /// Sessions that came or went and that nobody has looked at. The desk does so twice a second; presence of what is beyond is found
@@ -196,9 +214,9 @@ impl Registry {
         if let Some(user) = self.users.get_mut(&session.user) {
             user.head = user.head.max(head);
         }
-        let (user, platform) = (session.user.clone(), session.platform);
+        let (user, platform, origin) = (session.user.clone(), session.platform, session.origin());
         self.lingering.forget(&user, platform);
-        self.touch(Touched { user, platform, lost: false });
+        self.touch(Touched { user, platform, lost: false, came: true, kicked: false, silent: false, origin });
         true
     }
 
@@ -211,7 +229,8 @@ impl Registry {
     /// Who came or went since the last call, those included whose time to come back is over.
     pub(crate) fn touched(&mut self, now_ms: u64) -> Vec<Touched> {
         for (user, platform) in self.lingering.expired(now_ms) {
-            self.touch(Touched { user, platform, lost: true });
+            let (came, kicked, silent, origin) = (false, false, true, Origin::client(None, platform));
+            self.touch(Touched { user, platform, lost: true, came, kicked, silent, origin });
         }
         std::mem::take(&mut self.touched)
     }
@@ -244,7 +263,7 @@ impl Registry {
     /// As [`Self::remove`], because somebody wants it to end: its device counts as logged out.
     fn end(&mut self, id: SessionId) -> Option<Removed> {
         self.log_out(id);
-        self.remove(id)
+        self.take(id, true)
     }
 
     /// Takes a session out whose client has not said that it goes; its user counts as online until then. Nothing happens if it is not
@@ -262,10 +281,15 @@ impl Registry {
 
     /// Takes a session out; publishes no longer count it. Nothing happens if it is not there.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Removed> {
+        self.take(id, false)
+    }
+
+    fn take(&mut self, id: SessionId, kicked: bool) -> Option<Removed> {
         let session = self.sessions.get(&id)?;
         if session.accepted {
-            let (user, platform, lost) = (session.user.clone(), session.platform, !session.logged_out);
-            self.touch(Touched { user, platform, lost });
+            let lost = !session.logged_out;
+            let (user, platform, origin) = (session.user.clone(), session.platform, session.origin());
+            self.touch(Touched { user, platform, lost, came: false, kicked, silent: false, origin });
         }
         self.take_out(id)
     }
@@ -301,7 +325,8 @@ impl Registry {
         let removed = ids.into_iter().filter_map(|id| self.end(id)).collect();
         for platform in self.lingering.platforms(user).collect::<Vec<_>>() {
             self.lingering.forget(user, platform);
-            self.touch(Touched { user: user.clone(), platform, lost: false });
+            let (came, kicked, silent, origin) = (false, true, false, Origin::client(None, platform));
+            self.touch(Touched { user: user.clone(), platform, lost: false, came, kicked, silent, origin });
         }
         removed
     }
@@ -416,6 +441,7 @@ mod tests {
             user,
             device: device.into(),
             platform: Platform::Other,
+            peer: None,
             link: LinkId(link),
             accepted: false,
             topics: BTreeSet::new(),

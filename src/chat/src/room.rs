@@ -35,7 +35,7 @@ use crate::downs::{Downs, Links};
 use crate::key::{AppId, GroupKey, UserKey};
 use crate::registry::Registry;
 use hall::Hall;
-pub(crate) use presence::{MarkRefused, RoomPage};
+pub(crate) use presence::{Coming, MarkRefused, RoomPage};
 
 /// Rooms of one session at once.
 pub(crate) const ROOMS_PER_SESSION_MAX: usize = 16;
@@ -186,7 +186,7 @@ impl Rooms {
         member: &Member,
         now_ms: u64,
         out: &mut Downs,
-    ) -> Result<body::LiveJoined, JoinRefused> {
+    ) -> Result<(body::LiveJoined, Coming), JoinRefused> {
         let mut state = self.lock();
         let state = &mut *state;
         let of_session = state.sessions.get(&member.session).map_or(&[][..], Vec::as_slice);
@@ -208,9 +208,9 @@ impl Rooms {
             outlet.out.push(member.link, Down::Join { session, topic });
             hall.enter(member, &self.links);
         }
-        let newcomer = hall.come(&member.user, member.session, now_ms);
+        let coming = hall.come(&member.user, member.session, now_ms);
         let joined = hall.joined();
-        if newcomer {
+        if coming != Coming::Known {
             hall.note_joined(&member.user, now_ms, &mut outlet);
         }
         state.plan(room);
@@ -219,7 +219,7 @@ impl Rooms {
         if first {
             self.changed.notify_all();
         }
-        Ok(joined)
+        Ok((joined, coming))
     }
 
     /// A user leaves a room, with all sessions. `false`: they were not in it.
@@ -326,8 +326,14 @@ impl Rooms {
     }
 
     /// Looks after what is due: sessions that have ended, users whose time to come back is over, notices and tallies. Call it every
-    /// [`TICK`] with what [`Registry::take_departed`] gives.
-    pub(crate) fn turn(&self, departed: Vec<SessionId>, now_ms: u64, out: &mut Downs) {
+    /// [`TICK`] with what [`Registry::take_departed`] gives. Gives the users whose time is over, guests not among them.
+    pub(crate) fn turn(
+        &self,
+        departed: Vec<SessionId>,
+        now_ms: u64,
+        out: &mut Downs,
+    ) -> Vec<(GroupKey, Vec<UserKey>)> {
+        let mut gone = Vec::new();
         let mut state = self.lock();
         let state = &mut *state;
         for session in departed {
@@ -347,7 +353,11 @@ impl Rooms {
             }
             let Some((_, room)) = state.due.pop_first() else { break };
             let Some(hall) = state.halls.get_mut(&room) else { continue };
-            hall.due(now_ms, &mut Outlet { metrics: &self.metrics, out });
+            let mut expired = hall.due(now_ms, &mut Outlet { metrics: &self.metrics, out });
+            expired.retain(|user| !user.is_guest());
+            if !expired.is_empty() {
+                gone.push((room.clone(), expired));
+            }
             if hall.is_over() {
                 state.halls.remove(&room);
             } else {
@@ -356,6 +366,7 @@ impl Rooms {
         }
         self.count(state);
         out.flush();
+        gone
     }
 
     /// Waits until it is time for a turn. `false`: none comes any more.

@@ -11,6 +11,7 @@ use nearport_trunk::{Backend, Link, Sharing, Up, Waker};
 use nearport_wire::Kind;
 
 use crate::admin::Admin;
+use crate::callback::Callbacks;
 use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::downs::Downs;
@@ -65,7 +66,11 @@ impl Chat {
         let (writer_sender, writer_queue) = bounded(config.writer_queue());
         let (desk_sender, desk_queue) = bounded(config.desk_queue());
         let (writer_waker, desk_waker) = (writer_sender.clone(), desk_sender.clone());
+        let waker = desk_waker.clone();
+        shared.callbacks.wake_desk_by(move || waker.nudge());
         shared.tasks.wake_by(move || desk_waker.nudge());
+        let waker = writer_waker.clone();
+        shared.callbacks.wake_writer_by(move || waker.nudge());
         shared.posts.wake_by(move || writer_waker.nudge());
         let chat = Self {
             shared: shared.clone(),
@@ -112,10 +117,22 @@ impl Chat {
         self.shared.kick_user(app, name, (self.clock)())
     }
 
+    /// What works beside the threads: for whoever tells back ends.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// What the back end of an App calls.
     #[must_use]
     pub fn admin(&self) -> Admin {
         self.shared.admin(self.clock.clone())
+    }
+
+    /// What back ends hear of, and decide.
+    #[must_use]
+    pub fn callbacks(&self) -> &Arc<Callbacks> {
+        &self.shared.callbacks
     }
 
     /// Media calls are answered by `signer` from now on; before, they are refused. The first one stays.
@@ -231,6 +248,8 @@ fn run_desk(mut desk: Desk, queue: &Receiver<Item>, mut downs: Downs, clock: &Cl
         desk.handle(&mut batch, clock(), &mut downs);
         downs.flush();
     }
+    desk.let_go(&mut downs);
+    downs.flush();
 }
 
 /// Live rooms want to be looked after as long as there are some.
@@ -255,9 +274,13 @@ fn run_writer(
         let waited = queue.wait(&mut batch, batch_items, due.unwrap_or(IDLE).min(IDLE));
         if waited == Waited::Closed {
             writer.expire_acks();
+            writer.let_go(&mut downs);
         }
         writer.turn(&mut batch, clock(), &mut downs);
         downs.flush();
+        if waited == Waited::Closed && writer.expire_callbacks() {
+            continue;
+        }
         if waited == Waited::Closed && posts_ended {
             return;
         }

@@ -10,10 +10,12 @@ use crate::account::Accounts;
 use crate::admin::Admin;
 use crate::apps::{AppSettings, Apps};
 use crate::audit::log::AuditLog;
+use crate::callback::{Callbacks, Command};
+use crate::desk::group::told::member_state;
 use crate::directory::Directory;
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
-use crate::key::AppId;
+use crate::key::{AppId, GroupKey, UserKey};
 use crate::ledger::Ledger;
 use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
@@ -42,6 +44,7 @@ pub struct Shared {
     pub(crate) watching: Arc<Watching>,
     pub(crate) media: Signer,
     pub(crate) rooms: Arc<Rooms>,
+    pub(crate) callbacks: Arc<Callbacks>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -82,6 +85,7 @@ impl Shared {
             people: Arc::new(people),
             watching: Arc::default(),
             media: Arc::default(),
+            callbacks: Arc::default(),
             registry: Arc::default(),
         })
     }
@@ -110,6 +114,38 @@ impl Shared {
         &self.people
     }
 
+    /// What back ends hear of, and decide.
+    #[must_use]
+    pub fn callbacks(&self) -> &Arc<Callbacks> {
+        &self.callbacks
+    }
+
+    /// Messages of other users to a user that are unread, over all pairs. Blocks for some looks into the stores; `None`: they cannot
+    /// be read, or it is no name.
+    #[must_use]
+    pub fn unread_of_pairs(&self, app: AppId, name: &str, now_ms: u64) -> Option<u64> {
+        let user = UserKey::new(app, name).ok()?;
+        crate::desk::people::conversations::unread_of_pairs(self, &user, now_ms).ok()
+    }
+
+    /// The type of a group, and whether it is a live room; nothing if it cannot be found.
+    pub(crate) fn kind_of(&self, group: &GroupKey) -> (String, bool) {
+        let found = self.groups.find(group).ok().flatten();
+        found.map_or_else(Default::default, |group| {
+            let group = group.read().unwrap_or_else(PoisonError::into_inner);
+            (group.kind().name.to_owned(), !group.kind().stored_members)
+        })
+    }
+
+    /// All Apps. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Directory`].
+    pub fn app_ids(&self) -> Result<Vec<AppId>, Error> {
+        let apps = self.directory.apps()?;
+        Ok(apps.into_iter().map(|app| app.id).collect())
+    }
+
     /// Messages for the writer from elsewhere.
     #[must_use]
     pub fn posts(&self) -> &Posts {
@@ -130,7 +166,12 @@ impl Shared {
     /// Looks after live rooms: what is due in them, and sessions that have ended. Call it every 250 ms.
     pub fn turn_rooms(&self, now_ms: u64, out: &mut Downs) {
         let departed = self.registry().take_departed();
-        self.rooms.turn(departed, now_ms, out);
+        for (room, users) in self.rooms.turn(departed, now_ms, out) {
+            if self.callbacks.wants(room.app(), Command::MemberStateChange) {
+                let event = member_state(&room, false, &users);
+                self.callbacks.tell(room.app(), &event, now_ms);
+            }
+        }
     }
 
     /// Locks the registry. Held for look-ups and pushes to link queues only, never across a read or a commit.

@@ -20,6 +20,7 @@ mod orders;
 mod publish;
 mod rates;
 mod request;
+mod told;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,10 +32,12 @@ use nearport_trunk::{SessionId, Up};
 use nearport_wire::body::{Amended, Event, Message};
 use nearport_wire::{Kind, code};
 
+use crate::callback::gate::Gate;
+use crate::callback::{self, Origin, Verdict};
 use crate::downs::Downs;
 use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
-use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::key::{AppId, ConvKey, GroupKey, UserKey};
 use crate::lately::Lately;
 use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, Batch, Committed, CursorMove, CursorName, IdemKey};
 use crate::msg_key::MsgKey;
@@ -46,7 +49,9 @@ use acks::Acks;
 use rates::Rates;
 use request::{MarkRead, Request, Send, To};
 
+pub(crate) use orders::may_say;
 pub use rates::GroupBooks;
+pub(crate) use request::edited;
 
 /// Most items of one batch that requests ask for: one for each, and some that ask for many. What of those goes beyond is answered
 /// with 60018. With as many acks as may wait there is room left for posts.
@@ -65,6 +70,8 @@ pub struct Writer {
     unstored: Lately<(UserKey, GroupKey, u32), ()>,
     /// Time of the newest message. Message times never go back, whatever the clock does; a restart forgets it.
     last_time_ms: u64,
+    /// Requests that wait for back ends.
+    gate: Gate<SessionId, Asked>,
 }
 
 /// A ledger batch with the answers that wait for it.
@@ -96,9 +103,9 @@ impl Prepared {
         !self.batch.is_empty()
     }
 
-    /// Items that requests have asked for, and administrators.
+    /// Items that requests have asked for, and administrators. What back ends hear of them comes on top.
     fn requested(&self) -> usize {
-        self.batch.items() - self.posts.len()
+        self.batch.items() - self.posts.len() - self.batch.events()
     }
 }
 
@@ -120,6 +127,10 @@ struct Asked {
     request: Request,
     /// Whom the message is for.
     audience: Audience,
+    /// Where the asker is.
+    origin: Origin,
+    /// What the back end has said of it.
+    verdict: Option<Verdict>,
 }
 
 /// A request that is answered after the commit.
@@ -128,6 +139,9 @@ struct Order {
     reply_to: ReplyTo,
     what: What,
 }
+
+/// What the back end of an App hears.
+type ToldOf = (AppId, Box<callback::Event>);
 
 #[derive(Debug)]
 enum What {
@@ -138,8 +152,8 @@ enum What {
     /// Goes out without being stored.
     OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
     /// Above the rate of its group: the sender is told that it was sent. Or `refused`: somebody who sends again may have left the group
-    /// meanwhile. With its key it may be one that was stored before.
-    Dropped { random: u32, time_ms: u64, idem: Option<IdemKey>, refused: Option<Failure> },
+    /// meanwhile; with what the back end hears of that. With its key it may be one that was stored before.
+    Dropped { random: u32, time_ms: u64, idem: Option<IdemKey>, refused: Option<(Failure, Option<ToldOf>)> },
     /// A read cursor moves.
     MarkRead { reader: UserKey, with: With, seq: u64 },
     /// The next of [`Batch::edits`].
@@ -162,13 +176,18 @@ impl Writer {
     #[must_use]
     pub fn new(shared: Shared) -> Self {
         let acks = Acks::new(shared.config.ack_delay_ms);
-        Self { shared, acks, rates: Rates::default(), unstored: Lately::default(), last_time_ms: 0 }
+        let (rates, unstored, gate) = (Rates::default(), Lately::default(), Gate::default());
+        Self { shared, acks, rates, unstored, last_time_ms: 0, gate }
     }
 
     /// When [`Self::turn`] wants to be called even if nothing arrives, milliseconds; `None`: not before something does.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        if self.shared.posts.is_empty() { self.acks.deadline_ms() } else { Some(0) }
+        if !self.shared.posts.is_empty() {
+            return Some(0);
+        }
+        let callbacks = self.shared.callbacks.deadline_ms(self.last_time_ms);
+        self.acks.deadline_ms().into_iter().chain(callbacks).min()
     }
 
     /// What became of a group's messages by class, as far as it is remembered.
@@ -192,6 +211,11 @@ impl Writer {
         self.acks.expire();
     }
 
+    /// Makes what waits for the outbox due, and says whether anything does. For a shutdown.
+    pub(crate) fn expire_callbacks(&self) -> bool {
+        self.shared.callbacks.expire()
+    }
+
     /// One whole turn: prepare, commit, finish. `batch` is left empty.
     pub fn turn(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {
         let prepared = self.prepare(batch, now_ms, out);
@@ -212,12 +236,14 @@ impl Writer {
         if !batch.is_empty() {
             self.shared.metrics.writer_batch.record(batch.len() as f64);
         }
-        let asked = self.requests(batch, now_ms, out);
-        let asked = self.accounts(asked, now_ms, out);
-        let asked = self.allowed(asked, out);
-        let mut places = self.places(&asked, now_ms);
         // Message times never go back.
         self.last_time_ms = self.last_time_ms.max(now_ms);
+        let asked = self.requests(batch, now_ms, out);
+        let asked = self.released(asked, out);
+        let asked = self.accounts(asked, now_ms, out);
+        let asked = self.allowed(asked, out);
+        let asked = self.asked_back_ends(asked, now_ms, out);
+        let mut places = self.places(&asked, now_ms);
         let mut prepared = Prepared { to_come: asked.len(), ..Prepared::default() };
         self.prepare_letters(&mut prepared);
         for (at, asked) in asked.into_iter().enumerate() {
@@ -230,6 +256,8 @@ impl Writer {
         }
         self.prepare_changes(&mut prepared);
         self.prepare_orders(now_ms, &mut prepared, out);
+        let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
+        self.shared.callbacks.take(room, now_ms, &mut prepared.batch);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
             self.acks.take(&mut prepared.batch.cursors);
@@ -247,29 +275,38 @@ impl Writer {
         prepared: &mut Prepared,
         out: &mut Downs,
     ) -> Result<(), Failure> {
-        let Asked { reply_to, user, device, request, audience } = asked;
-        let place = match (place, &request) {
+        let place = match (place, &asked.request) {
             (Some(Err(refused)), Request::Send(send)) if !send.online_only => {
                 let (random, time_ms) = (send.random(), self.last_time_ms);
-                let idem = IdemKey { sender: user, client_msg_id: send.client_msg_id };
-                let what = What::Dropped { random, time_ms, idem: Some(idem), refused: Some(refused) };
-                prepared.orders.push(Order { reply_to, what });
+                let idem = IdemKey { sender: asked.user.clone(), client_msg_id: send.client_msg_id };
+                let told =
+                    self.refused_event(&asked, &refused).map(|event| (asked.user.app(), Box::new(event)));
+                let what =
+                    What::Dropped { random, time_ms, idem: Some(idem), refused: Some((refused, told)) };
+                prepared.orders.push(Order { reply_to: asked.reply_to, what });
                 return Ok(());
             }
-            (place, _) => place.transpose()?,
+            (Some(Err(refused)), _) => {
+                self.tell_refused(&asked, &refused);
+                return Err(refused);
+            }
+            (Some(Ok(place)), _) => Some(place),
+            (None, _) => None,
         };
+        let Asked { reply_to, user, device, request, audience, origin, verdict: _ } = asked;
         let what = match request {
             Request::Send(send) => match place {
                 Some(place) if place.room => {
-                    self.say(reply_to, &user, *send, out);
+                    self.say(reply_to, (&user, origin), *send, prepared, out);
                     return Ok(());
                 }
-                Some(place) => self.group_send(user, *send, place, prepared),
-                None => self.pair_send(user, *send, audience, prepared),
+                Some(place) => self.group_send(user, *send, place, origin, prepared),
+                None => self.pair_send(user, *send, audience, origin, prepared),
             },
-            Request::MarkRead(mark) => self.mark_read(user, mark, prepared)?,
+            Request::MarkRead(mark) => self.mark_read(user, mark, origin, prepared)?,
             Request::Amend(amend) => {
-                self.amend(&user, &device, amend, place.map(|place| place.group), now_ms, prepared)?
+                let asker = amend::Asker { user: &user, device: &device, origin };
+                self.amend(asker, amend, place.map(|place| place.group), now_ms, prepared)?
             }
             Request::Flush => What::Flush,
         };
@@ -284,7 +321,7 @@ impl Writer {
         let room = (BATCH_ITEMS_MAX - REQUEST_ITEMS_MAX).saturating_sub(self.acks.len()) / 2;
         let letters = self.shared.posts.take(room);
         let mut imports = self.imports(&letters);
-        for Letter { mut post, online_only, imported } in letters {
+        for Letter { mut post, online_only, imported, told } in letters {
             post.append.time_ms = match (imported, &mut imports) {
                 // Made on another thread's clock, some time ago.
                 (None, _) => self.last_time_ms,
@@ -305,6 +342,11 @@ impl Writer {
                     continue;
                 }
             };
+            if let Some(event) = told {
+                let (app, append) = (post.append.idem.sender.app(), prepared.batch.appends.len());
+                let append = (!online_only).then_some(append);
+                prepared.batch.outbox.push(event.outbound(app, append, self.last_time_ms));
+            }
             if online_only {
                 prepared.unstored.push((post.append, post.done));
                 continue;
@@ -331,7 +373,9 @@ impl Writer {
         while prepared.requested() + request::SEQS_MAX <= REQUEST_ITEMS_MAX {
             let Some(Act { user, with, what, done }) = self.shared.posts.take_act() else { return };
             let what = match what {
-                ActWhat::Read(seq) => self.mark_read(user, MarkRead { with, seq }, prepared),
+                ActWhat::Read { seq, origin } => {
+                    self.mark_read(user, MarkRead { with, seq }, origin, prepared)
+                }
                 ActWhat::Receipts(seqs) => self.receipts(&user, &with, seqs, None, prepared),
                 ActWhat::Hide(seqs) => self.hide(&user, &with, seqs, None, prepared),
                 ActWhat::Clear => self.clear(&user, &with, 0, prepared),
@@ -357,7 +401,8 @@ impl Writer {
                     }
                     Some(known) => {
                         let reply_to = ReplyTo { link, session, lane, id };
-                        frames.push((reply_to, known.user.clone(), known.device.clone(), kind, body));
+                        let origin = known.origin();
+                        frames.push((reply_to, known.user.clone(), known.device.clone(), origin, kind, body));
                     }
                     None => metrics.strays.increment(1),
                 },
@@ -384,7 +429,7 @@ impl Writer {
         let mut counts: HashMap<SessionId, [u32; 2]> = HashMap::new();
         let most = [self.shared.config.session_sends_per_batch, SESSION_AMENDS_PER_BATCH];
         let mut asked = Vec::with_capacity(frames.len());
-        for (reply_to, user, device, kind, body) in frames {
+        for (reply_to, user, device, origin, kind, body) in frames {
             let mut within = |what: usize| {
                 let count = &mut counts.entry(reply_to.session).or_default()[what];
                 *count += 1;
@@ -407,7 +452,8 @@ impl Writer {
             };
             match request {
                 Ok(request) => {
-                    asked.push(Asked { reply_to, user, device, request, audience: Audience::All });
+                    let (audience, verdict) = (Audience::All, None);
+                    asked.push(Asked { reply_to, user, device, request, audience, origin, verdict });
                 }
                 Err(failure) => reply_to.fail(&failure, &metrics, out),
             }
@@ -415,12 +461,21 @@ impl Writer {
         asked
     }
 
-    fn pair_send(&self, sender: UserKey, send: Send, audience: Audience, prepared: &mut Prepared) -> What {
+    fn pair_send(
+        &self,
+        sender: UserKey,
+        send: Send,
+        audience: Audience,
+        origin: Origin,
+        prepared: &mut Prepared,
+    ) -> What {
         let time_ms = self.last_time_ms;
         let To::User(peer) = &send.to else { unreachable!("a message to a group has a place") };
         let (client_msg_id, random, online_only) = (send.client_msg_id, send.random(), send.online_only);
         let conv = ConvKey::pair(&sender, peer);
         let uncounted = send.is_uncounted();
+        let append = (!send.online_only).then_some(prepared.batch.appends.len());
+        prepared.batch.outbox.extend(self.tell_sent(&sender, &send, origin, append));
         // A note to oneself has one entry. The sender's log stands first: `finish` counts on it.
         let mut owners = vec![sender.clone()];
         if *peer != sender && audience != Audience::Sender {
@@ -437,7 +492,13 @@ impl Writer {
         What::Send { random }
     }
 
-    fn mark_read(&self, reader: UserKey, mark: MarkRead, prepared: &mut Prepared) -> Result<What, Failure> {
+    fn mark_read(
+        &self,
+        reader: UserKey,
+        mark: MarkRead,
+        origin: Origin,
+        prepared: &mut Prepared,
+    ) -> Result<What, Failure> {
         let MarkRead { with, seq } = mark;
         let conv = with.conv(&reader);
         let head = self.shared.ledger.head(&conv).map_err(|error| unreadable(&error))?;
@@ -448,6 +509,9 @@ impl Writer {
         if seq > 0 {
             let name = CursorName::Read(conv);
             prepared.batch.cursors.push(CursorMove { user: reader.clone(), name, position: seq });
+            if let With::User(peer) = &with {
+                self.tell_read(&reader, peer, seq, origin, prepared);
+            }
         }
         Ok(What::MarkRead { reader, with, seq })
     }

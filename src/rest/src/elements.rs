@@ -124,6 +124,20 @@ impl BadBody {
     }
 }
 
+/// `MsgBody` of these elements, as callbacks say it. One of a kind that this server does not know is left out.
+#[must_use]
+pub fn msg_body(elements: &[Element]) -> Vec<Value> {
+    to_json(elements).0
+}
+
+/// The content of a message whose `MsgBody` and `CloudCustomData` a back end gives.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read_msg_body(body: Value, cloud_custom_data: String) -> Result<Content, String> {
+    content(Field::Good(MsgBodyIn(body)), Field::Good(cloud_custom_data)).map_err(|bad| bad.info())
+}
+
 /// The elements of a body: at least one, and at most 12 KB as the wire has them.
 ///
 /// # Errors

@@ -94,7 +94,9 @@ async fn set(call: Call, body: Set) -> Result<Changed, Refusal> {
         3 => ExtensionChange::Clear,
         _ => return Err(Refusal::new(BAD, "OperateType is 1, 2 or 3")),
     };
-    let pending = call.blocking(INTERNAL, move |admin| Ok(admin.change_extensions(&named, change))).await?;
+    let asker = call.asker.clone();
+    let pending =
+        call.blocking(INTERNAL, move |admin| Ok(admin.change_extensions(&asker, &named, change))).await?;
     let changed = pending.map_err(refusal)?.await;
     let changed = changed.ok_or_else(|| Refusal::new(INTERNAL, "the server is shutting down, try again"))?;
     let changed = changed.map_err(refusal)?.into_iter();

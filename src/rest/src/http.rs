@@ -137,10 +137,18 @@ impl Rest {
         let per_s = if limits.command_rates { command.per_s } else { 0 };
         let counted = self.rates.count(asker.app.0, place, (per_s, limits.app_calls_per_s), admin.now_ms());
         counted.map_err(|over| match over {
-            Over::Command => {
+            Over::Command { first } => {
+                if first {
+                    admin.over_limit(&asker, (service.name, command.name), per_s);
+                }
                 Refusal::new(COMMAND_RATE, format!("at most {per_s} calls of this command in a second"))
             }
-            Over::App => Refusal::new(APP_RATE, "the App calls too often"),
+            Over::App { first } => {
+                if first {
+                    admin.over_limit(&asker, (service.name, command.name), limits.app_calls_per_s);
+                }
+                Refusal::new(APP_RATE, "the App calls too often")
+            }
         })?;
         let body = body(request.into_body()).await?;
         let recorded = match command.effect {

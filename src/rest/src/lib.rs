@@ -31,5 +31,6 @@ mod sns;
 mod status;
 mod table;
 
+pub use elements::{msg_body, read_msg_body};
 pub use http::{Allowed, Open, Rest};
 pub use openapi::{docs, document};

@@ -21,11 +21,11 @@ struct Counted {
     calls: HashMap<(u32, usize), u32>,
 }
 
-/// Which limit a call is over.
+/// Which limit a call is over, and whether it is the first one in its second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Over {
-    Command,
-    App,
+    Command { first: bool },
+    App { first: bool },
 }
 
 impl Rates {
@@ -45,13 +45,13 @@ impl Rates {
         let mut over = |key, limit: u32| {
             let calls = counted.calls.entry(key).or_insert(0);
             *calls = calls.saturating_add(1);
-            limit > 0 && *calls > limit
+            (limit > 0 && *calls > limit).then(|| *calls - 1 == limit)
         };
         let (of_command, of_app) = (over((app, command + 1), limits.0), over((app, 0), limits.1));
         match (of_command, of_app) {
-            (_, true) => Err(Over::App),
-            (true, false) => Err(Over::Command),
-            (false, false) => Ok(()),
+            (_, Some(first)) => Err(Over::App { first }),
+            (Some(first), None) => Err(Over::Command { first }),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -66,8 +66,9 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(rates.count(1, 0, (2, 3), 1_000), Ok(()));
         }
-        assert_eq!(rates.count(1, 0, (2, 4), 1_999), Err(Over::Command));
-        assert_eq!(rates.count(1, 1, (2, 3), 1_999), Err(Over::App));
+        assert_eq!(rates.count(1, 0, (2, 5), 1_999), Err(Over::Command { first: true }));
+        assert_eq!(rates.count(1, 0, (2, 5), 1_999), Err(Over::Command { first: false }));
+        assert_eq!(rates.count(1, 1, (2, 4), 1_999), Err(Over::App { first: true }));
         assert_eq!(rates.count(2, 0, (2, 3), 1_999), Ok(()), "another app");
         assert_eq!(rates.count(1, 0, (2, 3), 2_000), Ok(()), "the next second");
         assert!((0..100).all(|_| rates.count(3, 0, (0, 0), 2_000) == Ok(())), "no limits");

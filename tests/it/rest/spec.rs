@@ -25,8 +25,8 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("all_member_push/im_remove_all_tags", "of that push"),
     ("openim/im_push", "the older path of that push"),
     ("openim/im_set_attr_name", "the older path of that push"),
-    ("live_config/set_callback_token", "callbacks are not there yet"),
-    ("live_config/get_callback_token", "callbacks are not there yet"),
+    ("live_config/set_callback_token", "callback.token is a setting, no call changes it"),
+    ("live_config/get_callback_token", "callback.token is a setting, no call changes it"),
 ];
 
 /// Pages that name a command by its path.

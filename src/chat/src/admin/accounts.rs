@@ -7,6 +7,7 @@ use nearport_wire::code;
 use super::{Admin, Asker, Pending};
 use crate::Error;
 use crate::actor::Actor;
+use crate::callback::Origin;
 use crate::desk::group::leave_some;
 use crate::desk::people::publish;
 use crate::directory::people::FieldValue;
@@ -67,7 +68,9 @@ impl Admin {
                 shared.people.set_profile(&Actor::Admin(&asker.admin), &key, &fields, &mut effects)
             });
             let outcomes = outcomes.collect();
-            publish(shared, effects, None, out);
+            // Imports tell back ends nothing.
+            effects.told.clear();
+            publish(shared, effects, None, Origin::REST, out);
             Ok(outcomes)
         })
     }
@@ -174,7 +177,7 @@ fn delete_some(
     }
     let mut effects = Effects::default();
     let more = shared.people.erase(&user, &mut effects);
-    publish(shared, effects, None, out);
+    publish(shared, effects, None, asker.origin(), out);
     if more? {
         return Ok(true);
     }

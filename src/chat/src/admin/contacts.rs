@@ -4,6 +4,8 @@ use nearport_wire::body::people_answer::Answer;
 use nearport_wire::body::people_call::Call;
 
 use super::{Admin, Pending};
+use crate::callback::Origin;
+use crate::desk::people::conversations::UNREAD_MAX;
 use crate::desk::people::{conversations, publish};
 use crate::directory::conversations::Peer;
 use crate::key::UserKey;
@@ -12,9 +14,6 @@ pub use crate::people::conversations::ContactMark;
 use crate::people::conversations::{Known, Settings};
 use crate::reply::Failure;
 
-/// Unread messages that count of one conversation, of the public contract.
-const UNREAD_MAX: u64 = 100;
-
 impl Admin {
     /// Carries out a call about conversations as if `user` asked; her devices hear of what changed.
     pub fn conversations_as(&self, user: &UserKey, call: Call) -> Pending<Result<Answer, Failure>> {
@@ -22,7 +21,7 @@ impl Admin {
         self.on_desk(move |shared, now_ms, out| {
             let mut effects = Effects::default();
             let answer = conversations::carry_out(shared, &user, call, now_ms, &mut effects)?;
-            publish(shared, effects, None, out);
+            publish(shared, effects, None, Origin::REST, out);
             Ok(answer)
         })
     }
@@ -37,7 +36,7 @@ impl Admin {
         self.on_desk(move |shared, _, out| {
             let mut effects = Effects::default();
             shared.people.mark_each_conversation(&user, &marks, &mut effects)?;
-            publish(shared, effects, None, out);
+            publish(shared, effects, None, Origin::REST, out);
             Ok(())
         })
     }

@@ -18,6 +18,7 @@ pub use history::{Roamed, Roaming};
 
 use super::pending::Done;
 use super::{Admin, Asker, Pending, busy};
+use crate::callback::Verdict;
 use crate::kept::{Audience, seal};
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{Append, Appended, IdemKey, LedgerError};
@@ -85,6 +86,7 @@ impl Admin {
             post: Post { append: append(message, peer, receipts), done: told.next() },
             online_only: message.online_only,
             imported: None,
+            told: None,
         });
         match self.shared.posts.offer(letters.collect()) {
             Ok(()) => pending,
@@ -95,6 +97,68 @@ impl Admin {
     /// Whether the receiver is asked for a receipt.
     fn receipts(&self, message: &Outgoing) -> bool {
         message.need_receipt && self.shared.settings(message.from.app()).config.receipts
+    }
+
+    /// The same to one user, of which the App's back end hears as of one that a client sends: it is asked first, as far as the message
+    /// does not forbid it, and told afterwards.
+    ///
+    /// The outcome may also be what the back end says: 20006, 120001 to 130000, 80003. A message that it drops has been sent.
+    pub fn send_message(
+        &self,
+        asker: &Asker,
+        message: Outgoing,
+        to: &UserKey,
+    ) -> Pending<Result<(), Failure>> {
+        let question = match message.callbacks.no_before {
+            true => None,
+            false => {
+                let pair = (&message.from, to);
+                self.question_to_user(asker, pair, message.online_only, || body_of(&message, to))
+            }
+        };
+        let (pending, done) = Pending::new();
+        match question {
+            None => self.post(asker, &message, to, done),
+            Some(question) => {
+                let (admin, asker, to, mut message) = (self.clone(), asker.clone(), to.clone(), message);
+                let decided = move |verdict: Verdict| match verdict.on(&mut message.content) {
+                    Ok(true) => admin.post(&asker, &message, &to, done),
+                    Ok(false) => done.tell(Ok(())),
+                    Err(failure) => done.tell(Err(failure)),
+                };
+                self.ask(question, Box::new(decided));
+            }
+        }
+        pending
+    }
+
+    /// Hands a message to the writer, with what the back end hears of it.
+    fn post(&self, asker: &Asker, message: &Outgoing, to: &UserKey, done: Done<Result<(), Failure>>) {
+        let event = match message.callbacks.no_after {
+            true => None,
+            false => self.told_of_pair(asker, to, message.online_only, || body_of(message, to)),
+        };
+        let done = Arc::new(Mutex::new(Some(done)));
+        let taken = {
+            let done = done.clone();
+            move || done.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let hear = move |outcome: Result<&Appended, &LedgerError>| {
+            if let Some(done) = taken() {
+                done.tell(outcome.map(drop).map_err(|_| no_writes()));
+            }
+        };
+        let letter = Letter {
+            post: Post { append: append(message, to, self.receipts(message)), done: Some(Box::new(hear)) },
+            online_only: message.online_only,
+            imported: None,
+            told: event.map(Box::new),
+        };
+        if self.shared.posts.offer(vec![letter]).is_err()
+            && let Some(done) = done.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            done.tell(Err(busy()));
+        }
     }
 
     /// Stores a message of another system at its own time, which is that of its key. One with the same key in this conversation,
@@ -112,7 +176,8 @@ impl Admin {
             let Append { logs, uncounted, .. } = self::append(message, to, message.need_receipt);
             (append.logs, append.uncounted) = (logs, uncounted);
         }
-        let letter = Letter { post: Post { append, done }, online_only: false, imported: Some(mirrored) };
+        let post = Post { append, done };
+        let letter = Letter { post, online_only: false, imported: Some(mirrored), told: None };
         match self.shared.posts.offer(vec![letter]) {
             Ok(()) => pending,
             Err(_) => Pending::ready(Err(busy())),
@@ -176,9 +241,9 @@ pub(super) fn imported_pair(message: &Outgoing, peer: &UserKey) -> (Append, Idem
     (Append { logs: Vec::new(), uncounted: true, time_ms, ..append }, mirrored)
 }
 
-fn append(message: &Outgoing, peer: &UserKey, receipts: bool) -> Append {
-    let conv = ConvKey::pair(&message.from, peer);
-    let client_msg_id = message.key.client_msg_id(&conv);
+/// A message as it is stored.
+fn body_of(message: &Outgoing, peer: &UserKey) -> Message {
+    let client_msg_id = message.key.client_msg_id(&ConvKey::pair(&message.from, peer));
     // Where a back end chose them they have 32 bits.
     let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let key = MessageKey {
@@ -186,21 +251,27 @@ fn append(message: &Outgoing, peer: &UserKey, receipts: bool) -> Append {
         random: message.key.random,
         time_s: small(message.key.time_s),
     };
-    let no_unread = message.control.as_ref().is_some_and(|control| control.no_unread);
-    let audience = if message.for_sender { Audience::All } else { Audience::Others };
-    let body = Message {
+    Message {
         from: message.from.name().to_owned(),
         to: Some(With::User(peer.clone()).target()),
         client_msg_id: client_msg_id.to_vec().into(),
         content: Some(message.content.clone()),
-        need_receipt: receipts,
+        need_receipt: message.need_receipt,
         control: message.control,
         life_time_s: message.life_time_s,
         key: Some(key),
         offline_push: message.offline_push.clone(),
         extensible: message.extensible,
         ..Message::default()
-    };
+    }
+}
+
+fn append(message: &Outgoing, peer: &UserKey, receipts: bool) -> Append {
+    let conv = ConvKey::pair(&message.from, peer);
+    let client_msg_id = message.key.client_msg_id(&conv);
+    let no_unread = message.control.as_ref().is_some_and(|control| control.no_unread);
+    let audience = if message.for_sender { Audience::All } else { Audience::Others };
+    let body = Message { need_receipt: receipts, ..body_of(message, peer) };
     let mut logs = Vec::with_capacity(2);
     if message.for_sender {
         logs.push(message.from.clone());
@@ -236,16 +307,13 @@ fn told(count: usize, done: Done<Result<(), Failure>>) -> impl Iterator<Item = p
             if gathered.left == 0
                 && let Some(done) = gathered.done.take()
             {
-                let failure = || {
-                    Failure::later(
-                        code::INTERNAL,
-                        "the store takes no writes, try again later",
-                        STORE_RETRY_MS,
-                    )
-                };
-                done.tell(if gathered.failed { Err(failure()) } else { Ok(()) });
+                done.tell(if gathered.failed { Err(no_writes()) } else { Ok(()) });
             }
         };
         Box::new(hear) as posts::Done
     })
+}
+
+fn no_writes() -> Failure {
+    Failure::later(code::INTERNAL, "the store takes no writes, try again later", STORE_RETRY_MS)
 }

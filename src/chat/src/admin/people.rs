@@ -34,13 +34,13 @@ impl Admin {
             Ok(user) => user,
             Err(failure) => return Pending::ready(Err(failure)),
         };
-        let admin = asker.admin.clone();
+        let (admin, origin) = (asker.admin.clone(), asker.origin());
         self.on_desk(move |shared, now_ms, out| {
             let mut effects = Effects::default();
             let about = For { actor: Actor::Admin(&admin), user: &user, now_ms };
             let done = work(&shared.people, about, &mut effects);
             // Also after a failure: what was noted has happened.
-            publish(shared, effects, None, out);
+            publish(shared, effects, None, origin, out);
             done
         })
     }

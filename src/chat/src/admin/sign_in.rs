@@ -94,6 +94,6 @@ impl Admin {
                 None => self.seen.absent(&user, now_ms),
             }
         }
-        Ok(Asker { app: AppId(id), admin: identifier.into() })
+        Ok(Asker { app: AppId(id), admin: identifier.into(), peer: Some(peer) })
     }
 }

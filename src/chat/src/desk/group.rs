@@ -13,20 +13,23 @@ mod import;
 mod info;
 mod notify;
 mod rooms;
+pub(crate) mod told;
 mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nearport_wire::body::{GroupAnswer, GroupCall, group_answer, group_call};
+use nearport_wire::body::{self, GroupAnswer, GroupCall, GroupInviteResult, group_answer, group_call};
 use nearport_wire::code::group as code;
 use prost::Message as _;
 
+use super::ask::{self, Refused};
 use super::{Caller, Who};
+use crate::callback::{Command, Origin};
 use crate::directory::DirectoryError;
 use crate::downs::Downs;
-use crate::key::UserKey;
+use crate::key::{GroupKey, UserKey};
 use crate::reply::{Failure, ReplyTo, decode};
 use crate::shared::Shared;
 
@@ -40,6 +43,8 @@ pub(crate) struct Call {
     caller: Caller,
     call: Result<Wanted, Failure>,
     answer_to: AnswerTo,
+    /// Whom a back end has refused.
+    refused: Refused,
 }
 
 /// What is asked for.
@@ -59,22 +64,29 @@ enum AnswerTo {
 
 impl Call {
     /// A request of a client.
-    pub(crate) fn of_client(caller: Caller, reply_to: ReplyTo, body: Bytes) -> Self {
+    pub(crate) fn of_client(caller: Caller, reply_to: ReplyTo, body: Bytes, refused: Refused) -> Self {
         let call = decode::<GroupCall>(body, "group").and_then(|call| {
             let unknown = || Failure::new(code::UNKNOWN_COMMAND, "no known group command");
             call.call.map(Wanted::Call).ok_or_else(unknown)
         });
-        Self { caller, call, answer_to: AnswerTo::Client(reply_to) }
+        Self { caller, call, answer_to: AnswerTo::Client(reply_to), refused }
     }
 
     /// A call of an App's back end.
-    pub(crate) fn of_back_end(caller: Caller, call: group_call::Call, answered: Answered) -> Self {
-        Self { caller, call: Ok(Wanted::Call(call)), answer_to: AnswerTo::BackEnd(answered) }
+    pub(crate) fn of_back_end(
+        caller: Caller,
+        call: group_call::Call,
+        refused: Refused,
+        answered: Answered,
+    ) -> Self {
+        let answer_to = AnswerTo::BackEnd(answered);
+        Self { caller, call: Ok(Wanted::Call(call)), answer_to, refused }
     }
 
     /// What a back end brings over from another system.
     pub(crate) fn of_import(caller: Caller, import: Import, answered: Answered) -> Self {
-        Self { caller, call: Ok(Wanted::Import(import)), answer_to: AnswerTo::BackEnd(answered) }
+        let answer_to = AnswerTo::BackEnd(answered);
+        Self { caller, call: Ok(Wanted::Import(import)), answer_to, refused: Refused::new() }
     }
 }
 
@@ -101,11 +113,30 @@ impl AnswerTo {
 pub(crate) fn handle(shared: &Shared, calls: Vec<Call>, now_ms: u64, out: &mut Downs) {
     let mut turn = Turn::new(shared, now_ms);
     let mut answers = Vec::with_capacity(calls.len());
-    for Call { caller, call, answer_to } in calls {
+    for Call { caller, call, answer_to, refused } in calls {
+        let wants_full = shared.callbacks.wants(caller.app, Command::AfterGroupFull);
+        let entered = match &call {
+            Ok(Wanted::Call(call)) if wants_full => told::entered(call).map(str::to_owned),
+            _ => None,
+        };
         let answer = call.and_then(|call| match call {
-            Wanted::Call(call) => calls::answer(&mut turn, &caller, call, out),
-            Wanted::Import(import) => import::answer(&mut turn, &caller, import),
+            Wanted::Call(mut call) => match ask::without(&mut call, &refused) {
+                Some(()) => calls::answer(&mut turn, &caller, call, out),
+                None => Ok((group_answer::Answer::Invited(body::GroupInvited::default()), None)),
+            },
+            Wanted::Import(import) => {
+                turn.keep_quiet(true);
+                let answer = import::answer(&mut turn, &caller, import);
+                turn.keep_quiet(false);
+                answer
+            }
         });
+        if let (Err(Failure { code: code::FULL, .. }), Some(group)) = (&answer, entered)
+            && let Ok(key) = GroupKey::new(caller.app, &group)
+        {
+            turn.tell_back_end(&caller, &key, |telling| telling.full());
+        }
+        let answer = answer.map(|(answer, after)| (with_refused(answer, refused), after));
         answers.push((caller, answer_to, answer));
     }
     if let Err(error) = turn.commit() {
@@ -146,7 +177,7 @@ pub(crate) fn leave_some(
     out: &mut Downs,
 ) -> Result<bool, Failure> {
     let joined = shared.groups.of_users(std::slice::from_ref(user)).map_err(|error| unreadable(&error))?;
-    let caller = Caller { app: user.app(), who: Who::Admin(admin.clone()), seat: None };
+    let caller = Caller { app: user.app(), who: Who::Admin(admin.clone()), seat: None, origin: Origin::REST };
     let mut turn = Turn::new(shared, now_ms);
     let (mut afters, mut outcome) = (Vec::new(), Ok(false));
     for key in joined.into_iter().flatten() {
@@ -173,6 +204,18 @@ pub(crate) fn leave_some(
         turn.tell(&caller, after, out);
     }
     outcome
+}
+
+/// An answer with those whom a back end has refused.
+fn with_refused(mut answer: group_answer::Answer, refused: Refused) -> group_answer::Answer {
+    if let group_answer::Answer::Invited(invited) = &mut answer {
+        let item = |(user, ..): (String, u32, String)| body::GroupInviteItem {
+            user,
+            result: GroupInviteResult::GroupInviteFailed.into(),
+        };
+        invited.items.extend(refused.into_iter().map(item));
+    }
+    answer
 }
 
 /// A read of the directory failed; the log has the reason.

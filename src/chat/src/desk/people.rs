@@ -13,8 +13,9 @@ use prost::Message as _;
 
 use super::Caller;
 use crate::actor::Actor;
+use crate::callback::{Event, Origin};
 use crate::downs::Downs;
-use crate::people::{Effects, Items, codes, profiles, sequences};
+use crate::people::{Effects, Items, Told, codes, profiles, sequences};
 use crate::reply::{Failure, decode};
 use crate::shared::Shared;
 
@@ -38,7 +39,7 @@ pub(crate) fn answer(
     };
     let mut effects = Effects::default();
     let answer = carry_out(shared, caller, &caller.actor(), call, now_ms, &mut effects)?;
-    publish(shared, effects, caller.session(), out);
+    publish(shared, effects, caller.session(), caller.origin, out);
     let body = PeopleAnswer { answer: Some(answer) }.encode_to_vec();
     // Only what is read and has no pages is ever so long: profiles and friends by name.
     if body.len() > Limits::client().body_bytes_max {
@@ -124,8 +125,21 @@ fn results(items: Items) -> Answer {
     })
 }
 
-/// Sends events to all devices of those whom they concern but `except`, which has its reply.
-pub(crate) fn publish(shared: &Shared, effects: Effects, except: Option<SessionId>, out: &mut Downs) {
+/// Sends events to all devices of those whom they concern but `except`, which has its reply. Back ends hear of the others of them, by
+/// who asks from `origin`.
+pub(crate) fn publish(
+    shared: &Shared,
+    effects: Effects,
+    except: Option<SessionId>,
+    origin: Origin,
+    out: &mut Downs,
+) {
+    for Told { command, user, fields, origin: own } in effects.told {
+        if shared.callbacks.wants(user.app(), command) {
+            let origin = own.unwrap_or(origin);
+            shared.callbacks.tell_now(user.app(), &Event::new(command, user.as_bytes(), origin, &fields));
+        }
+    }
     let mut links = Vec::new();
     for (users, event) in effects.events {
         let mut encoded = None;

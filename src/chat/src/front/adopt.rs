@@ -112,6 +112,7 @@ impl Front {
                     user: user.clone(),
                     device,
                     platform: *platform,
+                    peer: None,
                     link,
                     accepted: true,
                     topics: BTreeSet::new(),

@@ -58,6 +58,7 @@ impl Front {
                 user: UserKey::guest(app, session),
                 device,
                 platform: Platform::Web,
+                peer: None,
                 link,
                 accepted: false,
                 topics: BTreeSet::new(),

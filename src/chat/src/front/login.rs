@@ -1,7 +1,7 @@
 //! From Hello to Welcome.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,6 +64,7 @@ pub(super) struct Candidate {
     user: UserKey,
     device: Arc<str>,
     platform: Platform,
+    peer: IpAddr,
     /// `Hello.cursor`.
     cursor: Option<u64>,
     /// What the edge may seal into a token.
@@ -186,13 +187,14 @@ impl Front {
         // A number that is not known here is that of a younger client.
         let platform = Platform::try_from(hello.platform).unwrap_or_default();
         let device = hello.device.into();
-        let cursor = hello.cursor;
+        let (from, cursor) = (peer.ip(), hello.cursor);
         Ok(Vetted::User(Candidate {
             link,
             session,
             user,
             device,
             platform,
+            peer: from,
             cursor,
             identity,
             issued_s,
@@ -280,7 +282,7 @@ impl Front {
             }
             let mut joined = Vec::with_capacity(candidates.len());
             for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
-                let Candidate { link, session, user, device, platform, .. } = &candidate;
+                let Candidate { link, session, user, device, platform, peer, .. } = &candidate;
                 if let Err(refusal) = verdict {
                     self.refuse(*link, *session, &refusal, out);
                     continue;
@@ -290,6 +292,7 @@ impl Front {
                     device: device.clone(),
                     link: *link,
                     platform: *platform,
+                    peer: Some(*peer),
                     accepted: false,
                     topics: BTreeSet::new(),
                     logged_out: false,

@@ -3,7 +3,7 @@
 //! Each App has two shelves, [`Shelf::Waiting`] and [`Shelf::Dead`], each with numbers of its own that grow. What waits is read in
 //! order and leaves by [`Settle`]: told, put among the dead, or brought back from there.
 //!
-//! Nothing puts anything in yet: callbacks will. Until then a batch without entries pays two empty loops for it.
+//! [`callback`](crate::callback) says what is put in, and who reads it. A batch without entries pays two empty loops for it.
 
 use bytes::Bytes;
 

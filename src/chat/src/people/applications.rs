@@ -104,7 +104,7 @@ impl People {
         }
         let now_s = now_ms / 1000;
         let names: Vec<_> = senders.iter().map(String::as_str).collect();
-        self.change_each(user, &names, effects, |ledgered, _, sender| {
+        let items = self.change_each(user, &names, effects, |ledgered, _, sender| {
             let Some(application) = ledgered.tx.application(user, sender.name())? else {
                 let info = "there is no application of that user";
                 return Err(Failure::new(codes::NO_APPLICATION, info).into());
@@ -160,7 +160,9 @@ impl People {
             }
             ledgered.drop_application(user, sender)?;
             Ok(())
-        })
+        })?;
+        effects.befriended(actor, user, true, false);
+        Ok(items)
     }
 
     /// Marks what `user` has received up to number `id` as read.

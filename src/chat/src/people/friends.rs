@@ -8,6 +8,7 @@ use super::heads::Heads;
 use super::{AllowType, Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
 use crate::Failure;
 use crate::actor::Actor;
+use crate::callback::Command;
 use crate::directory::people::{ApplicationRow, FieldValue, FriendRow, PeopleTx, RelationHead};
 use crate::key::UserKey;
 
@@ -66,6 +67,9 @@ pub(super) struct Ledgered<'a> {
     pub(super) tx: &'a mut dyn PeopleTx,
     pub(super) heads: Heads,
     pub(super) user: &'a UserKey,
+    /// Who has got whom as a friend, and who has lost whom.
+    pub(super) added: Vec<(UserKey, UserKey)>,
+    pub(super) parted: Vec<(UserKey, UserKey)>,
 }
 
 impl Ledgered<'_> {
@@ -82,6 +86,7 @@ impl Ledgered<'_> {
         }
         self.tx.put_friend(user, friend.name(), row)?;
         self.heads.friends(user, 1);
+        self.added.push((user.clone(), friend.clone()));
         Ok(true)
     }
 
@@ -91,6 +96,7 @@ impl Ledgered<'_> {
         let was = self.tx.delete_friend(user, friend.name())?;
         if was {
             self.heads.friends(user, -1);
+            self.parted.push((user.clone(), friend.clone()));
             if grouped {
                 self.heads.groups(user);
             }
@@ -177,18 +183,20 @@ impl People {
         let concerned: BTreeSet<UserKey> = peers.iter().flatten().chain([user]).cloned().collect();
         let outcome = self.write(Area::Relations, |tx| {
             let heads = Heads::lock(tx, &concerned)?;
-            let mut ledgered = Ledgered { tx, heads, user };
+            let mut ledgered = Ledgered { tx, heads, user, added: Vec::new(), parted: Vec::new() };
             let value = work(&mut ledgered)?;
-            let Ledgered { tx, heads, .. } = ledgered;
+            let Ledgered { tx, heads, added, parted, .. } = ledgered;
             let before = heads.get(user);
             let stored: BTreeMap<UserKey, RelationHead> = heads.store(tx)?;
             let head = stored.get(user).copied().unwrap_or(before);
-            Ok((value, head, stored))
+            Ok((value, head, stored, added, parted))
         });
         // Also after an error: it may have been stored all the same.
         self.verdicts.forget(concerned.iter());
-        let (value, head, stored) = outcome?;
+        let (value, head, stored, added, parted) = outcome?;
         effects.relations(&stored);
+        effects.pairs(Command::FriendAdd, &added);
+        effects.pairs(Command::FriendDelete, &parted);
         Ok((value, head))
     }
 
@@ -269,6 +277,7 @@ impl People {
             }
             Ok(())
         })?;
+        effects.befriended(actor, user, false, call.force);
         for (peer, row) in applied {
             let shown = super::reads::application_to_wire(user.name(), &row, row.id, false);
             effects.push(peer, Event::Application(shown));

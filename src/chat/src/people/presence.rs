@@ -17,9 +17,11 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nearport_wire::body::{self, Platform, Presence, people_event};
+use serde_json::json;
 
-use super::{Effects, check_count, codes};
+use super::{Effects, Told, check_count, codes};
 use crate::Failure;
+use crate::callback::{Command, platform_name};
 use crate::directory::people::PhoneRow;
 use crate::key::{AppId, UserKey};
 use crate::registry::Touched;
@@ -90,7 +92,7 @@ fn is_phone(platform: Platform) -> bool {
 impl State {
     /// Notes what became of a session's platform, whose user now has sessions on `live`.
     fn note(&mut self, touched: &Touched, live: &[Platform], now_s: u64) {
-        let Touched { user, platform, lost } = touched;
+        let Touched { user, platform, lost, .. } = touched;
         if !is_phone(*platform) {
             return;
         }
@@ -156,6 +158,7 @@ impl Shared {
             let live: Vec<_> = touched.iter().map(|touched| registry.platforms(&touched.user)).collect();
             (touched, live)
         };
+        effects.told = self.tell_states(&touched);
         let mut watching = self.watching.lock();
         if watching.epoch == 0 {
             watching.epoch = now_ms;
@@ -181,6 +184,46 @@ impl Shared {
             self.tell(&changed.into_iter().collect::<Vec<_>>(), now_ms, &mut effects);
         }
         effects
+    }
+
+    /// What back ends hear of who came and went. Who made place for another session of its user is told of with that one.
+    fn tell_states(&self, touched: &[Touched]) -> Vec<Told> {
+        let mut told = Vec::new();
+        for (at, now) in touched.iter().enumerate() {
+            let user = &now.user;
+            if !self.callbacks.wants(user.app(), Command::StateChange) {
+                continue;
+            }
+            let of_user = |other: &&Touched| other.user == *user;
+            let mut kicked = Vec::new();
+            let (action, reason) = if now.came {
+                let before = touched[..at].iter().rev().filter(of_user);
+                kicked.extend(before.take_while(|other| !other.came).filter(|other| other.kicked));
+                ("Login", "Register")
+            } else if now.kicked && touched[at..].iter().filter(of_user).any(|other| other.came) {
+                continue;
+            } else if now.silent {
+                ("Disconnect", "TimeOut")
+            } else if now.lost {
+                ("Disconnect", "LinkClose")
+            } else {
+                ("Logout", "Unregister")
+            };
+            let info = json!({ "Action": action, "To_Account": user.name(), "Reason": reason });
+            let mut fields = json!({ "Info": info });
+            if !kicked.is_empty() {
+                let platform = |other: &Touched| match other.platform {
+                    // Spelt otherwise here.
+                    Platform::Ipad => "iPad",
+                    platform => platform_name(platform),
+                };
+                let devices = kicked.into_iter().map(|other| json!({ "Platform": platform(other) }));
+                fields["KickedDevice"] = devices.collect();
+            }
+            let (user, origin) = (user.clone(), Some(now.origin));
+            told.push(Told { command: Command::StateChange, user, fields, origin });
+        }
+        told
     }
 
     fn write_leases(&self, waiting: &[((UserKey, i32), Option<u64>)], epoch: u64) {

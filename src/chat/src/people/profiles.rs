@@ -5,6 +5,7 @@ use nearport_wire::body;
 use super::{Area, Effects, People, check_count, codes, tags};
 use crate::Failure;
 use crate::actor::Actor;
+use crate::callback::Command;
 use crate::directory::people::{FieldValue, PeopleTx};
 use crate::key::{AppId, UserKey};
 
@@ -47,6 +48,25 @@ impl People {
             }
             Ok(tx.friends(user, 0, FRIENDS_TOLD_MAX)?)
         })?;
+        let item = |(tag, value): &(String, FieldValue)| {
+            let value = match value {
+                FieldValue::Text(text) => text.as_str().into(),
+                FieldValue::Number(number) => serde_json::Value::from(*number),
+                FieldValue::Data(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+            };
+            serde_json::json!({ "Tag": tag, "Value": value })
+        };
+        let told = serde_json::json!({
+            "From_Account": user.name(),
+            "Operator_Account": actor.name(),
+            "ProfileItem": fields.iter().map(item).collect::<Vec<_>>(),
+        });
+        effects.told.push(super::Told {
+            command: Command::PortraitSet,
+            user: user.clone(),
+            fields: told,
+            origin: None,
+        });
         // Only what a client may read, whoever wrote it.
         let reader = Actor::User(user);
         let shown = fields.iter().filter(|(tag, _)| tags.readable(&reader, tag).is_ok());

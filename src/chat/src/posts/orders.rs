@@ -2,6 +2,7 @@
 
 use nearport_wire::body::{Content, Mentions, Priority, SendControl};
 
+use crate::admin::{Asker, Callbacks};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, Appended, CursorMove, IdemKey, LedgerError};
 use crate::reply::Failure;
@@ -80,6 +81,10 @@ pub(crate) struct GroupSaying {
     pub(crate) control: Option<SendControl>,
     pub(crate) offline_push: String,
     pub(crate) extensible: bool,
+    /// Who calls.
+    pub(crate) asker: Asker,
+    /// What back ends hear of it.
+    pub(crate) callbacks: Callbacks,
     pub(crate) done: Said,
 }
 

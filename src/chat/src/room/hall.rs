@@ -8,7 +8,7 @@ use nearport_trunk::{SessionId, Topic};
 use nearport_wire::{Class, Kind, Lane, body};
 use prost::Message as _;
 
-use super::presence::{MarkRefused, Presence, RoomPage, SHOWN_FOR_MS};
+use super::presence::{Coming, MarkRefused, Presence, RoomPage, SHOWN_FOR_MS};
 use super::rate::Rate;
 use super::routes::Routes;
 use super::{Member, Outlet, Recent, Said, Saying, Settings};
@@ -118,8 +118,8 @@ impl Hall {
         sessions
     }
 
-    /// A user has come with a session. Returns whether they were not here.
-    pub(super) fn come(&mut self, user: &UserKey, session: SessionId, now_ms: u64) -> bool {
+    /// A user has come with a session.
+    pub(super) fn come(&mut self, user: &UserKey, session: SessionId, now_ms: u64) -> Coming {
         self.presence.come(user, session, now_ms)
     }
 
@@ -220,15 +220,15 @@ impl Hall {
         self.routes.publish(&self.topic, (Lane::Chat, Kind::EVENT, 0), event, out);
     }
 
-    /// Does what is due.
-    pub(super) fn due(&mut self, now_ms: u64, outlet: &mut Outlet<'_>) {
-        for user in self.presence.expire(now_ms, EXPIRED_PER_TURN) {
-            self.left.add(&user);
-        }
+    /// Does what is due. Gives the users whose time to come back is over.
+    pub(super) fn due(&mut self, now_ms: u64, outlet: &mut Outlet<'_>) -> Vec<UserKey> {
+        let expired = self.presence.expire(now_ms, EXPIRED_PER_TURN);
+        expired.iter().for_each(|user| self.left.add(user));
         self.notice(now_ms, outlet);
         if self.tally_ms.is_some_and(|due| due <= now_ms) {
             self.publish(Class::System, body::LiveFrame::default(), outlet);
         }
+        expired
     }
 
     /// When [`Self::due`] has something to do.

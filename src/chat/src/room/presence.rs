@@ -16,6 +16,9 @@ pub(super) const EXACT_BELOW: usize = 300;
 /// How old the number shown may be (of the public contract).
 pub(super) const SHOWN_FOR_MS: u64 = 10_000;
 
+/// Users that are remembered to have gone without a word: those beyond come as if for the first time.
+const AWAY_MAX: usize = 256;
+
 /// Names of those who came last (of the public contract).
 const LATEST_MAX: usize = 30;
 
@@ -48,6 +51,17 @@ struct User {
     marks: BTreeSet<u32>,
     /// Until then it stays without a session; 0: it does not.
     stays_ms: u64,
+}
+
+/// How a user comes with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// They were not here.
+    New,
+    /// They were, went without a word, and were counted out since then.
+    Back,
+    /// They are here.
+    Known,
 }
 
 /// Some of those who are in a room.
@@ -92,13 +106,15 @@ pub(super) struct Presence {
     order: BTreeMap<u64, UserKey>,
     /// How many have each mark.
     marks: BTreeMap<u32, usize>,
+    /// Who was counted out and has not come back, oldest first.
+    away: VecDeque<UserKey>,
     shown: usize,
     shown_ms: u64,
 }
 
 impl Presence {
-    /// Adds a session. Returns whether its user is new.
-    pub(super) fn come(&mut self, user: &UserKey, session: SessionId, now_ms: u64) -> bool {
+    /// Adds a session.
+    pub(super) fn come(&mut self, user: &UserKey, session: SessionId, now_ms: u64) -> Coming {
         let entry = self.users.entry(user.clone()).or_default();
         let new = entry.sessions.is_empty() && entry.gone_ms.is_none();
         entry.gone_ms = None;
@@ -115,7 +131,15 @@ impl Presence {
             }
             self.show(now_ms);
         }
-        new
+        let away = if new { self.away.iter().position(|away| away == user) } else { None };
+        match (new, away) {
+            (false, _) => Coming::Known,
+            (true, None) => Coming::New,
+            (true, Some(at)) => {
+                self.away.remove(at);
+                Coming::Back
+            }
+        }
     }
 
     /// A session has ended. Its user stays for [`GRACE_MS`] if it was the last.
@@ -154,6 +178,12 @@ impl Presence {
                 self.staying.insert((entry.stays_ms, user));
             } else {
                 self.leave(&user, now_ms);
+                if self.away.len() >= AWAY_MAX {
+                    self.away.pop_front();
+                }
+                if !user.is_guest() {
+                    self.away.push_back(user.clone());
+                }
                 expired.push(user);
             }
         }
@@ -300,19 +330,21 @@ mod tests {
     #[test]
     fn who_comes_back_in_time_has_not_been_away() {
         let mut room = Presence::default();
-        assert!(room.come(&user(1), SessionId(1), 0));
-        assert!(!room.come(&user(1), SessionId(2), 0), "another device");
+        assert_eq!(room.come(&user(1), SessionId(1), 0), Coming::New);
+        assert_eq!(room.come(&user(1), SessionId(2), 0), Coming::Known, "another device");
         room.lose(&user(1), SessionId(1), 5);
         assert_eq!(room.expires_ms(), None);
         room.lose(&user(1), SessionId(2), 10);
         assert_eq!(room.expires_ms(), Some(20_010));
-        assert!(!room.come(&user(1), SessionId(3), 20_009), "it was here all the time");
+        assert_eq!(room.come(&user(1), SessionId(3), 20_009), Coming::Known, "it was here all the time");
         assert!(room.expire(20_010, 9).is_empty());
         room.lose(&user(1), SessionId(3), 30_000);
         assert!(room.expire(49_999, 9).is_empty());
         assert_eq!(room.expire(50_000, 9), [user(1)]);
         assert!(room.is_empty() && room.expires_ms().is_none());
-        assert!(room.come(&user(1), SessionId(4), 50_001));
+        assert_eq!(room.come(&user(1), SessionId(4), 50_001), Coming::Back, "it never said that it leaves");
+        assert!(room.leave(&user(1), 50_002).is_some());
+        assert_eq!(room.come(&user(1), SessionId(5), 50_003), Coming::New);
     }
 
     #[test]

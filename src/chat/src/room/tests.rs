@@ -56,12 +56,13 @@ impl World {
                 accepted: true,
                 topics: BTreeSet::new(),
                 logged_out: false,
+                peer: None,
             };
             self.registry.add(session, entry, &Config::default()).unwrap();
         }
         let member = Member { user: user(n), session, link };
         let room = (&room(), self.settings);
-        self.rooms.join(&mut self.registry, room, &member, self.now_ms, &mut self.downs).unwrap()
+        self.rooms.join(&mut self.registry, room, &member, self.now_ms, &mut self.downs).unwrap().0
     }
 
     fn say(&mut self, n: u32, class: Class, id: u64) -> Said {

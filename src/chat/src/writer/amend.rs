@@ -10,12 +10,33 @@ use nearport_wire::code;
 use super::request::{Amend, Change, ChangeWhat, edited};
 use super::{Prepared, REQUEST_ITEMS_MAX, What, Writer};
 use crate::actor::Actor;
+use crate::callback::Origin;
 use crate::group::{Group, Rank, SharedGroup};
 use crate::kept::{Audience, Kept, seal};
 use crate::key::{ConvKey, ConvKind, GroupKey, UserKey};
 use crate::ledger::{CursorMove, CursorName, Edit, Entry, Hide, Receipt};
 use crate::posts::{AdminChange, AdminWhat};
 use crate::reply::{Failure, With, no_groups, unreadable};
+
+/// Who asks for a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) user: &'a UserKey,
+    pub(super) device: &'a str,
+    pub(super) origin: Origin,
+}
+
+/// Who changes a message, as it is said.
+#[derive(Debug, Clone, Copy)]
+struct By<'a> {
+    /// To clients.
+    shown: &'a str,
+    /// To back ends.
+    operator: &'a str,
+    origin: Origin,
+    /// Whether they hear of it.
+    told: bool,
+}
 
 /// A recall or an edit on its way: what is to be published once it has a number.
 #[derive(Debug)]
@@ -56,13 +77,13 @@ const GROUP: Codes = Codes {
 impl Writer {
     pub(super) fn amend(
         &self,
-        user: &UserKey,
-        device: &str,
+        asker: Asker<'_>,
         amend: Amend,
         group: Option<SharedGroup>,
         now_ms: u64,
         prepared: &mut Prepared,
     ) -> Result<What, Failure> {
+        let Asker { user, device, .. } = asker;
         let items = match &amend {
             Amend::Hide { seqs, .. } | Amend::Receipts { seqs, .. } => seqs.len(),
             Amend::Shown(groups) => groups.len(),
@@ -73,7 +94,7 @@ impl Writer {
         }
         let group = group.as_ref().map(|group| group.read().unwrap_or_else(PoisonError::into_inner));
         match amend {
-            Amend::Change(change) => self.change(user, change, group.as_deref(), now_ms, prepared),
+            Amend::Change(change) => self.change(asker, change, group.as_deref(), now_ms, prepared),
             Amend::Hide { with, seqs } => self.hide(user, &with, seqs, group.as_deref(), prepared),
             Amend::Clear { with, seq } => self.clear(user, &with, seq, prepared),
             Amend::Receipts { with, seqs } => self.receipts(user, &with, seqs, group.as_deref(), prepared),
@@ -83,13 +104,14 @@ impl Writer {
 
     fn change(
         &self,
-        user: &UserKey,
+        asker: Asker<'_>,
         change: Change,
         group: Option<&Group>,
         now_ms: u64,
         prepared: &mut Prepared,
     ) -> Result<What, Failure> {
         let Change { with, seq, what } = change;
+        let user = asker.user;
         let codes = if group.is_some() { &GROUP } else { &PAIR };
         let conv = with.conv(user);
         let not_found = || Failure::new(codes.not_found, "there is no such message of yours");
@@ -122,13 +144,14 @@ impl Writer {
         if now_ms > entry.time_ms.saturating_add(u64::from(window_s) * 1000) {
             return Err(Failure::new(codes.too_late, format!("it is more than {window_s} s old")));
         }
-        let changing = self.put_change(conv, &entry, &kept, user.name(), what, prepared)?;
+        let by = By { shown: user.name(), operator: user.name(), origin: asker.origin, told: true };
+        let changing = self.put_change(conv, &entry, &kept, by, what, prepared)?;
         Ok(What::Change(changing))
     }
 
     /// What an administrator changes: any message, at any time.
     pub(super) fn admin_change(&self, change: AdminChange, prepared: &mut Prepared) {
-        let AdminChange { conv, seq, what, done } = change;
+        let AdminChange { conv, seq, what, by, done } = change;
         let codes = if conv.is_group() { &GROUP } else { &PAIR };
         let silent = matches!(what, AdminWhat::RecallSilently);
         let what = match what {
@@ -144,7 +167,9 @@ impl Writer {
             if kept.head.recalled.is_some() {
                 return Err(Failure::new(codes.recalled, "the message was recalled before"));
             }
-            self.put_change(conv, &entry, &kept, "", what, prepared)
+            // Clients are not told who it was.
+            let by = By { shown: "", operator: &by.admin, origin: by.origin(), told: !silent };
+            self.put_change(conv, &entry, &kept, by, what, prepared)
         });
         match changing {
             Ok(changing) => prepared.changes.push((Changing { silent, ..changing }, done)),
@@ -158,7 +183,7 @@ impl Writer {
         conv: ConvKey,
         entry: &Entry,
         kept: &Kept,
-        by: &str,
+        by: By<'_>,
         what: ChangeWhat,
         prepared: &mut Prepared,
     ) -> Result<Changing, Failure> {
@@ -170,7 +195,11 @@ impl Writer {
         if server_made(&old) {
             return Err(Failure::new(code::group::RECALL_IMPOSSIBLE, "what the system says is not changed"));
         }
-        let (by, changed_ms) = (by.to_owned(), self.last_time_ms);
+        if by.told && matches!(what, ChangeWhat::Recall { .. }) {
+            let place = (entry.seq, entry.time_ms);
+            self.tell_recalled(&conv, place, &old, (by.operator, by.origin), prepared);
+        }
+        let (by, changed_ms) = (by.shown.to_owned(), self.last_time_ms);
         let uncounted = matches!(what, ChangeWhat::Recall { .. });
         let message = match what {
             ChangeWhat::Recall { reason } => Message {

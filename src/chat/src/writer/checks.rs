@@ -53,7 +53,10 @@ impl Writer {
             };
             match verdict {
                 Ok(()) => kept.push(asked),
-                Err(failure) => asked.reply_to.fail(&failure, metrics, out),
+                Err(failure) => {
+                    self.tell_refused(&asked, &failure);
+                    asked.reply_to.fail(&failure, metrics, out);
+                }
             }
         }
         kept
@@ -94,7 +97,10 @@ impl Writer {
                     asked.audience = audience;
                     kept.push(asked);
                 }
-                Err(failure) => asked.reply_to.fail(&failure, &self.shared.metrics, out),
+                Err(failure) => {
+                    self.tell_refused(&asked, &failure);
+                    asked.reply_to.fail(&failure, &self.shared.metrics, out);
+                }
             }
         }
         kept

@@ -56,6 +56,9 @@ impl Writer {
             }
         };
         let is_stored = outcome.is_some();
+        if is_stored && batch.has_outbound() {
+            self.shared.callbacks.committed();
+        }
         let (appended, edited) = outcome.unwrap_or_default();
         let failure =
             Failure::later(code::INTERNAL, "the store takes no writes, try again later", STORE_RETRY_MS);
@@ -127,7 +130,12 @@ impl Writer {
                             metrics.duplicates.increment(1);
                             reply_to.sent(random, &first, publisher.out);
                         }
-                        (None, Some(refused)) => reply_to.fail(&refused, metrics, publisher.out),
+                        (None, Some((refused, told))) => {
+                            if let Some((app, event)) = told {
+                                self.shared.callbacks.tell(app, &event, time_ms);
+                            }
+                            reply_to.fail(&refused, metrics, publisher.out);
+                        }
                         (None, None) => {
                             metrics.over_rate.increment(1);
                             reply_to.unstored(random, time_ms, publisher.out);
@@ -324,6 +332,6 @@ impl ReplyTo {
 }
 
 /// `MsgKey` of the public contract.
-fn msg_key(seq: u64, random: u32, time_ms: u64) -> String {
+pub(super) fn msg_key(seq: u64, random: u32, time_ms: u64) -> String {
     MsgKey { seq, random, time_s: time_ms / 1000 }.to_string()
 }

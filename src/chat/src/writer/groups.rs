@@ -9,6 +9,7 @@ use nearport_wire::code::group as code;
 use super::request::{Amend, Request, Send, To};
 use super::{Asked, Online, Prepared, What, Writer, rates};
 use crate::actor::Actor;
+use crate::callback::Origin;
 use crate::downs::Downs;
 use crate::group::{Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
@@ -96,17 +97,42 @@ impl Writer {
         places
     }
 
+    /// Whether the group of a message takes it, whatever its rate says.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn taken_by_group(&self, asked: &Asked, now_ms: u64) -> Result<(), Failure> {
+        let Request::Send(send) = &asked.request else { return Ok(()) };
+        let To::Group(key) = &send.to else { return Ok(()) };
+        let found = self.shared.groups.find(key).map_err(|error| no_groups(&error))?;
+        let shared = found.ok_or_else(gone)?;
+        let group = shared.read().unwrap_or_else(PoisonError::into_inner);
+        let present = !group.kind().stored_members && self.shared.rooms.is_in(key, &asked.user);
+        send_place(&shared, &group, &asked.user, present, send, now_ms).map(drop)
+    }
+
     /// Says it in a live room. Nothing of it is stored, so it waits for no commit.
-    pub(super) fn say(&self, reply_to: ReplyTo, sender: &UserKey, send: Send, out: &mut Downs) {
+    pub(super) fn say(
+        &self,
+        reply_to: ReplyTo,
+        (sender, origin): (&UserKey, Origin),
+        send: Send,
+        prepared: &mut Prepared,
+        out: &mut Downs,
+    ) {
         let (time_ms, metrics) = (self.last_time_ms, &self.shared.metrics);
         let To::Group(key) = send.to.clone() else { unreachable!("a room is a group") };
         reply_to.unstored(send.random(), time_ms, out);
+        let told = self.tell_sent(sender, &send, origin, None);
         let (class, client_msg_id) = (room::class_of(send.priority), send.client_msg_id);
         let message = Some(send.into_message(sender));
         let delivery = Delivery { message, time_ms, ..Delivery::default() };
         let saying = Saying { from: sender, class, exempt: false, client_msg_id, delivery };
         match self.shared.rooms.say(&key, saying, time_ms, out) {
-            Said::Out => metrics.online_only.increment(1),
+            Said::Out => {
+                metrics.online_only.increment(1);
+                prepared.batch.outbox.extend(told);
+            }
             Said::Folded => metrics.over_rate.increment(1),
             Said::Again => metrics.duplicates.increment(1),
         }
@@ -117,6 +143,7 @@ impl Writer {
         sender: UserKey,
         send: Send,
         place: Place,
+        origin: Origin,
         prepared: &mut Prepared,
     ) -> What {
         let time_ms = self.last_time_ms;
@@ -129,6 +156,8 @@ impl Writer {
         }
         let send = Send { need_receipt: place.receipts, ..send };
         let uncounted = send.is_uncounted();
+        let append = (!place.online_only).then_some(prepared.batch.appends.len());
+        prepared.batch.outbox.extend(self.tell_sent(&sender, &send, origin, append));
         let body = seal(&send.into_message(&sender), Audience::All);
         if place.online_only {
             return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body };

@@ -7,12 +7,15 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use nearport_wire::body::{Delivery, Message};
 use nearport_wire::code::group as code;
+use serde_json::{Map, Value};
 
+use super::told::hex;
 use super::{Prepared, Writer, rates};
+use crate::callback::{Callbacks, Command, Event, Origin, group_fields};
 use crate::downs::Downs;
 use crate::group::{Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
-use crate::key::{GroupKey, UserKey};
+use crate::key::GroupKey;
 use crate::lately::KNOWN_FOR_MS;
 use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, IdemKey};
 use crate::posts::orders::{GroupOrder, GroupSaid, GroupSaying, Imported, Outcome, Said as Hears};
@@ -95,8 +98,8 @@ impl Writer {
                 self.shared.metrics.duplicates.increment(1);
                 (saying.done)(Ok(known()));
             } else {
-                let outcome = match group {
-                    Some(group) => allow(&group, &saying, now_ms).map(|parts| (group, parts)),
+                let outcome = match &group {
+                    Some(group) => may_say(group, &saying, now_ms).map(|parts| (group.clone(), parts)),
                     None => Err(gone()),
                 };
                 match outcome {
@@ -104,7 +107,10 @@ impl Writer {
                         let class = rates::class(saying.priority);
                         allowed.push(Allowed { saying, group, receipts, room, class, per_s });
                     }
-                    Err(failure) => (saying.done)(Err(failure)),
+                    Err(failure) => {
+                        saying.refused(&self.shared.callbacks, group.as_ref(), &failure, time_ms);
+                        (saying.done)(Err(failure));
+                    }
                 }
             }
         }
@@ -123,11 +129,12 @@ impl Writer {
                 }
             }
             if room {
-                self.say_in_room(saying, out);
+                self.say_in_room(saying, &group, prepared, out);
             } else if taken {
                 self.store(saying, group, receipts, prepared);
             } else {
                 self.shared.metrics.over_rate.increment(1);
+                saying.refused(&self.shared.callbacks, Some(&group), &over_rate(), time_ms);
                 (saying.done)(Err(over_rate()));
             }
         }
@@ -151,27 +158,37 @@ impl Writer {
         all
     }
 
-    fn say_in_room(&mut self, saying: GroupSaying, out: &mut Downs) {
+    fn say_in_room(
+        &mut self,
+        saying: GroupSaying,
+        group: &SharedGroup,
+        prepared: &mut Prepared,
+        out: &mut Downs,
+    ) {
         let (time_ms, metrics) = (self.last_time_ms, &self.shared.metrics);
         let key = (saying.from.clone(), saying.group.clone(), saying.random);
         // Repeats are known above: one that was refused for the rate may be tried again, so each attempt has its own id.
         let attempt = self.shared.groups.next_number() | 1 << 63;
         let (class, id) = (room::class_of(saying.priority), message_id(&saying, attempt));
-        let (message, parts) = message(saying, id, false);
+        let message = Message { client_msg_id: id.to_vec().into(), ..saying.message() };
+        let event = saying.event(&self.shared.callbacks, group, &message);
         let delivery = Delivery { message: Some(message), time_ms, ..Delivery::default() };
-        let said = Saying { from: &parts.from, class, exempt: false, client_msg_id: id, delivery };
-        let outcome = match self.shared.rooms.say(&parts.group, said, time_ms, out) {
+        let said = Saying { from: &saying.from, class, exempt: false, client_msg_id: id, delivery };
+        let outcome = match self.shared.rooms.say(&saying.group, said, time_ms, out) {
             Said::Folded => {
                 metrics.over_rate.increment(1);
+                saying.refused(&self.shared.callbacks, Some(group), &over_rate(), time_ms);
                 Err(over_rate())
             }
             Said::Out | Said::Again => {
                 metrics.online_only.increment(1);
+                let outbound = event.map(|event| event.outbound(saying.asker.app, None, time_ms));
+                prepared.batch.outbox.extend(outbound);
                 self.unstored.note(key, (), time_ms);
                 Ok(GroupSaid { seq: 0, time_ms })
             }
         };
-        (parts.done)(outcome);
+        (saying.done)(outcome);
     }
 
     fn store(&self, saying: GroupSaying, group: SharedGroup, receipts: bool, prepared: &mut Prepared) {
@@ -179,8 +196,13 @@ impl Writer {
         let id = message_id(&saying, time_ms / KNOWN_FOR_MS);
         let online_only = saying.online_only;
         let uncounted = saying.control.as_ref().is_some_and(|control| control.no_unread);
-        let (message, parts) = message(saying, id, receipts);
-        let Parts { group: key, from, done } = parts;
+        let message =
+            Message { client_msg_id: id.to_vec().into(), need_receipt: receipts, ..saying.message() };
+        let event = saying.event(&self.shared.callbacks, &group, &message);
+        let append = (!online_only).then_some(prepared.batch.appends.len());
+        let outbound = event.map(|event| event.outbound(saying.asker.app, append, time_ms));
+        prepared.batch.outbox.extend(outbound);
+        let GroupSaying { group: key, from, done, .. } = saying;
         let body = seal(&message, Audience::All);
         if online_only {
             prepared.ordered.push(Ordered::Online { group: key, time_ms, message: body, done });
@@ -193,31 +215,65 @@ impl Writer {
     }
 }
 
-/// What is left of a message when it is one.
-struct Parts {
-    group: GroupKey,
-    from: UserKey,
-    done: Hears,
-}
+impl GroupSaying {
+    /// As it would be sent, without what the group has to do with it.
+    pub(crate) fn message(&self) -> Message {
+        let mut client_msg_id = vec![0; 16];
+        client_msg_id[..4].copy_from_slice(&self.random.to_be_bytes());
+        Message {
+            from: self.from.name().to_owned(),
+            to: Some(With::Group(self.group.clone()).target()),
+            client_msg_id: client_msg_id.into(),
+            content: Some(self.content.clone()),
+            priority: self.priority.into(),
+            mentions: self.mentions.clone(),
+            control: self.control,
+            offline_push: self.offline_push.clone(),
+            extensible: self.extensible,
+            ..Message::default()
+        }
+    }
 
-fn message(saying: GroupSaying, id: [u8; 16], receipts: bool) -> (Message, Parts) {
-    let GroupSaying {
-        group, from, content, priority, mentions, control, offline_push, extensible, done, ..
-    } = saying;
-    let message = Message {
-        from: from.name().to_owned(),
-        to: Some(With::Group(group.clone()).target()),
-        client_msg_id: id.to_vec().into(),
-        content: Some(content),
-        priority: priority.into(),
-        need_receipt: receipts,
-        mentions,
-        control,
-        offline_push,
-        extensible,
-        ..Message::default()
-    };
-    (message, Parts { group, from, done })
+    /// What callbacks say of it: the type of its group, and whether it is not stored although others there are.
+    pub(crate) fn shown(&self, group: Option<&SharedGroup>) -> (String, bool) {
+        let Some(group) = group else { return (String::new(), self.online_only) };
+        let group = group.read().unwrap_or_else(PoisonError::into_inner);
+        (group.kind().name.to_owned(), self.online_only && group.kind().stored_members)
+    }
+
+    /// What the back end hears once it is sent, if it wants to and may.
+    fn event(&self, callbacks: &Callbacks, group: &SharedGroup, message: &Message) -> Option<Event> {
+        let command = Command::GroupAfterSend;
+        if self.callbacks.no_after || !callbacks.wants(self.asker.app, command) {
+            return None;
+        }
+        let (kind, online_only) = self.shown(Some(group));
+        let id = Map::from_iter([("MsgId".to_owned(), hex(&message.client_msg_id).into())]);
+        let fields = group_fields(&self.group, &kind, &self.asker.admin, online_only, id);
+        let conv = self.group.conv();
+        Some(Event::new(command, conv.as_bytes(), self.asker.origin(), &fields).about(message))
+    }
+
+    /// The back end hears that it was not sent, if it wants to and may.
+    pub(crate) fn refused(
+        &self,
+        callbacks: &Callbacks,
+        group: Option<&SharedGroup>,
+        failure: &Failure,
+        now_ms: u64,
+    ) {
+        let command = Command::GroupSendException;
+        if self.callbacks.no_after || !callbacks.wants(self.asker.app, command) {
+            return;
+        }
+        let (kind, online_only) = self.shown(group);
+        let why = [("ErrorCode", failure.code.into()), ("ErrorInfo", (*failure.info).into())];
+        let why = why.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+        let fields = group_fields(&self.group, &kind, &self.asker.admin, online_only, Map::from_iter(why));
+        // The contract has no address for it.
+        let event = Event::new(command, self.group.conv().as_bytes(), Origin::REST, &fields);
+        callbacks.tell(self.asker.app, &event.about(&self.message()), now_ms);
+    }
 }
 
 /// The id of a message: what the back end called random, then which group and which five minutes, or which attempt.
@@ -233,7 +289,11 @@ fn message_id(saying: &GroupSaying, window: u64) -> [u8; 16] {
 }
 
 /// Whether the group takes it: receipts, a live room, messages in a second.
-fn allow(shared: &SharedGroup, saying: &GroupSaying, now_ms: u64) -> Result<(bool, bool, u32), Failure> {
+pub(crate) fn may_say(
+    shared: &SharedGroup,
+    saying: &GroupSaying,
+    now_ms: u64,
+) -> Result<(bool, bool, u32), Failure> {
     let group: &Group = &shared.read().unwrap_or_else(PoisonError::into_inner);
     group.check_back_end_send(&saying.from, now_ms)?;
     let kind = group.kind();

@@ -262,7 +262,7 @@ fn some(mut seqs: Vec<u64>, too_many: u32) -> Result<Vec<u64>, Failure> {
 }
 
 /// What an edited message says then.
-pub(super) fn edited(
+pub(crate) fn edited(
     content: Content,
     elements: Vec<Element>,
     cloud_custom_data: Option<String>,

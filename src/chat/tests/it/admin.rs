@@ -20,7 +20,7 @@ use crate::login::Meddler;
 use crate::world::{APP, START_MS, World, directory, send, text_content, user};
 
 fn admin(world: &World) -> (Admin, Asker) {
-    let asker = Asker { app: AppId(APP), admin: "administrator".into() };
+    let asker = Asker { app: AppId(APP), admin: "administrator".into(), peer: None };
     let now_ms = world.now_ms;
     (world.shared.admin(Arc::new(move || now_ms)), asker)
 }

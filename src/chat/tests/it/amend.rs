@@ -401,10 +401,15 @@ fn an_administrator_changes_any_message_at_any_time() {
     world.now_ms += 3 * DAY_MS;
     let conv = ConvKey::pair(&user("alice"), &user("bob"));
     let outcomes = Arc::new(Mutex::new(Vec::new()));
+    let by = nearport_chat::admin::Asker {
+        app: nearport_chat::key::AppId(1),
+        admin: "administrator".into(),
+        peer: None,
+    };
     let change = |seq, what| {
         let outcomes = outcomes.clone();
         let done = Box::new(move |outcome| outcomes.lock().unwrap().push(outcome));
-        AdminChange { conv: conv.clone(), seq, what, done }
+        AdminChange { conv: conv.clone(), seq, what, by: by.clone(), done }
     };
     let recall = || AdminWhat::Recall { reason: "rules".into() };
     let edit = AdminWhat::Edit { elements: text_content("fixed").elements, cloud_custom_data: None };

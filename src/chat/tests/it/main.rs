@@ -13,6 +13,8 @@ mod amend;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod callbacks;
+#[cfg(test)]
 mod group_messages;
 #[cfg(test)]
 mod group_table;

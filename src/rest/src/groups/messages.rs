@@ -1,6 +1,6 @@
 //! Messages to groups: sent, told, taken back, changed.
 
-use nearport_chat::admin::GroupMessage;
+use nearport_chat::admin::{Callbacks, GroupMessage};
 use nearport_wire::body::{Mentions, Priority, SendControl};
 use nearport_wire::code::group as code;
 use serde::{Deserialize, Serialize};
@@ -108,11 +108,16 @@ async fn send(call: Call, body: SendGroupMsg) -> Result<GroupMsgSent, Refusal> {
     if online_only && control.is_some() {
         return Err(bad("SendMsgControl does not go with OnlineOnlyFlag"));
     }
+    let mut callbacks = Callbacks::default();
     for name in body.forbid_callback_control.optional("ForbidCallbackControl", BAD)?.unwrap_or_default() {
-        if !matches!(name.as_str(), "ForbidBeforeSendMsgCallback" | "ForbidAfterSendMsgCallback") {
-            return Err(bad(
-                "ForbidCallbackControl names ForbidBeforeSendMsgCallback and ForbidAfterSendMsgCallback",
-            ));
+        match name.as_str() {
+            "ForbidBeforeSendMsgCallback" => callbacks.no_before = true,
+            "ForbidAfterSendMsgCallback" => callbacks.no_after = true,
+            _ => {
+                return Err(bad(
+                    "ForbidCallbackControl names ForbidBeforeSendMsgCallback and ForbidAfterSendMsgCallback",
+                ));
+            }
         }
     }
     let message = GroupMessage {
@@ -127,6 +132,7 @@ async fn send(call: Call, body: SendGroupMsg) -> Result<GroupMsgSent, Refusal> {
         control,
         offline_push: elements::offline_push(body.offline_push_info).map_err(|refusal| bad(refusal.info))?,
         extensible: flag(body.support_message_extension, "SupportMessageExtension")?,
+        callbacks,
     };
     let asker = call.asker.clone();
     let pending = call.blocking(code::INTERNAL, move |admin| admin.send_to_group(&asker, message)).await?;
@@ -283,9 +289,9 @@ async fn recall(call: Call, body: RecallGroupMsg) -> Result<GroupMsgRecalled, Re
     if reason.len() > REASON_BYTES_MAX {
         return Err(bad("Reason has at most 256 bytes"));
     }
-    let (app, asked) = (call.asker.app, seqs.clone());
+    let (asker, asked) = (call.asker.clone(), seqs.clone());
     let outcomes = call
-        .blocking(code::INTERNAL, move |admin| admin.recall_in_group(app, &group, &asked, &reason))
+        .blocking(code::INTERNAL, move |admin| admin.recall_in_group(&asker, &group, &asked, &reason))
         .await?;
     let mut recall_ret_list = Vec::with_capacity(seqs.len());
     for (msg_seq, outcome) in seqs.into_iter().zip(outcomes) {
@@ -314,9 +320,9 @@ struct RecallOfSender {
 
 async fn recall_of(call: Call, body: RecallOfSender) -> Result<Empty, Refusal> {
     let (group, sender) = (group_id(body.group_id)?, body.sender.required("Sender_Account", BAD)?);
-    let app = call.asker.app;
+    let asker = call.asker.clone();
     let outcomes =
-        call.blocking(code::INTERNAL, move |admin| admin.recall_of_sender(app, &group, &sender)).await?;
+        call.blocking(code::INTERNAL, move |admin| admin.recall_of_sender(&asker, &group, &sender)).await?;
     for outcome in outcomes {
         // One that has gone meanwhile is as good as taken back.
         if let Err(code::INTERNAL | nearport_wire::code::INTERNAL) = outcome.await.ok_or_else(gone)? {
@@ -361,9 +367,10 @@ async fn edit(call: Call, body: ModifyGroupMsg) -> Result<Empty, Refusal> {
     if elements.is_empty() && cloud_custom_data.is_none() {
         return Err(Refusal::new(90002, "MsgBody or CloudCustomData has to be there"));
     }
-    let app = call.asker.app;
-    let edit = call
-        .blocking(INTERNAL, move |admin| admin.edit_in_group(app, &group, seq, elements, cloud_custom_data));
+    let asker = call.asker.clone();
+    let edit = call.blocking(INTERNAL, move |admin| {
+        admin.edit_in_group(&asker, &group, seq, elements, cloud_custom_data)
+    });
     // The service has no codes for groups.
     let numbered = |code: u32, info: String| match code {
         code::INTERNAL | nearport_wire::code::INTERNAL | INTERNAL => Refusal::new(INTERNAL, info),

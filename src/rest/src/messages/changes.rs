@@ -29,7 +29,8 @@ pub(super) struct Recall {
 
 pub(super) async fn recall(call: Call, body: Recall) -> Result<Empty, Refusal> {
     let named = of(&call, body.from, body.to, body.msg_key)?;
-    let pending = look(&call, move |admin| Ok(admin.recall_message(&named))).await?;
+    let asker = call.asker.clone();
+    let pending = look(&call, move |admin| Ok(admin.recall_message(&asker, &named))).await?;
     told(pending.map_err(refusal)?).await?;
     Ok(Empty {})
 }
@@ -59,8 +60,9 @@ pub(super) async fn modify(call: Call, body: Modify) -> Result<Empty, Refusal> {
     if elements.is_empty() && cloud_custom_data.is_none() {
         return Err(Refusal::new(BAD_BODY, "neither MsgBody nor CloudCustomData is given"));
     }
-    let pending =
-        look(&call, move |admin| Ok(admin.edit_message(&named, elements, cloud_custom_data))).await?;
+    let asker = call.asker.clone();
+    let edit = look(&call, move |admin| Ok(admin.edit_message(&asker, &named, elements, cloud_custom_data)));
+    let pending = edit.await?;
     told(pending.map_err(refusal)?).await?;
     Ok(Empty {})
 }

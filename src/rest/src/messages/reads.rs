@@ -34,12 +34,12 @@ pub(super) async fn mark_read(call: Call, body: MarkRead) -> Result<Empty, Refus
     let reader = user(app, body.report, "Report_Account", BAD_FROM)?;
     let peer = user(app, body.peer, "Peer_Account", BAD_TO)?;
     let until_s = body.msg_read_time.optional("MsgReadTime", BAD_FORM)?;
-    let users = [reader, peer];
+    let (users, asker) = ([reader, peer], call.asker.clone());
     let marked = look(&call, move |admin| {
         let there = admin.exist(&users)?;
         let [reader, peer] = &users;
         Ok(match there[..] {
-            [true, true] => Ok(admin.mark_read(reader, peer, until_s)?),
+            [true, true] => Ok(admin.mark_read(&asker, reader, peer, until_s)?),
             [false, _] => Err(Refusal::new(BAD_FROM, "Report_Account is not registered")),
             _ => Err(Refusal::new(BAD_TO, "Peer_Account is not registered")),
         })

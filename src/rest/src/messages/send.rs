@@ -102,7 +102,7 @@ pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
     if there.get(1) == Some(&false) {
         return Err(Refusal::new(NOT_IMPORTED, "From_Account is not registered"));
     }
-    told(call.admin.send_messages(&message, &asked[..1])).await?;
+    told(call.admin.send_message(&call.asker, message, &asked[0])).await?;
     Ok(Sent { msg_time: key.time_s, msg_key: key.to_string(), msg_id: msg_id(&key) })
 }
 

@@ -87,7 +87,7 @@ impl Admin {
 
     fn import(&self, asker: &Asker, import: Import) -> Pending<Result<Answer, Failure>> {
         let who = Who::Admin(asker.admin.clone());
-        let caller = Caller { app: asker.app, who, seat: None };
+        let caller = Caller { app: asker.app, who, seat: None, origin: asker.origin() };
         let (pending, done) = Pending::new();
         let answered: Answered = Box::new(move |answer| done.tell(answer));
         let task = Task::Group(Box::new(Call::of_import(caller, import, answered)));

@@ -6,13 +6,15 @@ use nearport_wire::code::group as code;
 
 use super::{group_key, user_key};
 use crate::admin::pending::Done;
-use crate::admin::{Admin, Asker, Pending, busy};
+use crate::admin::{Admin, Asker, Callbacks, Pending, busy};
+use crate::callback::{Command, Verdict};
 use crate::kept::Kept;
-use crate::key::{AppId, GroupKey, UserKey};
+use crate::key::{GroupKey, UserKey};
 use crate::ledger::{PageLimit, Range};
 use crate::posts::orders::{GroupOrder, GroupSaying};
 use crate::posts::{AdminChange, AdminWhat, GroupSaid};
 use crate::reply::{Failure, unreadable};
+use crate::writer::may_say;
 
 /// A message of a back end to a group.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +41,8 @@ pub struct GroupMessage {
     pub offline_push: String,
     /// It takes extensions.
     pub extensible: bool,
+    /// Which callbacks of the App are not to hear of it.
+    pub callbacks: Callbacks,
 }
 
 /// Messages among which those of one sender are recalled at once, of the public contract.
@@ -78,12 +82,47 @@ impl Admin {
             control: message.control,
             offline_push: message.offline_push,
             extensible: message.extensible,
+            asker: asker.clone(),
+            callbacks: message.callbacks,
             done: Box::new(move |outcome| done.tell(outcome.map_err(in_groups))),
         };
+        if saying.callbacks.no_before || !self.shared.callbacks.wants(asker.app, Command::GroupBeforeSend) {
+            self.say(saying)?;
+        } else {
+            self.ask_and_say(saying)?;
+        }
+        Ok(pending)
+    }
+
+    fn say(&self, saying: GroupSaying) -> Result<(), Failure> {
         match self.shared.posts.order(vec![GroupOrder::Say(Box::new(saying))]) {
-            true => Ok(pending),
+            true => Ok(()),
             false => Err(in_groups(busy())),
         }
+    }
+
+    /// Lets the App's back end decide first. It is not asked about what the group does not take.
+    fn ask_and_say(&self, mut saying: GroupSaying) -> Result<(), Failure> {
+        let group = self.group(&saying.group)?;
+        if let Err(failure) = may_say(&group, &saying, self.now_ms()) {
+            saying.refused(&self.shared.callbacks, Some(&group), &failure, self.now_ms());
+            return Err(failure);
+        }
+        let (kind, online_only) = saying.shown(Some(&group));
+        let message = saying.message();
+        let place = (&saying.group, kind.as_str());
+        let question = self.question_to_group(&saying.asker, place, online_only, &message);
+        let admin = self.clone();
+        let decided = move |verdict: Verdict| match verdict.on(&mut saying.content) {
+            Ok(true) => {
+                // There is no room: whoever waits hears that nobody answers.
+                let _ = admin.say(saying);
+            }
+            Ok(false) => (saying.done)(Ok(GroupSaid { seq: 0, time_ms: admin.now_ms() })),
+            Err(failure) => (saying.done)(Err(failure)),
+        };
+        self.ask(question, Box::new(decided));
+        Ok(())
     }
 
     /// In whose name something is said: an account that is not muted in all groups.
@@ -115,17 +154,19 @@ impl Admin {
     /// 10010, 10015, 10002.
     pub fn recall_in_group(
         &self,
-        app: AppId,
+        asker: &Asker,
         group: &str,
         seqs: &[u64],
         reason: &str,
     ) -> Result<Vec<Pending<Result<u64, u32>>>, Failure> {
-        let key = group_key(app, group)?;
+        let key = group_key(asker.app, group)?;
         let (first, offered) = self.of_group(&key, |group| (group.info().first_seq, group.kind().recall))?;
         let recall = |seq: &u64| match (offered, *seq > first) {
             (false, _) => Pending::ready(Err(code::RECALL_NOT_OFFERED)),
             (true, false) => Pending::ready(Err(code::RECALL_NOT_FOUND)),
-            (true, true) => self.change_group(&key, *seq, AdminWhat::Recall { reason: reason.to_owned() }),
+            (true, true) => {
+                self.change_group(asker, &key, *seq, AdminWhat::Recall { reason: reason.to_owned() })
+            }
         };
         Ok(seqs.iter().map(recall).collect())
     }
@@ -137,11 +178,11 @@ impl Admin {
     /// 10004, 10010, 10015, 10002.
     pub fn recall_of_sender(
         &self,
-        app: AppId,
+        asker: &Asker,
         group: &str,
         sender: &str,
     ) -> Result<Vec<Pending<Result<u64, u32>>>, Failure> {
-        let (key, sender) = (group_key(app, group)?, user_key(app, sender)?);
+        let (key, sender) = (group_key(asker.app, group)?, user_key(asker.app, sender)?);
         let (first, offered) = self.of_group(&key, |group| (group.info().first_seq, group.kind().recall))?;
         let (mut before, mut looked_at, mut recalls) = (u64::MAX, 0, Vec::new());
         while offered && looked_at < OF_SENDER_LOOKED_AT {
@@ -153,7 +194,7 @@ impl Admin {
             for entry in page.iter().take_while(|entry| entry.seq > first) {
                 let kept = Kept::open(&entry.body);
                 if kept.is_from(&sender) && kept.head.recalled.is_none() {
-                    recalls.push(self.change_group(&key, entry.seq, AdminWhat::RecallSilently));
+                    recalls.push(self.change_group(asker, &key, entry.seq, AdminWhat::RecallSilently));
                 }
             }
         }
@@ -166,13 +207,13 @@ impl Admin {
     /// 10010, 10015, 10007, 10002.
     pub fn edit_in_group(
         &self,
-        app: AppId,
+        asker: &Asker,
         group: &str,
         seq: u64,
         elements: Vec<Element>,
         cloud_custom_data: Option<String>,
     ) -> Result<Pending<Result<u64, u32>>, Failure> {
-        let key = group_key(app, group)?;
+        let key = group_key(asker.app, group)?;
         let (first, history) = self.of_group(&key, |group| (group.info().first_seq, group.kind().history))?;
         if !history {
             return Err(Failure::new(code::NO_PERMISSION, "groups of this type keep no messages"));
@@ -180,13 +221,20 @@ impl Admin {
         if seq <= first {
             return Ok(Pending::ready(Err(code::RECALL_NOT_FOUND)));
         }
-        Ok(self.change_group(&key, seq, AdminWhat::Edit { elements, cloud_custom_data }))
+        Ok(self.change_group(asker, &key, seq, AdminWhat::Edit { elements, cloud_custom_data }))
     }
 
-    fn change_group(&self, key: &GroupKey, seq: u64, what: AdminWhat) -> Pending<Result<u64, u32>> {
+    fn change_group(
+        &self,
+        asker: &Asker,
+        key: &GroupKey,
+        seq: u64,
+        what: AdminWhat,
+    ) -> Pending<Result<u64, u32>> {
         let (pending, done): (_, Done<Result<u64, u32>>) = Pending::new();
         let done = Box::new(move |outcome| done.tell(outcome));
-        match self.shared.posts.change(AdminChange { conv: key.conv(), seq, what, done }) {
+        let change = AdminChange { conv: key.conv(), seq, what, by: asker.clone(), done };
+        match self.shared.posts.change(change) {
             Ok(()) => pending,
             Err(_) => Pending::ready(Err(code::INTERNAL)),
         }

@@ -3,7 +3,7 @@
 use nearport_wire::body::{Amended, Element};
 use nearport_wire::code;
 
-use super::super::{Admin, Pending, busy};
+use super::super::{Admin, Asker, Pending, busy};
 use crate::key::{ConvKey, GroupKey, UserKey};
 use crate::msg_key::MsgKey;
 use crate::posts::{Act, ActWhat, AdminChange, AdminWhat};
@@ -25,8 +25,12 @@ impl Admin {
     ///
     /// # Errors
     /// 20005; the outcome: 20022, 20023, 20005, 60018.
-    pub fn recall_message(&self, named: &Named) -> Result<Pending<Result<(), Failure>>, Failure> {
-        self.change(named, AdminWhat::Recall { reason: String::new() })
+    pub fn recall_message(
+        &self,
+        asker: &Asker,
+        named: &Named,
+    ) -> Result<Pending<Result<(), Failure>>, Failure> {
+        self.change(asker, named, AdminWhat::Recall { reason: String::new() })
     }
 
     /// Puts other elements, other `CloudCustomData` or both into a message. Blocks for a look at it.
@@ -35,14 +39,20 @@ impl Admin {
     /// As [`Self::recall_message`].
     pub fn edit_message(
         &self,
+        asker: &Asker,
         named: &Named,
         elements: Vec<Element>,
         cloud_custom_data: Option<String>,
     ) -> Result<Pending<Result<(), Failure>>, Failure> {
-        self.change(named, AdminWhat::Edit { elements, cloud_custom_data })
+        self.change(asker, named, AdminWhat::Edit { elements, cloud_custom_data })
     }
 
-    fn change(&self, named: &Named, what: AdminWhat) -> Result<Pending<Result<(), Failure>>, Failure> {
+    fn change(
+        &self,
+        asker: &Asker,
+        named: &Named,
+        what: AdminWhat,
+    ) -> Result<Pending<Result<(), Failure>>, Failure> {
         let conv = ConvKey::pair(&named.from, &named.to);
         let found = self.message_by_key(&conv, &named.key).map_err(|error| unreadable(&error))?;
         let is_theirs = |message: &nearport_wire::body::Message| message.from == named.from.name();
@@ -57,7 +67,7 @@ impl Admin {
                 code => Failure::new(code, "the message cannot be changed"),
             }));
         };
-        let change = AdminChange { conv, seq: found.seq, what, done: Box::new(changed) };
+        let change = AdminChange { conv, seq: found.seq, what, by: asker.clone(), done: Box::new(changed) };
         match self.shared.posts.change(change) {
             Ok(()) => Ok(pending),
             Err(_) => Ok(Pending::ready(Err(busy()))),
@@ -70,6 +80,7 @@ impl Admin {
     /// 20005; the outcome: 20005, 60018.
     pub fn mark_read(
         &self,
+        asker: &Asker,
         reader: &UserKey,
         peer: &UserKey,
         until_s: Option<u64>,
@@ -84,7 +95,7 @@ impl Admin {
             }
         };
         let seq = seq.map_err(|error| unreadable(&error))?;
-        Ok(self.act(reader, With::User(peer.clone()), ActWhat::Read(seq)))
+        Ok(self.act(reader, With::User(peer.clone()), ActWhat::Read { seq, origin: asker.origin() }))
     }
 
     /// `reader` confirms messages of `peer` that need receipts. Keys that name none are passed over. Blocks for a look.

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use super::super::{Admin, Pending};
+use serde_json::json;
+
+use super::super::{Admin, Asker, Pending};
 use super::changes::Named;
+use crate::callback::{Command, Event};
 use crate::directory::extensions::{ExtensionHead, ExtensionRow};
 use crate::key::ConvKey;
 use crate::reply::{Failure, unreadable};
@@ -92,6 +95,7 @@ impl Admin {
     /// 10002, 10004, 23002, 23003, 23004, here or in the outcome.
     pub fn change_extensions(
         &self,
+        asker: &Asker,
         named: &Named,
         change: ExtensionChange,
     ) -> Result<Pending<Result<Vec<ExtensionRow>, Failure>>, Failure> {
@@ -100,10 +104,10 @@ impl Admin {
         if !self.extension_rates.take((conv.clone(), seq), self.now_ms()) {
             return Err(Failure::later(TOO_OFTEN, "at most 200 changes of a message in a minute", 1000));
         }
-        let app = named.from.app();
+        let (asker, named) = (asker.clone(), named.clone());
         Ok(self.on_desk(move |shared, now_ms, _| {
-            let days = u64::from(shared.settings(app).config.roaming_days);
-            let mut changed = Vec::new();
+            let days = u64::from(shared.settings(asker.app).config.roaming_days);
+            let (mut changed, mut latest) = (Vec::new(), 0);
             let mut full = false;
             let done = shared.directory.write_people(&mut |tx| {
                 let head = tx.lock_extensions(&conv, seq, now_ms)?;
@@ -121,12 +125,16 @@ impl Admin {
                 if days > 0 {
                     tx.trim_extensions(now_ms.saturating_sub(days * DAY_MS), TRIMMED_AT_ONCE)?;
                 }
-                changed = rows;
+                (changed, latest) = (rows, head.latest);
                 Ok(())
             });
             done.map_err(|error| internal(&error))?;
             if full {
                 return Err(Failure::new(BAD, "a message has at most 300 pairs"));
+            }
+            if shared.callbacks.wants(asker.app, Command::PairAfterExtension) {
+                let event = event(&asker, &named, &conv, &change, (&changed, latest));
+                shared.callbacks.tell(asker.app, &event, now_ms);
             }
             Ok(changed)
         }))
@@ -213,6 +221,31 @@ fn apply(
     let fits = after.len() <= 2 * PAIRS_MAX && after.values().filter(|there| **there).count() <= PAIRS_MAX;
     let head = ExtensionHead { latest, ..head };
     (head, fits.then_some(rows))
+}
+
+/// What the back end hears of a change, whose newest number is `latest`.
+fn event(
+    asker: &Asker,
+    named: &Named,
+    conv: &ConvKey,
+    change: &ExtensionChange,
+    (rows, latest): (&[ExtensionRow], u64),
+) -> Event {
+    let operate = match change {
+        ExtensionChange::Set(_) => 1,
+        ExtensionChange::Delete(_) => 2,
+        ExtensionChange::Clear => 3,
+    };
+    let list = rows.iter().map(|row| json!({ "Key": row.key, "Value": row.value, "Seq": row.seq }));
+    let fields = json!({
+        "From_Account": named.from.name(),
+        "To_Account": named.to.name(),
+        "MsgKey": named.key.to_string(),
+        "OperateType": operate,
+        "ExtensionList": list.collect::<Vec<_>>(),
+        "Seq": latest,
+    });
+    Event::new(Command::PairAfterExtension, conv.as_bytes(), asker.origin(), &fields)
 }
 
 fn internal(error: &crate::directory::DirectoryError) -> Failure {

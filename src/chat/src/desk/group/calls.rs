@@ -272,7 +272,7 @@ pub(super) fn create(
     if imported_ms.is_some() {
         (fx.tips, fx.notices) = (Vec::new(), Vec::new());
     }
-    let after = turn.add(group, fx);
+    let after = turn.add(caller, group, fx);
     Ok((Answer::Id(body::GroupRef { group: id }), Some(after)))
 }
 

@@ -6,13 +6,14 @@ use nearport_wire::Class;
 use nearport_wire::body::{self, GroupMember, GroupMembers, GroupRole, Tip, element};
 use nearport_wire::code::group as code;
 
+use super::told::Crossed;
 use super::turn::{SystemMessage, Turn, to_group};
 use crate::desk::Caller;
 use crate::downs::Downs;
-use crate::group::{self, gone};
+use crate::group::{self, Group, gone};
 use crate::key::{GroupKey, UserKey};
 use crate::reply::Failure;
-use crate::room::{JoinRefused, Member, Saying, Settings};
+use crate::room::{Coming, JoinRefused, Member, Saying, Settings};
 
 /// Messages in a second if the group is a live room; `None`: it is another group.
 pub(super) fn rate(turn: &Turn<'_>, key: &GroupKey) -> Result<Option<u32>, Failure> {
@@ -23,7 +24,7 @@ pub(super) fn rate(turn: &Turn<'_>, key: &GroupKey) -> Result<Option<u32>, Failu
 
 /// The session of `caller` joins. A second time is answered alike, so that a client that had no answer may ask again.
 pub(super) fn join(
-    turn: &Turn<'_>,
+    turn: &mut Turn<'_>,
     caller: &Caller,
     key: &GroupKey,
     rate_per_s: u32,
@@ -31,19 +32,31 @@ pub(super) fn join(
 ) -> Result<body::LiveJoined, Failure> {
     let (user, seat) = (caller.user(code::BAD_PARAMETER)?, caller.seat(code::BAD_PARAMETER)?);
     let group = turn.find(key)?.ok_or_else(gone)?;
-    {
+    let kind = {
         let group = group.read().unwrap_or_else(PoisonError::into_inner);
         if caller.is_guest() && !group.kind().guests {
             return Err(Failure::new(code::NO_PERMISSION, "groups of this type have no guests"));
         }
         group.check_join(user, turn.now_ms)?;
-    }
+        group.kind().name
+    };
     let last_n = turn.shared.settings(key.app()).config.live_last_n;
     let settings = Settings { rate_per_s, last_n };
     let member = Member { user: user.clone(), session: seat.session, link: seat.link };
-    let mut registry = turn.shared.registry();
-    let joined = turn.shared.rooms.join(&mut registry, (key, settings), &member, turn.now_ms, out);
-    joined.map_err(|refused| match refused {
+    let joined = {
+        let mut registry = turn.shared.registry();
+        turn.shared.rooms.join(&mut registry, (key, settings), &member, turn.now_ms, out)
+    };
+    let crossed = match &joined {
+        Ok((_, Coming::New)) => Some(Crossed::Came),
+        Ok((_, Coming::Back)) => Some(Crossed::CameBack),
+        Ok((_, Coming::Known)) | Err(_) => None,
+    };
+    // Guests are counted and not named.
+    if let Some(crossed) = crossed.filter(|_| !caller.is_guest()) {
+        turn.tell_back_end(caller, key, |telling| telling.crossed(kind, crossed, user));
+    }
+    joined.map(|(joined, _)| joined).map_err(|refused| match refused {
         // Nobody hears this answer.
         JoinRefused::Gone => Failure::new(code::INTERNAL, "the session has ended"),
         JoinRefused::TooMany => {
@@ -53,17 +66,28 @@ pub(super) fn join(
 }
 
 /// `caller` leaves, with all devices.
-pub(super) fn quit(turn: &Turn<'_>, caller: &Caller, key: &GroupKey, out: &mut Downs) -> Result<(), Failure> {
+pub(super) fn quit(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    key: &GroupKey,
+    out: &mut Downs,
+) -> Result<(), Failure> {
     let user = caller.user(code::BAD_PARAMETER)?;
-    let owner_stays = turn.look(caller, key, |group, _| {
-        Ok(!group.kind().owner_may_quit && group.info().owner.as_ref() == Some(user))
+    let (owner_stays, kind) = turn.look(caller, key, |group, _| {
+        let owner = group.info().owner.as_ref() == Some(user);
+        Ok((!group.kind().owner_may_quit && owner, group.kind().name))
     })?;
     if owner_stays {
         let info = "the owner may not quit: dismiss the room, or just end the session";
         return Err(Failure::new(code::OWNER_MAY_NOT_QUIT, info));
     }
     match turn.shared.rooms.leave(key, user, turn.now_ms, out) {
-        true => Ok(()),
+        true => {
+            if !caller.is_guest() {
+                turn.tell_back_end(caller, key, |telling| telling.crossed(kind, Crossed::Quit, user));
+            }
+            Ok(())
+        }
         false => Err(Failure::new(code::NO_PERMISSION, "you are not a member")),
     }
 }
@@ -100,10 +124,19 @@ pub(super) fn members(
 }
 
 /// What an operation on the group means for who is in the room: users who were banned leave, tips are said.
-pub(super) fn tell(turn: &Turn<'_>, key: &GroupKey, left: &[UserKey], tips: Vec<Tip>, out: &mut Downs) {
+pub(super) fn tell(
+    turn: &mut Turn<'_>,
+    (caller, group): (&Caller, &Group),
+    left: &[UserKey],
+    tips: Vec<Tip>,
+    out: &mut Downs,
+) {
+    let (key, kind) = (group.key(), group.kind().name);
     let (rooms, time_ms) = (&turn.shared.rooms, turn.now_ms);
     for user in left {
-        rooms.leave(key, user, time_ms, out);
+        if rooms.leave(key, user, time_ms, out) && !user.is_guest() {
+            turn.tell_back_end(caller, key, |telling| telling.crossed(kind, Crossed::Banned, user));
+        }
     }
     for tip in tips {
         let said = turn.system_says(key, to_group(key), element::Element::Tip(tip));

@@ -12,13 +12,15 @@ use nearport_wire::body::{
 use nearport_wire::{Kind, Lane};
 use prost::Message as _;
 
+use super::told::{Before, Telling};
 use super::unreadable;
 use crate::actor::Actor;
+use crate::callback;
 use crate::desk::Caller;
 use crate::directory::DirectoryError;
 use crate::downs::Downs;
 use crate::group::{Change, Ctx, Effects, Group, GroupChange, SharedGroup, gone};
-use crate::key::{ConvKey, GroupKey, UserKey};
+use crate::key::{AppId, ConvKey, GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
 use crate::posts::Post;
 use crate::registry::Registry;
@@ -39,6 +41,10 @@ pub(super) struct Turn<'a> {
     touched: BTreeMap<GroupKey, SharedGroup>,
     changes: Vec<GroupChange>,
     posts: Vec<Post>,
+    /// For back ends, once the changes are on disk.
+    events: Vec<(AppId, callback::Event)>,
+    /// Back ends hear nothing: of imports.
+    quiet: bool,
 }
 
 /// What is left to be done about a request once its changes are on disk.
@@ -65,7 +71,15 @@ impl SystemMessage {
 
 impl<'a> Turn<'a> {
     pub(super) fn new(shared: &'a Shared, now_ms: u64) -> Self {
-        Self { shared, now_ms, touched: BTreeMap::new(), changes: Vec::new(), posts: Vec::new() }
+        Self {
+            shared,
+            now_ms,
+            touched: BTreeMap::new(),
+            changes: Vec::new(),
+            posts: Vec::new(),
+            events: Vec::new(),
+            quiet: false,
+        }
     }
 
     /// A group as the requests before have left it.
@@ -121,16 +135,21 @@ impl<'a> Turn<'a> {
             let ctx = self.ctx(head, people, self.present(&group, caller));
             operate(&group, &ctx, caller.actor(), &mut effects)?
         };
-        Ok((value, Some(self.take(key, group, effects))))
+        Ok((value, Some(self.take(caller, key, group, effects))))
     }
 
     /// Notes the changes of `effects`, which hold in memory from here on.
-    fn take(&mut self, key: &GroupKey, group: SharedGroup, mut effects: Effects) -> After {
+    fn take(&mut self, caller: &Caller, key: &GroupKey, group: SharedGroup, mut effects: Effects) -> After {
         let changes = std::mem::take(&mut effects.changes);
         if !changes.is_empty() {
             {
                 let mut group = group.write().unwrap_or_else(PoisonError::into_inner);
+                let wanted = !self.quiet && Telling::is_wanted(&self.shared.callbacks, key);
+                let before = wanted.then(|| Before::new(&group, &changes));
                 changes.iter().for_each(|change| group.apply(change, self.now_ms));
+                if let Some(before) = before {
+                    self.tell_back_end(caller, key, |telling| telling.changed(&before, &group, &changes));
+                }
             }
             self.touched.insert(key.clone(), group.clone());
             self.changes.push(GroupChange { group: key.clone(), changes });
@@ -138,10 +157,38 @@ impl<'a> Turn<'a> {
         After { group, effects }
     }
 
+    /// Collects events for the back end of the App.
+    pub(super) fn tell_back_end(
+        &mut self,
+        caller: &Caller,
+        key: &GroupKey,
+        tell: impl FnOnce(&mut Telling<'_>),
+    ) {
+        let mut events = Vec::new();
+        let callbacks = &self.shared.callbacks;
+        tell(&mut Telling { callbacks, caller, key, events: &mut events });
+        self.events.extend(events.into_iter().map(|event| (key.app(), event)));
+    }
+
+    /// Back ends hear nothing of the requests from here on, or hear of them again.
+    pub(super) fn keep_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    /// Gives the events collected so far to the outbox.
+    fn send_events(&mut self) {
+        for (app, event) in std::mem::take(&mut self.events) {
+            self.shared.callbacks.tell(app, &event, self.now_ms);
+        }
+    }
+
     /// A new group.
-    pub(super) fn add(&mut self, group: Group, mut effects: Effects) -> After {
+    pub(super) fn add(&mut self, caller: &Caller, group: Group, mut effects: Effects) -> After {
         let (key, changes) = (group.key().clone(), std::mem::take(&mut effects.changes));
         debug_assert!(matches!(changes.first(), Some(Change::Create(_))), "a group begins with its creation");
+        if !self.quiet && Telling::is_wanted(&self.shared.callbacks, &key) {
+            self.tell_back_end(caller, &key, |telling| telling.created(&group, &changes));
+        }
         let group = SharedGroup::new(group.into());
         self.touched.insert(key.clone(), group.clone());
         self.changes.push(GroupChange { group: key, changes });
@@ -161,6 +208,10 @@ impl<'a> Turn<'a> {
                 Ok(()) => self.shared.groups.settle(key, group),
                 Err(_) => self.shared.groups.forget(key),
             }
+        }
+        match written {
+            Ok(()) => self.send_events(),
+            Err(_) => self.events.clear(),
         }
         written
     }
@@ -217,7 +268,8 @@ impl<'a> Turn<'a> {
             out.flush();
         }
         if room {
-            super::rooms::tell(self, key, &left, tips, out);
+            super::rooms::tell(self, (caller, &group), &left, tips, out);
+            self.send_events();
             if group.is_dismissed() {
                 self.shared.rooms.dismiss(key, out);
             }

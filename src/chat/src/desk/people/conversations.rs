@@ -103,6 +103,9 @@ const LAST_BYTES_MAX: usize = 160 * 1024;
 /// Pairs that are looked at for a list. Whoever has more sees the newest among these.
 const PAIRS_MAX: usize = 10_000;
 
+/// Unread messages that count of one conversation where numbers are added up, of the public contract.
+pub(crate) const UNREAD_MAX: u64 = 100;
+
 /// Pairs read at once.
 const PAIRS_AT_ONCE: usize = 1000;
 
@@ -164,13 +167,16 @@ fn get(
     })
 }
 
-/// The list of `user`, with what was read and what shows.
-pub(crate) fn known(
-    shared: &Shared,
-    user: &UserKey,
-    settings: &Settings,
-    now_ms: u64,
-) -> Result<Vec<(String, Known)>, Failure> {
+/// Messages of other users to `user` that are unread, over all pairs.
+pub(crate) fn unread_of_pairs(shared: &Shared, user: &UserKey, now_ms: u64) -> Result<u64, Failure> {
+    let (peers, convs) = pairs(shared, user)?;
+    let mut known = heads(shared, peers, &convs)?;
+    look_at_all(shared, user, known.iter_mut(), now_ms)?;
+    Ok(known.iter().map(|known| known.unread.min(UNREAD_MAX)).sum())
+}
+
+/// The pairs that `user` is in.
+fn pairs(shared: &Shared, user: &UserKey) -> Result<(Vec<Peer>, Vec<ConvKey>), Failure> {
     let (mut peers, mut convs) = (Vec::new(), Vec::new());
     loop {
         let page = shared.ledger.conversations(user, convs.last(), PAIRS_AT_ONCE).map_err(unreadable)?;
@@ -183,9 +189,19 @@ pub(crate) fn known(
             }
         }
         if last || convs.len() >= PAIRS_MAX {
-            break;
+            return Ok((peers, convs));
         }
     }
+}
+
+/// The list of `user`, with what was read and what shows.
+pub(crate) fn known(
+    shared: &Shared,
+    user: &UserKey,
+    settings: &Settings,
+    now_ms: u64,
+) -> Result<Vec<(String, Known)>, Failure> {
+    let (peers, convs) = pairs(shared, user)?;
     let mut known = heads(shared, peers, &convs)?;
     let keys = shared.groups.of_users(std::slice::from_ref(user)).map_err(no_directory)?;
     known.extend(groups(shared, user, keys.into_iter().flatten().collect())?);

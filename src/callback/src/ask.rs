@@ -1,0 +1,126 @@
+//! Asks back ends before something happens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nearport_chat::callback::{Ask, Busy, Command, Decided, Question, Verdict};
+use nearport_chat::key::AppId;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+use crate::render::{About, Elements, render};
+use crate::sender::{Failed, Shared};
+use crate::target::OnFailure;
+use crate::verdict;
+
+/// Questions that are open at once, to all back ends. One that is beyond is not asked: its request is refused as busy.
+const OPEN_MAX: usize = 1024;
+
+/// The senders of all back ends.
+#[derive(Debug, Default)]
+pub(crate) struct Senders {
+    pub(crate) default: Option<Shared>,
+    pub(crate) apps: BTreeMap<u32, Option<Shared>>,
+}
+
+impl Senders {
+    pub(crate) fn of(&self, app: AppId) -> Option<&Shared> {
+        self.apps.get(&app.0).unwrap_or(&self.default).as_ref()
+    }
+}
+
+/// Asks on a runtime, whose threads wait for the answers.
+pub(crate) struct Asker {
+    pub(crate) runtime: Handle,
+    pub(crate) senders: Arc<Senders>,
+    pub(crate) elements: Elements,
+    pub(crate) metrics: Arc<Metrics>,
+    open: Arc<Semaphore>,
+}
+
+impl Asker {
+    pub(crate) fn new(
+        runtime: Handle,
+        senders: Arc<Senders>,
+        elements: Elements,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { runtime, senders, elements, metrics, open: Arc::new(Semaphore::new(OPEN_MAX)) }
+    }
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// Whoever waits hears a verdict, also when the task that asks is dropped half way because the node ends.
+struct Deciding {
+    decided: Option<Decided>,
+    command: Command,
+    on_failure: OnFailure,
+}
+
+impl Deciding {
+    fn tell(mut self, verdict: Verdict) {
+        if let Some(decided) = self.decided.take() {
+            decided(verdict);
+        }
+    }
+}
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        if let Some(decided) = self.decided.take() {
+            decided(verdict::failed(self.command, self.on_failure));
+        }
+    }
+}
+
+impl Ask for Asker {
+    fn ask(&self, question: Question, decided: Decided) -> Result<(), Busy> {
+        let Some(sender) = self.senders.of(question.app).cloned() else {
+            decided(Verdict::GO);
+            return Ok(());
+        };
+        let Ok(permit) = self.open.clone().try_acquire_owned() else {
+            self.metrics.busy.increment(1);
+            return Err(Busy(decided));
+        };
+        let (elements, metrics) = (self.elements, self.metrics.clone());
+        let (command, on_failure) = (question.command, sender.0.on_failure);
+        let deciding = Deciding { decided: Some(decided), command, on_failure };
+        // Ends by itself within `TIME_MAX`, and is bounded in number: the runtime's end drops it.
+        self.runtime.spawn(async move {
+            let _permit = permit;
+            let started = Instant::now();
+            let answer = exchange(&sender, &question, elements).await;
+            metrics.question_seconds.record(started.elapsed());
+            match answer {
+                Ok(verdict) => {
+                    metrics.answered.increment(1);
+                    deciding.tell(verdict);
+                }
+                Err(failed) => {
+                    metrics.unanswered.increment(1);
+                    tracing::warn!(app = question.app.0, %command, %failed, "a back end gives no answer");
+                    deciding.tell(verdict::failed(command, on_failure));
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn exchange(sender: &Shared, question: &Question, elements: Elements) -> Result<Verdict, Failed> {
+    let (target, sender) = &**sender;
+    let Question { app, command, event, seq, time_ms } = question;
+    let about = About { app: *app, seq: *seq, time_ms: *time_ms, unread: None };
+    let rendered = render(event, about, target, elements, *time_ms).map_err(Failed::Garbage)?;
+    let body = sender.send(&rendered).await?;
+    verdict::read(*command, &body, elements).map_err(Failed::Garbage)
+}
