@@ -58,6 +58,7 @@ mod config_people;
 mod config_rest;
 mod config_steer;
 mod config_storage;
+mod config_tls;
 mod control;
 mod control_server;
 pub mod duration;

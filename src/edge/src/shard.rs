@@ -257,26 +257,6 @@ impl Shard {
         }
     }
 
-    /// Whether more of what the socket holds is to be given to [`Self::handle_datagram`] before the turn, if it holds more.
-    #[must_use]
-    pub fn reads_on(&self) -> bool {
-        self.aside.reads_on()
-    }
-
-    /// Says whether the socket holds more than was read. Call it once in each turn, behind the last datagram and before [`Self::turn`]. Returns whether datagrams
-    /// wait, there or here: `backlog` of what comes behind the turn.
-    pub fn has_backlog(&mut self, more: bool) -> bool {
-        self.aside.settle(more)
-    }
-
-    /// Works on short datagrams that wait, as many as the turn has left.
-    fn take_aside(&mut self, now: Instant) {
-        for _ in 0..self.aside.share() {
-            let Some(short) = self.aside.pop() else { return };
-            self.feed(now, short.remote, short.local_ip, BytesMut::from(short.bytes()), None);
-        }
-    }
-
     /// Says that somebody is here. It takes no state and no key, goes out with the turn's datagrams and is a thirtieth as long as
     /// what it answers, so that it needs no rate of its own, only a bound of what waits.
     fn answer_probe(&mut self, remote: SocketAddr, datagram: &[u8]) {

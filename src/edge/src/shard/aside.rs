@@ -11,7 +11,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
+use bytes::BytesMut;
+
+use super::Shard;
 use crate::socket::BATCH;
 
 /// The longest datagram that is laid aside. A connection id of ours, a packet number and the tag take 35 to 38 bytes, an
@@ -100,6 +104,28 @@ impl Aside {
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+impl Shard {
+    /// Whether more of what the socket holds is to be given to [`Self::handle_datagram`] before the turn, if it holds more.
+    #[must_use]
+    pub fn reads_on(&self) -> bool {
+        self.aside.reads_on()
+    }
+
+    /// Says whether the socket holds more than was read. Call it once in each turn, behind the last datagram and before [`Self::turn`]. Returns whether datagrams
+    /// wait, there or here: `backlog` of what comes behind the turn.
+    pub fn has_backlog(&mut self, more: bool) -> bool {
+        self.aside.settle(more)
+    }
+
+    /// Works on short datagrams that wait, as many as the turn has left.
+    pub(super) fn take_aside(&mut self, now: Instant) {
+        for _ in 0..self.aside.share() {
+            let Some(short) = self.aside.pop() else { return };
+            self.feed(now, short.remote, short.local_ip, BytesMut::from(short.bytes()), None);
+        }
     }
 }
 
