@@ -87,7 +87,7 @@ async fn nothing_is_lost(messages: usize, down: Duration) {
     let (mut sent, part) = (BTreeMap::new(), messages / 3);
     let began = Instant::now();
     send(&alice, &to, 0, part, &mut sent).await;
-    tokio::time::sleep(down).await;
+    back_end.stay_down(down).await;
     node.kill();
     node = Node::start(dir.path(), &again);
     send(&alice, &to, part, part, &mut sent).await;
@@ -139,17 +139,11 @@ async fn nothing_is_lost(messages: usize, down: Duration) {
     drop(node);
 }
 
-/// The outage is as long as a third of the messages and a restart take; sixty seconds are for `benches/callbacks.sh`.
+/// The outage is as long as a third of the messages and a restart take, and as `NEARPORT_OUTAGE_S` says: `benches/callbacks.sh`.
 #[tokio::test]
 async fn nothing_is_lost_while_the_back_end_is_down_and_the_server_is_killed_twice() {
-    nothing_is_lost(10_000, Duration::ZERO).await;
-}
-
-/// The full size: `benches/callbacks.sh`.
-#[tokio::test]
-#[ignore = "takes minutes"]
-async fn ten_thousand_events_survive_everything() {
-    nothing_is_lost(10_000, Duration::from_mins(1)).await;
+    let outage_s = std::env::var("NEARPORT_OUTAGE_S").map_or(0, |seconds| seconds.parse().expect("seconds"));
+    nothing_is_lost(10_000, Duration::from_secs(outage_s)).await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub(crate) enum Answer {
     Json(String),
     /// This status with this header line and no body.
     Status(u16, &'static str),
-    /// 200, but only when the client has long given up.
+    /// 200, but only after [`BackEnd::answer_late`].
     Late,
     /// Nothing, ever.
     Hang,
@@ -69,6 +69,7 @@ struct Books {
     flooded: Mutex<usize>,
     connections: Mutex<usize>,
     changed: Notify,
+    late: Notify,
 }
 
 /// The server; it is down after [`BackEnd::stop`] until [`BackEnd::start`].
@@ -133,6 +134,18 @@ impl BackEnd {
         *self.books.flooded.lock().unwrap()
     }
 
+    /// Lets the answer out that waits for it, or the next one of its kind.
+    pub(crate) fn answer_late(&self) {
+        self.books.late.notify_one();
+    }
+
+    /// It is down for so long: nobody may get through to it.
+    pub(crate) async fn stay_down(&self, how_long: Duration) {
+        let count = self.heard().len();
+        let heard = self.until("nothing", |heard| heard.len() > count);
+        assert!(tokio::time::timeout(how_long, heard).await.is_err(), "somebody was heard");
+    }
+
     /// Connections that have come.
     pub(crate) fn connections(&self) -> usize {
         *self.books.connections.lock().unwrap()
@@ -171,7 +184,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, books: Arc<Books
             }
             Answer::Hang => std::future::pending().await,
             Answer::Late => {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                books.late.notified().await;
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"ErrorCode\":1}").await
             }
             Answer::Flood => {
