@@ -31,7 +31,7 @@ pub(crate) use tcp::TcpConfig;
 /// where the kernel does not steer.
 const HANDED_OVER_MAX: usize = 4096;
 
-/// Batches read in one turn of a crowd: 0.5 ms.
+/// Batches read in one turn of a crowd; few make a message wait in the socket for several turns.
 const BATCHES_PER_TURN: usize = 16;
 
 /// How often figures are published while anything happens.

@@ -26,7 +26,7 @@ const VISITS_IN_BACKLOG: usize = crate::socket::BATCH / 8;
 
 /// After it handed something to the backend, or got something from there that is not for a room, a shard that is busy with one gives its core away
 /// between turns for so long. A request is a chain of threads (backend, disk, client) that each want a core for a moment, and the system lets
-/// who computes finish its slice of 3 ms before each of them (Linux's EEVDF); where the disk's threads wait too, a commit takes many such slices.
+/// who computes finish its slice before each of them (Linux's EEVDF); where the disk's threads wait too, a commit takes many such slices.
 const GIVES_WAY: Duration = Duration::from_millis(50);
 
 impl Shard {
