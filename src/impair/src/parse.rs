@@ -127,7 +127,7 @@ fn set(conditions: &mut Conditions, key: &str, value: &str) -> Result<(), String
         }
         "dup" => {
             conditions.duplicate = chance(value)?;
-            if conditions.hold_back.is_zero() {
+            if conditions.duplicate != Chance::NEVER && conditions.hold_back.is_zero() {
                 conditions.hold_back = Conditions::HOLD_BACK;
             }
         }

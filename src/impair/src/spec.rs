@@ -217,11 +217,14 @@ impl Conditions {
         if self.order_free {
             word("order", "free".into());
         }
-        if self.reorder != Chance::NEVER {
-            word("reorder", format!("{}/{}", self.reorder, shown(self.hold_back)));
-        }
+        let mut implied = Duration::ZERO;
         if self.duplicate != Chance::NEVER {
             word("dup", self.duplicate.to_string());
+            implied = Self::HOLD_BACK;
+        }
+        // Behind `dup`, which has a time of its own where none is said.
+        if self.reorder != Chance::NEVER || self.hold_back != implied {
+            word("reorder", format!("{}/{}", self.reorder, shown(self.hold_back)));
         }
         if let Some(rate) = self.rate {
             word("rate", format!("{}/{}", shown_rate(rate.bits_per_s), rate.queue_bytes));
