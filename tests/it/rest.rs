@@ -13,6 +13,7 @@ mod mutes;
 mod pages;
 mod people;
 mod profile;
+mod push;
 mod sns;
 mod spec;
 mod status;
@@ -153,6 +154,7 @@ fn every_command_answers_as_the_contract_says() {
         follow::ROWS,
         contacts::ROWS,
         mutes::ROWS,
+        push::ROWS,
         groups::ROWS,
         group_messages::ROWS,
     ];

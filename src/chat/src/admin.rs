@@ -15,6 +15,7 @@ mod imports;
 mod messages;
 pub(crate) mod pending;
 mod people;
+mod push;
 mod seen;
 mod sign_in;
 
@@ -38,6 +39,7 @@ pub use messages::{
 };
 pub use pending::Pending;
 pub use people::For;
+pub use push::{AttrsOf, NamesOf};
 pub use sign_in::{NotAdmin, SignIn};
 
 pub use crate::directory::extensions::ExtensionRow;

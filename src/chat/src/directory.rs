@@ -13,6 +13,7 @@ pub mod extensions;
 mod groups;
 pub mod imports;
 pub mod people;
+pub mod push;
 
 pub use accounts::{Account, Accounts, App, Mutes};
 pub use apps::{APP_KEYS_MAX, AppKey, AppStore, AppsState, KEY_NAME_BYTES_MAX, KeyKind, SettingRow};

@@ -24,6 +24,7 @@ mod mutes;
 mod nearport;
 mod openapi;
 mod profile;
+mod push;
 mod rates;
 mod service;
 mod sign_in;

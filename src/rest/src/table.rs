@@ -13,7 +13,7 @@ use utoipa::openapi::{RefOr, schema::Schema};
 use crate::answer::{Envelope, Refusal, Status};
 use crate::effect::Effect;
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, groups, messages, mutes, nearport, profile, sns, status};
+use crate::{accounts, contacts, extensions, groups, messages, mutes, nearport, profile, push, sns, status};
 
 /// Who asks, and what answers.
 #[derive(Debug, Clone)]
@@ -66,6 +66,7 @@ pub(crate) fn commands() -> &'static [Command] {
             sns::commands(),
             contacts::commands(),
             mutes::commands(),
+            push::commands(),
             groups::commands(),
             nearport::commands(),
         ];

@@ -11,6 +11,7 @@ mod groups;
 mod ledgers;
 pub mod model;
 mod people;
+mod push;
 
 use nearport_chat::directory::Directory;
 
@@ -27,4 +28,5 @@ pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     audit::all(&make);
     groups::all(&make);
     people::all(&make);
+    push::all(&make);
 }

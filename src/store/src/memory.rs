@@ -6,6 +6,7 @@ mod directory;
 mod groups;
 mod ledger;
 mod people;
+mod push;
 
 pub use directory::MemoryDirectory;
 pub use ledger::{MemoryLedger, PendingCommit};

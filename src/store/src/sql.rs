@@ -38,6 +38,7 @@ mod imports;
 pub(crate) mod migrations;
 mod people;
 mod postgres;
+mod push;
 mod sqlite;
 mod value;
 

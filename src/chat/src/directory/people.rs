@@ -9,6 +9,7 @@ use super::DirectoryError;
 use super::conversations::ConversationTx;
 use super::extensions::ExtensionTx;
 use super::imports::ImportTx;
+use super::push::PushTx;
 use crate::key::UserKey;
 
 /// Value of a field of a profile or a friendship.
@@ -102,7 +103,7 @@ pub enum Follows {
 }
 
 /// Rows of one transaction. Names of users are of the App of the first argument.
-pub trait PeopleTx: ConversationTx + ExtensionTx + ImportTx {
+pub trait PeopleTx: ConversationTx + ExtensionTx + ImportTx + PushTx {
     /// Fields of a profile, by tag.
     ///
     /// # Errors
@@ -355,8 +356,8 @@ pub trait PeopleTx: ConversationTx + ExtensionTx + ImportTx {
     /// See [`Self::profile`].
     fn related(&mut self, user: &UserKey, limit: u32) -> Result<Vec<String>, DirectoryError>;
 
-    /// Takes away what is a user's alone: profile, friend groups, phones, and what was set for conversations. Counters stay, so
-    /// that sequences never go back.
+    /// Takes away what is a user's alone: profile, friend groups, phones, tags and attributes, and what was set for conversations.
+    /// Counters stay, so that sequences never go back.
     ///
     /// # Errors
     /// See [`Self::profile`].

@@ -1,4 +1,4 @@
-//! The suite of the traits `PeopleTx`, `ConversationTx`, `ExtensionTx` and `ImportTx`.
+//! The suite of the traits `PeopleTx`, `ConversationTx`, `ExtensionTx` and `ImportTx`; that of `PushTx` is in a file of its own.
 
 use nearport_chat::directory::conversations::{ConversationRow, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow};
@@ -25,11 +25,11 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     apps_and_users_are_apart(&*make());
 }
 
-fn user(name: &str) -> UserKey {
+pub(super) fn user(name: &str) -> UserKey {
     UserKey::new(AppId(u32::MAX), name).expect("a good name")
 }
 
-fn write<T>(
+pub(super) fn write<T>(
     directory: &dyn Directory,
     mut work: impl FnMut(&mut dyn PeopleTx) -> Result<T, DirectoryError>,
 ) -> T {
@@ -43,7 +43,7 @@ fn write<T>(
     value.expect("ran")
 }
 
-fn read<T>(
+pub(super) fn read<T>(
     directory: &dyn Directory,
     mut work: impl FnMut(&mut dyn PeopleTx) -> Result<T, DirectoryError>,
 ) -> T {
@@ -355,6 +355,8 @@ fn others_are_found_and_what_is_hers_alone_is_erased(directory: &dyn Directory) 
             )?;
             tx.add_conversation_group(owner, "work")?;
             tx.set_conversation_group_member(owner, "work", &Peer::User("a".to_owned()), true)?;
+            tx.add_tags(&[(owner, "vip")])?;
+            tx.set_attrs(&[(owner, 0, "x")])?;
         }
         assert_eq!(tx.related(&alice, 99)?, ["a", "b", "c", "d", "e", "f", "g", "h"]);
         assert_eq!(tx.related(&alice, 2)?, ["a", "b"]);
@@ -369,6 +371,8 @@ fn others_are_found_and_what_is_hers_alone_is_erased(directory: &dyn Directory) 
             assert_eq!(tx.conversations(&owner)?.len(), there);
             assert_eq!(tx.conversation_groups(&owner)?.len(), there);
             assert_eq!(tx.conversation_group_members(&owner)?.len(), there);
+            assert_eq!(tx.tags(std::slice::from_ref(&owner))?[0].len(), there);
+            assert_eq!(tx.attrs(std::slice::from_ref(&owner))?[0].len(), there);
             assert_eq!(tx.conversation_seq(&owner)?, 1, "never goes back");
             Ok(())
         });

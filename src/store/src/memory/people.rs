@@ -41,6 +41,7 @@ pub(super) struct Tables {
     extension_heads: BTreeMap<(ConvKey, u64), (ExtensionHead, u64)>,
     extensions: BTreeMap<(ConvKey, u64, String), ExtensionRow>,
     imports: BTreeMap<(AppId, [u8; 32]), String>,
+    pub(super) push: super::push::Tables,
 }
 
 impl PeopleStore for MemoryDirectory {
@@ -340,6 +341,7 @@ impl PeopleTx for Tables {
         self.conversations.retain(|(of, _), _| of != user);
         self.conversation_groups.retain(|(of, _)| of != user);
         self.conversation_members.retain(|(of, ..)| of != user);
+        self.push.erase(user);
         Ok(())
     }
 

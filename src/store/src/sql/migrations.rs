@@ -32,6 +32,7 @@ const VERSIONS: &[Version] = versions![
     "V7__marks_and_extensions",
     "V9__apps_and_audit",
     "V11__imports",
+    "V12__push",
 ];
 
 /// Which text of a version.

@@ -540,6 +540,8 @@ impl PeopleTx for PeopleRows<'_> {
             "DELETE FROM conversation_group_members WHERE app_id = $1 AND user_name = $2",
             "DELETE FROM conversation_groups WHERE app_id = $1 AND user_name = $2",
             "DELETE FROM conversation_settings WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM user_attrs WHERE app_id = $1 AND user_name = $2",
+            "DELETE FROM user_tags WHERE app_id = $1 AND user_name = $2",
         ] {
             self.0.execute(sql, &key)?;
         }
