@@ -24,6 +24,7 @@ pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
 pub use crate::config_media::{Hidden, Media};
 pub use crate::config_people::People;
+pub use crate::config_push::Push;
 pub use crate::config_rest::Rest;
 pub use crate::config_steer::Steer;
 pub use crate::config_storage::{Engine, Postgres, Storage};
@@ -186,6 +187,7 @@ pub struct Chat {
     pub retention_days: u32,
     pub group_retention_days: u32,
     pub people: People,
+    pub push: Push,
     pub groups: GroupConfig,
 }
 
@@ -334,6 +336,7 @@ impl Default for Chat {
             retention_days: retention.days,
             group_retention_days: retention.group_days,
             people: People::default(),
+            push: Push::default(),
             groups: chat.groups,
         }
     }
@@ -370,6 +373,7 @@ impl Chat {
             roaming_days: self.roaming_days,
             receipts: self.receipts,
             people: self.people.backend(),
+            push: self.push.backend(),
             groups: self.groups.clone(),
             ..nearport_chat::Config::default()
         }
@@ -486,6 +490,9 @@ impl Config {
         self.chat.groups.check()?;
         if self.chat.user_sessions_max == 0 {
             return Err(("chat.user_sessions_max", "must be at least 1".into()));
+        }
+        if self.chat.push.accounts_per_s == 0 {
+            return Err(("chat.push.accounts_per_s", "must be at least 1".into()));
         }
         if let Err(reason) = self.chat.people.backend().check() {
             // The only values of it that can be wrong together.

@@ -235,6 +235,20 @@ pub const KEYS: &[Key] = &[
     Key { name: "chat.people.conversations_max", doc: "conversations in a user's list, 1 to 3000" },
     Key { name: "chat.people.pins_max", doc: "pinned conversations of one user (51012)" },
     Key {
+        name: "chat.push.enabled",
+        doc: "pushes to all members of an App over REST; if not, they are refused (90045)",
+    },
+    Key { name: "chat.push.per_day", doc: "pushes of an App in a day, UTC (90047)" },
+    Key { name: "chat.push.interval", doc: "the least time from one push of an App to the next one (90024)" },
+    Key {
+        name: "chat.push.waiting_max",
+        doc: "pushes of an App that are under way or wait for that; one more is refused for a while (60018)",
+    },
+    Key {
+        name: "chat.push.accounts_per_s",
+        doc: "users that get pushed messages in a second, of all Apps together: what is above waits, so that other messages do not",
+    },
+    Key {
         name: "chat.live_last_n",
         doc: "messages that a live room keeps for newcomers, at most 20; 0: none",
     },

@@ -182,6 +182,7 @@ impl Verified {
                     ConvKind::Pair(one, other) => format!("{} and {}", one.name(), other.name()),
                     ConvKind::Group(group) => group.id().to_owned(),
                     ConvKind::Notices(user) => user.name().to_owned(),
+                    ConvKind::Pushes(_) => "pushes".to_owned(),
                 };
                 self.differences.push(Difference { conversation, sum, doubled });
             }

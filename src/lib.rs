@@ -55,6 +55,7 @@ pub mod config_load;
 mod config_locate;
 mod config_media;
 mod config_people;
+mod config_push;
 mod config_rest;
 mod config_steer;
 mod config_storage;

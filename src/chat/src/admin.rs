@@ -39,7 +39,7 @@ pub use messages::{
 };
 pub use pending::Pending;
 pub use people::For;
-pub use push::{AttrsOf, NamesOf};
+pub use push::{AttrsOf, Chosen, NamesOf, Push};
 pub use sign_in::{NotAdmin, SignIn};
 
 pub use crate::directory::extensions::ExtensionRow;

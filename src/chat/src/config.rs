@@ -12,6 +12,7 @@ use crate::audit;
 use crate::group::GroupConfig;
 use crate::ledger::BATCH_ITEMS_MAX;
 use crate::people;
+use crate::pushes;
 
 /// Settings of the chat backend. [`Default`] fits a node of 2 cores with some 10,000 sessions.
 ///
@@ -97,6 +98,8 @@ pub struct Config {
     pub groups: GroupConfig,
     /// Profiles, relations, presence and the conversation list.
     pub people: people::Config,
+    /// Pushes to all members.
+    pub push: pushes::Config,
     /// Limits of calls over REST.
     pub rest: RestLimits,
     /// What Apps have other than all this, by id: names and values as [`crate::apps::SETTINGS`] has them, in their order.
@@ -160,6 +163,7 @@ impl Default for Config {
             login_failures_tracked: 16_384,
             groups: GroupConfig::default(),
             people: people::Config::default(),
+            push: pushes::Config::default(),
             rest: RestLimits::default(),
             apps: BTreeMap::new(),
             audit: audit::log::Config::default(),
@@ -183,6 +187,7 @@ impl Config {
             ("session_sends_per_batch", self.session_sends_per_batch as usize),
             ("user_sessions_max", self.user_sessions_max),
             ("heartbeat_ms", self.heartbeat_ms as usize),
+            ("push.accounts_per_s", self.push.accounts_per_s as usize),
         ];
         if let Some((name, _)) = least_one.iter().find(|(_, value)| *value == 0) {
             return Err(Error::Config(format!("{name} must be at least 1")));

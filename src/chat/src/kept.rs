@@ -1,7 +1,9 @@
 //! A message as the ledger keeps it: what clients get, and behind it what only the server knows.
 
 use bytes::Bytes;
-use nearport_wire::body::{Mentions, Message, MessageHead, append_audience, without_audience};
+use nearport_wire::body::{
+    Mentions, Message, MessageHead, Target, append_audience, target, without_audience,
+};
 use prost::Message as _;
 
 use crate::key::UserKey;
@@ -45,6 +47,14 @@ pub fn seal(message: &Message, audience: Audience) -> Bytes {
         Audience::All => message.into(),
         _ => append_audience(&message, audience.number()),
     }
+}
+
+/// A message that was stored once for many, as `user` gets it: to her. Encoded messages with more behind them are messages with that too.
+#[must_use]
+pub(crate) fn addressed(message: &Bytes, user: &UserKey) -> Bytes {
+    let to = Some(Target { target: Some(target::Target::User(user.name().to_owned())) });
+    let to = Message { to, ..Message::default() }.encode_to_vec();
+    [&message[..], &to].concat().into()
 }
 
 /// A stored message, of which only the head was read.
@@ -143,6 +153,14 @@ mod tests {
         assert_eq!(seen(Audience::All), [true, true]);
         assert_eq!(seen(Audience::Sender), [true, false]);
         assert_eq!(seen(Audience::Others), [false, true]);
+    }
+
+    #[test]
+    fn what_is_for_many_is_addressed_to_each() {
+        let message = Message { from: "alice".into(), life_time_s: 9, ..Message::default() };
+        let got = Message::decode(addressed(&message.encode_to_vec().into(), &user("bob"))).unwrap();
+        let to = Some(Target { target: Some(target::Target::User("bob".to_owned())) });
+        assert_eq!(got, Message { to, ..message });
     }
 
     #[test]

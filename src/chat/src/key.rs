@@ -157,15 +157,16 @@ impl fmt::Debug for GroupKey {
 const CONV_C2C: u8 = 1;
 const CONV_GROUP: u8 = 2;
 const CONV_NOTICES: u8 = 3;
+const CONV_PUSHES: u8 = 4;
 
 fn tagged(app: AppId, kind: u8, name: &[u8]) -> Arc<[u8]> {
     [&app.0.to_be_bytes()[..], &[kind], name].concat().into()
 }
 
-/// A conversation: a pair of users, a group, or what the system tells one user.
+/// A conversation: a pair of users, a group, what the system tells one user, or what an App pushes to its members.
 ///
-/// Shape: App id (4 bytes, big endian), kind (1 = pair, 2 = group, 3 = notices), then for a pair the length of the
-/// smaller name and both names in byte order, for a group its id, for notices the user's name. At most 70 bytes.
+/// Shape: App id (4 bytes, big endian), kind (1 = pair, 2 = group, 3 = notices, 4 = pushes), then for a pair the length of the
+/// smaller name and both names in byte order, for a group its id, for notices the user's name, for pushes nothing. At most 70 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvKey(Arc<[u8]>);
 
@@ -178,6 +179,8 @@ pub enum ConvKind {
     Group(GroupKey),
     /// What the system tells a user.
     Notices(UserKey),
+    /// What an App pushes to its members.
+    Pushes(AppId),
 }
 
 impl ConvKey {
@@ -212,6 +215,12 @@ impl ConvKey {
         Self(tagged(user.app(), CONV_NOTICES, user.name().as_bytes()))
     }
 
+    /// The conversation that holds what `app` pushes to its members. Nobody reads it: its messages are in user logs, and only there.
+    #[must_use]
+    pub fn pushes(app: AppId) -> Self {
+        Self(tagged(app, CONV_PUSHES, &[]))
+    }
+
     /// What it is, and whose.
     #[must_use]
     pub fn kind(&self) -> ConvKind {
@@ -232,6 +241,7 @@ impl ConvKey {
             }
             CONV_GROUP => GroupKey::new(app, name(rest)?).ok().map(ConvKind::Group),
             CONV_NOTICES => user(rest).map(ConvKind::Notices),
+            CONV_PUSHES => rest.is_empty().then_some(ConvKind::Pushes(app)),
             _ => None,
         }
     }
@@ -253,6 +263,12 @@ impl ConvKey {
     #[must_use]
     pub fn is_pair(&self) -> bool {
         self.0[4] == CONV_C2C
+    }
+
+    /// Whether it is that of pushes.
+    #[must_use]
+    pub fn is_pushes(&self) -> bool {
+        self.0[4] == CONV_PUSHES
     }
 
     /// The byte form.
@@ -285,11 +301,13 @@ mod tests {
                 (ConvKey::pair(&a, &b), ConvKind::Pair(small.clone(), large.clone())),
                 (group.conv(), ConvKind::Group(group.clone())),
                 (ConvKey::notices(&a), ConvKind::Notices(a.clone())),
+                (ConvKey::pushes(app), ConvKind::Pushes(app)),
             ];
             for (conv, kind) in known {
                 prop_assert!(conv.as_bytes().len() <= 70);
                 prop_assert_eq!(conv.is_group(), matches!(kind, ConvKind::Group(_)));
                 prop_assert_eq!(conv.is_pair(), matches!(kind, ConvKind::Pair(..)));
+                prop_assert_eq!(conv.is_pushes(), matches!(kind, ConvKind::Pushes(_)));
                 prop_assert_eq!(conv.kind(), kind);
                 prop_assert_eq!(ConvKey::from_bytes(conv.as_bytes()), Some(conv));
             }

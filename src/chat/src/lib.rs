@@ -41,6 +41,7 @@ mod metrics;
 mod msg_key;
 pub mod people;
 pub mod posts;
+pub mod pushes;
 mod registry;
 mod reply;
 pub mod retention;

@@ -36,6 +36,7 @@ impl fmt::Debug for Post {
 }
 
 /// A post with what else the writer is to know of it.
+#[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) post: Post,
     /// Not stored: only to devices that are online now. `done` hears of a place without a seq.

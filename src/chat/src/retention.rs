@@ -18,6 +18,9 @@ use crate::ledger::{Ledger, LedgerError, TrimBudget, TrimPlace, Trimmed};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Nothing that is pushed to all members lives longer: seven days, of the public contract.
+const PUSHES_DAYS: u32 = 7;
+
 /// How long messages are kept, and how they are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -47,7 +50,13 @@ impl Retention {
     /// Messages of `conv` that are older than this may go.
     #[must_use]
     pub fn cutoff_ms(&self, conv: &ConvKey, now_ms: u64) -> u64 {
-        match if conv.is_group() { self.group_days } else { self.days } {
+        let days = match self.days {
+            0 if conv.is_pushes() => PUSHES_DAYS,
+            days if conv.is_pushes() => days.min(PUSHES_DAYS),
+            _ if conv.is_group() => self.group_days,
+            days => days,
+        };
+        match days {
             0 => 0,
             days => now_ms.saturating_sub(u64::from(days) * DAY_MS),
         }
@@ -168,6 +177,10 @@ mod tests {
         assert_eq!(retention.cutoff_ms(&ConvKey::notices(&user("a")), 10 * DAY_MS), 8 * DAY_MS);
         assert_eq!(retention.cutoff_ms(&group, 10 * DAY_MS), 7 * DAY_MS);
         assert_eq!(retention.cutoff_ms(&group, DAY_MS), 0, "before there was anything");
+        for (days, pushes) in [(0, 7), (1, 1), (7, 7), (8, 7)] {
+            let retention = Retention { days, ..retention };
+            assert_eq!(retention.cutoff_ms(&ConvKey::pushes(AppId(1)), 10 * DAY_MS), (10 - pushes) * DAY_MS);
+        }
         let kept = Retention { group_days: 0, ..retention };
         assert_eq!(kept.cutoff_ms(&group, 10 * DAY_MS), 0);
     }

@@ -19,6 +19,7 @@ use crate::front::Front;
 use crate::key::AppId;
 use crate::ledger::Ledger;
 use crate::media::MediaSigner;
+use crate::pushes::Courier;
 use crate::shared::Shared;
 use crate::writer::Writer;
 use crate::{Clock, Config, Error};
@@ -50,7 +51,7 @@ struct Thread {
 }
 
 impl Chat {
-    /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit** and **writer**.
+    /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit**, **pushes** and **writer**.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Spawn`].
@@ -94,6 +95,8 @@ impl Chat {
         chat.spawn("apps", move || apps.watch(&apps_clock))?;
         let (audit, audit_clock) = (shared.audit.clone(), clock.clone());
         chat.spawn("audit", move || audit.run(&*audit_clock))?;
+        let (pushes, pushes_clock) = (shared.clone(), clock.clone());
+        chat.spawn("pushes", move || run_pushes(&pushes, &pushes_clock))?;
         let items = config.writer_batch_items;
         chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
         Ok(chat)
@@ -146,7 +149,7 @@ impl Chat {
     /// What is wrong, for people.
     pub fn ready(&self) -> Result<(), String> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in ["front", "writer", "desk", "rooms", "apps", "audit"] {
+        for name in ["front", "writer", "desk", "rooms", "apps", "audit", "pushes"] {
             if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
                 return Err(Error::NotRunning(name).to_string());
             }
@@ -165,6 +168,7 @@ impl Chat {
         self.shared.rooms.end();
         self.shared.apps.end();
         self.shared.audit.end();
+        self.shared.pushes.end();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The writer last: it stores what the others have posted.
         let (writer, others): (Vec<_>, Vec<_>) =
@@ -258,6 +262,12 @@ fn run_rooms(shared: &Shared, mut downs: Downs, clock: &Clock) {
         shared.turn_rooms(clock(), &mut downs);
         downs.flush();
     }
+}
+
+/// Pushes to all members, a page after the other.
+fn run_pushes(shared: &Shared, clock: &Clock) {
+    let mut courier = Courier::new(shared.clone());
+    while shared.pushes.wait(courier.turn(clock())) {}
 }
 
 fn run_writer(

@@ -21,6 +21,7 @@ use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
 use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
+use crate::pushes::Pushes;
 use crate::registry::{Registry, Removed};
 use crate::room::Rooms;
 use crate::tasks::Tasks;
@@ -45,6 +46,7 @@ pub struct Shared {
     pub(crate) media: Signer,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) callbacks: Arc<Callbacks>,
+    pub(crate) pushes: Arc<Pushes>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -86,6 +88,7 @@ impl Shared {
             watching: Arc::default(),
             media: Arc::default(),
             callbacks: Arc::default(),
+            pushes: Arc::default(),
             registry: Arc::default(),
         })
     }

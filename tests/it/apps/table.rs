@@ -60,7 +60,7 @@ fn message(from: &str, to: &str) -> Value {
 
 #[test]
 fn each_setting_that_back_ends_see_counts_at_once() {
-    let stage = Stage::start(&[]);
+    let stage = Stage::start(&["--set", "chat.push.accounts_per_s=1"]);
     let back_end = &stage.back_end;
     let names: Vec<_> = (0..40).flat_map(|n| [format!("u{n}"), format!("v{n}")]).collect();
     for some in names.chunks(100) {
@@ -106,6 +106,29 @@ fn each_setting_that_back_ends_see_counts_at_once() {
         number(&back_end.ask("sns/friend_add", &back_end.query(), &FRIEND.replace('N', "39")), ITEM),
         30012
     );
+
+    // Pushes, of which one is sent and the others wait: a user in a second.
+    let mut random = 0;
+    let mut push = || {
+        random += 1;
+        let mut body = message("lister", "");
+        (body["MsgRandom"], body["MsgLifeTime"]) = (random.into(), 60.into());
+        back_end.call("all_member_push/im_push", &body)["ErrorCode"].as_u64().unwrap()
+    };
+    assert_eq!(push(), 90045);
+    stage.set("push.enabled", "true");
+    assert_eq!(push(), 0);
+    stage.set("push.interval", "1h");
+    assert_eq!(push(), 90024);
+    stage.set("push.interval", "0s");
+    assert_eq!(push(), 0);
+    stage.set("push.per_day", "2");
+    assert_eq!(push(), 90047);
+    stage.unset("push.per_day");
+    stage.set("push.waiting_max", "1");
+    while push() != 60018 {
+        assert!(random < 10, "more than one waits");
+    }
 
     // How often the App may call.
     let code = |path: &str| back_end.call(path, &json!({}))["ErrorCode"].as_u64().unwrap();
@@ -349,8 +372,9 @@ async fn each_setting_that_clients_see_counts_at_once() {
 
 #[test]
 fn each_setting_has_its_case() {
+    let pushes = ["push.enabled", "push.interval", "push.per_day", "push.waiting_max"];
     let also = ["people.applications_unread_max", "rest.app_calls_per_s", "rest.command_rates"];
-    let by_rest = BY_REST.iter().map(|row| row.0).chain(also);
+    let by_rest = BY_REST.iter().map(|row| row.0).chain(also).chain(pushes);
     let all: BTreeSet<_> =
         by_rest.chain(BY_CLIENTS.iter().map(|case| case.0)).chain(ELSEWHERE.iter().copied()).collect();
     let known: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();

@@ -13,8 +13,6 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("im_cos_msg/forbid_illegal_object", "files are signed, not looked through"),
     ("im_cos_msg/allow_banned_object", "the same"),
     ("im_cos_msg/get_cos_sig", "the URLs of a message are signed for its readers"),
-    ("all_member_push/im_push", "off unless it is enabled; there is no push to all members yet"),
-    ("openim/im_push", "the older path of that push"),
     ("live_config/set_callback_token", "callback.token is a setting, no call changes it"),
     ("live_config/get_callback_token", "callback.token is a setting, no call changes it"),
 ];

@@ -86,6 +86,18 @@ pub trait Accounts: Send + Sync + std::fmt::Debug {
     /// [`DirectoryError`] of the engine.
     fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError>;
 
+    /// Accounts of an App with names above the first of `names`, up to the second, made at `made_ms` or earlier, by name, `limit` at most.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn members(
+        &self,
+        app: AppId,
+        names: (&str, &str),
+        made_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, DirectoryError>;
+
     /// Registers accounts in one durable transaction; those that exist stay as they are. Gives those that were deleted, which
     /// stay so: a UserSig that is still good brings nobody back.
     ///

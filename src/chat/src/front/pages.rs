@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nearport_wire::body::{self, RawDelivery, encode_sync_page};
 
 use super::Front;
-use crate::kept::Kept;
+use crate::kept::{Kept, addressed};
 use crate::key::{ConvKey, UserKey};
 use crate::ledger::{Deleted, LedgerError, LogEntry, PageLimit};
 use crate::reply::{Failure, decode, unreadable};
@@ -86,14 +86,18 @@ impl Front {
             let shown = views.get(&conv).is_some_and(|view| view.shows(&entry, &kept));
             // A change of a message whose life is over is still one of a message that may be on the screen.
             let over = entry.edit == 0 && kept.is_over(entry.time_ms, now_ms);
+            let (seq, message) = match conv.is_pushes() {
+                true => (0, addressed(&kept.message, user)),
+                false => (entry.seq, kept.message),
+            };
             RawDelivery {
                 position,
-                seq: entry.seq,
+                seq,
                 time_ms: entry.time_ms,
                 edit: entry.edit,
                 receipts: 0,
                 first: first && entry.edit > 0,
-                message: (shown && !over).then_some(kept.message),
+                message: (shown && !over).then_some(message),
             }
         };
         Ok(entries.into_iter().map(raw).collect())

@@ -390,7 +390,8 @@ fn above(group: &Group, user: &UserKey, kept: &Kept) -> Result<(), Failure> {
 /// The logs whose devices are to hear of a change: those that had the message.
 fn logs(conv: &ConvKey, kept: &Kept) -> Vec<UserKey> {
     match conv.kind() {
-        ConvKind::Group(_) => Vec::new(),
+        // What is pushed stands as it is: nobody can name it.
+        ConvKind::Group(_) | ConvKind::Pushes(_) => Vec::new(),
         ConvKind::Notices(user) => vec![user],
         ConvKind::Pair(small, large) => {
             let mut both = vec![small];

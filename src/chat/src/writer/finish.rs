@@ -89,6 +89,10 @@ impl Writer {
                     Appended { seq: 0, time_ms: append.time_ms, positions: Vec::new(), duplicate: false };
                 done(Ok(&place));
             }
+            if append.conv.is_pushes() {
+                publisher.pushed(&append, &[], append.time_ms);
+                continue;
+            }
             let mut delivery = Shared::new(Kept::open(&append.body).message, 0, append.time_ms, 0);
             append.logs.iter().for_each(|owner| publisher.message(owner, 0, None, &mut delivery));
         }

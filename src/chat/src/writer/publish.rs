@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::Online;
 use super::amend::Changing;
 use crate::downs::Downs;
-use crate::kept::Kept;
+use crate::kept::{Kept, addressed};
 use crate::key::{ConvKind, UserKey};
 use crate::ledger::{Append, Appended, Edit, Edited};
 use crate::registry::Registry;
@@ -54,6 +54,9 @@ impl Publisher<'_> {
         if done.duplicate {
             return;
         }
+        if append.conv.is_pushes() {
+            return self.pushed(append, &done.positions, done.time_ms);
+        }
         let message = Kept::open(&append.body).message;
         let mut delivery = Shared::new(message, done.seq, done.time_ms, 0);
         if append.conv.is_group() {
@@ -63,6 +66,18 @@ impl Publisher<'_> {
         }
         for (owner, position) in append.logs.iter().zip(&done.positions) {
             self.message(owner, *position, sender, &mut delivery);
+        }
+    }
+
+    /// What is pushed to many, to each as if it were for her alone; it has a place in no conversation of theirs. Without positions it is not stored.
+    pub(super) fn pushed(&mut self, append: &Append, positions: &[u64], time_ms: u64) {
+        let message = Kept::open(&append.body).message;
+        for (at, owner) in append.logs.iter().enumerate() {
+            let position = positions.get(at).copied().unwrap_or_default();
+            if let Some(topic) = self.reach(owner, position, None) {
+                let mut delivery = Shared::new(addressed(&message, owner), 0, time_ms, 0);
+                self.publish(&topic, Kind::PUSH, position, &delivery.bytes(), None);
+            }
         }
     }
 

@@ -292,6 +292,7 @@ impl Writer {
         let app = match &kind {
             ConvKind::Group(group) => group.app(),
             ConvKind::Pair(user, _) | ConvKind::Notices(user) => user.app(),
+            ConvKind::Pushes(app) => *app,
         };
         if !self.shared.callbacks.wants(app, command) {
             return;
@@ -320,7 +321,7 @@ impl Writer {
                 });
                 Event::new(command, conv.as_bytes(), origin, &fields).unread_of(to.name())
             }
-            ConvKind::Notices(_) => return,
+            ConvKind::Notices(_) | ConvKind::Pushes(_) => return,
         };
         prepared.batch.outbox.push(event.outbound(app, None, self.last_time_ms));
     }

@@ -33,6 +33,8 @@ mod pages;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod pushes;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod retention;

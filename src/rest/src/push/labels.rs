@@ -10,13 +10,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
 use utoipa::openapi::{RefOr, Type};
 
-use super::{BAD, INTERNAL};
+use super::{BAD, BAD_ATTR, INTERNAL};
 use crate::answer::{Empty, Refusal};
 use crate::field::{Described, Field, Lenient, Object, Text, Texts};
 use crate::items::done;
 use crate::table::Call;
-
-const BAD_ATTR: u32 = 90033;
 
 /// Texts by names.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -225,7 +223,8 @@ struct FoundTagsOf {
 pub(super) async fn tags(call: Call, body: NamedUsers) -> Result<FoundTags, Refusal> {
     let (app, users) = (call.asker.app, body.read()?);
     let found = call.blocking(INTERNAL, move |admin| admin.tags(app, &users)).await?;
-    let user_tags = found.into_iter().map(|NamesOf { user, names }| FoundTagsOf { user, tags: names }).collect();
+    let user_tags =
+        found.into_iter().map(|NamesOf { user, names }| FoundTagsOf { user, tags: names }).collect();
     Ok(FoundTags { user_tags })
 }
 

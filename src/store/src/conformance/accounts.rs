@@ -11,6 +11,26 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     valid_from_moves_forward(&*make());
     mutes_are_set_one_by_one(&*make());
     a_deleted_account_comes_back_by_import_alone(&*make());
+    members_are_gone_through_by_the_bytes_of_their_names(&*make());
+}
+
+fn members_are_gone_through_by_the_bytes_of_their_names(directory: &dyn Directory) {
+    let names = ["A", "B", "a", "b", "~"];
+    let all: Vec<_> = names.iter().rev().zip(1..).map(|(name, made_ms)| account(1, name, made_ms)).collect();
+    directory.register(&all).expect("registers");
+    directory.register(&[account(2, "a", 1)]).expect("registers");
+    let page = |after, until, made_ms, limit| {
+        let found = directory.members(AppId(1), (after, until), made_ms, limit).expect("reads");
+        assert!(found.iter().all(|user| user.app() == AppId(1)));
+        found.iter().map(|user| user.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(page("", "\u{7f}", u64::MAX, 9), names);
+    assert_eq!(page("", "\u{7f}", u64::MAX, 2), ["A", "B"]);
+    assert_eq!(page("B", "b", u64::MAX, 9), ["a", "b"]);
+    assert_eq!(page("", "\u{7f}", 2, 9), ["b", "~"]);
+    directory.delete_account(&account(1, "a", 0).key, 9).expect("deletes");
+    assert_eq!(page("B", "b", u64::MAX, 9), ["b"]);
+    assert_eq!(page("~", "\u{7f}", u64::MAX, 9), [""; 0]);
 }
 
 fn app(id: u32) -> App {

@@ -17,8 +17,9 @@ use nearport_chat::ledger::{
 /// Users of a sequence, numbered from 0.
 pub const USERS: u8 = 4;
 
-/// What one of them may write to, numbered from 0: each user (a pair), two groups, the notices of users 0 and 1.
-pub const TARGETS: u8 = USERS + 4;
+/// What one of them may write to, numbered from 0: each user (a pair), two groups, the notices of two users, what is pushed
+/// to all of them.
+pub const TARGETS: u8 = USERS + 5;
 
 /// Which conversation: who writes, and to which target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,17 +117,19 @@ impl Run<'_> {
         match place.to % TARGETS {
             to if to < USERS => ConvKey::pair(&self.user(place.from), &self.user(to)),
             to if to < USERS + 2 => ConvKey::group(self.app, &format!("group{to}")).expect("a good id"),
-            to => ConvKey::notices(&self.user(to)),
+            to if to < USERS + 4 => ConvKey::notices(&self.user(to)),
+            _ => ConvKey::pushes(self.app),
         }
     }
 
     /// Who has the messages of a conversation in the log.
-    fn logs(conv: &ConvKey) -> Vec<UserKey> {
+    fn logs(&self, conv: &ConvKey) -> Vec<UserKey> {
         match conv.kind() {
             ConvKind::Pair(a, b) if a == b => vec![a],
             ConvKind::Pair(a, b) => vec![a, b],
             ConvKind::Group(_) => Vec::new(),
             ConvKind::Notices(user) => vec![user],
+            ConvKind::Pushes(_) => (0..USERS).map(|number| self.user(number)).collect(),
         }
     }
 
@@ -147,12 +150,12 @@ impl Run<'_> {
             let body = Bytes::from(vec![u8::try_from(index % 251).expect("below 251"); usize::from(length)]);
             // Some of them are unread for nobody, as their ids have it.
             let uncounted = id % 3 == 1;
-            Append { logs: Self::logs(&conv), conv, idem, time_ms: self.now_ms, body, uncounted }
+            Append { logs: self.logs(&conv), conv, idem, time_ms: self.now_ms, body, uncounted }
         };
         let edit = |&(place, seq, length): &(Place, u64, u8)| {
             let conv = self.conv(place);
             let body = Bytes::from(vec![b'e'; usize::from(length)]);
-            Edit { logs: Self::logs(&conv), conv, seq, body, uncounted: length.is_multiple_of(3) }
+            Edit { logs: self.logs(&conv), conv, seq, body, uncounted: length.is_multiple_of(3) }
         };
         let cursor = |&(place, kind, position): &(Place, u8, u64)| CursorMove {
             user: self.user(place.from),

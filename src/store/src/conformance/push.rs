@@ -1,6 +1,6 @@
 //! The suite of the trait `PushTx`.
 
-use nearport_chat::directory::push::{ATTRS_MAX, Attrs};
+use nearport_chat::directory::push::{ATTRS_MAX, Attrs, PushCounts, PushPlace, PushRow};
 use nearport_chat::directory::{Directory, DirectoryError};
 use nearport_chat::key::{AppId, UserKey};
 
@@ -11,6 +11,8 @@ pub(super) fn all(make: impl Fn() -> Box<dyn Directory>) {
     attributes_go_by_number(&*make());
     tags_are_a_set_in_the_order_of_their_bytes(&*make());
     what_fails_leaves_no_tag(&*make());
+    pushes_are_found_by_their_random_and_counted(&*make());
+    a_push_moves_from_where_it_is_and_is_over_once(&*make());
 }
 
 fn attrs(all: &[(u8, &str)]) -> Attrs {
@@ -74,5 +76,75 @@ fn what_fails_leaves_no_tag(directory: &dyn Directory) {
     });
     assert!(matches!(failed, Err(DirectoryError::Abandoned)));
     let alice = [alice];
-    assert_eq!(read(directory, |tx| Ok((tx.tags(&alice)?, tx.attrs(&alice)?))), (vec![vec![]], vec![Attrs::new()]));
+    assert_eq!(
+        read(directory, |tx| Ok((tx.tags(&alice)?, tx.attrs(&alice)?))),
+        (vec![vec![]], vec![Attrs::new()])
+    );
+}
+
+fn push(number: u64, random: u32, created_ms: u64) -> PushRow {
+    PushRow {
+        number,
+        random,
+        created_ms,
+        from: "admin".to_owned(),
+        life_time_s: 604_800,
+        condition: "{\"wörd\":1}".to_owned(),
+        message: vec![0, 255, 0].into(),
+        place: PushPlace::default(),
+    }
+}
+
+fn pushes_are_found_by_their_random_and_counted(directory: &dyn Directory) {
+    let (app, other) = (AppId(u32::MAX), AppId(1));
+    write(directory, |tx| {
+        assert_eq!(tx.push_counts(app, 0)?, PushCounts::default());
+        tx.add_push(app, &push(1, u32::MAX, 1_000))?;
+        tx.add_push(app, &push(2, 7, 2_000))?;
+        tx.add_push(app, &push(3, u32::MAX, 3_000))?;
+        tx.add_push(other, &push(9, 7, 9_000))?;
+        let over = PushPlace { done_ms: 5, ..PushPlace::default() };
+        assert!(tx.move_push(app, 1, &PushPlace::default(), &over)?);
+        Ok(())
+    });
+    let counts = PushCounts { last: 3, last_ms: 3_000, since: 2, open: 2 };
+    read(directory, |tx| {
+        assert_eq!(tx.push_counts(app, 2_000)?, counts);
+        assert_eq!(tx.push_by_random(app, u32::MAX, 0)?, Some((3, 3_000)));
+        assert_eq!(tx.push_by_random(app, 7, 2_000)?, Some((2, 2_000)));
+        assert_eq!(tx.push_by_random(app, 7, 2_001)?, None);
+        assert_eq!(tx.push_by_random(app, 8, 0)?, None);
+        Ok(())
+    });
+    let again = directory.write_people(&mut |tx| tx.add_push(app, &push(3, 1, 1)));
+    again.expect_err("a number is given once");
+    // One that is not over stays, however old.
+    write(directory, |tx| tx.trim_pushes(app, 2_500));
+    let left = PushCounts { since: 2, ..counts };
+    assert_eq!(read(directory, |tx| tx.push_counts(app, 0)), left);
+    assert_eq!(read(directory, |tx| tx.push_counts(other, 0)).last, 9);
+}
+
+fn a_push_moves_from_where_it_is_and_is_over_once(directory: &dyn Directory) {
+    let (app, other) = (AppId(u32::MAX), AppId(1));
+    let first = PushPlace { until: "m".to_owned(), ..PushPlace::default() };
+    let second = PushPlace { after: "m".to_owned(), until: "z".to_owned(), sent: 128, done_ms: 0 };
+    let over = PushPlace { done_ms: 9, until: String::new(), ..second.clone() };
+    write(directory, |tx| {
+        tx.add_push(app, &push(1, 1, 1))?;
+        tx.add_push(app, &push(2, 2, 2))?;
+        tx.add_push(other, &push(1, 1, 1))
+    });
+    let open = |limit| read(directory, |tx| tx.open_pushes(limit));
+    assert_eq!(open(9), [(other, push(1, 1, 1)), (app, push(1, 1, 1))]);
+    assert_eq!(open(1), [(other, push(1, 1, 1))]);
+    let moved = |from: &PushPlace, to: &PushPlace| write(directory, |tx| tx.move_push(app, 1, from, to));
+    assert!(moved(&PushPlace::default(), &first));
+    assert!(!moved(&PushPlace::default(), &first), "it is there already");
+    assert!(moved(&first, &second));
+    assert!(!moved(&first, &over));
+    assert_eq!(open(9)[1].1, PushRow { place: second.clone(), ..push(1, 1, 1) });
+    assert!(moved(&second, &over));
+    assert_eq!(open(9), [(other, push(1, 1, 1)), (app, push(2, 2, 2))]);
+    assert!(!write(directory, |tx| tx.move_push(app, 7, &PushPlace::default(), &first)), "there is none");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError};
-use nearport_chat::key::UserKey;
+use nearport_chat::key::{AppId, UserKey};
 
 use super::MemoryDirectory;
 
@@ -31,6 +31,22 @@ impl Accounts for MemoryDirectory {
     fn accounts(&self, keys: &[UserKey]) -> Result<Vec<Option<Account>>, DirectoryError> {
         let accounts = &self.tables().accounts.accounts;
         Ok(keys.iter().map(|key| accounts.get(key).cloned()).collect())
+    }
+
+    fn members(
+        &self,
+        app: AppId,
+        (after, until): (&str, &str),
+        made_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, DirectoryError> {
+        let tables = self.tables();
+        let there = |account: &&Account| {
+            let name = account.key.name();
+            account.key.app() == app && after < name && name <= until && account.created_ms <= made_ms
+        };
+        let found = tables.accounts.accounts.values().filter(there).take(limit as usize);
+        Ok(found.map(|account| account.key.clone()).collect())
     }
 
     fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError> {

@@ -1,9 +1,9 @@
-//! Tags and attributes of users.
+//! Tags and attributes of users, and pushes to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearport_chat::directory::DirectoryError;
-use nearport_chat::directory::push::{Attrs, PushTx};
+use nearport_chat::directory::push::{Attrs, PushCounts, PushPlace, PushRow, PushTx};
 use nearport_chat::key::{AppId, UserKey};
 
 #[derive(Debug, Default, Clone)]
@@ -11,12 +11,19 @@ pub(super) struct Tables {
     names: BTreeMap<AppId, Attrs>,
     attrs: BTreeMap<UserKey, Attrs>,
     tags: BTreeMap<UserKey, BTreeSet<String>>,
+    pushes: BTreeMap<(AppId, u64), PushRow>,
 }
 
 impl Tables {
     pub(super) fn erase(&mut self, user: &UserKey) {
         self.attrs.remove(user);
         self.tags.remove(user);
+    }
+}
+
+impl Tables {
+    fn of(&self, app: AppId) -> impl DoubleEndedIterator<Item = &PushRow> {
+        self.pushes.range((app, 0)..=(app, u64::MAX)).map(|(_, push)| push)
     }
 }
 
@@ -73,5 +80,65 @@ impl PushTx for super::people::Tables {
             self.push.tags.remove(user);
         }
         Ok(())
+    }
+
+    fn push_by_random(
+        &mut self,
+        app: AppId,
+        random: u32,
+        since_ms: u64,
+    ) -> Result<Option<(u64, u64)>, DirectoryError> {
+        let mut newest = self.push.of(app).rev();
+        let found = newest.find(|push| push.random == random && push.created_ms >= since_ms);
+        Ok(found.map(|push| (push.number, push.created_ms)))
+    }
+
+    fn push_counts(&mut self, app: AppId, since_ms: u64) -> Result<PushCounts, DirectoryError> {
+        let mut counts = PushCounts::default();
+        for push in self.push.of(app) {
+            counts.last = counts.last.max(push.number);
+            counts.last_ms = counts.last_ms.max(push.created_ms);
+            counts.since += u64::from(push.created_ms >= since_ms);
+            counts.open += u64::from(push.place.done_ms == 0);
+        }
+        Ok(counts)
+    }
+
+    fn add_push(&mut self, app: AppId, push: &PushRow) -> Result<(), DirectoryError> {
+        match self.push.pushes.insert((app, push.number), push.clone()) {
+            None => Ok(()),
+            Some(_) => Err(DirectoryError::Engine(format!("push {} is there", push.number))),
+        }
+    }
+
+    fn trim_pushes(&mut self, app: AppId, before_ms: u64) -> Result<(), DirectoryError> {
+        let old = |push: &PushRow| push.place.done_ms > 0 && push.created_ms < before_ms;
+        self.push.pushes.retain(|(of, _), push| *of != app || !old(push));
+        Ok(())
+    }
+
+    fn open_pushes(&mut self, limit: u32) -> Result<Vec<(AppId, PushRow)>, DirectoryError> {
+        let mut open: BTreeMap<AppId, PushRow> = BTreeMap::new();
+        for ((app, _), push) in self.push.pushes.iter().filter(|(_, push)| push.place.done_ms == 0) {
+            open.entry(*app).or_insert_with(|| push.clone());
+        }
+        Ok(open.into_iter().take(limit as usize).collect())
+    }
+
+    fn move_push(
+        &mut self,
+        app: AppId,
+        number: u64,
+        from: &PushPlace,
+        to: &PushPlace,
+    ) -> Result<bool, DirectoryError> {
+        let place = |place: &PushPlace| (place.after.clone(), place.until.clone(), place.done_ms);
+        match self.push.pushes.get_mut(&(app, number)) {
+            Some(push) if place(&push.place) == place(from) => {
+                push.place = to.clone();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 }

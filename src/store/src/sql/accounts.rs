@@ -1,8 +1,9 @@
 //! Apps and accounts.
 
 use nearport_chat::directory::{Account, Accounts, App, DirectoryError, Mutes};
-use nearport_chat::key::UserKey;
+use nearport_chat::key::{AppId, UserKey};
 
+use super::people::bound;
 use super::{Engine, Row, SqlDirectory, Value, apps, params, params_each};
 
 /// Parameters of new rows.
@@ -59,6 +60,27 @@ impl<E: Engine> Accounts for SqlDirectory<E> {
                 }))
             };
             keys.iter().zip(found).map(account).collect()
+        })
+    }
+
+    fn members(
+        &self,
+        app: AppId,
+        (after, until): (&str, &str),
+        made_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, DirectoryError> {
+        self.read(|tx| {
+            let rows = tx.query(
+                "SELECT name FROM accounts
+                 WHERE app_id = $1 AND name > $2 AND name <= $3 AND created_ms <= $4 AND deleted_ms = 0
+                 ORDER BY name LIMIT $5",
+                &params![app.0, after, until, bound(made_ms), limit],
+            )?;
+            let key = |row: &Row| {
+                UserKey::new(app, row.text(0)?).map_err(|error| DirectoryError::Engine(error.to_string()))
+            };
+            rows.iter().map(key).collect()
         })
     }
 

@@ -33,6 +33,7 @@ const VERSIONS: &[Version] = versions![
     "V9__apps_and_audit",
     "V11__imports",
     "V12__push",
+    "V13__pushes",
 ];
 
 /// Which text of a version.

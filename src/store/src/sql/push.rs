@@ -1,10 +1,10 @@
-//! Tags and attributes of users.
+//! Tags and attributes of users, and pushes to them.
 
 use nearport_chat::directory::DirectoryError;
-use nearport_chat::directory::push::{Attrs, PushTx};
+use nearport_chat::directory::push::{Attrs, PushCounts, PushPlace, PushRow, PushTx};
 use nearport_chat::key::{AppId, UserKey};
 
-use super::people::{PeopleRows, names};
+use super::people::{PeopleRows, bound, names};
 use super::{Row, Value, params, params_each};
 
 /// A number and a text each.
@@ -22,8 +22,9 @@ fn tags_of(tags: &[(&UserKey, &str)]) -> Result<Vec<Vec<Value>>, DirectoryError>
 
 impl PushTx for PeopleRows<'_> {
     fn attr_names(&mut self, app: AppId) -> Result<Attrs, DirectoryError> {
-        let rows =
-            self.0.query("SELECT slot, name FROM attr_names WHERE app_id = $1 ORDER BY slot", &params![app.0])?;
+        let rows = self
+            .0
+            .query("SELECT slot, name FROM attr_names WHERE app_id = $1 ORDER BY slot", &params![app.0])?;
         numbered(&rows)
     }
 
@@ -58,8 +59,7 @@ impl PushTx for PeopleRows<'_> {
     }
 
     fn delete_attrs(&mut self, attrs: &[(&UserKey, u8)]) -> Result<(), DirectoryError> {
-        let rows =
-            params_each(attrs, |(user, slot)| Ok(params![user.app().0, user.name(), slot].into()))?;
+        let rows = params_each(attrs, |(user, slot)| Ok(params![user.app().0, user.name(), slot].into()))?;
         self.0.execute_each(
             "DELETE FROM user_attrs WHERE app_id = $1 AND user_name = $2 AND slot = $3",
             &rows,
@@ -95,5 +95,110 @@ impl PushTx for PeopleRows<'_> {
     fn clear_tags(&mut self, users: &[UserKey]) -> Result<(), DirectoryError> {
         self.0.execute_each("DELETE FROM user_tags WHERE app_id = $1 AND user_name = $2", &keys(users)?)?;
         Ok(())
+    }
+
+    fn push_by_random(
+        &mut self,
+        app: AppId,
+        random: u32,
+        since_ms: u64,
+    ) -> Result<Option<(u64, u64)>, DirectoryError> {
+        let rows = self.0.query(
+            "SELECT push, created_ms FROM pushes WHERE app_id = $1 AND random = $2 AND created_ms >= $3
+             ORDER BY push DESC LIMIT 1",
+            &params![app.0, random, bound(since_ms)],
+        )?;
+        rows.first().map(|row| Ok((row.int(0)?, row.int(1)?))).transpose()
+    }
+
+    fn push_counts(&mut self, app: AppId, since_ms: u64) -> Result<PushCounts, DirectoryError> {
+        let rows = self.0.query(
+            "SELECT COALESCE(MAX(push), 0), COALESCE(MAX(created_ms), 0),
+                    COUNT(CASE WHEN created_ms >= $2 THEN 1 END), COUNT(CASE WHEN done_ms = 0 THEN 1 END)
+             FROM pushes WHERE app_id = $1",
+            &params![app.0, bound(since_ms)],
+        )?;
+        let Some(row) = rows.first() else { return Ok(PushCounts::default()) };
+        Ok(PushCounts { last: row.int(0)?, last_ms: row.int(1)?, since: row.int(2)?, open: row.int(3)? })
+    }
+
+    fn add_push(&mut self, app: AppId, push: &PushRow) -> Result<(), DirectoryError> {
+        let PushRow { number, random, created_ms, from, life_time_s, condition, message, place } = push;
+        let PushPlace { after, until, sent, done_ms } = place;
+        self.0.execute(
+            "INSERT INTO pushes (app_id, push, random, created_ms, done_ms, after_name, until_name, sent, from_name,
+                                 life_time_s, conditions, message)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            &params![
+                app.0, number, random, created_ms, done_ms, after, until, sent, from, life_time_s, condition, message
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn trim_pushes(&mut self, app: AppId, before_ms: u64) -> Result<(), DirectoryError> {
+        self.0.execute(
+            "DELETE FROM pushes WHERE app_id = $1 AND created_ms < $2 AND done_ms > 0",
+            &params![app.0, bound(before_ms)],
+        )?;
+        Ok(())
+    }
+
+    fn open_pushes(&mut self, limit: u32) -> Result<Vec<(AppId, PushRow)>, DirectoryError> {
+        let rows = self.0.query(
+            "SELECT app_id, push, random, created_ms, done_ms, after_name, until_name, sent, from_name, life_time_s,
+                    conditions, message
+             FROM pushes
+             WHERE done_ms = 0 AND NOT EXISTS (
+                 SELECT 1 FROM pushes older
+                 WHERE older.done_ms = 0 AND older.app_id = pushes.app_id AND older.push < pushes.push)
+             ORDER BY app_id LIMIT $1",
+            &params![limit],
+        )?;
+        let push = |row: &Row| {
+            let place = PushPlace {
+                after: row.text(5)?.to_owned(),
+                until: row.text(6)?.to_owned(),
+                sent: row.int(7)?,
+                done_ms: row.int(4)?,
+            };
+            let push = PushRow {
+                number: row.int(1)?,
+                random: row.int(2)?,
+                created_ms: row.int(3)?,
+                from: row.text(8)?.to_owned(),
+                life_time_s: row.int(9)?,
+                condition: row.text(10)?.to_owned(),
+                message: row.blob(11)?.to_vec().into(),
+                place,
+            };
+            Ok((AppId(row.int(0)?), push))
+        };
+        rows.iter().map(push).collect()
+    }
+
+    fn move_push(
+        &mut self,
+        app: AppId,
+        number: u64,
+        from: &PushPlace,
+        to: &PushPlace,
+    ) -> Result<bool, DirectoryError> {
+        let moved = self.0.execute(
+            "UPDATE pushes SET after_name = $3, until_name = $4, sent = $5, done_ms = $6
+             WHERE app_id = $1 AND push = $2 AND after_name = $7 AND until_name = $8 AND done_ms = $9",
+            &params![
+                app.0,
+                number,
+                to.after,
+                to.until,
+                to.sent,
+                to.done_ms,
+                from.after,
+                from.until,
+                from.done_ms
+            ],
+        )?;
+        Ok(moved > 0)
     }
 }

@@ -20,6 +20,8 @@ mod pg_faults;
 #[path = "../../../../tests/postgres/server.rs"]
 mod postgres_server;
 #[cfg(test)]
+mod push;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transfer;

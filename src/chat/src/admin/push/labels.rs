@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Admin, Pending};
+use crate::directory::DirectoryError;
 use crate::directory::people::PeopleTx;
 use crate::directory::push::{ATTRS_MAX, Attrs};
-use crate::directory::DirectoryError;
 use crate::key::{AppId, UserKey};
 use crate::reply::Failure;
 use crate::shared::Shared;
@@ -19,7 +19,7 @@ const NO_ACCOUNT: u32 = 90048;
 const TOO_MANY_USERS: u32 = 90018;
 const BAD_LENGTH: u32 = 90030;
 const TOO_MANY_TAGS: u32 = 90032;
-const BAD_ATTR: u32 = 90033;
+pub(super) const BAD_ATTR: u32 = 90033;
 const BAD_TAG: u32 = 90034;
 
 /// Users of one call.
@@ -111,7 +111,8 @@ impl Admin {
         let keys = accounts(&self.shared, app, users.iter().map(String::as_str))?;
         let (names, found) = read(&self.shared, |tx| Ok((tx.attr_names(app)?, tx.attrs(&keys)?)))?;
         let one = |(user, attrs): (&String, Attrs)| {
-            let named = attrs.into_iter().filter_map(|(slot, value)| Some((names.get(&slot)?.clone(), value)));
+            let named =
+                attrs.into_iter().filter_map(|(slot, value)| Some((names.get(&slot)?.clone(), value)));
             AttrsOf { user: user.clone(), attrs: named.collect() }
         };
         Ok(users.iter().zip(found).map(one).collect())
@@ -213,7 +214,8 @@ fn accounts<'a>(
         return Err(Failure::new(TOO_MANY_USERS, "at most 100 users in one call"));
     }
     let missing = || Failure::new(NO_ACCOUNT, "one of the users is no account");
-    let keys = users.map(|user| UserKey::new(app, user).map_err(|_| missing())).collect::<Result<Vec<_>, _>>()?;
+    let keys =
+        users.map(|user| UserKey::new(app, user).map_err(|_| missing())).collect::<Result<Vec<_>, _>>()?;
     let found = shared.accounts.find(&keys).map_err(|error| {
         tracing::error!(%error, "cannot look accounts up");
         Failure::later(INTERNAL, "accounts cannot be looked up, try again", 1000)
@@ -227,17 +229,17 @@ fn rows<'a>(users: &'a [UserKey], changes: &'a [NamesOf]) -> Vec<(&'a UserKey, &
 }
 
 /// Numbers of attributes by their names.
-fn slots(tx: &mut dyn PeopleTx, app: AppId) -> Result<BTreeMap<String, u8>, DirectoryError> {
+pub(super) fn slots(tx: &mut dyn PeopleTx, app: AppId) -> Result<BTreeMap<String, u8>, DirectoryError> {
     Ok(tx.attr_names(app)?.into_iter().map(|(slot, name)| (name, slot)).collect())
 }
 
-fn no_attr(name: &str) -> Failure {
+pub(super) fn no_attr(name: &str) -> Failure {
     let shown: String = name.chars().take(TEXT_BYTES_MAX).collect();
     Failure::new(BAD_ATTR, format!("there is no attribute {shown:?}: im_set_attr_name names them"))
 }
 
 /// U+0000 is no text for PostgreSQL.
-fn is_good(text: &str) -> bool {
+pub(super) fn is_good(text: &str) -> bool {
     (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.contains('\0')
 }
 
@@ -288,7 +290,7 @@ fn change(
     }
 }
 
-fn internal(error: &DirectoryError) -> Failure {
+pub(super) fn internal(error: &DirectoryError) -> Failure {
     tracing::error!(%error, "cannot reach tags and attributes");
     Failure::later(INTERNAL, "the store does not answer, try again", 1000)
 }

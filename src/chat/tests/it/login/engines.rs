@@ -86,6 +86,16 @@ impl Accounts for Meddler {
         answer
     }
 
+    fn members(
+        &self,
+        app: AppId,
+        names: (&str, &str),
+        made_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, DirectoryError> {
+        self.inner.members(app, names, made_ms, limit)
+    }
+
     fn register(&self, accounts: &[Account]) -> Result<Vec<UserKey>, DirectoryError> {
         self.check()?;
         self.registered.lock().unwrap().push(accounts.len());
