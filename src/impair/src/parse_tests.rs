@@ -127,7 +127,9 @@ fn conditions() -> impl Strategy<Value = Vec<String>> {
 #[test]
 fn how_long_packets_are_held_back_is_printed_whoever_holds_them() {
     assert_eq!(read("up.dup=0%,up.loss=0%"), Spec::default(), "nothing is held back for no copies");
-    for text in ["dup=1%,reorder=0%/5ms", "dup=1%,reorder=1%/0ms", "reorder=0%/5ms", "dup=1%", "dup=1%,dup=0%"] {
+    for text in
+        ["dup=1%,reorder=0%/5ms", "dup=1%,reorder=1%/0ms", "reorder=0%/5ms", "dup=1%", "dup=1%,dup=0%"]
+    {
         let spec = read(text);
         assert_eq!(read(&spec.to_string()), spec, "{text} is printed as {spec}");
     }
