@@ -258,13 +258,14 @@ impl Driver<'_> {
                 tcp.receive(&mut self.shard, now, wait);
             }
             self.take_handed_over(now);
-            let backlog = self.shard.has_backlog(more);
+            let backlog = self.shard.settle_backlog(more);
             self.shard.turn(now);
             self.flush().await?;
             if let Some(tcp) = &mut self.tcp {
                 tcp.flush(&mut self.shard, now);
             }
-            // Live clients have their answers; now rooms, then those who want to become clients.
+            // Who has something to say has an answer; now acknowledgements, rooms, and then those who want to become clients.
+            self.shard.take_aside(now);
             self.shard.visit_rooms(now, backlog);
             if let Some(tcp) = &mut self.tcp {
                 tcp.flush(&mut self.shard, now);

@@ -4,13 +4,14 @@
 //! no clock: a driver feeds it datagrams and the time and carries its datagrams away. So a whole shard also runs
 //! inside the simulator.
 //!
-//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while (`aside`):
+//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while:
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
 //! 4. each touched connection writes and hands over its datagrams.
 //!
-//! Then, behind the turn's datagrams, [`Shard::visit_rooms`] gives a few members of live rooms what goes round there, and
+//! Then, behind the turn's datagrams, [`Shard::take_aside`] works on short ones that wait, [`Shard::visit_rooms`] gives a few members of live rooms
+//! what goes round there, and
 //! [`Shard::handshakes`] works on what wants to begin.
 //!
 //! Reading all before writing any lets an acknowledgement, a reply and a push share a packet. The work of a turn is
@@ -275,13 +276,21 @@ impl Shard {
         self.stats.turns += 1;
         self.now = now;
         self.served_live = false;
-        self.take_aside(now);
         self.take_downs();
         self.check_backing(now);
         self.fire_timers(now);
         self.turn.append(&mut self.prompt);
         self.turn_fan_out();
+        self.step_turn(now);
+        if now >= self.second_at {
+            self.second_at = now + SECOND;
+            drop_unused_contexts();
+            self.tick_return_windows();
+        }
+    }
 
+    /// Steps the connections of the turn: reads all, hands up what they said, writes all.
+    fn step_turn(&mut self, now: Instant) {
         let turn = std::mem::take(&mut self.turn);
         for index in &turn {
             self.read(*index, now);
@@ -300,11 +309,6 @@ impl Shard {
         }
         self.turn = turn;
         self.turn.clear();
-        if now >= self.second_at {
-            self.second_at = now + SECOND;
-            drop_unused_contexts();
-            self.tick_return_windows();
-        }
     }
 
     /// Datagrams to send.

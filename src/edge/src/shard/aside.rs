@@ -5,8 +5,8 @@
 //! needs for all of them: with 10,000 members on a shard the socket held 1.2 MB (p90; 1,600 datagrams), and a message between two users took
 //! 22 ms at p90 and 54 ms at p99, where a quiet one takes 0.8 and 1.3 (decision 0008).
 //!
-//! So while the socket holds more than one batch, the shard reads on and lays aside what is short. What is longer is worked on at once, and of the short
-//! ones as many as the turn has left. Reading one costs little beside working on it. QUIC does not mind the order: an acknowledgement holds for
+//! So while the socket holds more than one batch, the shard reads on and lays aside what is short. What is longer is worked on at once, and when the answers
+//! are at the socket, as many of the short ones as the turn has left. Reading one costs little beside working on it. QUIC does not mind the order: an acknowledgement holds for
 //! whatever it names (RFC 9000 §13.2), and what else fits a short datagram (a heartbeat, more flow control) waits as long as it waited in the socket.
 
 use std::collections::VecDeque;
@@ -116,16 +116,22 @@ impl Shard {
 
     /// Says whether the socket holds more than was read. Call it once in each turn, behind the last datagram and before [`Self::turn`]. Returns whether datagrams
     /// wait, there or here: `backlog` of what comes behind the turn.
-    pub fn has_backlog(&mut self, more: bool) -> bool {
+    pub fn settle_backlog(&mut self, more: bool) -> bool {
         self.aside.settle(more)
     }
 
-    /// Works on short datagrams that wait, as many as the turn has left.
-    pub(super) fn take_aside(&mut self, now: Instant) {
-        for _ in 0..self.aside.share() {
-            let Some(short) = self.aside.pop() else { return };
+    /// Works on short datagrams that wait, as many as the turn has left. Call it after the datagrams of [`Self::turn`] were sent, and send what it adds.
+    pub fn take_aside(&mut self, now: Instant) {
+        let share = self.aside.share();
+        if share == 0 {
+            return;
+        }
+        for _ in 0..share {
+            let Some(short) = self.aside.pop() else { break };
             self.feed(now, short.remote, short.local_ip, BytesMut::from(short.bytes()), None);
         }
+        self.turn.append(&mut self.prompt);
+        self.step_turn(now);
     }
 }
 

@@ -214,6 +214,7 @@ impl QuicTransport {
                     if let Some(unproved) = &mut self.unproved {
                         unproved.sent(buffer.len());
                     }
+                    self.hedger.count_datagram();
                     transmits.push(transmit.destination, buffer);
                 }
                 None => {

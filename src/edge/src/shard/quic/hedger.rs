@@ -11,8 +11,15 @@ use bytes::Bytes;
 use nearport_session::{Server, ServerLimits};
 use quinn_proto::Connection;
 
-/// Time between two looks at the path's figures, which cost a copy of 600 bytes.
+/// Time between two looks at the path's figures, which cost a copy of 600 bytes that no cache holds.
 const SAMPLE: Duration = Duration::from_secs(1);
+
+/// Datagrams that make a look worth it. A path that carries fewer is looked at after [`SAMPLE_AT_LATEST`]: in a live room of two
+/// messages a second every second delivery would pay for a look.
+const SAMPLE_DATAGRAMS: u16 = 16;
+
+/// How old the last look gets while anything is sent.
+const SAMPLE_AT_LATEST: Duration = Duration::from_secs(5);
 
 /// A copy waits at least this long, so that it neither shares a packet with the stream's copy nor its burst of losses.
 const DELAY_MIN: Duration = Duration::from_millis(5);
@@ -24,6 +31,8 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Hedger {
     sampled_at: Instant,
+    /// Datagrams that went out since.
+    datagrams: u16,
     /// `None` until the path has lost a packet.
     active: Option<Box<Active>>,
 }
@@ -38,7 +47,18 @@ struct Active {
 
 impl Hedger {
     pub(super) fn new(now: Instant) -> Self {
-        Self { sampled_at: now, active: None }
+        Self { sampled_at: now, datagrams: 0, active: None }
+    }
+
+    /// A datagram goes out.
+    pub(super) fn count_datagram(&mut self) {
+        self.datagrams = self.datagrams.saturating_add(1);
+    }
+
+    fn is_sample_due(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.sampled_at);
+        age >= SAMPLE
+            && (self.datagrams >= SAMPLE_DATAGRAMS || (age >= SAMPLE_AT_LATEST && self.datagrams > 0))
     }
 
     /// Looks at the path once in a while and takes the copies of what was written.
@@ -49,8 +69,8 @@ impl Hedger {
         limits: &ServerLimits,
         now: Instant,
     ) {
-        if now.saturating_duration_since(self.sampled_at) >= SAMPLE {
-            self.sampled_at = now;
+        if self.is_sample_due(now) {
+            (self.sampled_at, self.datagrams) = (now, 0);
             self.sample(quic, session, limits);
         }
         let Some(active) = &mut self.active else { return };
@@ -163,6 +183,18 @@ mod tests {
             );
             assert_eq!(run(&mut loss, 400, packets, 0).last(), Some(&false), "{packets}");
         }
+    }
+
+    #[test]
+    fn who_sends_little_is_looked_at_seldom_and_who_sends_nothing_never() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let mut hedger = Hedger::new(start);
+        assert!(!hedger.is_sample_due(after(60_000)), "nothing was sent");
+        (0..SAMPLE_DATAGRAMS - 1).for_each(|_| hedger.count_datagram());
+        assert!(!hedger.is_sample_due(after(4_999)) && hedger.is_sample_due(after(5_000)));
+        hedger.count_datagram();
+        assert!(!hedger.is_sample_due(after(999)) && hedger.is_sample_due(after(1_000)));
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn in_a_crowd_a_request_is_not_behind_what_a_room_answers() {
     let request = Frame::new(Lane::Chat, Kind::ECHO, 9, vec![7; 50].into());
     let peer = world.peers.get_mut(&150).unwrap();
     peer.quic.send_stream(peer.stream.unwrap()).write(&request.encode()).unwrap();
-    assert!(world.shard.has_backlog(true), "the turn before has not read everything");
+    assert!(world.shard.settle_backlog(true), "the turn before has not read everything");
     for (port, peer) in &mut world.peers {
         peer.quic.handle_timeout(world.now);
         let mut datagram = Vec::new();
@@ -148,15 +148,18 @@ fn in_a_crowd_a_request_is_not_behind_what_a_room_answers() {
     }
     let (before, heard) = (world.shard.stats(), world.script.state().ups.len());
     assert_eq!((before.aside, before.datagrams_aside), (149, 149));
-    assert!(world.shard.has_backlog(false), "they wait here");
+    assert!(world.shard.settle_backlog(false), "they wait here");
     world.shard.turn(world.now);
     assert_eq!(world.script.state().ups.len(), heard + 1, "the request came last");
+    assert_eq!(world.shard.stats().aside, 149, "nobody waits for those");
+    world.shard.take_aside(world.now);
     assert_eq!(world.shard.stats().aside, 149 - 63, "a batch in all");
     while world.shard.has_work() {
         world.shard.turn(world.now);
+        world.shard.take_aside(world.now);
     }
     assert_eq!(world.shard.stats().aside, 0);
-    assert!(!world.shard.has_backlog(false));
+    assert!(!world.shard.settle_backlog(false));
     let answers = told(&mut world);
     assert!(answers.iter().all(|port| *port == 150), "{answers:?}");
     let sent = world.shard.stats().datagrams_out;
