@@ -144,11 +144,13 @@ struct Waiting {
     acts: VecDeque<Act>,
     orders: VecDeque<GroupOrder>,
     ended: bool,
+    /// Threads that wait for [`Posts::changed`]: to notify costs a system call, also where nobody waits.
+    sleepers: usize,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        let Self { posts, changes, acts, orders, ended: _ } = self;
+        let Self { posts, changes, acts, orders, ended: _, sleepers: _ } = self;
         posts.is_empty() && changes.is_empty() && acts.is_empty() && orders.is_empty()
     }
 }
@@ -177,16 +179,17 @@ impl Posts {
             }
             let room = POSTS_MAX.saturating_sub(waiting.posts.len()).min(posts.len());
             waiting.posts.extend(posts.drain(..room).map(Letter::from));
-            drop(waiting);
             if room > 0 {
-                self.came();
+                self.came(waiting);
+            } else {
+                drop(waiting);
             }
             let left = until.saturating_duration_since(Instant::now());
             if posts.is_empty() || left.is_zero() {
                 break;
             }
             let full = |waiting: &mut Waiting| waiting.posts.len() >= POSTS_MAX && !waiting.ended;
-            drop(self.changed.wait_timeout_while(self.lock(), left, full));
+            self.sleep_while(left, full);
         }
         posts.into()
     }
@@ -201,8 +204,7 @@ impl Posts {
             return Err(letters);
         }
         waiting.posts.extend(letters);
-        drop(waiting);
-        self.came();
+        self.came(waiting);
         Ok(())
     }
 
@@ -216,8 +218,7 @@ impl Posts {
             return Err(Box::new(act));
         }
         waiting.acts.push_back(act);
-        drop(waiting);
-        self.came();
+        self.came(waiting);
         Ok(())
     }
 
@@ -226,11 +227,27 @@ impl Posts {
         self.lock().acts.pop_front()
     }
 
-    fn came(&self) {
-        self.changed.notify_all();
+    /// Something has come.
+    fn came(&self, waiting: MutexGuard<'_, Waiting>) {
+        self.notify(waiting);
         if let Some(wake) = self.wake.get() {
             wake();
         }
+    }
+
+    fn notify(&self, waiting: MutexGuard<'_, Waiting>) {
+        let sleepers = waiting.sleepers;
+        drop(waiting);
+        if sleepers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn sleep_while(&self, timeout: Duration, condition: impl FnMut(&mut Waiting) -> bool) {
+        let mut waiting = self.lock();
+        waiting.sleepers += 1;
+        let waited = self.changed.wait_timeout_while(waiting, timeout, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0.sleepers -= 1;
     }
 
     /// Appends a change, if there is room; it comes back if there is none, to be refused as busy, and after `end`.
@@ -243,8 +260,7 @@ impl Posts {
             return Err(Box::new(change));
         }
         waiting.changes.push_back(change);
-        drop(waiting);
-        self.came();
+        self.came(waiting);
         Ok(())
     }
 
@@ -255,11 +271,7 @@ impl Posts {
             return false;
         }
         waiting.orders.extend(orders);
-        drop(waiting);
-        self.changed.notify_all();
-        if let Some(wake) = self.wake.get() {
-            wake();
-        }
+        self.came(waiting);
         true
     }
 
@@ -288,9 +300,8 @@ impl Posts {
         let mut waiting = self.lock();
         let count = waiting.posts.len().min(max);
         let posts: Vec<_> = waiting.posts.drain(..count).collect();
-        drop(waiting);
         if !posts.is_empty() {
-            self.changed.notify_all();
+            self.notify(waiting);
         }
         posts
     }
@@ -303,8 +314,9 @@ impl Posts {
 
     /// Takes nothing more from here on.
     pub(crate) fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
+        let mut waiting = self.lock();
+        waiting.ended = true;
+        self.notify(waiting);
     }
 
     /// Whether nothing waits and nothing will come.
@@ -316,7 +328,7 @@ impl Posts {
     /// Waits until something is there, or nothing comes any more.
     pub(crate) fn wait(&self, timeout: Duration) {
         let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.ended;
-        drop(self.changed.wait_timeout_while(self.lock(), timeout, idle));
+        self.sleep_while(timeout, idle);
     }
 
     /// What wakes the writer when something comes; said once, by whoever runs it on a thread.

@@ -89,8 +89,15 @@ impl<T> Sender<T> {
 
     /// Ends the receiver's present or next [`Receiver::wait`] or wait for readiness, although nothing was pushed.
     pub fn nudge(&self) {
-        self.0.lock().nudged = true;
-        self.0.filled.notify_one();
+        let wake = {
+            let mut state = self.0.lock();
+            state.nudged = true;
+            std::mem::take(&mut state.waiting)
+        };
+        // A wake-up costs a system call, also where nobody sleeps.
+        if wake {
+            self.0.filled.notify_one();
+        }
     }
 
     /// Items waiting now, for metrics.

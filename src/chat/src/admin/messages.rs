@@ -243,7 +243,11 @@ pub(super) fn imported_pair(message: &Outgoing, peer: &UserKey) -> (Append, Idem
 
 /// A message as it is stored.
 fn body_of(message: &Outgoing, peer: &UserKey) -> Message {
-    let client_msg_id = message.key.client_msg_id(&ConvKey::pair(&message.from, peer));
+    body_with(message, peer, message.key.client_msg_id(&ConvKey::pair(&message.from, peer)))
+}
+
+/// The same with its id, which costs a hash.
+fn body_with(message: &Outgoing, peer: &UserKey, client_msg_id: [u8; 16]) -> Message {
     // Where a back end chose them they have 32 bits.
     let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let key = MessageKey {
@@ -271,7 +275,7 @@ fn append(message: &Outgoing, peer: &UserKey, receipts: bool) -> Append {
     let client_msg_id = message.key.client_msg_id(&conv);
     let no_unread = message.control.as_ref().is_some_and(|control| control.no_unread);
     let audience = if message.for_sender { Audience::All } else { Audience::Others };
-    let body = Message { need_receipt: receipts, ..body_of(message, peer) };
+    let body = Message { need_receipt: receipts, ..body_with(message, peer, client_msg_id) };
     let mut logs = Vec::with_capacity(2);
     if message.for_sender {
         logs.push(message.from.clone());

@@ -18,13 +18,20 @@ struct Cell<T> {
 }
 
 enum State<T> {
-    Waiting(Option<Waker>),
+    Waiting(Waiter),
     Told(Option<T>),
+}
+
+/// Who is to be woken.
+enum Waiter {
+    Nobody,
+    Thread,
+    Future(Waker),
 }
 
 impl<T> Pending<T> {
     pub(crate) fn new() -> (Self, Done<T>) {
-        let cell = Arc::new(Cell { state: Mutex::new(State::Waiting(None)), told: Condvar::new() });
+        let cell = Arc::new(Cell { state: Mutex::new(State::Waiting(Waiter::Nobody)), told: Condvar::new() });
         (Self(cell.clone()), Done(Some(cell)))
     }
 
@@ -39,7 +46,8 @@ impl<T> Pending<T> {
         loop {
             match &mut *state {
                 State::Told(value) => return value.take(),
-                State::Waiting(_) => {
+                State::Waiting(waiter) => {
+                    *waiter = Waiter::Thread;
                     state = self.0.told.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
@@ -53,8 +61,8 @@ impl<T> Future for Pending<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         match &mut *self.0.lock() {
             State::Told(value) => Poll::Ready(value.take()),
-            State::Waiting(waker) => {
-                *waker = Some(cx.waker().clone());
+            State::Waiting(waiter) => {
+                *waiter = Waiter::Future(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -80,9 +88,11 @@ impl<T> Drop for Done<T> {
 impl<T> Cell<T> {
     fn tell(&self, value: Option<T>) {
         let former = std::mem::replace(&mut *self.lock(), State::Told(value));
-        self.told.notify_all();
-        if let State::Waiting(Some(waker)) = former {
-            waker.wake();
+        match former {
+            // To notify costs a system call, also where nobody waits.
+            State::Waiting(Waiter::Thread) => self.told.notify_all(),
+            State::Waiting(Waiter::Future(waker)) => waker.wake(),
+            State::Waiting(Waiter::Nobody) | State::Told(_) => {}
         }
     }
 
