@@ -1,5 +1,6 @@
 //! The whole surface: a line for each command.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -79,11 +80,16 @@ pub(crate) fn commands() -> &'static [Command] {
 /// # Errors
 /// The code for what is not there.
 pub(crate) fn find(service: &str, name: &str) -> Result<(usize, &'static Command), Refusal> {
-    let Some(service) = service::find(service) else {
-        return Err(Refusal::new(60009, format!("there is no service {service:?}")));
-    };
-    let found = commands().iter().enumerate().find(|(_, at)| at.service == service && at.name == name);
-    found.ok_or_else(|| Refusal::new(service.unknown, format!("{} has no command {name:?}", service.name)))
+    static PLACES: OnceLock<HashMap<(&str, &str), usize>> = OnceLock::new();
+    let places =
+        || commands().iter().enumerate().map(|(at, command)| ((command.service.name, command.name), at));
+    if let Some(place) = PLACES.get_or_init(|| places().collect()).get(&(service, name)) {
+        return Ok((*place, &commands()[*place]));
+    }
+    Err(match service::find(service) {
+        Some(service) => Refusal::new(service.unknown, format!("{} has no command {name:?}", service.name)),
+        None => Refusal::new(60009, format!("there is no service {service:?}")),
+    })
 }
 
 /// A line of the table: `handler` takes the call and the body, and gives what stands in the answer beside the envelope.

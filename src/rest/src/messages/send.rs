@@ -31,41 +31,72 @@ const RECEIVERS_MAX: usize = 500;
 type Whole = Field<u32>;
 type Long = Field<i64>;
 
-/// What single sends and batches have in common.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-struct ToSend {
-    /// 1: the sender has a copy, which is the default; 2: they have none.
-    #[serde(default)]
-    sync_other_machine: Whole,
-    #[serde(default, rename = "From_Account")]
-    from: Text,
-    /// Seconds; 0: only who is online.
-    #[serde(default)]
-    msg_life_time: Long,
-    #[serde(default)]
-    msg_seq: Whole,
-    #[serde(default)]
-    msg_random: Whole,
-    #[serde(default)]
-    send_msg_control: Texts,
-    #[serde(default)]
-    msg_body: MsgBody,
-    #[serde(default)]
-    cloud_custom_data: Text,
-    #[serde(default)]
-    offline_push_info: OfflinePush,
-    #[serde(default)]
-    support_message_extension: Whole,
-    #[serde(default)]
-    is_need_read_receipt: Whole,
-    #[serde(default)]
-    online_only_flag: Whole,
+/// Hands to `$then` the fields that single sends and batches have in common, and to each request beside its own. A macro, and not a struct that
+/// serde flattens: that reads all fields into a buffer first, names and values.
+macro_rules! with_common {
+    ($then:ident $($args:tt)*) => {
+        $then! { [$($args)*]
+            /// 1: the sender has a copy, which is the default; 2: they have none.
+            #[serde(default)]
+            sync_other_machine: Whole,
+            #[serde(default, rename = "From_Account")]
+            from: Text,
+            /// Seconds; 0: only who is online.
+            #[serde(default)]
+            msg_life_time: Long,
+            #[serde(default)]
+            msg_seq: Whole,
+            #[serde(default)]
+            msg_random: Whole,
+            #[serde(default)]
+            send_msg_control: Texts,
+            #[serde(default)]
+            msg_body: MsgBody,
+            #[serde(default)]
+            cloud_custom_data: Text,
+            #[serde(default)]
+            offline_push_info: OfflinePush,
+            #[serde(default)]
+            support_message_extension: Whole,
+            #[serde(default)]
+            is_need_read_receipt: Whole,
+            #[serde(default)]
+            online_only_flag: Whole,
+        }
+    };
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Send {
+macro_rules! common {
+    ([] $($(#[$meta:meta])* $field:ident: $type:ty,)*) => {
+        /// What single sends and batches have in common.
+        #[derive(Debug)]
+        struct ToSend {
+            $($field: $type,)*
+        }
+    };
+}
+
+macro_rules! request {
+    ([$name:ident { $($own:tt)* }] $($(#[$meta:meta])* $field:ident: $type:ty,)*) => {
+        #[derive(Debug, Deserialize, ToSchema)]
+        #[serde(rename_all = "PascalCase")]
+        pub(super) struct $name {
+            $($own)*
+            $($(#[$meta])* $field: $type,)*
+        }
+
+        impl $name {
+            /// Takes out what all requests have.
+            fn take(&mut self) -> ToSend {
+                ToSend { $($field: std::mem::take(&mut self.$field),)* }
+            }
+        }
+    };
+}
+
+with_common!(common);
+
+with_common! { request Send {
     #[serde(default, rename = "To_Account")]
     to: Text,
     /// Unix seconds.
@@ -73,9 +104,13 @@ pub(super) struct Send {
     msg_time_stamp: Whole,
     #[serde(default)]
     forbid_callback_control: Texts,
-    #[serde(flatten)]
-    message: ToSend,
-}
+} }
+
+with_common! { request SendMany {
+    /// 1 to 500 users.
+    #[serde(default, rename = "To_Account")]
+    to: Texts,
+} }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -86,14 +121,15 @@ pub(super) struct Sent {
     msg_id: String,
 }
 
-pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
+pub(super) async fn send(call: Call, mut body: Send) -> Result<Sent, Refusal> {
     let app = call.asker.app;
+    let message = body.take();
     let to = user(app, body.to, "To_Account", BAD_TO)?;
-    let from = sender(&call, &body.message.from)?;
+    let from = sender(&call, &message.from)?;
     let time_s = body.msg_time_stamp.optional("MsgTimeStamp", BAD_TIME)?;
-    let key = key(&call, &body.message, time_s)?;
+    let key = key(&call, &message, time_s)?;
     let callbacks = callbacks(body.forbid_callback_control)?;
-    let message = body.message.read(who(&call, from.as_ref())?, key, callbacks)?;
+    let message = message.read(who(&call, from.as_ref())?, key, callbacks)?;
     let asked: Vec<UserKey> = std::iter::once(to).chain(from).collect();
     let there = there(&call, &asked).await?;
     if !there[0] {
@@ -104,15 +140,6 @@ pub(super) async fn send(call: Call, body: Send) -> Result<Sent, Refusal> {
     }
     told(call.admin.send_message(&call.asker, message, &asked[0])).await?;
     Ok(Sent { msg_time: key.time_s, msg_key: key.to_string(), msg_id: msg_id(&key) })
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct SendMany {
-    /// 1 to 500 users.
-    #[serde(default, rename = "To_Account")]
-    to: Texts,
-    #[serde(flatten)]
-    message: ToSend,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,18 +161,19 @@ pub(super) struct NotSent {
     error_code: u32,
 }
 
-pub(super) async fn send_many(call: Call, body: SendMany) -> Result<(Status, SentMany), Refusal> {
+pub(super) async fn send_many(call: Call, mut body: SendMany) -> Result<(Status, SentMany), Refusal> {
     let app = call.asker.app;
+    let message = body.take();
     let names = body.to.required("To_Account", BAD_TO)?;
     match names.len() {
         0 => return Err(Refusal::new(BAD_TO, "To_Account names nobody")),
         1..=RECEIVERS_MAX => {}
         _ => return Err(Refusal::new(TOO_MANY, "at most 500 receivers in one call")),
     }
-    let from = sender(&call, &body.message.from)?;
-    let key = key(&call, &body.message, None)?;
+    let from = sender(&call, &message.from)?;
+    let key = key(&call, &message, None)?;
     let no_callbacks = Callbacks { no_before: true, no_after: true };
-    let message = body.message.read(who(&call, from.as_ref())?, key, no_callbacks)?;
+    let message = message.read(who(&call, from.as_ref())?, key, no_callbacks)?;
     // A receiver that is named twice gets one.
     let mut seen = std::collections::BTreeSet::new();
     let named: Vec<(String, Option<UserKey>)> = names
