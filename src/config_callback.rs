@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use nearport_callback::{OnFailure, target};
 use nearport_chat::callback::{Command, Commands};
+use nearport_edge::Cidr;
 use serde::{Deserialize, Serialize};
 
+use crate::cidrs;
 use crate::config::Hidden;
 
 /// `callback.*`
@@ -28,6 +30,8 @@ pub struct Callback {
     pub client_key: Option<PathBuf>,
     pub allow_private: bool,
     pub concurrency: usize,
+    #[serde(with = "cidrs")]
+    pub sends_from: Vec<Cidr>,
     pub apps: Vec<CallbackApp>,
 }
 
@@ -88,6 +92,7 @@ impl Default for Callback {
             allow_private: false,
             // As many as a small back end answers without a queue.
             concurrency: 16,
+            sends_from: Vec::new(),
             apps: Vec::new(),
         }
     }

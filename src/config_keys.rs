@@ -457,6 +457,11 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "callback.concurrency", doc: "events that it is told of at once, 1 to 256" },
     Key {
+        name: "callback.sends_from",
+        doc: "ranges of addresses that callbacks come from, as back ends see them and ConfigSvc/GetIPList says them; empty: what the routes \
+              of this host say, which behind a NAT is not what others see",
+    },
+    Key {
         name: "callback.apps",
         doc: "Apps with a back end of their own: tables with app, url, events, before_failure, retry_after and token, of which what is \
               missing is as for all; without url the App has none",

@@ -1,15 +1,17 @@
 //! The HTTP API of a node: what back ends of Apps call, and the API of a process that has no edge.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use axum::Router;
 use nearport_api::ApiServer;
 use nearport_media::Media;
-use nearport_rest::Rest;
+use nearport_callback::target;
+use nearport_chat::key::AppId;
+use nearport_rest::{CallbacksFrom, Rest};
 
-use crate::config::Config;
+use crate::config::{Callback, Config};
 use crate::first_run::Layout;
 use crate::node::{Error, Tls};
 use crate::node_backend::Slot;
@@ -28,8 +30,39 @@ pub(crate) fn rest(config: &Config, backend: &Arc<Slot>) -> Router {
     let allowed = Arc::new(move |address: IpAddr| {
         allow.is_empty() || allow.iter().any(|range| range.contains(address.to_canonical()))
     });
-    let commands = Rest::new(open, allowed).router();
+    let commands = Rest::new(open, allowed, callbacks_from(&config.callback)).router();
     if settings.docs { commands.merge(nearport_rest::docs()) } else { commands }
+}
+
+/// Where callbacks come from: what the operator says, else what the routes of this host say.
+fn callbacks_from(settings: &Callback) -> CallbacksFrom {
+    let said: Vec<_> = settings.sends_from.iter().map(ToString::to_string).collect();
+    let (url, apps) = (settings.url.clone(), settings.apps.clone());
+    Arc::new(move |app: AppId| {
+        if !said.is_empty() {
+            return said.clone();
+        }
+        let own = apps.iter().find(|own| own.app == app.0);
+        let url = own.map_or(&url, |own| &own.url);
+        source_addresses(url.as_deref()).iter().map(ToString::to_string).collect()
+    })
+}
+
+/// Addresses from which this host sends to a back end, or to addresses elsewhere if its own is not in its URL. Nothing is sent to find out.
+fn source_addresses(url: Option<&str>) -> Vec<IpAddr> {
+    let host = url.and_then(|url| target::url(url).ok()).and_then(|url| {
+        url.host().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok())
+    });
+    // Of documents (RFC 5737, RFC 3849): no host has them, so they are where any address elsewhere is.
+    let elsewhere = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
+    let to = host.map_or(elsewhere.to_vec(), |host| vec![host]);
+    let from = |to: IpAddr| {
+        let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect((to, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    to.into_iter().filter_map(from).collect()
 }
 
 /// The API of a core: files, and what back ends of Apps call.

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use nearport_chat::key::UserKey;
-use nearport_chat::media::{MediaRefusal, MediaSigner};
-use nearport_media::{Begin, Config as MediaConfig, Kind, Media, Refused, S3, StorageConfig, Urls};
+use nearport_chat::key::{AppId, UserKey};
+use nearport_chat::media::{Looking, MediaRefusal, MediaSigner, NoFile, Seen};
+use nearport_media::{Begin, Config as MediaConfig, Found, Kind, Media, Refused, S3, StorageConfig, Urls};
 use nearport_wire::body::{self, MediaKind};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -159,11 +159,41 @@ impl MediaSigner for Signer {
     fn sign(&self, user: &UserKey, uuid: &str, now_ms: u64) -> Result<body::MediaUrls, MediaRefusal> {
         self.0.sign(user.app().0, uuid, now_ms).map(urls).map_err(refusal)
     }
+
+    fn ban(&self, app: AppId, url: String, banned: bool) -> Looking<Result<(), NoFile>> {
+        let media = self.0.clone();
+        Box::pin(async move {
+            let done = if banned { media.ban(app.0, &url).await } else { media.unban(app.0, &url).await };
+            done.map_err(no_file)
+        })
+    }
+
+    fn look(&self, app: AppId, urls: Vec<String>) -> Looking<Vec<Result<Seen, NoFile>>> {
+        let media = self.0.clone();
+        let seen = |found| match found {
+            Found::Served(url) => Seen::Served(url),
+            Found::Banned => Seen::Banned,
+        };
+        Box::pin(async move {
+            let found = media.look(app.0, urls).await;
+            found.into_iter().map(|found| found.map(seen).map_err(no_file)).collect()
+        })
+    }
 }
 
 fn urls(urls: Urls) -> body::MediaUrls {
     let Urls { uuid, url, large_url, thumb_url, expires_s } = urls;
     body::MediaUrls { uuid, url, large_url, thumb_url, expires_s }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
+fn no_file(why: nearport_media::NoFile) -> NoFile {
+    let text = why.to_string();
+    match why {
+        nearport_media::NoFile::Foreign => NoFile::Foreign(text),
+        nearport_media::NoFile::Absent => NoFile::Absent(text),
+        _ => NoFile::Unavailable(text),
+    }
 }
 
 fn refusal(refused: Refused) -> MediaRefusal {

@@ -23,14 +23,14 @@ mod elements;
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -51,7 +51,7 @@ fn parts(url: &str) -> (SocketAddr, &str) {
 }
 
 /// One request on a connection of its own, by hand: what is sent is what stands here.
-fn http(method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
+pub(crate) fn http(method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
     let (address, path) = parts(url);
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(STUCK)).unwrap();
@@ -74,7 +74,7 @@ fn http(method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
     Answer { status, headers, body: answer[end + 4..].to_vec() }
 }
 
-fn put(url: &str, headers: &str, body: &[u8]) -> Answer {
+pub(crate) fn put(url: &str, headers: &str, body: &[u8]) -> Answer {
     http("PUT", url, headers, body)
 }
 
@@ -114,7 +114,7 @@ fn announce(kind: MediaKind, content: &[u8]) -> MediaBegin {
     }
 }
 
-async fn begin(client: &Client, kind: MediaKind, content: &[u8]) -> MediaUpload {
+pub(crate) async fn begin(client: &Client, kind: MediaKind, content: &[u8]) -> MediaUpload {
     media::begin(client, &announce(kind, content)).await.unwrap()
 }
 
@@ -126,7 +126,7 @@ async fn refused(client: &Client, begin: MediaBegin) -> u32 {
     }
 }
 
-async fn login(node: &Node, dir: &Path, name: &str) -> Client {
+pub(crate) async fn login(node: &Node, dir: &Path, name: &str) -> Client {
     Access::of(node, dir).login(name, &[Transport::Quic]).await
 }
 

@@ -10,6 +10,7 @@ mod groups;
 mod keys;
 mod messages;
 mod mutes;
+mod operations;
 mod pages;
 mod people;
 mod profile;
@@ -155,6 +156,7 @@ fn every_command_answers_as_the_contract_says() {
         contacts::ROWS,
         mutes::ROWS,
         push::ROWS,
+        operations::ROWS,
         groups::ROWS,
         group_messages::ROWS,
     ];

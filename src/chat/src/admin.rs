@@ -10,6 +10,7 @@ mod accounts;
 mod apps;
 mod callbacks;
 mod contacts;
+mod files;
 mod groups;
 mod imports;
 mod messages;

@@ -4,13 +4,17 @@
 //! ([`Chat::serve_media`](crate::Chat::serve_media)); without one media calls are refused.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use nearport_wire::body;
 
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
 
-/// Signs URLs. Called on the front thread: it must neither block nor wait.
+/// Answers of a store that is asked beside the threads.
+pub type Looking<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Signs URLs, for users on the front thread: there it must neither block nor wait.
 pub trait MediaSigner: fmt::Debug + Send + Sync {
     /// Begins an upload of a user. Nothing is durable about it: a client that hears nothing begins another one.
     ///
@@ -28,6 +32,36 @@ pub trait MediaSigner: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`MediaRefusal`].
     fn sign(&self, user: &UserKey, uuid: &str, now_ms: u64) -> Result<body::MediaUrls, MediaRefusal>;
+
+    /// Serves the file of a URL to nobody any more, or again. Durable when it is done.
+    fn ban(&self, app: AppId, url: String, banned: bool) -> Looking<Result<(), NoFile>>;
+
+    /// What these URLs lead to, in their order.
+    fn look(&self, app: AppId, urls: Vec<String>) -> Looking<Vec<Result<Seen, NoFile>>>;
+}
+
+/// A file as an administrator is shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A URL of it that is good for 15 minutes.
+    Served(String),
+    /// It is served to nobody.
+    Banned,
+}
+
+/// Why a URL leads to no file. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFile {
+    /// It is none of this server's, or of another App.
+    #[error("{0}")]
+    Foreign(String),
+    /// There is none.
+    #[error("{0}")]
+    Absent(String),
+    /// The store does not answer.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Why a media call is refused. The texts are for people.

@@ -78,6 +78,10 @@ impl Media {
         if self.is_over(id, now_s) {
             return Err(Denied::new(StatusCode::GONE, "expired", "what was uploaded is not kept any more"));
         }
+        if self.is_banned(app, id).await.map_err(|error| Denied::store(&error))? {
+            let status = StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
+            return Err(Denied::new(status, "banned", "an administrator has banned this file"));
+        }
         let about = self.about(app, id).await.map_err(|error| Denied::store(&error))?.ok_or_else(missing)?;
         let (stored, size, content_type) = about.form(variant).ok_or_else(missing)?;
 

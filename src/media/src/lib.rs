@@ -8,11 +8,13 @@
 //!
 //! - [`sign`](Refusal): what makes a URL good. `id`: names. `kind`: types. `underway`: the books. These are pure.
 //! - `staging`, `objects`, `finish`, `pictures`: disks and buckets.
+//! - `bans`: what administrators do with files.
 //! - `http`, `upload`, `download`: the routes. The contract is `docs/media.md`.
 //!
 //! The crate knows no session and no backend: the root gives what clients ask to [`Media`].
 
 mod about;
+mod bans;
 mod config;
 mod download;
 mod finish;
@@ -32,6 +34,7 @@ mod upload;
 
 use std::path::PathBuf;
 
+pub use bans::{Found, NoFile};
 pub use config::{Config, S3, StorageConfig};
 pub use id::{BadId, MediaId};
 pub use kind::Kind;

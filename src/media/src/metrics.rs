@@ -28,8 +28,8 @@ const UPLOADS: [&str; 18] = [
     "store",
     "malformed",
 ];
-const DOWNLOADS: [&str; 8] =
-    ["ok", "not_modified", "signature", "expired", "missing", "range", "no_slot", "store"];
+const DOWNLOADS: [&str; 9] =
+    ["ok", "not_modified", "signature", "expired", "banned", "missing", "range", "no_slot", "store"];
 
 #[derive(Debug)]
 pub(crate) struct Metrics {

@@ -1,11 +1,11 @@
 //! Where complete uploads are: a directory, or a bucket of anything that speaks S3.
 //!
 //! ```text
-//! objects/DAY/APP/UUID/{original, large, thumb, about}
+//! objects/DAY/APP/UUID/{original, large, thumb, about, banned}
 //! ```
 //!
 //! `DAY` is the number of the day in the UUID. Every part of a name is a number, a UUID or a word of ours: nothing that a client said
-//! becomes a path. `about` says what the others are and is written last, so that what has none is not there.
+//! becomes a path. `about` says what the others are and is written last, so that what has none is not there. `banned` is empty, and there for what is served to nobody.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -41,6 +41,7 @@ const TRY_FOR: std::time::Duration = std::time::Duration::from_secs(30);
 pub(crate) enum What {
     Variant(Variant),
     About,
+    Banned,
 }
 
 /// The store.
@@ -69,6 +70,7 @@ impl Objects {
         let word = match what {
             What::Variant(variant) => variant.word(),
             What::About => "about",
+            What::Banned => "banned",
         };
         Path::from_iter([ROOT, &id.day().to_string(), &app.to_string(), &id.to_string(), word])
     }
@@ -133,6 +135,22 @@ impl Objects {
         match self.store.get_opts(&Self::path(app, id, what), options).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             outcome => outcome.map(Some),
+        }
+    }
+
+    /// Whether there is such an object.
+    pub(crate) async fn has(&self, app: u32, id: MediaId, what: What) -> object_store::Result<bool> {
+        match self.store.head(&Self::path(app, id, what)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
+    }
+
+    /// Removes an object, if it is there.
+    pub(crate) async fn remove(&self, app: u32, id: MediaId, what: What) -> object_store::Result<()> {
+        match self.store.delete(&Self::path(app, id, what)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            outcome => outcome,
         }
     }
 

@@ -324,11 +324,8 @@ impl Media {
 
     /// `None` before [`Self::at`], and without any key.
     pub(crate) fn urls(&self, app: u32, id: MediaId, image: bool, now_s: u64) -> Option<Urls> {
-        let base = self.base.get()?;
-        let kept_until = self.config.expiry.map(|expiry| id.created_s().saturating_add(expiry.as_secs()));
-        let ends_s = (now_s + self.config.url_ttl.as_secs()).min(kept_until.unwrap_or(u64::MAX));
-        let keys = self.keys();
-        let url = |variant| Some(format!("{base}{}", keys.download_path(app, id, variant, ends_s)?));
+        let ends_s = self.ends_s(id, now_s, self.config.url_ttl);
+        let url = |variant| self.url(app, id, variant, ends_s);
         let smaller = |variant| if image { url(variant) } else { Some(String::new()) };
         Some(Urls {
             uuid: id.to_string(),
@@ -337,6 +334,18 @@ impl Media {
             thumb_url: smaller(Variant::Thumb)?,
             expires_s: ends_s,
         })
+    }
+
+    /// When a URL ends that is made now: with what it leads to at the latest.
+    pub(crate) fn ends_s(&self, id: MediaId, now_s: u64, ttl: Duration) -> u64 {
+        let kept_until = self.config.expiry.map(|expiry| id.created_s().saturating_add(expiry.as_secs()));
+        (now_s + ttl.as_secs()).min(kept_until.unwrap_or(u64::MAX))
+    }
+
+    /// `None` as for [`Self::urls`].
+    pub(crate) fn url(&self, app: u32, id: MediaId, variant: Variant, ends_s: u64) -> Option<String> {
+        let path = self.keys().download_path(app, id, variant, ends_s)?;
+        Some(format!("{}{path}", self.base.get()?))
     }
 
     /// What a complete upload is; `None`: there is none.

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Limited};
 use nearport_chat::Failure;
 use nearport_chat::admin::Admin;
 use nearport_chat::audit::{Entry, Hash};
-use nearport_chat::key::UserKey;
+use nearport_chat::key::{AppId, UserKey};
 
 use crate::answer::{Empty, Envelope, Refusal};
 use crate::effect::Effect;
@@ -41,6 +41,9 @@ const TOO_LONG: u32 = 93000;
 /// Whether an address may call.
 pub type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// Addresses and networks from which callbacks come to the back end of an App.
+pub type CallbacksFrom = Arc<dyn Fn(AppId) -> Vec<String> + Send + Sync>;
+
 /// Gives the backend, if it is open. A handle is kept for as long as one request takes.
 pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
 
@@ -49,6 +52,7 @@ pub type Open = Arc<dyn Fn() -> Option<Admin> + Send + Sync>;
 pub struct Rest {
     backend: Open,
     allowed: Allowed,
+    callbacks_from: CallbacksFrom,
     rates: Arc<Rates>,
     metrics: Arc<Metrics>,
 }
@@ -91,8 +95,8 @@ impl std::fmt::Debug for Rest {
 impl Rest {
     /// Over this backend.
     #[must_use]
-    pub fn new(backend: Open, allowed: Allowed) -> Self {
-        Self { backend, allowed, rates: Arc::default(), metrics: Arc::new(Metrics::new()) }
+    pub fn new(backend: Open, allowed: Allowed, callbacks_from: CallbacksFrom) -> Self {
+        Self { backend, allowed, callbacks_from, rates: Arc::default(), metrics: Arc::new(Metrics::new()) }
     }
 
     /// The routes below `/v4`.
@@ -185,7 +189,8 @@ impl Rest {
             admin.audit().permit(entry)
         });
         let permit = permit.transpose().map_err(|error| Refusal::new(service.internal, error.to_string()))?;
-        let call = Call { admin: admin.clone(), asker: asker.clone(), service, peer };
+        let callbacks_from = self.callbacks_from.clone();
+        let call = Call { admin: admin.clone(), asker: asker.clone(), service, peer, callbacks_from };
         let done = tokio::time::timeout(COMMAND_MAX, (command.run)(call, body)).await;
         let done = done.unwrap_or_else(|_| {
             Err(Refusal::new(TIMED_OUT, "this took too long; it may have been done all the same"))

@@ -23,6 +23,7 @@ mod messages;
 mod mutes;
 mod nearport;
 mod openapi;
+mod operations;
 mod profile;
 mod push;
 mod rates;
@@ -33,5 +34,5 @@ mod status;
 mod table;
 
 pub use elements::{msg_body, read_msg_body};
-pub use http::{Allowed, Open, Rest};
+pub use http::{Allowed, CallbacksFrom, Open, Rest};
 pub use openapi::{docs, document};

@@ -14,16 +14,20 @@ use utoipa::openapi::{RefOr, schema::Schema};
 use crate::answer::{Envelope, Refusal, Status};
 use crate::effect::Effect;
 use crate::service::{self, Service};
-use crate::{accounts, contacts, extensions, groups, messages, mutes, nearport, profile, push, sns, status};
+use crate::http::CallbacksFrom;
+use crate::{
+    accounts, contacts, extensions, groups, messages, mutes, nearport, operations, profile, push, sns, status,
+};
 
 /// Who asks, and what answers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) admin: Admin,
     pub(crate) asker: Asker,
     pub(crate) service: Service,
     /// Where it comes from.
     pub(crate) peer: IpAddr,
+    pub(crate) callbacks_from: CallbacksFrom,
 }
 
 /// Answers of services that have a code for longer ones.
@@ -69,6 +73,7 @@ pub(crate) fn commands() -> &'static [Command] {
             mutes::commands(),
             push::commands(),
             groups::commands(),
+            operations::commands(),
             nearport::commands(),
         ];
         services.into_iter().flatten().collect()

@@ -9,10 +9,6 @@ use crate::contract::spec;
 const NOT_OFFERED: &[(&str, &str)] = &[
     ("openconfigsvr/getappinfo", "numbers of a day are not gathered"),
     ("open_msg_svc/get_history", "no files of history are written"),
-    ("ConfigSvc/GetIPList", "an operator knows the addresses of callbacks"),
-    ("im_cos_msg/forbid_illegal_object", "files are signed, not looked through"),
-    ("im_cos_msg/allow_banned_object", "the same"),
-    ("im_cos_msg/get_cos_sig", "the URLs of a message are signed for its readers"),
     ("live_config/set_callback_token", "callback.token is a setting, no call changes it"),
     ("live_config/get_callback_token", "callback.token is a setting, no call changes it"),
 ];
