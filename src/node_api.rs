@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use nearport_api::ApiServer;
-use nearport_media::Media;
 use nearport_callback::target;
 use nearport_chat::key::AppId;
+use nearport_media::Media;
 use nearport_rest::{CallbacksFrom, Rest};
 
 use crate::config::{Callback, Config};
@@ -50,12 +50,12 @@ fn callbacks_from(settings: &Callback) -> CallbacksFrom {
 
 /// Addresses from which this host sends to a back end, or to addresses elsewhere if its own is not in its URL. Nothing is sent to find out.
 fn source_addresses(url: Option<&str>) -> Vec<IpAddr> {
-    let host = url.and_then(|url| target::url(url).ok()).and_then(|url| {
-        url.host().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok())
-    });
+    let host = url
+        .and_then(|url| target::url(url).ok())
+        .and_then(|url| url.host().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
     // Of documents (RFC 5737, RFC 3849): no host has them, so they are where any address elsewhere is.
     let elsewhere = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
-    let to = host.map_or(elsewhere.to_vec(), |host| vec![host]);
+    let to = host.map_or_else(|| elsewhere.to_vec(), |host| vec![host]);
     let from = |to: IpAddr| {
         let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(any).ok()?;

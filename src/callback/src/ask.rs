@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearport_chat::callback::{Ask, Busy, Command, Decided, Question, Verdict};
+use nearport_chat::callback::{Ask, Busy, Callbacks, Command, Decided, Question, Verdict};
 use nearport_chat::key::AppId;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -38,6 +38,7 @@ pub(crate) struct Asker {
     pub(crate) senders: Arc<Senders>,
     pub(crate) elements: Elements,
     pub(crate) metrics: Arc<Metrics>,
+    callbacks: Arc<Callbacks>,
     open: Arc<Semaphore>,
 }
 
@@ -47,8 +48,9 @@ impl Asker {
         senders: Arc<Senders>,
         elements: Elements,
         metrics: Arc<Metrics>,
+        callbacks: Arc<Callbacks>,
     ) -> Self {
-        Self { runtime, senders, elements, metrics, open: Arc::new(Semaphore::new(OPEN_MAX)) }
+        Self { runtime, senders, elements, metrics, callbacks, open: Arc::new(Semaphore::new(OPEN_MAX)) }
     }
 }
 
@@ -91,7 +93,7 @@ impl Ask for Asker {
             self.metrics.busy.increment(1);
             return Err(Busy(decided));
         };
-        let (elements, metrics) = (self.elements, self.metrics.clone());
+        let (elements, metrics, callbacks) = (self.elements, self.metrics.clone(), self.callbacks.clone());
         let (command, on_failure) = (question.command, sender.0.on_failure);
         let deciding = Deciding { decided: Some(decided), command, on_failure };
         // Ends by itself within `TIME_MAX`, and is bounded in number: the runtime's end drops it.
@@ -100,6 +102,7 @@ impl Ask for Asker {
             let started = Instant::now();
             let answer = exchange(&sender, &question, elements).await;
             metrics.question_seconds.record(started.elapsed());
+            callbacks.exchanged(question.app, answer.is_ok());
             match answer {
                 Ok(verdict) => {
                     metrics.answered.increment(1);

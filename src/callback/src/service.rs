@@ -96,7 +96,13 @@ impl Service {
             .build()?;
         let metrics = Arc::new(Metrics::new());
         let senders = Arc::new(senders(&start.targets));
-        let asker = Asker::new(runtime.handle().clone(), senders.clone(), start.elements, metrics.clone());
+        let asker = Asker::new(
+            runtime.handle().clone(),
+            senders.clone(),
+            start.elements,
+            metrics.clone(),
+            start.callbacks.clone(),
+        );
         start.callbacks.ask_by(Arc::new(asker));
         let (woken, wakes) = watch::channel(0u64);
         start.callbacks.listen(move || woken.send_modify(|count| *count = count.wrapping_add(1)));
@@ -324,6 +330,7 @@ impl Line {
         };
         let (event, sender, elements) = (event.clone(), self.sender.clone(), self.elements);
         let (unread, clock, metrics) = (self.unread.clone(), self.clock.clone(), self.metrics.clone());
+        let callbacks = self.callbacks.clone();
         let mut about = About { app: self.app, seq: entry.seq, time_ms: entry.time_ms, unread: None };
         tasks.spawn(async move {
             if !event.unread_of.is_empty() {
@@ -338,6 +345,7 @@ impl Line {
             };
             metrics.event_seconds.record(started.elapsed());
             let heard = outcome.and_then(|body| verdict::heard(&body).map_err(Failed::Garbage));
+            callbacks.exchanged(about.app, heard.is_ok());
             (number, heard)
         });
     }

@@ -14,6 +14,7 @@ mod files;
 mod groups;
 mod imports;
 mod messages;
+mod numbers;
 pub(crate) mod pending;
 mod people;
 mod push;
@@ -38,6 +39,7 @@ pub use imports::{Bringing, Brought, Found, Historic, HistoricTo, LookedFor};
 pub use messages::{
     Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,
 };
+pub use numbers::{AppDay, AppNumbers};
 pub use pending::Pending;
 pub use people::For;
 pub use push::{AttrsOf, Chosen, NamesOf, Push};

@@ -25,6 +25,7 @@ pub use event::{Event, Origin, platform_name};
 
 use crate::key::{AppId, GroupKey};
 use crate::ledger::{Outbound, Settle};
+use crate::numbers::Numbers;
 use crate::reply::Failure;
 use crate::writer::edited;
 
@@ -214,6 +215,7 @@ pub struct Callbacks {
     pub(crate) writer: Arc<Verdicts>,
     pub(crate) desk: Arc<Verdicts>,
     lost: OnceLock<Counter>,
+    numbers: Option<Arc<Numbers>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -221,6 +223,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Callbacks {
+    /// One whose exchanges with back ends are counted.
+    pub(crate) fn counted_by(numbers: Arc<Numbers>) -> Self {
+        Self { numbers: Some(numbers), ..Self::default() }
+    }
+
+    /// A request to the back end of an App has gone out, and was answered or not.
+    pub fn exchanged(&self, app: AppId, answered: bool) {
+        if let Some(numbers) = &self.numbers {
+            numbers.called_back(app, answered);
+        }
+    }
+
     /// Replaces what is told, from the next request on.
     pub fn switch(&self, switches: Switches) {
         let any = !switches.is_empty();

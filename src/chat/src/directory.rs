@@ -1,7 +1,7 @@
 //! The trait [`Directory`]: what is looked up and changed rarely. Engines live in `nearport-store`.
 //!
 //! It is the sum of parts, one for each area with a file of its own here: [`Accounts`], [`AppStore`], [`AuditStore`],
-//! [`GroupStore`], [`PeopleStore`]. An area that
+//! [`GroupStore`], [`NumberStore`], [`PeopleStore`]. An area that
 //! comes adds its trait to the supertraits of [`Directory`] and to the blanket implementation below it; an engine is whatever has all of
 //! them.
 
@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod extensions;
 mod groups;
 pub mod imports;
+pub mod numbers;
 pub mod people;
 pub mod push;
 
@@ -19,6 +20,7 @@ pub use accounts::{Account, Accounts, App, Mutes};
 pub use apps::{APP_KEYS_MAX, AppKey, AppStore, AppsState, KEY_NAME_BYTES_MAX, KeyKind, SettingRow};
 pub use audit::AuditStore;
 pub use groups::{Counted, GroupStore, Joined, ListPlace, ListedGroup};
+pub use numbers::NumberStore;
 pub use people::PeopleStore;
 
 /// Why the directory did not do as asked.
@@ -56,12 +58,15 @@ pub enum DirectoryError {
     /// Whoever asked for the transaction gave it up: nothing has changed.
     #[error("the transaction was given up")]
     Abandoned,
+    /// What is stored makes no sense.
+    #[error("{0}")]
+    Damaged(String),
     /// Anything else the engine said.
     #[error("directory: {0}")]
     Engine(String),
 }
 
 /// All that is looked up and changed rarely. All methods block; none is called on a shard's thread.
-pub trait Directory: Accounts + AppStore + AuditStore + GroupStore + PeopleStore {}
+pub trait Directory: Accounts + AppStore + AuditStore + GroupStore + NumberStore + PeopleStore {}
 
-impl<T: Accounts + AppStore + AuditStore + GroupStore + PeopleStore> Directory for T {}
+impl<T: Accounts + AppStore + AuditStore + GroupStore + NumberStore + PeopleStore> Directory for T {}

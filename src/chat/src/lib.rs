@@ -3,7 +3,7 @@
 //! Domain logic over two traits: [`ledger::Ledger`], what is written per message, and
 //! [`directory::Directory`], what is looked up and changed rarely.
 //!
-//! [`service::Chat`] is the shell: a `trunk` backend with six threads. What three of them do stands in synchronous cores
+//! [`service::Chat`] is the shell: a `trunk` backend with eight threads. What three of them do stands in synchronous cores
 //! that take a batch and the time, and that a simulator runs without threads; the others keep the time of live rooms
 //! ([`shared::Shared::turn_rooms`]), watch the Apps ([`apps::Apps`]) and write the audit log ([`audit::log`]):
 //!
@@ -39,6 +39,7 @@ pub mod ledger;
 pub mod media;
 mod metrics;
 mod msg_key;
+pub mod numbers;
 pub mod people;
 pub mod posts;
 pub mod pushes;

@@ -3,7 +3,9 @@
 mod guests;
 mod interest;
 mod lingering;
+mod online;
 mod policy;
+mod touched;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -19,7 +21,10 @@ use crate::key::{AppId, UserKey};
 use guests::Guests;
 use interest::Interest;
 use lingering::Lingering;
+use online::OnlineUsers;
 use policy::leaving;
+use touched::TOUCHED_MAX;
+pub(crate) use touched::Touched;
 
 /// A live session: accepted, or about to be.
 #[derive(Debug, Clone)]
@@ -45,27 +50,6 @@ impl Session {
         Origin::client(self.peer, self.platform)
     }
 }
-
-/// A session came or went: the presence of its user may have changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Touched {
-    pub(crate) user: UserKey,
-    pub(crate) platform: Platform,
-    /// It went by itself: where that is a phone, it can still be pushed to.
-    pub(crate) lost: bool,
-    /// It came.
-    pub(crate) came: bool,
-    /// Somebody else has ended it.
-    pub(crate) kicked: bool,
-    /// Nothing was heard of it for so long that it counts as gone.
-    pub(crate) silent: bool,
-    /// Where its client is, or was.
-    pub(crate) origin: Origin,
-}
-
-/// Sessions that came or went and that nobody has looked at. The desk does so twice a second; presence of what is beyond is found
-/// by asking, as after any hint that was dropped.
-const TOUCHED_MAX: usize = 65_536;
 
 /// A session that was taken out to make room; somebody has to tell its client.
 #[derive(Debug)]
@@ -100,13 +84,15 @@ struct Live {
 
 /// Live sessions, and per user the links that have interest in the user's topic; and who is online without one.
 ///
-/// All maps are only asked for one key, never walked.
+/// Maps are only asked for one key, never walked, but by those who count.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     sessions: HashMap<SessionId, Session>,
     users: HashMap<UserKey, User>,
     /// Sessions of each App that has some.
     apps: HashMap<AppId, usize>,
+    /// Users of each App that has or had some, guests aside.
+    online: OnlineUsers,
     interest: Interest,
     lingering: Lingering,
     guests: Guests,
@@ -200,6 +186,9 @@ impl Registry {
     fn user(&mut self, user: UserKey) -> &mut User {
         // Most users have one session: the four entries that a growing Vec starts with would be waste.
         let one = || Vec::with_capacity(1);
+        if !self.users.contains_key(&user) {
+            self.online.come(&user);
+        }
         self.users.entry(user).or_insert_with_key(|user| User {
             topic: user.as_bytes().into(),
             head: 0,
@@ -307,6 +296,7 @@ impl Registry {
             user.live.retain(|live| live.id != id);
             if user.live.is_empty() {
                 self.users.remove(&session.user);
+                self.online.go(&session.user);
             }
         }
         if let Some(count) = self.apps.get_mut(&session.user.app()) {

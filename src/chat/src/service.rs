@@ -1,4 +1,4 @@
-//! The shell: threads that run the cores, one that watches the Apps and one that writes the audit log, and the links that feed them.
+//! The shell: threads that run the cores, one that watches the Apps, one that writes the audit log and one that writes numbers of days, and the links that feed them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,7 @@ struct Thread {
 }
 
 impl Chat {
-    /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit**, **pushes** and **writer**.
+    /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit**, **pushes**, **numbers** and **writer**.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Spawn`].
@@ -97,6 +97,11 @@ impl Chat {
         chat.spawn("audit", move || audit.run(&*audit_clock))?;
         let (pushes, pushes_clock) = (shared.clone(), clock.clone());
         chat.spawn("pushes", move || run_pushes(&pushes, &pushes_clock))?;
+        let (counting, numbers_clock) = (shared.clone(), clock.clone());
+        shared.numbers.it_is(clock());
+        chat.spawn("numbers", move || {
+            counting.numbers.run(|| counting.write_numbers(numbers_clock()));
+        })?;
         let items = config.writer_batch_items;
         chat.spawn("writer", move || run_writer(writer, &writer_queue, downs, &clock, items))?;
         Ok(chat)
@@ -149,7 +154,7 @@ impl Chat {
     /// What is wrong, for people.
     pub fn ready(&self) -> Result<(), String> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in ["front", "writer", "desk", "rooms", "apps", "audit", "pushes"] {
+        for name in ["front", "writer", "desk", "rooms", "apps", "audit", "pushes", "numbers"] {
             if !threads.iter().any(|thread| thread.name == name && !thread.handle.is_finished()) {
                 return Err(Error::NotRunning(name).to_string());
             }
@@ -170,14 +175,19 @@ impl Chat {
         self.shared.audit.end();
         self.shared.pushes.end();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        // The writer last: it stores what the others have posted.
+        // The writer behind them: it stores what the others have posted. Last who counts what all have done.
+        let (numbers, threads): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.name == "numbers");
         let (writer, others): (Vec<_>, Vec<_>) =
             threads.into_iter().partition(|thread| thread.name == "writer");
         let join = |thread: Thread| thread.handle.join().map_err(|_| Error::Panicked(thread.name));
-        let ended: Vec<_> = others.into_iter().map(join).collect();
+        let mut ended: Vec<_> = others.into_iter().map(join).collect();
         self.shared.posts.end();
+        ended.extend(writer.into_iter().map(join));
+        self.shared.numbers.end();
+        ended.extend(numbers.into_iter().map(join));
         // All are joined before the first error is told.
-        ended.into_iter().chain(writer.into_iter().map(join).collect::<Vec<_>>()).collect()
+        ended.into_iter().collect()
     }
 
     fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {

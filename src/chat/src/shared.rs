@@ -12,13 +12,14 @@ use crate::apps::{AppSettings, Apps};
 use crate::audit::log::AuditLog;
 use crate::callback::{Callbacks, Command};
 use crate::desk::group::told::member_state;
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError};
 use crate::downs::{Downs, Links};
 use crate::group::{Groups, Rules};
 use crate::key::{AppId, GroupKey, UserKey};
 use crate::ledger::Ledger;
 use crate::media::{MediaSigner, Signer};
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 use crate::people::{People, Watching};
 use crate::posts::{Posts, SharedPosts};
 use crate::pushes::Pushes;
@@ -47,6 +48,7 @@ pub struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) pushes: Arc<Pushes>,
+    pub(crate) numbers: Arc<Numbers>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
         let audit = Arc::new(AuditLog::new(directory.clone(), config.audit.clone()));
         let people = People::new(directory.clone(), accounts.clone(), apps.clone(), config.people.cached);
         let links = Links::default();
+        let numbers = Arc::new(Numbers::new(directory.clone()));
         Ok(Self {
             ledger,
             directory,
@@ -87,8 +90,9 @@ impl Shared {
             people: Arc::new(people),
             watching: Arc::default(),
             media: Arc::default(),
-            callbacks: Arc::default(),
+            callbacks: Arc::new(Callbacks::counted_by(numbers.clone())),
             pushes: Arc::default(),
+            numbers,
             registry: Arc::default(),
         })
     }
@@ -164,6 +168,20 @@ impl Shared {
     /// Media calls are answered by `signer` from now on. The first one stays.
     pub fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
         let _ = self.media.set(signer);
+    }
+
+    /// Adds what was counted to the numbers of days: the thread does so every ten seconds. Blocks.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then it is added later.
+    pub fn write_numbers(&self, now_ms: u64) -> Result<(), DirectoryError> {
+        let new_day = self.numbers.is_new_day(now_ms);
+        let (online, here) = {
+            let mut registry = self.registry();
+            (registry.take_online(), if new_day { registry.here() } else { Vec::new() })
+        };
+        self.numbers.here(&here, now_ms);
+        self.numbers.write(&online, now_ms)
     }
 
     /// Looks after live rooms: what is due in them, and sessions that have ended. Call it every 250 ms.

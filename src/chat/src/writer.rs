@@ -81,7 +81,7 @@ pub struct Prepared {
     pub batch: Batch,
     orders: Vec<Order>,
     /// Of the first [`Batch::appends`]: who hears what became of them.
-    posts: Vec<Option<Done>>,
+    posts: Vec<Posted>,
     /// Of the last [`Batch::edits`]: the same, of what administrators change.
     changes: Vec<(amend::Changing, Changed)>,
     /// What administrators do in the names of users.
@@ -118,6 +118,13 @@ impl fmt::Debug for Prepared {
     }
 }
 
+/// A message of another thread.
+struct Posted {
+    done: Option<Done>,
+    /// Somebody has sent it now: it is no import, and the system did not say it.
+    spoken: bool,
+}
+
 /// A decoded request and who asks.
 #[derive(Debug)]
 struct Asked {
@@ -150,7 +157,7 @@ enum What {
     /// The same, to a group.
     GroupSend { random: u32, group: SharedGroup },
     /// Goes out without being stored.
-    OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes },
+    OnlineOnly { random: u32, time_ms: u64, to: Online, message: Bytes, sender: UserKey },
     /// Above the rate of its group: the sender is told that it was sent. Or `refused`: somebody who sends again may have left the group
     /// meanwhile; with what the back end hears of that. With its key it may be one that was stored before.
     Dropped { random: u32, time_ms: u64, idem: Option<IdemKey>, refused: Option<(Failure, Option<ToldOf>)> },
@@ -322,6 +329,7 @@ impl Writer {
         let letters = self.shared.posts.take(room);
         let mut imports = self.imports(&letters);
         for Letter { mut post, online_only, imported, told } in letters {
+            let is_import = imported.is_some();
             post.append.time_ms = match (imported, &mut imports) {
                 // Made on another thread's clock, some time ago.
                 (None, _) => self.last_time_ms,
@@ -354,8 +362,9 @@ impl Writer {
             if let Ok(imports) = &mut imports {
                 imports.note(&post.append);
             }
+            let spoken = !is_import && post.append.conv.is_pair();
             prepared.batch.appends.push(post.append);
-            prepared.posts.push(post.done);
+            prepared.posts.push(Posted { done: post.done, spoken });
         }
     }
 
@@ -483,7 +492,7 @@ impl Writer {
         }
         let body = seal(&send.into_message(&sender), audience);
         if online_only {
-            return What::OnlineOnly { random, time_ms, to: Online::Users(owners), message: body };
+            return What::OnlineOnly { random, time_ms, to: Online::Users(owners), message: body, sender };
         }
         #[cfg(nearport_bug = "skip_dedup")]
         let client_msg_id = fresh_id();

@@ -13,8 +13,8 @@ use utoipa::openapi::{RefOr, schema::Schema};
 
 use crate::answer::{Envelope, Refusal, Status};
 use crate::effect::Effect;
-use crate::service::{self, Service};
 use crate::http::CallbacksFrom;
+use crate::service::{self, Service};
 use crate::{
     accounts, contacts, extensions, groups, messages, mutes, nearport, operations, profile, push, sns, status,
 };

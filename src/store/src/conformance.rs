@@ -10,6 +10,7 @@ mod audit;
 mod groups;
 mod ledgers;
 pub mod model;
+mod numbers;
 mod people;
 mod push;
 
@@ -27,6 +28,7 @@ pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     apps::all(&make);
     audit::all(&make);
     groups::all(&make);
+    numbers::all(&make);
     people::all(&make);
     push::all(&make);
 }

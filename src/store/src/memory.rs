@@ -5,6 +5,7 @@ mod apps;
 mod directory;
 mod groups;
 mod ledger;
+mod numbers;
 mod people;
 mod push;
 

@@ -36,6 +36,7 @@ mod extensions;
 mod groups;
 mod imports;
 pub(crate) mod migrations;
+mod numbers;
 mod people;
 mod postgres;
 mod push;

@@ -7,7 +7,6 @@ use crate::contract::spec;
 
 /// What is not offered, and why.
 const NOT_OFFERED: &[(&str, &str)] = &[
-    ("openconfigsvr/getappinfo", "numbers of a day are not gathered"),
     ("open_msg_svc/get_history", "no files of history are written"),
     ("live_config/set_callback_token", "callback.token is a setting, no call changes it"),
     ("live_config/get_callback_token", "callback.token is a setting, no call changes it"),

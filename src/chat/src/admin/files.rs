@@ -24,11 +24,7 @@ impl Admin {
     ///
     /// # Errors
     /// 60008.
-    pub async fn files(
-        &self,
-        app: AppId,
-        urls: Vec<String>,
-    ) -> Result<Vec<Result<Seen, NoFile>>, Failure> {
+    pub async fn files(&self, app: AppId, urls: Vec<String>) -> Result<Vec<Result<Seen, NoFile>>, Failure> {
         let store = self.shared.media.get().ok_or_else(none)?;
         Ok(store.look(app, urls).await)
     }

@@ -13,8 +13,9 @@ use prost::Message as _;
 
 use super::Caller;
 use crate::actor::Actor;
-use crate::callback::{Event, Origin};
+use crate::callback::{Command, Event, Origin};
 use crate::downs::Downs;
+use crate::numbers::Count;
 use crate::people::{Effects, Items, Told, codes, profiles, sequences};
 use crate::reply::{Failure, decode};
 use crate::shared::Shared;
@@ -125,6 +126,15 @@ fn results(items: Items) -> Answer {
     })
 }
 
+/// What friendships count as that have come to be or have ended.
+fn chain(command: Command) -> Option<Count> {
+    match command {
+        Command::FriendAdd => Some(Count::ChainUp),
+        Command::FriendDelete => Some(Count::ChainDown),
+        _ => None,
+    }
+}
+
 /// Sends events to all devices of those whom they concern but `except`, which has its reply. Back ends hear of the others of them, by
 /// who asks from `origin`.
 pub(crate) fn publish(
@@ -135,6 +145,10 @@ pub(crate) fn publish(
     out: &mut Downs,
 ) {
     for Told { command, user, fields, origin: own } in effects.told {
+        if let Some(count) = chain(command) {
+            let pairs = fields["PairList"].as_array().map_or(0, Vec::len);
+            shared.numbers.count_now(user.app(), count, pairs as u64);
+        }
         if shared.callbacks.wants(user.app(), command) {
             let origin = own.unwrap_or(origin);
             shared.callbacks.tell_now(user.app(), &Event::new(command, user.as_bytes(), origin, &fields));

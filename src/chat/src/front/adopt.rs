@@ -127,6 +127,7 @@ impl Front {
                 }
                 let topic = registry.topic(&user).expect("a session of this user was just added");
                 out.push(link, Down::Join { session, topic });
+                self.shared.numbers.came_over(&user);
                 joined.push(adoption);
             }
             // Before the lock goes: a publish that sees the new interest must stand behind the `Join`.

@@ -249,6 +249,7 @@ impl Front {
                     // One that was taken out meanwhile has its `Reject` already.
                     if registry.accept(session, head) {
                         self.shared.metrics.login(None);
+                        self.shared.numbers.logged_in(&candidate.user, now_ms);
                         self.shared.metrics.proofs[candidate.proof as usize].increment(1);
                         // Joined already, unless the link's queue was so full that it dropped the `Join`.
                         let topics = topics(&registry, session, &candidate.user);

@@ -9,11 +9,14 @@ use prost::Message as _;
 
 use super::orders::Ordered;
 use super::publish::{Publisher, Shared};
-use super::{Order, Prepared, What, Writer};
+use super::{Online, Order, Posted, Prepared, What, Writer};
 use crate::downs::Downs;
+use crate::group::SharedGroup;
 use crate::kept::Kept;
-use crate::ledger::{Appended, Committed, LedgerError};
+use crate::key::{ConvKind, GroupKey, UserKey};
+use crate::ledger::{Append, Appended, Committed, LedgerError};
 use crate::msg_key::MsgKey;
+use crate::numbers::Spoken;
 use crate::posts::GroupSaid;
 use crate::posts::orders::Outcome;
 use crate::reply::{Failure, ReplyTo, unreadable};
@@ -79,6 +82,9 @@ impl Writer {
             }
         }
         let mut repeats = self.repeats(&orders);
+        let audiences = self.audiences(&orders, &ordered);
+        let mut audiences = audiences.into_iter();
+        let mut spoken = Vec::new();
         let mut registry = self.shared.registry();
         let mut publisher = Publisher { registry: &mut registry, links: Vec::new(), count: 0, out };
         // What other threads have said stands in front of all requests.
@@ -93,12 +99,18 @@ impl Writer {
                 publisher.pushed(&append, &[], append.time_ms);
                 continue;
             }
+            if append.conv.is_pair() {
+                spoken.push(to_users(&append.idem.sender, &append.logs));
+            }
             let mut delivery = Shared::new(Kept::open(&append.body).message, 0, append.time_ms, 0);
             append.logs.iter().for_each(|owner| publisher.message(owner, 0, None, &mut delivery));
         }
-        for done in posts {
+        for Posted { done, spoken: counts } in posts {
             match (&failed, stored.next()) {
                 (None, Some((append, outcome))) => {
+                    if counts && !outcome.duplicate {
+                        spoken.push(to_users(&append.idem.sender, &append.logs));
+                    }
                     if let Some(done) = done {
                         done(Ok(outcome));
                     }
@@ -113,9 +125,14 @@ impl Writer {
             }
         }
         for Order { reply_to, what } in orders {
+            let down = audiences.next().unwrap_or_default();
             match what {
-                What::OnlineOnly { random, time_ms, to, message } => {
+                What::OnlineOnly { random, time_ms, to, message, sender } => {
                     metrics.online_only.increment(1);
+                    spoken.push(match &to {
+                        Online::Users(users) => to_users(&sender, users),
+                        Online::Group(group) => Spoken::to_group(&sender, group, down),
+                    });
                     reply_to.unstored(random, time_ms, publisher.out);
                     let message = Kept::open(&message).message;
                     publisher.online(&to, &mut Shared::new(message, 0, time_ms, 0), reply_to.session);
@@ -158,7 +175,8 @@ impl Writer {
                     if done.duplicate {
                         metrics.duplicates.increment(1)
                     } else {
-                        metrics.stored.increment(1)
+                        metrics.stored.increment(1);
+                        spoken.push(said(append, down));
                     }
                     #[cfg(not(nearport_bug = "ack_before_commit"))]
                     reply_to.sent(random, done, publisher.out);
@@ -239,13 +257,17 @@ impl Writer {
             }
         }
         for ordered in ordered {
+            let down = audiences.next().unwrap_or_default();
             match ordered {
                 Ordered::Said(_, done) if !is_stored => done(Err(failure.clone())),
                 Ordered::Said(_, done) => {
                     let (append, outcome) = stored.next().expect("one append per message, counted above");
                     match outcome.duplicate {
                         true => metrics.duplicates.increment(1),
-                        false => metrics.stored.increment(1),
+                        false => {
+                            metrics.stored.increment(1);
+                            spoken.push(said(append, down));
+                        }
                     }
                     done(Ok(GroupSaid { seq: outcome.seq, time_ms: outcome.time_ms }));
                     publisher.appended(append, outcome, None);
@@ -261,8 +283,9 @@ impl Writer {
                         done(Ok(places.into_iter().map(|place| place.unwrap_or_else(&mut next)).collect()));
                     }
                 },
-                Ordered::Online { group, time_ms, message, done } => {
+                Ordered::Online { group, from, time_ms, message, done } => {
                     metrics.online_only.increment(1);
+                    spoken.push(Spoken::to_group(&from, &group, down));
                     done(Ok(GroupSaid { seq: 0, time_ms }));
                     let mut delivery = Shared::new(Kept::open(&message).message, 0, time_ms, 0);
                     publisher.group(&group.topic(), Kind::GROUP_PUSH, 0, &mut delivery, None);
@@ -271,6 +294,30 @@ impl Writer {
             }
         }
         metrics.publishes.increment(publisher.count);
+        drop(registry);
+        self.shared.numbers.spoken(&spoken, self.last_time_ms);
+    }
+
+    /// For how many each message to a group is, in the order of `orders` and then of `ordered`: members but the sender. In front of the
+    /// registry's lock, as everything that reads a group.
+    fn audiences(&self, orders: &[Order], ordered: &[Ordered]) -> Vec<u64> {
+        let but_one = |group: &SharedGroup| {
+            let group = group.read().unwrap_or_else(PoisonError::into_inner);
+            group.member_count().saturating_sub(1) as u64
+        };
+        let known =
+            |key: &GroupKey| self.shared.groups.find(key).ok().flatten().map_or(0, |group| but_one(&group));
+        let of_order = |order: &Order| match &order.what {
+            What::GroupSend { group, .. } => but_one(group),
+            What::OnlineOnly { to: Online::Group(key), .. } => known(key),
+            _ => 0,
+        };
+        let of_ordered = |ordered: &Ordered| match ordered {
+            Ordered::Said(group, _) => but_one(group),
+            Ordered::Online { group, .. } => known(group),
+            _ => 0,
+        };
+        orders.iter().map(of_order).chain(ordered.iter().map(of_ordered)).collect()
     }
 
     /// Of the messages that were not taken, in order: those that were stored before, for their first answer was lost.
@@ -312,6 +359,19 @@ impl Writer {
             reply_to.sent(*random, &done, out);
         }
         out.flush();
+    }
+}
+
+/// A message of users, which is for those who have it but its sender.
+fn to_users(sender: &UserKey, logs: &[UserKey]) -> Spoken {
+    Spoken::to_users(sender, logs.iter().filter(|owner| *owner != sender).count() as u64)
+}
+
+/// A stored message of a user.
+fn said(append: &Append, down: u64) -> Spoken {
+    match append.conv.kind() {
+        ConvKind::Group(group) => Spoken::to_group(&append.idem.sender, &group, down),
+        _ => to_users(&append.idem.sender, &append.logs),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::group::{Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
+use crate::numbers::Spoken;
 use crate::reply::{Failure, ReplyTo, no_groups};
 use crate::room::{self, Said, Saying};
 
@@ -131,11 +132,19 @@ impl Writer {
         match self.shared.rooms.say(&key, saying, time_ms, out) {
             Said::Out => {
                 metrics.online_only.increment(1);
+                self.count_in_room(sender, &key);
                 prepared.batch.outbox.extend(told);
             }
             Said::Folded => metrics.over_rate.increment(1),
             Said::Again => metrics.duplicates.increment(1),
         }
+    }
+
+    /// Something was said in a live room.
+    pub(super) fn count_in_room(&self, sender: &UserKey, room: &GroupKey) {
+        let others = self.shared.rooms.online(room).saturating_sub(1);
+        let spoken = Spoken::to_group(sender, room, others.into());
+        self.shared.numbers.spoken(&[spoken], self.last_time_ms);
     }
 
     pub(super) fn group_send(
@@ -160,7 +169,7 @@ impl Writer {
         prepared.batch.outbox.extend(self.tell_sent(&sender, &send, origin, append));
         let body = seal(&send.into_message(&sender), Audience::All);
         if place.online_only {
-            return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body };
+            return What::OnlineOnly { random, time_ms, to: Online::Group(key), message: body, sender };
         }
         // One row, whatever the size of the group.
         prepared.batch.appends.push(Append {

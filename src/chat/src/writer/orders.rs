@@ -15,7 +15,7 @@ use crate::callback::{Callbacks, Command, Event, Origin, group_fields};
 use crate::downs::Downs;
 use crate::group::{Group, SharedGroup, gone};
 use crate::kept::{Audience, seal};
-use crate::key::GroupKey;
+use crate::key::{GroupKey, UserKey};
 use crate::lately::KNOWN_FOR_MS;
 use crate::ledger::{Append, Appended, BATCH_ITEMS_MAX, IdemKey};
 use crate::posts::orders::{GroupOrder, GroupSaid, GroupSaying, Imported, Outcome, Said as Hears};
@@ -29,7 +29,7 @@ pub(super) enum Ordered {
     /// As many of the batch's appends as there are places left open, of which nobody is told.
     Imported(Vec<Option<Outcome>>, Imported),
     /// Goes out without being stored.
-    Online { group: GroupKey, time_ms: u64, message: Bytes, done: Hears },
+    Online { group: GroupKey, from: UserKey, time_ms: u64, message: Bytes, done: Hears },
     /// Cursors.
     Marked(Box<dyn FnOnce(bool) + Send>),
 }
@@ -182,6 +182,7 @@ impl Writer {
             }
             Said::Out | Said::Again => {
                 metrics.online_only.increment(1);
+                self.count_in_room(&saying.from, &saying.group);
                 let outbound = event.map(|event| event.outbound(saying.asker.app, None, time_ms));
                 prepared.batch.outbox.extend(outbound);
                 self.unstored.note(key, (), time_ms);
@@ -205,7 +206,7 @@ impl Writer {
         let GroupSaying { group: key, from, done, .. } = saying;
         let body = seal(&message, Audience::All);
         if online_only {
-            prepared.ordered.push(Ordered::Online { group: key, time_ms, message: body, done });
+            prepared.ordered.push(Ordered::Online { group: key, from, time_ms, message: body, done });
             return;
         }
         let idem = IdemKey { sender: from, client_msg_id: id };

@@ -29,6 +29,8 @@ mod model;
 #[cfg(test)]
 mod mutes;
 #[cfg(test)]
+mod numbers;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod people;

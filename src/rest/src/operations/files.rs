@@ -51,12 +51,13 @@ struct FilesSign {
 }
 
 type RawUrls = Field<Vec<Object<RawUrl>>>;
+type ResourceId = Field<i64>;
 
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 struct RawUrl {
     /// Stands beside what is said of this URL.
     #[serde(default, rename = "ResourceID")]
-    id: Field<i64>,
+    id: ResourceId,
     #[serde(default, rename = "RawURL")]
     url: Text,
 }

@@ -13,6 +13,14 @@ pub(super) struct Tables {
     deleted: BTreeSet<UserKey>,
 }
 
+impl Tables {
+    /// When the accounts of an App were made.
+    pub(super) fn made(&self, app: AppId) -> Vec<u64> {
+        let accounts = self.accounts.values().filter(|account| account.key.app() == app);
+        accounts.map(|account| account.created_ms).collect()
+    }
+}
+
 impl Accounts for MemoryDirectory {
     fn apps(&self) -> Result<Vec<App>, DirectoryError> {
         Ok(self.tables().apps.apps.values().cloned().collect())

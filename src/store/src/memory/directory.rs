@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{accounts, apps, people};
+use super::{accounts, apps, numbers, people};
 
 /// A directory in memory. Clones share it; every change is durable at once, so it outlives simulated crashes.
 ///
@@ -15,6 +15,7 @@ pub(super) struct Tables {
     pub(super) accounts: accounts::Tables,
     pub(super) apps: apps::Tables,
     pub(super) groups: super::groups::Tables,
+    pub(super) numbers: numbers::Tables,
     pub(super) people: people::Tables,
 }
 

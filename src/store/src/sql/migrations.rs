@@ -34,6 +34,7 @@ const VERSIONS: &[Version] = versions![
     "V11__imports",
     "V12__push",
     "V13__pushes",
+    "V14__numbers",
 ];
 
 /// Which text of a version.

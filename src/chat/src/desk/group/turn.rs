@@ -22,6 +22,7 @@ use crate::downs::Downs;
 use crate::group::{Change, Ctx, Effects, Group, GroupChange, SharedGroup, gone};
 use crate::key::{AppId, ConvKey, GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
+use crate::numbers::Count;
 use crate::posts::Post;
 use crate::registry::Registry;
 use crate::reply::Failure;
@@ -45,6 +46,8 @@ pub(super) struct Turn<'a> {
     events: Vec<(AppId, callback::Event)>,
     /// Back ends hear nothing: of imports.
     quiet: bool,
+    /// Counted once the changes are on disk.
+    counted: Vec<(AppId, Count, u64)>,
 }
 
 /// What is left to be done about a request once its changes are on disk.
@@ -79,6 +82,7 @@ impl<'a> Turn<'a> {
             posts: Vec::new(),
             events: Vec::new(),
             quiet: false,
+            counted: Vec::new(),
         }
     }
 
@@ -146,6 +150,7 @@ impl<'a> Turn<'a> {
                 let mut group = group.write().unwrap_or_else(PoisonError::into_inner);
                 let wanted = !self.quiet && Telling::is_wanted(&self.shared.callbacks, key);
                 let before = wanted.then(|| Before::new(&group, &changes));
+                self.counted.extend(counted(&group, &changes));
                 changes.iter().for_each(|change| group.apply(change, self.now_ms));
                 if let Some(before) = before {
                     self.tell_back_end(caller, key, |telling| telling.changed(&before, &group, &changes));
@@ -189,6 +194,7 @@ impl<'a> Turn<'a> {
         if !self.quiet && Telling::is_wanted(&self.shared.callbacks, &key) {
             self.tell_back_end(caller, &key, |telling| telling.created(&group, &changes));
         }
+        self.counted.push((key.app(), Count::GroupsMade, 1));
         let group = SharedGroup::new(group.into());
         self.touched.insert(key.clone(), group.clone());
         self.changes.push(GroupChange { group: key, changes });
@@ -209,8 +215,14 @@ impl<'a> Turn<'a> {
                 Err(_) => self.shared.groups.forget(key),
             }
         }
+        let counted = std::mem::take(&mut self.counted);
         match written {
-            Ok(()) => self.send_events(),
+            Ok(()) => {
+                for (app, count, n) in counted {
+                    self.shared.numbers.count(app, count, n, self.now_ms);
+                }
+                self.send_events();
+            }
             Err(_) => self.events.clear(),
         }
         written
@@ -355,6 +367,22 @@ impl<'a> Turn<'a> {
             self.shared.metrics.posts_lost.increment(lost as u64);
         }
     }
+}
+
+/// What changes of a group count as, which has not changed yet.
+fn counted(group: &Group, changes: &[Change]) -> Vec<(AppId, Count, u64)> {
+    let (mut joins, mut quits, mut ends) = (0, 0, 0);
+    for change in changes {
+        match change {
+            Change::PutMember(user, _) => joins += u64::from(group.member(user).is_none()),
+            Change::RemoveMember(user) => quits += u64::from(group.member(user).is_some()),
+            Change::Dismiss => ends += 1,
+            _ => {}
+        }
+    }
+    let app = group.key().app();
+    let all = [(Count::GroupJoins, joins), (Count::GroupQuits, quits), (Count::GroupsEnded, ends)];
+    all.into_iter().filter(|(_, n)| *n > 0).map(|(count, n)| (app, count, n)).collect()
 }
 
 pub(super) fn to_group(key: &GroupKey) -> target::Target {

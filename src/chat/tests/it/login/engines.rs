@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use nearport_chat::audit::{Entry as Act, Mark, Marks, Record};
+use nearport_chat::directory::numbers::{DayNumbers, NumbersBatch};
 use nearport_chat::directory::people::PeopleWork;
 use nearport_chat::directory::{
     Account, Accounts, App, AppKey, AppStore, AppsState, AuditStore, Counted, DirectoryError, GroupStore,
-    Joined, ListPlace, ListedGroup, PeopleStore,
+    Joined, ListPlace, ListedGroup, NumberStore, PeopleStore,
 };
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
@@ -27,8 +28,10 @@ pub(crate) struct Meddler {
     inner: MemoryDirectory,
     pub(super) app_reads: AtomicUsize,
     pub(super) registered: Mutex<Vec<usize>>,
-    pub(super) broken: AtomicBool,
+    pub(crate) broken: AtomicBool,
     read_only: AtomicBool,
+    /// The next batch of numbers is added, and nobody hears of it.
+    pub(crate) answers_lost: AtomicBool,
     /// Rows of groups that were written.
     pub(crate) rows: AtomicUsize,
     /// Looks for groups.
@@ -45,6 +48,7 @@ impl Meddler {
             registered: Mutex::default(),
             broken: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
+            answers_lost: AtomicBool::new(false),
             rows: AtomicUsize::new(0),
             group_looks: AtomicUsize::new(0),
             kick_through: OnceLock::new(),
@@ -163,6 +167,23 @@ impl AuditStore for Meddler {
     }
     fn audit_trim(&self, seq: u64, act: &Act) -> Result<(), DirectoryError> {
         self.inner.audit_trim(seq, act)
+    }
+}
+
+impl NumberStore for Meddler {
+    fn add_numbers(&self, batch: &NumbersBatch) -> Result<(), DirectoryError> {
+        self.check()?;
+        self.inner.add_numbers(batch)?;
+        if self.answers_lost.swap(false, Ordering::Relaxed) {
+            return Err(DirectoryError::Unavailable("the answer was lost".into()));
+        }
+        Ok(())
+    }
+    fn numbers(&self, app: AppId, from: u32, to: u32) -> Result<Vec<DayNumbers>, DirectoryError> {
+        self.inner.numbers(app, from, to)
+    }
+    fn accounts_made_before(&self, app: AppId, times_ms: &[u64]) -> Result<Vec<u64>, DirectoryError> {
+        self.inner.accounts_made_before(app, times_ms)
     }
 }
 
