@@ -75,6 +75,8 @@ pub enum CursorName {
     Shown(Box<str>, ConvKey),
     /// The user has deleted the history of a conversation up to here, for oneself.
     Cleared(ConvKey),
+    /// When the user has sent something to a group last: milliseconds since the Unix epoch.
+    Spoke(ConvKey),
 }
 
 /// A message that gets another body: an edit, or what a recall leaves of it.
@@ -139,11 +141,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message.
+    /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message, and so is
+    /// [`CursorName::Spoke`].
     #[must_use]
     pub fn items(&self) -> usize {
         let Self { appends, edits, hides, receipts, cursors, resets, outbox: _, settles } = self;
-        let marks = hides.len() + receipts.len() + cursors.len() + resets.len();
+        let cursors = cursors.iter().filter(|moved| !matches!(moved.name, CursorName::Spoke(_))).count();
+        let marks = hides.len() + receipts.len() + cursors + resets.len();
         appends.len() + edits.len() + marks + self.events() + settles.len()
     }
 

@@ -34,6 +34,7 @@ use nearport_wire::{Kind, code};
 
 use crate::callback::gate::Gate;
 use crate::callback::{self, Origin, Verdict};
+use crate::desk::group::SYSTEM;
 use crate::downs::Downs;
 use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
@@ -263,6 +264,7 @@ impl Writer {
         }
         self.prepare_changes(&mut prepared);
         self.prepare_orders(now_ms, &mut prepared, out);
+        note_speakers(&mut prepared.batch);
         let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
         self.shared.callbacks.take(room, now_ms, &mut prepared.batch);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
@@ -555,6 +557,17 @@ impl Send {
             ..Message::default()
         }
     }
+}
+
+/// When users have spoken in groups last, with what they say: a row for each member, however much others say later.
+fn note_speakers(batch: &mut Batch) {
+    let spoken = batch.appends.iter().filter(|append| append.conv.is_group());
+    let spoken = spoken.filter(|append| append.idem.sender.name() != SYSTEM).map(|append| CursorMove {
+        user: append.idem.sender.clone(),
+        name: CursorName::Spoke(append.conv.clone()),
+        position: append.time_ms,
+    });
+    batch.cursors.extend(spoken);
 }
 
 /// A key that no message ever had: the ledger then finds no duplicates.

@@ -196,5 +196,5 @@ pub(super) static ROWS: &[Row<5>] = &[
 pub(super) static ELSEWHERE: &[(&str, &str)] = &[
     ("Appid", "REST only: get_group_info"),
     ("SupportTopic", "topics of communities are not offered"),
-    ("LastSendMsgTime", "not kept: a second row for each message (docs/decisions/0006)"),
+    ("LastSendMsgTime", "REST only: get_group_member_info"),
 ];

@@ -439,3 +439,47 @@ async fn clients_hear_what_back_ends_do_with_messages_of_groups() {
     assert_eq!(said[0], 2u32.to_be_bytes());
     assert_ne!(said[1], said[0]);
 }
+
+#[test]
+fn when_a_member_spoke_last_is_known_however_much_follows() {
+    let (dir, node, back_end) = start(&[]);
+    for name in ["carol", "dave"] {
+        back_end.done("im_open_login_svc/account_import", &json!({ "Identifier": name }));
+    }
+    let members = ["alice", "bob", "carol", "dave"].map(|name| json!({ "Member_Account": name }));
+    let group = json!({ "Type": "Public", "GroupId": "long", "Name": "g", "Owner_Account": "alice",
+        "CreateTime": 1_500_000_000 });
+    back_end.done(IMPORT, &group);
+    back_end.done(IMPORT_MEMBER, &json!({ "GroupId": "long", "MemberList": members[1..] }));
+    let message = |from: &str, at: u64| {
+        json!({ "From_Account": from, "SendTime": 1_500_000_000 + at, "Random": at,
+            "MsgBody": [{ "MsgType": "TIMTextElem", "MsgContent": { "Text": "t" } }] })
+    };
+    let first = json!({ "GroupId": "long", "MsgList": [message("bob", 1), message("carol", 2)] });
+    back_end.done(IMPORT_MSG, &first);
+    for page in 0..12 {
+        let list: Vec<_> = (0..20).map(|at| message("alice", 3 + 20 * page + at)).collect();
+        back_end.done(IMPORT_MSG, &json!({ "GroupId": "long", "MsgList": list }));
+    }
+    // Said again: an older time is no later one.
+    back_end.done(IMPORT_MSG, &first);
+    let said = back_end.done(
+        SEND,
+        &json!({ "GroupId": "long", "From_Account": "carol", "Random": 7,
+            "MsgBody": [{ "MsgType": "TIMTextElem", "MsgContent": { "Text": "now" } }] }),
+    );
+    let times = |back_end: &BackEnd| {
+        let asked = json!({ "GroupId": "long", "MemberInfoFilter": ["LastSendMsgTime"] });
+        back_end.done("group_open_http_svc/get_group_member_info", &asked)["MemberList"].clone()
+    };
+    let want = json!([
+        { "Member_Account": "alice", "LastSendMsgTime": 1_500_000_242 },
+        { "Member_Account": "bob", "LastSendMsgTime": 1_500_000_001 },
+        { "Member_Account": "carol", "LastSendMsgTime": said["MsgTime"] },
+        { "Member_Account": "dave", "LastSendMsgTime": 0 },
+    ]);
+    assert_eq!(times(&back_end), want);
+    node.kill();
+    let _node = crate::node::Node::start(dir.path(), &[]);
+    assert_eq!(times(&BackEnd::of(dir.path())), want);
+}

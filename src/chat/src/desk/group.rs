@@ -36,6 +36,7 @@ use crate::shared::Shared;
 pub(crate) use import::Import;
 pub(crate) use info::info;
 pub(crate) use notify::notify;
+pub(crate) use turn::SYSTEM;
 use turn::Turn;
 
 /// A request with who asks.

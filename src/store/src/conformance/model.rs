@@ -45,7 +45,7 @@ pub enum Op {
         hides: Vec<(Place, u64, u8)>,
         /// Read receipts.
         receipts: Vec<(Place, u64, u8)>,
-        /// Place, kind of cursor (0 to 3), position; the cursor is that of [`Place::from`].
+        /// Place, kind of cursor (0 to 4), position; the cursor is that of [`Place::from`].
         cursors: Vec<(Place, u8, u64)>,
     },
     /// A page of a conversation, and everything else about it.
@@ -134,11 +134,12 @@ impl Run<'_> {
     }
 
     fn cursor(&self, place: Place, kind: u8) -> CursorName {
-        match kind % 4 {
+        match kind % 5 {
             0 => CursorName::Device("phone".into()),
             1 => CursorName::Read(self.conv(place)),
             2 => CursorName::Shown("phone".into(), self.conv(place)),
-            _ => CursorName::Cleared(self.conv(place)),
+            3 => CursorName::Cleared(self.conv(place)),
+            _ => CursorName::Spoke(self.conv(place)),
         }
     }
 
@@ -290,7 +291,7 @@ impl Run<'_> {
                     let hidden: Vec<_> = hidden.into_iter().filter(|seq| *seq >= kept).collect();
                     assert_eq!(hidden, self.model.hidden(user, &conv), "hidden from {user:?} in {conv:?}");
                 }
-                let (user, names) = (self.user(from), [0, 1, 2, 3].map(|kind| self.cursor(place, kind)));
+                let (user, names) = (self.user(from), [0, 1, 2, 3, 4].map(|kind| self.cursor(place, kind)));
                 let want = names.clone().map(|name| self.model.cursors.get(&(user.clone(), name)).copied());
                 let stored = self.ledger().cursors(&user, &names).expect("reads");
                 assert_eq!(stored, want, "{place:?}");

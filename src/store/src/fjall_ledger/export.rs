@@ -92,6 +92,7 @@ fn cursor_letter(kind: u8) -> Option<u8> {
         keys::CURSOR_READ => Some(b'r'),
         keys::CURSOR_SHOWN => Some(b's'),
         keys::CURSOR_CLEARED => Some(b'c'),
+        keys::CURSOR_SPOKE => Some(b't'),
         _ => None,
     }
 }

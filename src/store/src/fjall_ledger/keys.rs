@@ -44,6 +44,7 @@ pub(super) const CURSOR_DEVICE: u8 = 0;
 pub(super) const CURSOR_READ: u8 = 1;
 pub(super) const CURSOR_SHOWN: u8 = 2;
 pub(super) const CURSOR_CLEARED: u8 = 3;
+pub(super) const CURSOR_SPOKE: u8 = 4;
 
 /// The version of a message row that was changed, where its place is: in the first octet of the time.
 const CHANGED: u64 = 1 << 56;
@@ -350,6 +351,10 @@ pub(super) fn cursor(out: &mut Vec<u8>, user: &UserKey, name: &CursorName) {
             out.push(CURSOR_CLEARED);
             out.extend_from_slice(conv.as_bytes());
         }
+        CursorName::Spoke(conv) => {
+            out.push(CURSOR_SPOKE);
+            out.extend_from_slice(conv.as_bytes());
+        }
     }
 }
 
@@ -473,7 +478,8 @@ mod tests {
                 CursorName::Device(device()),
                 CursorName::Read(c.clone()),
                 CursorName::Shown(device(), c.clone()),
-                CursorName::Cleared(c),
+                CursorName::Cleared(c.clone()),
+                CursorName::Spoke(c),
             ];
             let cursors: std::collections::HashSet<_> = [&a, &b]
                 .into_iter()

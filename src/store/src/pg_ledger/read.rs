@@ -98,6 +98,7 @@ pub(super) fn cursor_name(name: &CursorName) -> Vec<u8> {
         CursorName::Device(device) => [b"d", device.as_bytes()].concat(),
         CursorName::Read(conv) => [b"r", conv.as_bytes()].concat(),
         CursorName::Cleared(conv) => [b"c", conv.as_bytes()].concat(),
+        CursorName::Spoke(conv) => [b"t", conv.as_bytes()].concat(),
         CursorName::Shown(device, conv) => {
             let length = [u8::try_from(device.len()).expect("device names have at most 32 bytes")];
             [b"s", &length[..], device.as_bytes(), conv.as_bytes()].concat()

@@ -1,6 +1,5 @@
 //! Members of groups, and who is muted or banned.
 
-use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use nearport_wire::body::{GroupMember, GroupRole};
@@ -10,13 +9,9 @@ use super::{group_key, user_key};
 use crate::actor::Actor;
 use crate::admin::{Admin, Asker};
 use crate::group::{MemberPlace, Penalty};
-use crate::kept::Kept;
-use crate::key::{AppId, GroupKey, UserKey};
-use crate::ledger::{CursorName, PageLimit, Range};
+use crate::key::{AppId, ConvKey, GroupKey, UserKey};
+use crate::ledger::CursorName;
 use crate::reply::{Failure, unreadable};
-
-/// So far back it is looked for what members have said last.
-const LAST_SENT_LOOKED_AT: PageLimit = PageLimit { entries: 200, bytes: 1 << 20 };
 
 /// Which members of a group, and what of them.
 #[derive(Debug, Clone)]
@@ -31,7 +26,7 @@ pub struct MemberQuery {
     pub limit: usize,
     /// With how far they have read: a look into the ledger for each.
     pub read: bool,
-    /// With when they have sent last.
+    /// With when they have sent last: the same.
     pub last_sent: bool,
 }
 
@@ -42,7 +37,7 @@ pub struct ListedMember {
     pub member: GroupMember,
     /// How far it has read.
     pub read: u64,
-    /// When it sent the newest of the group's last 200 messages that are its own, milliseconds; 0: none of them is.
+    /// When it sent something to the group last, milliseconds; 0: never.
     pub last_sent_ms: u64,
 }
 
@@ -77,36 +72,28 @@ impl Admin {
             let total = u32::try_from(group.member_count()).unwrap_or(u32::MAX);
             (listed, more, total, group.kind().community)
         };
-        let sent = if query.last_sent { self.last_sent(&key)? } else { HashMap::new() };
         let conv = key.conv();
         let mut members = Vec::with_capacity(listed.len());
         for (user, member) in listed {
-            let read = match query.read {
-                true => self
-                    .shared
-                    .ledger
-                    .cursor(&user, &CursorName::Read(conv.clone()))
-                    .map_err(|error| unreadable(&error))?
-                    .unwrap_or_default(),
-                false => 0,
-            };
-            let last_sent_ms = sent.get(user.name()).copied().unwrap_or_default();
+            let [read, last_sent_ms] = self.cursors_of(&user, &conv, [query.read, query.last_sent])?;
             members.push(ListedMember { member, read, last_sent_ms });
         }
         Ok(MemberPage { members, more, total, community })
     }
 
-    /// When whom has sent what stands at the end of the conversation.
-    fn last_sent(&self, key: &GroupKey) -> Result<HashMap<String, u64>, Failure> {
-        let newest = self.shared.ledger.read(&key.conv(), Range::Before(u64::MAX), LAST_SENT_LOOKED_AT);
-        let mut sent = HashMap::new();
-        for entry in newest.map_err(|error| unreadable(&error))? {
-            let from = Kept::open(&entry.body).head.from;
-            if let Ok(name) = std::str::from_utf8(&from) {
-                sent.entry(name.to_owned()).or_insert(entry.time_ms);
+    /// How far a member has read and when it has sent last, as far as these are wanted; one look for both.
+    fn cursors_of(&self, user: &UserKey, conv: &ConvKey, wanted: [bool; 2]) -> Result<[u64; 2], Failure> {
+        let names = [CursorName::Read(conv.clone()), CursorName::Spoke(conv.clone())];
+        let (asked, names): (Vec<_>, Vec<_>) =
+            names.into_iter().enumerate().filter(|(at, _)| wanted[*at]).unzip();
+        let mut cursors = [0; 2];
+        if !names.is_empty() {
+            let found = self.shared.ledger.cursors(user, &names).map_err(|error| unreadable(&error))?;
+            for (at, cursor) in asked.into_iter().zip(found) {
+                cursors[at] = cursor.unwrap_or_default();
             }
         }
-        Ok(sent)
+        Ok(cursors)
     }
 
     /// Who is muted or banned in a group, by name, with the Unix second in which it ends.

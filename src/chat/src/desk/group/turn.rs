@@ -29,7 +29,7 @@ use crate::reply::Failure;
 use crate::shared::Shared;
 
 /// Who sends tips and notices, as the public contract has it.
-const SYSTEM: &str = "@TIM#SYSTEM";
+pub(crate) const SYSTEM: &str = "@TIM#SYSTEM";
 
 /// Users whose sessions join or leave a topic while the registry is locked once.
 const USERS_PER_LOCK: usize = 256;
