@@ -11,15 +11,26 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::questions::Questions;
 use crate::render::{About, Elements, render};
-use crate::sender::{Failed, Shared};
-use crate::target::OnFailure;
+use crate::sender::{Failed, Sender};
+use crate::target::{OnFailure, Target, Targets};
 use crate::verdict;
 
 /// Questions that are open at once, to all back ends. One that is beyond is not asked: its request is refused as busy.
 const OPEN_MAX: usize = 1024;
 
-/// The senders of all back ends.
+/// A back end, and how it is reached. One for each target: connections and failures of one are no other's.
+#[derive(Debug)]
+pub(crate) struct BackEnd {
+    pub(crate) target: Target,
+    pub(crate) sender: Sender,
+    pub(crate) questions: Arc<Questions>,
+}
+
+pub(crate) type Shared = Arc<BackEnd>;
+
+/// All back ends.
 #[derive(Debug, Default)]
 pub(crate) struct Senders {
     pub(crate) default: Option<Shared>,
@@ -27,6 +38,17 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
+    pub(crate) fn new(targets: &Targets, metrics: &Metrics) -> Self {
+        let shared = |target: &Arc<Target>| -> Shared {
+            let questions = Questions::new(metrics.open_questions.clone());
+            Arc::new(BackEnd { target: Target::clone(target), sender: Sender::new(target), questions })
+        };
+        Self {
+            default: targets.default.as_ref().map(shared),
+            apps: targets.apps.iter().map(|(app, target)| (*app, target.as_ref().map(shared))).collect(),
+        }
+    }
+
     pub(crate) fn of(&self, app: AppId) -> Option<&Shared> {
         self.apps.get(&app.0).unwrap_or(&self.default).as_ref()
     }
@@ -85,22 +107,33 @@ impl Drop for Deciding {
 
 impl Ask for Asker {
     fn ask(&self, question: Question, decided: Decided) -> Result<(), Busy> {
-        let Some(sender) = self.senders.of(question.app).cloned() else {
+        let Some(back_end) = self.senders.of(question.app).cloned() else {
             decided(Verdict::GO);
             return Ok(());
         };
+        let (command, on_failure) = (question.command, back_end.target.on_failure);
+        let held = |decided: Decided| {
+            self.metrics.held.increment(1);
+            decided(verdict::failed(command, on_failure));
+            Ok(())
+        };
+        // One that is held for down takes nobody's place.
+        if back_end.questions.holds() {
+            return held(decided);
+        }
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
             self.metrics.busy.increment(1);
             return Err(Busy(decided));
         };
         let (elements, metrics, callbacks) = (self.elements, self.metrics.clone(), self.callbacks.clone());
-        let (command, on_failure) = (question.command, sender.0.on_failure);
+        let Some(asked) = back_end.questions.begin() else { return held(decided) };
         let deciding = Deciding { decided: Some(decided), command, on_failure };
         // Ends by itself within `TIME_MAX`, and is bounded in number: the runtime's end drops it.
         self.runtime.spawn(async move {
             let _permit = permit;
             let started = Instant::now();
-            let answer = exchange(&sender, &question, elements).await;
+            let answer = exchange(&back_end, &question, elements).await;
+            asked.done(answer.as_ref().map(|_| ()));
             metrics.question_seconds.record(started.elapsed());
             callbacks.exchanged(question.app, answer.is_ok());
             match answer {
@@ -119,11 +152,10 @@ impl Ask for Asker {
     }
 }
 
-async fn exchange(sender: &Shared, question: &Question, elements: Elements) -> Result<Verdict, Failed> {
-    let (target, sender) = &**sender;
+async fn exchange(back_end: &BackEnd, question: &Question, elements: Elements) -> Result<Verdict, Failed> {
     let Question { app, command, event, seq, time_ms } = question;
     let about = About { app: *app, seq: *seq, time_ms: *time_ms, unread: None };
-    let rendered = render(event, about, target, elements, *time_ms).map_err(Failed::Garbage)?;
-    let body = sender.send(&rendered).await?;
+    let rendered = render(event, about, &back_end.target, elements, *time_ms).map_err(Failed::Garbage)?;
+    let body = back_end.sender.send(&rendered).await?;
     verdict::read(*command, &body, elements).map_err(Failed::Garbage)
 }

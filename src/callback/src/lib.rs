@@ -5,13 +5,18 @@
 //! - **After** something happened: [`service`] reads the outbox of the ledger, App by App, and tells each back end what is in it. Which
 //!   entry may go when is decided by the pure [`queue`]: one of each key at a time, in order; a bounded number at once; again after a
 //!   pause that grows; nothing but a probe while the target is down. What was told leaves the outbox, what is given up goes to its dead.
-//! - **Before** something happens: [`ask`] asks, within two seconds for everything, and takes what is configured if no good answer comes.
+//! - **Before** something happens: [`ask`] asks, within two seconds for everything, and takes what is configured if no good answer comes;
+//!   at once, but for a probe now and then, while the target gives none.
 //!
+//! When a target is held for down, the pure [`breaker`] says for both.
 //! [`render`] says what a request looks like, [`verdict`] what an answer means, [`guard`] where nothing is sent to.
 
 pub mod ask;
+pub mod breaker;
+mod dice;
 pub mod guard;
 mod metrics;
+mod questions;
 pub mod queue;
 pub mod render;
 pub mod sender;

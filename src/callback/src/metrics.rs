@@ -15,12 +15,15 @@ pub(crate) struct Metrics {
     pub(crate) answered: Counter,
     pub(crate) unanswered: Counter,
     pub(crate) busy: Counter,
+    pub(crate) held: Counter,
     pub(crate) event_seconds: Histogram,
     pub(crate) question_seconds: Histogram,
     /// Entries that wait, of all Apps, about.
     pub(crate) waiting: Gauge,
-    /// Back ends that are held for down.
-    pub(crate) open: Gauge,
+    /// Back ends that are held for down: told nothing,
+    pub(crate) open_events: Gauge,
+    /// or asked nothing.
+    pub(crate) open_questions: Gauge,
 }
 
 impl Metrics {
@@ -29,6 +32,7 @@ impl Metrics {
         let event = |outcome: &'static str| counter!("nearport_callback_events_total", "outcome" => outcome);
         let question =
             |outcome: &'static str| counter!("nearport_callback_questions_total", "outcome" => outcome);
+        let open = |kind: &'static str| gauge!("nearport_callback_open_breakers", "kind" => kind);
         let seconds = |kind: &'static str| histogram!("nearport_callback_seconds", "kind" => kind);
         Self {
             told: event("told"),
@@ -38,10 +42,12 @@ impl Metrics {
             answered: question("answered"),
             unanswered: question("unanswered"),
             busy: question("busy"),
+            held: question("held"),
             event_seconds: seconds("after"),
             question_seconds: seconds("before"),
             waiting: gauge!("nearport_callback_waiting_events"),
-            open: gauge!("nearport_callback_open_breakers"),
+            open_events: open("after"),
+            open_questions: open("before"),
         }
     }
 }
@@ -56,7 +62,8 @@ fn describe() {
     describe_counter!(
         "nearport_callback_questions_total",
         Unit::Count,
-        "Questions to back ends: answered, unanswered (the configured default was taken), busy (not asked, refused)."
+        "Questions to back ends: answered, unanswered (the configured default was taken), held (the same without asking, the \
+         back end is held for down), busy (not asked, refused)."
     );
     describe_histogram!(
         "nearport_callback_seconds",
@@ -71,6 +78,6 @@ fn describe() {
     describe_gauge!(
         "nearport_callback_open_breakers",
         Unit::Count,
-        "Back ends that are held for down: only probes are sent to them."
+        "Back ends that are held for down: they are told (kind after) or asked (kind before) nothing but by probes."
     );
 }

@@ -6,7 +6,7 @@
 //! - Of each key one entry is under way at most, and they go in order: the next one waits until the one before was told or given up.
 //! - At most [`Config::concurrency`] are under way.
 //! - After a failure its key waits, twice as long each time up to a bound, and between half of that and all of it, by the dice.
-//! - After [`Config::failures_max`] failures in a row the **breaker** opens: nothing is sent but, after a pause that grows the same way,
+//! - After [`Config::failures_max`] failures in a row the [`Breaker`] opens: nothing is sent but, after a pause that grows the same way,
 //!   one probe. Its success closes the breaker.
 //! - An entry is given up when the target has answered it badly [`Config::tries_max`] times, or when it is older than
 //!   [`Config::age_max_ms`]. A target that cannot be reached costs no tries: only age counts then.
@@ -14,6 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
+
+use crate::breaker::{Bounds, Breaker, Hold};
 
 /// Bounds of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    fn bounds(&self) -> Bounds {
+        let Self { failures_max, pause_ms, pause_max_ms, .. } = *self;
+        Bounds { failures_max, pause_ms, pause_max_ms }
+    }
+}
+
 /// How a request went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -87,22 +96,6 @@ struct Slot {
     failures: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaker {
-    Closed {
-        failures: u32,
-    },
-    Open {
-        until_ms: u64,
-        opened: u32,
-    },
-    /// A probe is under way.
-    Probing {
-        number: u64,
-        opened: u32,
-    },
-}
-
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Queue {
@@ -129,7 +122,7 @@ impl Queue {
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
             under_way: BTreeSet::new(),
-            breaker: Breaker::Closed { failures: 0 },
+            breaker: Breaker::new(config.bounds()),
         }
     }
 
@@ -163,7 +156,7 @@ impl Queue {
     /// Whether the target is held for down.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !matches!(self.breaker, Breaker::Closed { .. })
+        self.breaker.is_open()
     }
 
     /// Adds an entry, whose number is larger than all before. One that it has is left alone.
@@ -185,14 +178,14 @@ impl Queue {
         if self.under_way.len() >= self.config.concurrency.max(1) {
             return None;
         }
-        let opened = match self.breaker {
-            Breaker::Closed { .. } => None,
-            Breaker::Open { until_ms, opened } if now_ms >= until_ms => Some(opened),
-            Breaker::Open { .. } | Breaker::Probing { .. } => return None,
+        let probing = match self.breaker.hold() {
+            Hold::Closed => false,
+            Hold::Until(due) if now_ms >= due => true,
+            Hold::Until(_) | Hold::Probing => return None,
         };
         while let Some(&(due, number)) = self.waiting.first() {
             // The pause of the target is over: that of its keys too.
-            if due > now_ms && opened.is_none() {
+            if due > now_ms && !probing {
                 break;
             }
             self.waiting.pop_first();
@@ -200,9 +193,8 @@ impl Queue {
         }
         let number = self.ready.pop_first()?;
         self.under_way.insert(number);
-        if let Some(opened) = opened {
-            self.breaker = Breaker::Probing { number, opened };
-        }
+        let may = self.breaker.send(number, now_ms);
+        debug_assert!(may, "it was asked before");
         Some(number)
     }
 
@@ -212,7 +204,10 @@ impl Queue {
             debug_assert!(false, "entry {number} is not under way");
             return Fate::Again;
         }
-        self.turn_breaker(number, outcome, now_ms, dice);
+        if self.breaker.done(number, outcome == Outcome::Told, now_ms, dice) {
+            // It is back: what waits for its own pause need not.
+            self.ready.extend(std::mem::take(&mut self.waiting).into_iter().map(|(_, number)| number));
+        }
         let Self { config, slots, .. } = self;
         let Some(slot) = slots.get_mut(&number) else { return Fate::Again };
         match outcome {
@@ -229,34 +224,9 @@ impl Queue {
             self.take(number);
             return Fate::Dead;
         }
-        let due = now_ms + pause(config, slot.failures, dice);
+        let due = now_ms + config.bounds().pause(slot.failures, dice);
         self.waiting.insert((due, number));
         Fate::Again
-    }
-
-    fn turn_breaker(&mut self, number: u64, outcome: Outcome, now_ms: u64, dice: u64) {
-        let good = outcome == Outcome::Told;
-        self.breaker = match self.breaker {
-            Breaker::Closed { .. } if good => Breaker::Closed { failures: 0 },
-            Breaker::Closed { failures } if failures + 1 < self.config.failures_max => {
-                Breaker::Closed { failures: failures + 1 }
-            }
-            Breaker::Closed { .. } => self.open(1, now_ms, dice),
-            Breaker::Probing { number: probe, .. } if probe == number && good => {
-                // It is back: what waits for its own pause need not.
-                self.ready.extend(std::mem::take(&mut self.waiting).into_iter().map(|(_, number)| number));
-                Breaker::Closed { failures: 0 }
-            }
-            Breaker::Probing { number: probe, opened } if probe == number => {
-                self.open(opened.saturating_add(1), now_ms, dice)
-            }
-            // Sent before it opened.
-            other => other,
-        };
-    }
-
-    fn open(&self, opened: u32, now_ms: u64, dice: u64) -> Breaker {
-        Breaker::Open { until_ms: now_ms + pause(&self.config, opened, dice), opened }
     }
 
     /// Takes out what is too old and not under way: the target is away for longer than things are kept.
@@ -299,21 +269,14 @@ impl Queue {
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
         let has = !self.ready.is_empty() || !self.waiting.is_empty();
-        match self.breaker {
-            Breaker::Open { until_ms, .. } => has.then_some(until_ms),
-            Breaker::Probing { .. } => None,
-            Breaker::Closed { .. } if self.ready.is_empty() => self.waiting.first().map(|(due, _)| *due),
+        match self.breaker.hold() {
+            Hold::Until(due) => has.then_some(due),
+            Hold::Probing => None,
+            Hold::Closed if self.ready.is_empty() => self.waiting.first().map(|(due, _)| *due),
             // With something ready it is the number under way that holds it up.
-            Breaker::Closed { .. } => None,
+            Hold::Closed => None,
         }
     }
-}
-
-/// Doubles with each failure, up to the bound; between half of it and all.
-fn pause(config: &Config, failures: u32, dice: u64) -> u64 {
-    let doubled = config.pause_ms.saturating_mul(1 << failures.saturating_sub(1).min(20));
-    let most = doubled.clamp(1, config.pause_max_ms.max(1));
-    most - dice % (most / 2 + 1)
 }
 
 #[cfg(test)]

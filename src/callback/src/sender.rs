@@ -248,6 +248,3 @@ impl AsyncWrite for Stream {
         }
     }
 }
-
-/// One for each target: connections of one are no other's.
-pub(crate) type Shared = Arc<(Target, Sender)>;

@@ -4,7 +4,6 @@
 //! settled goes to the writer, which carries it out with one of its next commits; a crash before that tells it again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,12 +16,13 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::ask::{Asker, Senders};
+use crate::ask::{Asker, Senders, Shared};
+use crate::dice::Dice;
 use crate::metrics::Metrics;
 use crate::queue::{Config, Fate, Outcome, Queue};
 use crate::render::{About, Elements, render};
-use crate::sender::{Failed, Sender, Shared};
-use crate::target::{Target, Targets};
+use crate::sender::Failed;
+use crate::target::Targets;
 use crate::verdict;
 
 /// Entries of an App's outbox. The oldest of what is beyond is given up.
@@ -64,7 +64,7 @@ pub struct Start {
     pub elements: Elements,
     /// `UnreadMsgNum`.
     pub unread: Unread,
-    /// Bounds of each line; [`Target::concurrency`] and [`Target::retry`] take the place of theirs.
+    /// Bounds of each line; `concurrency` and `retry` of its target take the place of theirs.
     pub queue: Config,
 }
 
@@ -95,7 +95,7 @@ impl Service {
             .thread_name("callback-read")
             .build()?;
         let metrics = Arc::new(Metrics::new());
-        let senders = Arc::new(senders(&start.targets));
+        let senders = Arc::new(Senders::new(&start.targets, &metrics));
         let asker = Asker::new(
             runtime.handle().clone(),
             senders.clone(),
@@ -128,17 +128,6 @@ impl Drop for Service {
     }
 }
 
-fn senders(targets: &Targets) -> Senders {
-    let shared = |target: &Arc<Target>| -> Shared {
-        let sender = Sender::new(target);
-        Arc::new((Target::clone(target), sender))
-    };
-    Senders {
-        default: targets.default.as_ref().map(shared),
-        apps: targets.apps.iter().map(|(app, target)| (*app, target.as_ref().map(shared))).collect(),
-    }
-}
-
 /// Starts a line for each App that has a back end, until it is to stop.
 async fn lines(
     start: Start,
@@ -153,7 +142,7 @@ async fn lines(
         let apps = tokio::task::spawn_blocking(move || apps()).await.unwrap_or_default();
         for app in apps {
             let Some(sender) = senders.of(app).cloned().filter(|_| known.insert(app.0)) else { continue };
-            let config = Config { concurrency: sender.0.concurrency, retry: sender.0.retry, ..start.queue };
+            let config = Config { concurrency: sender.target.concurrency, retry: sender.target.retry, ..start.queue };
             let line = Line {
                 app,
                 sender,
@@ -169,7 +158,7 @@ async fn lines(
                 settles: Vec::new(),
                 died: 0,
                 shown: (0.0, false),
-                dice: Dice(RandomState::new().hash_one(app.0)),
+                dice: Dice::new(app.0),
             };
             running.spawn(line.run(wakes.clone()));
         }
@@ -179,19 +168,6 @@ async fn lines(
         }
     }
     running.shutdown().await;
-}
-
-/// Differs from call to call: splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }
 
 /// The events of one App on their way.
@@ -338,9 +314,9 @@ impl Line {
                 about.unread = tokio::task::spawn_blocking(move || unread(app, &user)).await.ok().flatten();
             }
             let started = Instant::now();
-            let rendered = render(&event, about, &sender.0, elements, clock());
+            let rendered = render(&event, about, &sender.target, elements, clock());
             let outcome = match rendered.map_err(Failed::Garbage) {
-                Ok(rendered) => sender.1.send(&rendered).await,
+                Ok(rendered) => sender.sender.send(&rendered).await,
                 Err(failed) => Err(failed),
             };
             metrics.event_seconds.record(started.elapsed());
@@ -404,7 +380,7 @@ impl Line {
     fn show(&mut self) {
         let open = self.queue.is_open();
         if open != self.shown.1 {
-            self.metrics.open.increment(if open { 1.0 } else { -1.0 });
+            self.metrics.open_events.increment(if open { 1.0 } else { -1.0 });
             match open {
                 true => tracing::warn!(app = self.app.0, "a back end is held for down: only probes are sent"),
                 false => tracing::info!(app = self.app.0, "a back end is back"),
@@ -418,7 +394,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.metrics.waiting.decrement(self.shown.0);
         if self.shown.1 {
-            self.metrics.open.decrement(1.0);
+            self.metrics.open_events.decrement(1.0);
         }
     }
 }

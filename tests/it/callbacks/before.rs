@@ -1,5 +1,7 @@
 //! What a back end decides before a message is delivered.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nearport_client::{Client, Event, Failure, SendError, Transport, text, user};
@@ -7,7 +9,7 @@ use tempfile::TempDir;
 
 use super::back_end::{Answer, BackEnd, Heard, fine};
 use super::configure;
-use crate::node::Node;
+use crate::node::{Node, metric};
 use crate::sdk::{Access, message, next};
 
 const BEFORE: &str = "C2C.CallbackBeforeSendMsg";
@@ -50,18 +52,26 @@ async fn outcome(client: &Client, says: &str) -> Option<(u32, String)> {
 struct Scene {
     back_end: BackEnd,
     access: Access,
-    _node: Node,
+    node: Node,
     _dir: TempDir,
 }
 
 impl Scene {
     async fn new(events: &[&str], more: &str) -> Self {
+        Self::answering(script, events, more).await
+    }
+
+    async fn answering(
+        answer: impl Fn(&Heard) -> Answer + Send + Sync + 'static,
+        events: &[&str],
+        more: &str,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut back_end = BackEnd::new(script).await;
+        let mut back_end = BackEnd::new(answer).await;
         back_end.start().await;
         configure(dir.path(), back_end.addr, events, more);
         let node = Node::start(dir.path(), &[]);
-        Self { access: Access::of(&node, dir.path()), back_end, _node: node, _dir: dir }
+        Self { access: Access::of(&node, dir.path()), back_end, node, _dir: dir }
     }
 
     async fn login(&self, name: &str) -> Client {
@@ -119,6 +129,52 @@ async fn where_no_answer_refuses_a_message_is_refused() {
     scene.back_end.stop().await;
     assert_eq!(outcome(&alice, "nobody there").await.map(|(code, _)| code), Some(80003));
     alice.close().await;
+}
+
+/// The first five questions to a back end that hangs cost their two seconds. From then on what is configured is taken at once, but for a
+/// probe now and then, until one is answered.
+#[tokio::test]
+async fn who_hangs_is_not_asked_again_and_again_and_is_found_when_it_is_back() {
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = well.clone();
+    let answer = move |_: &Heard| if is_well.load(Ordering::SeqCst) { fine() } else { Answer::Hang };
+    let scene = Scene::answering(answer, &[BEFORE], "before_failure = 'refuse'").await;
+    let mut clients = Vec::new();
+    for name in ["alice", "carol", "dave", "erin", "frank"] {
+        clients.push(scene.login(name).await);
+    }
+    let alice = clients[0].clone();
+    let count = |outcome: &str| {
+        metric(&scene.node, &format!("nearport_callback_questions_total{{outcome=\"{outcome}\"}}"))
+    };
+    let open = || metric(&scene.node, "nearport_callback_open_breakers{kind=\"before\"}");
+    assert_eq!((count("held"), open()), (0, 0));
+    let mut asking = tokio::task::JoinSet::new();
+    for client in clients.clone() {
+        asking.spawn(async move { outcome(&client, "hello").await });
+    }
+    while let Some(refused) = asking.join_next().await {
+        assert_eq!(refused.unwrap().map(|(code, _)| code), Some(80003));
+    }
+    assert_eq!((scene.back_end.heard().len(), count("unanswered"), open()), (5, 5, 1));
+    // Between two probes: the pauses grow, so that comes some time.
+    while count("held") == 0 {
+        assert_eq!(outcome(&alice, "hello").await.map(|(code, _)| code), Some(80003));
+    }
+    let probes = count("unanswered") - 5;
+    assert_eq!(scene.back_end.heard().len() as u64, 5 + probes, "what was held was not sent");
+    well.store(true, Ordering::SeqCst);
+    while outcome(&alice, "back").await.is_some() {}
+    assert_eq!(open(), 0);
+    // And everybody is asked about again.
+    let (heard, held) = (scene.back_end.heard().len(), count("held"));
+    for client in &clients {
+        assert_eq!(outcome(client, "again").await, None);
+    }
+    assert_eq!((scene.back_end.heard().len(), count("held")), (heard + 5, held));
+    for client in clients {
+        client.close().await;
+    }
 }
 
 /// While one message waits for the back end, others of its session wait behind it, and those of other sessions do not.

@@ -101,16 +101,6 @@ fn a_target_that_is_down_gets_probes_and_then_everything() {
 }
 
 #[test]
-fn pauses_double_up_to_their_bound_with_the_dice_in_the_upper_half() {
-    let config = Config::default();
-    let most = |failures| pause(&config, failures, 0);
-    assert_eq!([most(1), most(2), most(3), most(9), most(u32::MAX)], [200, 400, 800, 30_000, 30_000]);
-    for dice in [1, 77, u64::MAX] {
-        assert!((200..=400).contains(&pause(&config, 2, dice)));
-    }
-}
-
-#[test]
 fn what_is_too_old_leaves_while_the_target_is_away() {
     let mut queue = queue(Config { failures_max: 1, age_max_ms: 1000, ..Config::default() });
     for number in 1..=3 {
