@@ -70,7 +70,7 @@ impl App {
             Self::Show(show) => {
                 let directory = open(&show.settings)?;
                 let mut shown = describe(&find(&*directory, show.app)?, true);
-                shown["settings"] = json!(cli_app_settings::own(&*directory, show.app)?);
+                shown["settings"] = json!(cli_app_settings::own_shown(&*directory, show.app)?);
                 println!("{shown}");
                 Ok(())
             }

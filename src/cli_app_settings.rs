@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use nearport_chat::admin::checked;
-use nearport_chat::apps::{AppSettings, SETTINGS};
+use nearport_chat::apps::{AppSettings, SETTINGS, canonical, shown};
 use nearport_chat::directory::Directory;
 use nearport_chat::key::AppId;
 use serde_json::json;
@@ -78,7 +78,7 @@ impl Settings {
             let config = self.settings.load()?.config.backend();
             let defaults = AppSettings::of(&config);
             for setting in SETTINGS {
-                let (value, takes) = (defaults.get(setting), setting.kind.takes());
+                let (value, takes) = (defaults.shown(setting), setting.kind.takes());
                 let of_all =
                     json!({ "name": setting.name, "value": value, "takes": takes, "doc": setting.doc });
                 println!("{of_all}");
@@ -103,25 +103,35 @@ fn line(
     name: &'static str,
 ) -> Result<serde_json::Value, Failure> {
     let live = own(directory, app)?;
-    let all = config.backend();
-    let mut settings = AppSettings::of(&all);
-    let mut origin = "process";
-    for (of, value) in all.apps.get(&app).into_iter().flatten() {
-        settings.set(of, value).map_err(Failure::config)?;
-        origin = if of == name { "file" } else { origin };
-    }
-    for (of, value) in &live {
-        // One that another version of this program has written is not shown as if it counted.
-        if settings.set(of, value).is_ok() && of == name {
-            origin = "live";
-        }
+    let config = config.backend();
+    let file = config.apps.get(&app).into_iter().flatten();
+    // One that another version of this program has written is not shown as if it counted.
+    let live: Vec<_> = live.iter().filter(|(of, value)| canonical(of, value).is_ok()).collect();
+    let origin = match name {
+        _ if live.iter().any(|(of, _)| *of == name) => "live",
+        _ if file.clone().any(|(of, _)| of == name) => "file",
+        _ => "process",
+    };
+    let values = file.map(|(of, value)| (&**of, &**value));
+    let values = values.chain(live.into_iter().map(|(of, value)| (&**of, &**value)));
+    let (settings, wrong) = AppSettings::of(&config).with_own(values);
+    if let Some(why) = wrong.into_iter().next() {
+        return Err(Failure::config(why));
     }
     let setting = nearport_chat::apps::setting(name).map_err(Failure::usage)?;
-    Ok(json!({ "name": name, "value": settings.get(setting), "origin": origin }))
+    Ok(json!({ "name": name, "value": settings.shown(setting), "origin": origin }))
 }
 
-/// What an App has in the directory.
-pub(crate) fn own(directory: &dyn Directory, app: u32) -> Result<BTreeMap<String, String>, Failure> {
+/// What an App has in the directory, as it is shown.
+pub(crate) fn own_shown(directory: &dyn Directory, app: u32) -> Result<BTreeMap<String, String>, Failure> {
+    let hide = |(name, value): (String, String)| {
+        let value = shown(&name, &value).to_owned();
+        (name, value)
+    };
+    Ok(own(directory, app)?.into_iter().map(hide).collect())
+}
+
+fn own(directory: &dyn Directory, app: u32) -> Result<BTreeMap<String, String>, Failure> {
     let rows = directory.apps_state()?.settings.into_iter().filter(|row| row.app == AppId(app));
     Ok(rows.map(|row| (row.name, row.value)).collect())
 }

@@ -18,7 +18,7 @@ use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_apps::{AppEntry, Audit};
-pub use crate::config_callback::{BeforeFailure, Callback, CallbackApp};
+pub use crate::config_callback::{BeforeFailure, Callback};
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};
@@ -430,6 +430,7 @@ impl Config {
                 app_calls_per_s: self.rest.app_calls_per_s,
                 command_rates: self.rest.command_rates,
             },
+            callback: self.callback.backend(),
             apps: config_apps::backend(&self.apps),
             audit: self.audit.backend(),
             ..self.chat.backend()

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nearport_chat::apps::AppSettings;
+use nearport_chat::apps::{AppSettings, shown};
 use nearport_chat::audit::log;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One `[[apps]]`: the App, and settings of `nearport app settings` by their names, `people.friend_check = true`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -13,8 +13,15 @@ pub struct AppEntry {
     /// `sdkappid`.
     pub app: u32,
     /// Values as text, by name.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "without_secrets")]
     pub settings: BTreeMap<String, String>,
+}
+
+fn without_secrets<S: Serializer>(
+    settings: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(settings.iter().map(|(name, value)| (name, shown(name, value))))
 }
 
 impl<'de> Deserialize<'de> for AppEntry {
@@ -132,7 +139,13 @@ mod tests {
         );
         // What `config print` writes is the same again.
         assert_eq!(load(&toml::to_string(&config).unwrap()).unwrap(), config);
+        let text = "[[apps]]\napp = 7\ncallback.url = \"https://example.org\"\ncallback.token = \"s3cret\"\n";
+        let printed = toml::to_string(&load(text).unwrap()).unwrap();
+        assert!(printed.contains("hidden") && !printed.contains("s3cret"), "{printed}");
         for (text, told) in [
+            ("[[apps]]\napp = 7\ncallback.url = \"example.org\"\n", "must begin with http"),
+            ("[[apps]]\napp = 7\ncallback.events = [\"C2C\"]\n", "takes a list of events"),
+            ("[callback]\ntoken = \"hidden\"\n", "other than"),
             ("[[apps]]\nrecall_window = \"5m\"\n", "needs `app"),
             ("[[apps]]\napp = -1\n", "the number of an App"),
             ("[[apps]]\napp = 7\n[[apps]]\napp = 7\n", "stands twice"),

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use nearport_callback::{OnFailure, target};
-use nearport_chat::callback::{Command, Commands};
+use nearport_chat::apps::canonical;
+use nearport_chat::callback::{CONCURRENCY_MAX, CallbackSettings, Command, Commands, OnFailure, Token, url};
 use nearport_edge::Cidr;
 use serde::{Deserialize, Serialize};
 
@@ -29,33 +29,10 @@ pub struct Callback {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_key: Option<PathBuf>,
     pub allow_private: bool,
+    pub sign: bool,
     pub concurrency: usize,
     #[serde(with = "cidrs")]
     pub sends_from: Vec<Cidr>,
-    pub apps: Vec<CallbackApp>,
-}
-
-/// One of `callback.apps`: what an App has instead of what stands in `callback`. Certificates are those of all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CallbackApp {
-    /// `sdkappid`.
-    pub app: u32,
-    /// Its back end; absent: it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// What is told to it, and asked of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<Vec<String>>,
-    /// What happens if it does not answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before_failure: Option<BeforeFailure>,
-    /// Whether what it could not be told is told again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<bool>,
-    /// Its token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<Hidden>,
 }
 
 /// What happens if a back end that is asked does not answer.
@@ -90,10 +67,9 @@ impl Default for Callback {
             client_cert: None,
             client_key: None,
             allow_private: false,
-            // As many as a small back end answers without a queue.
-            concurrency: 16,
+            sign: true,
+            concurrency: CallbackSettings::default().concurrency,
             sends_from: Vec::new(),
-            apps: Vec::new(),
         }
     }
 }
@@ -102,23 +78,37 @@ impl Default for Callback {
 ///
 /// # Errors
 /// The first name that is none.
-pub(crate) fn commands(events: &[String]) -> Result<Commands, String> {
+fn commands(events: &[String]) -> Result<Commands, String> {
     let find = |name: &String| Command::find(name).ok_or_else(|| format!("there is no event `{name}`"));
     events.iter().map(find).collect()
 }
 
 impl Callback {
+    /// Of all Apps that have nothing else.
+    pub(crate) fn backend(&self) -> CallbackSettings {
+        CallbackSettings {
+            url: self.url.clone().unwrap_or_default(),
+            // Checked.
+            events: commands(&self.events).unwrap_or_default(),
+            before_failure: self.before_failure.into(),
+            retry_after: self.retry_after,
+            token: Token(self.token.as_ref().map(|token| token.0.clone()).unwrap_or_default()),
+            sign: self.sign,
+            allow_private: self.allow_private,
+            concurrency: self.concurrency,
+        }
+    }
+
     /// Rules beyond single types.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
-        let url = |url: &Option<String>| url.as_deref().map_or(Ok(()), |url| target::url(url).map(drop));
-        url(&self.url).map_err(|why| ("callback.url", why.to_owned()))?;
-        commands(&self.events).map_err(|why| ("callback.events", why))?;
-        for app in &self.apps {
-            let at = |why: String| ("callback.apps", format!("app {}: {why}", app.app));
-            url(&app.url).map_err(|why| at(format!("url {why}")))?;
-            commands(app.events.as_deref().unwrap_or_default()).map_err(at)?;
+        if let Some(text) = &self.url {
+            url(text).map_err(|why| ("callback.url", why.to_owned()))?;
         }
-        if !(1..=256).contains(&self.concurrency) {
+        commands(&self.events).map_err(|why| ("callback.events", why))?;
+        if let Some(Hidden(token)) = &self.token {
+            canonical("callback.token", token).map_err(|why| ("callback.token", why))?;
+        }
+        if !(1..=CONCURRENCY_MAX).contains(&self.concurrency) {
             return Err(("callback.concurrency", "must be 1 to 256".into()));
         }
         match (&self.client_cert, &self.client_key) {

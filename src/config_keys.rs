@@ -347,7 +347,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "apps",
-        doc: "what single Apps have other than chat.* and rest.* say: [[apps]] tables with app, the number, and settings by the names \
+        doc: "what single Apps have other than chat.*, rest.* and callback.* say: [[apps]] tables with app, the number, and settings by the names \
               that `nearport app settings` lists. What `nearport app set` or the API has set comes before them",
     },
     Key {
@@ -440,8 +440,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "callback.token",
-        doc: "secret that requests to it are signed with; unset: they are not signed",
+        doc: "secret that requests to it are signed with; unset: they are not signed. An App with a URL of its own has a token of its own, or none",
     },
+    Key { name: "callback.sign", doc: "whether requests are signed, if there is a token" },
     Key {
         name: "callback.ca",
         doc: "PEM file of the CA that it is checked by; unset: what this system trusts",
@@ -453,18 +454,14 @@ pub const KEYS: &[Key] = &[
     Key { name: "callback.client_key", doc: "PEM file with the private key of callback.client_cert" },
     Key {
         name: "callback.allow_private",
-        doc: "whether its address may be one that is not public: loopback, private networks, link-local",
+        doc: "whether its address may be one that is not public: loopback, private networks, link-local. Administrators of Apps may set a URL \
+              of their own, and are let into these networks by it too",
     },
     Key { name: "callback.concurrency", doc: "events that it is told of at once, 1 to 256" },
     Key {
         name: "callback.sends_from",
         doc: "ranges of addresses that callbacks come from, as back ends see them and ConfigSvc/GetIPList says them; empty: what the routes \
               of this host say, which behind a NAT is not what others see",
-    },
-    Key {
-        name: "callback.apps",
-        doc: "Apps with a back end of their own: tables with app, url, events, before_failure, retry_after and token, of which what is \
-              missing is as for all; without url the App has none",
     },
     Key {
         name: "locate.databases",

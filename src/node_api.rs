@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
+use axum::http::Uri;
 use nearport_api::ApiServer;
-use nearport_callback::target;
+use nearport_chat::callback::url;
 use nearport_chat::key::AppId;
 use nearport_media::Media;
 use nearport_rest::{CallbacksFrom, Rest};
@@ -30,29 +31,28 @@ pub(crate) fn rest(config: &Config, backend: &Arc<Slot>) -> Router {
     let allowed = Arc::new(move |address: IpAddr| {
         allow.is_empty() || allow.iter().any(|range| range.contains(address.to_canonical()))
     });
-    let commands = Rest::new(open, allowed, callbacks_from(&config.callback)).router();
+    let commands =
+        Rest::new(open, allowed, callbacks_from(&config.callback, Arc::downgrade(backend))).router();
     if settings.docs { commands.merge(nearport_rest::docs()) } else { commands }
 }
 
 /// Where callbacks come from: what the operator says, else what the routes of this host say.
-fn callbacks_from(settings: &Callback) -> CallbacksFrom {
+fn callbacks_from(settings: &Callback, backend: Weak<Slot>) -> CallbacksFrom {
     let said: Vec<_> = settings.sends_from.iter().map(ToString::to_string).collect();
-    let (url, apps) = (settings.url.clone(), settings.apps.clone());
     Arc::new(move |app: AppId| {
         if !said.is_empty() {
             return said.clone();
         }
-        let own = apps.iter().find(|own| own.app == app.0);
-        let url = own.map_or(&url, |own| &own.url);
-        source_addresses(url.as_deref()).iter().map(ToString::to_string).collect()
+        let admin = backend.upgrade().and_then(|backend| backend.admin());
+        let back_end = admin.and_then(|admin| url(&admin.settings(app).callback().url).ok());
+        source_addresses(back_end.as_ref()).iter().map(ToString::to_string).collect()
     })
 }
 
 /// Addresses from which this host sends to a back end, or to addresses elsewhere if its own is not in its URL. Nothing is sent to find out.
-fn source_addresses(url: Option<&str>) -> Vec<IpAddr> {
-    let host = url
-        .and_then(|url| target::url(url).ok())
-        .and_then(|url| url.host().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
+fn source_addresses(back_end: Option<&Uri>) -> Vec<IpAddr> {
+    let host = back_end.and_then(Uri::host);
+    let host = host.and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
     // Of documents (RFC 5737, RFC 3849): no host has them, so they are where any address elsewhere is.
     let elsewhere = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
     let to = host.map_or_else(|| elsewhere.to_vec(), |host| vec![host]);

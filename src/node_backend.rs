@@ -297,7 +297,7 @@ fn start_chat(
     let trimmer = trimmer.map_err(|error| nearport_chat::Error::Spawn("trimmer", error))?;
     let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));
     let admin = chat.admin();
-    let callbacks = Mutex::new(node_callback::start(config, &chat, kept.clone(), clock)?);
+    let callbacks = Mutex::new(Some(node_callback::start(config, &chat, kept.clone(), clock)?));
     Ok(Serving { callbacks, _trimmer: trimmer, chat, admin, outbox: kept, ledger, backing_up, closing })
 }
 

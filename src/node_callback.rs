@@ -1,12 +1,14 @@
 //! Callbacks: settings to a running service, and what `nearport callbacks` asks of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nearport_callback::queue::Config as Bounds;
 use nearport_callback::render::Elements;
-use nearport_callback::{Service, Start, Target, Targets, target};
-use nearport_chat::callback::Event;
+use nearport_callback::{Service, Start, Target, Targets};
+use nearport_chat::apps::AppSettings;
+use nearport_chat::callback::{CallbackSettings, Event, url};
 use nearport_chat::key::AppId;
 use nearport_chat::ledger::{Ledger, LedgerError, OutboxEntry, PageLimit, Settle, Settled, Shelf};
 use nearport_chat::{Chat, Clock};
@@ -15,8 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Callback, CallbackApp, Config};
-use crate::config_callback::commands;
+use crate::config::{self, Config};
 use crate::node::Error;
 use crate::{files, tls};
 
@@ -24,17 +25,13 @@ use crate::{files, tls};
 /// 64 KiB: a reason may be all escapes.
 pub(crate) const ROWS_MAX: usize = 32;
 
-/// Starts telling and asking, if a back end is configured.
+/// Starts telling and asking: back ends come and go with the settings of their Apps.
 pub(crate) fn start(
     config: &Config,
     chat: &Chat,
     ledger: Arc<dyn Ledger>,
     clock: Clock,
-) -> Result<Option<Service>, Error> {
-    let targets = targets(&config.callback)?;
-    if targets.default.is_none() && targets.apps.values().all(Option::is_none) {
-        return Ok(None);
-    }
+) -> Result<Service, Error> {
     let (of_apps, of_users, now) = (chat.shared().clone(), chat.shared().clone(), clock.clone());
     let start = Start {
         callbacks: chat.callbacks().clone(),
@@ -45,40 +42,78 @@ pub(crate) fn start(
                 Vec::new()
             })
         }),
-        clock,
-        targets,
+        clock: clock.clone(),
         elements: Elements { out: nearport_rest::msg_body, read: nearport_rest::read_msg_body },
         unread: Arc::new(move |app, user| of_users.unread_of_pairs(app, user, now())),
         queue: Bounds::default(),
     };
-    Service::start(start).map(Some).map_err(|error| Error::Callback(error.to_string()))
+    let tls = Tls::new(config)?;
+    let service = Service::start(start).map_err(|error| Error::Callback(error.to_string()))?;
+    let switch = service.switch();
+    chat.shared().apps().on_change(clock(), move |all, apps| switch.to(&targets(all, apps, &tls)));
+    Ok(service)
 }
 
-/// The back ends that the settings name.
-fn targets(settings: &Callback) -> Result<Targets, Error> {
-    let wrong = |why: String| Error::Callback(why);
-    let tls = client_tls(settings)?;
-    let one = |url: &Option<String>, of: Option<&CallbackApp>| -> Result<Option<Arc<Target>>, Error> {
-        let Some(url) = url else { return Ok(None) };
-        let events = of.and_then(|app| app.events.as_ref()).unwrap_or(&settings.events);
-        let token = of.and_then(|app| app.token.as_ref()).or(settings.token.as_ref());
-        Ok(Some(Arc::new(Target {
-            url: target::url(url).map_err(|why| wrong(format!("callback.url {why}")))?,
-            commands: commands(events).map_err(wrong)?,
-            on_failure: of.and_then(|app| app.before_failure).unwrap_or(settings.before_failure).into(),
-            retry: of.and_then(|app| app.retry_after).unwrap_or(settings.retry_after),
-            token: token.map(|token| token.0.clone()),
-            allow_private: settings.allow_private,
-            concurrency: settings.concurrency,
-            tls: tls.clone(),
-        })))
+/// The back ends that settings name.
+fn targets(all: &AppSettings, apps: &BTreeMap<u32, Arc<AppSettings>>, tls: &Tls) -> Targets {
+    let target = |of: &CallbackSettings| {
+        // Whatever sets one has read it by the same rules.
+        let url = url(&of.url).ok()?;
+        let token = Some(of.token.0.clone()).filter(|token| of.sign && !token.is_empty());
+        Some(Arc::new(Target {
+            commands: of.events,
+            on_failure: of.before_failure,
+            retry: of.retry_after,
+            token,
+            allow_private: of.allow_private,
+            concurrency: of.concurrency,
+            tls: tls.of(url.scheme_str() == Some("https")),
+            url,
+        }))
     };
-    let apps = settings.apps.iter().map(|app| Ok((app.app, one(&app.url, Some(app))?)));
-    Ok(Targets { default: one(&settings.url, None)?, apps: apps.collect::<Result<_, Error>>()? })
+    let other = apps.iter().filter(|(_, settings)| settings.callback() != all.callback());
+    Targets {
+        default: target(all.callback()),
+        apps: other.map(|(app, settings)| (*app, target(settings.callback()))).collect(),
+    }
 }
 
 /// Whom back ends are checked by, and what is shown to them.
-fn client_tls(settings: &config::Callback) -> Result<Arc<ClientConfig>, Error> {
+struct Tls {
+    settings: config::Callback,
+    /// Of those with TLS, once there is one: what a system trusts takes time to read.
+    secure: OnceLock<Arc<ClientConfig>>,
+    plain: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Reads what the settings name.
+    fn new(config: &Config) -> Result<Self, Error> {
+        let settings = config.callback.clone();
+        let tls = Self { plain: client_tls(&settings, false)?, settings, secure: OnceLock::new() };
+        let of_apps = config.apps.iter().filter_map(|app| app.settings.get("callback.url"));
+        if of_apps.chain(&tls.settings.url).any(|url| url.starts_with("https://")) {
+            let _ = tls.secure.set(client_tls(&tls.settings, true)?);
+        }
+        Ok(tls)
+    }
+
+    fn of(&self, secure: bool) -> Arc<ClientConfig> {
+        if !secure {
+            return self.plain.clone();
+        }
+        let made = self.secure.get_or_init(|| {
+            client_tls(&self.settings, true).unwrap_or_else(|error| {
+                // Nobody is trusted then, and nothing is lost: it is told after the next start.
+                tracing::error!(%error, "back ends with TLS cannot be reached");
+                self.plain.clone()
+            })
+        });
+        made.clone()
+    }
+}
+
+fn client_tls(settings: &config::Callback, secure: bool) -> Result<Arc<ClientConfig>, Error> {
     let bad =
         |path: &Path, why: &dyn std::fmt::Display| Error::Callback(format!("{}: {why}", path.display()));
     let read = |path: &Path| {
@@ -91,8 +126,6 @@ fn client_tls(settings: &config::Callback) -> Result<Arc<ClientConfig>, Error> {
         let found = found.map_err(|error| bad(path, &error))?;
         if found.is_empty() { Err(bad(path, &"holds no certificate")) } else { Ok(found) }
     };
-    let urls = settings.apps.iter().map(|app| &app.url).chain([&settings.url]).flatten();
-    let secure = urls.into_iter().any(|url| url.starts_with("https://"));
     let mut roots = RootCertStore::empty();
     match &settings.ca {
         Some(path) => {

@@ -5,6 +5,7 @@ pub(crate) mod back_end;
 mod before;
 mod commands;
 mod rest;
+mod settings;
 mod target;
 
 use std::net::SocketAddr;
@@ -16,4 +17,8 @@ fn configure(dir: &Path, addr: SocketAddr, events: &[&str], more: &str) {
         "[callback]\nurl = 'http://{addr}/imcallback'\nallow_private = true\nevents = {events:?}\n{more}\n"
     );
     std::fs::write(dir.join("nearport.toml"), settings).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

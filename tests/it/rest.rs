@@ -8,6 +8,7 @@ mod follow;
 mod group_messages;
 mod groups;
 mod keys;
+mod live_config;
 mod messages;
 mod mutes;
 mod operations;
@@ -157,8 +158,10 @@ fn every_command_answers_as_the_contract_says() {
         mutes::ROWS,
         push::ROWS,
         operations::ROWS,
+        live_config::ROWS,
         groups::ROWS,
         group_messages::ROWS,
     ];
     table::carry_out(&back_end, &rows.concat());
+    live_config::mistakes(&back_end);
 }

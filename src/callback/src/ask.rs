@@ -5,16 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearport_chat::callback::{Ask, Busy, Callbacks, Command, Decided, Question, Verdict};
+use nearport_chat::callback::{Ask, Busy, Callbacks, Command, Decided, OnFailure, Question, Verdict};
 use nearport_chat::key::AppId;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
 use crate::questions::Questions;
 use crate::render::{About, Elements, render};
 use crate::sender::{Failed, Sender};
-use crate::target::{OnFailure, Target, Targets};
+use crate::target::{Target, Targets};
 use crate::verdict;
 
 /// Questions that are open at once, to all back ends. One that is beyond is not asked: its request is refused as busy.
@@ -32,32 +32,48 @@ pub(crate) type Shared = Arc<BackEnd>;
 
 /// All back ends.
 #[derive(Debug, Default)]
-pub(crate) struct Senders {
-    pub(crate) default: Option<Shared>,
-    pub(crate) apps: BTreeMap<u32, Option<Shared>>,
+pub(crate) struct BackEnds {
+    default: Option<Shared>,
+    apps: BTreeMap<u32, Option<Shared>>,
 }
 
-impl Senders {
-    pub(crate) fn new(targets: &Targets, metrics: &Metrics) -> Self {
-        let shared = |target: &Arc<Target>| -> Shared {
-            let questions = Questions::new(metrics.open_questions.clone());
-            Arc::new(BackEnd { target: Target::clone(target), sender: Sender::new(target), questions })
+impl BackEnds {
+    /// Those of `targets`. One that was there before goes on with its connections and with what is known of it.
+    pub(crate) fn new(targets: &Targets, before: &Self, metrics: &Metrics) -> Self {
+        let shared = |app: Option<u32>, target: &Arc<Target>| -> Shared {
+            let same = app.map_or(&before.default, |app| before.apps.get(&app).unwrap_or(&None));
+            match same {
+                Some(back_end) if back_end.target == **target => back_end.clone(),
+                _ => Arc::new(BackEnd {
+                    target: Target::clone(target),
+                    sender: Sender::new(target),
+                    questions: Questions::new(metrics.open_questions.clone()),
+                }),
+            }
+        };
+        let of_app = |(app, target): (&u32, &Option<Arc<Target>>)| {
+            (*app, target.as_ref().map(|target| shared(Some(*app), target)))
         };
         Self {
-            default: targets.default.as_ref().map(shared),
-            apps: targets.apps.iter().map(|(app, target)| (*app, target.as_ref().map(shared))).collect(),
+            default: targets.default.as_ref().map(|target| shared(None, target)),
+            apps: targets.apps.iter().map(of_app).collect(),
         }
     }
 
     pub(crate) fn of(&self, app: AppId) -> Option<&Shared> {
         self.apps.get(&app.0).unwrap_or(&self.default).as_ref()
     }
+
+    /// Whether there are none at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.default.is_none() && self.apps.values().all(Option::is_none)
+    }
 }
 
 /// Asks on a runtime, whose threads wait for the answers.
 pub(crate) struct Asker {
     pub(crate) runtime: Handle,
-    pub(crate) senders: Arc<Senders>,
+    back_ends: watch::Receiver<Arc<BackEnds>>,
     pub(crate) elements: Elements,
     pub(crate) metrics: Arc<Metrics>,
     callbacks: Arc<Callbacks>,
@@ -67,12 +83,12 @@ pub(crate) struct Asker {
 impl Asker {
     pub(crate) fn new(
         runtime: Handle,
-        senders: Arc<Senders>,
+        back_ends: watch::Receiver<Arc<BackEnds>>,
         elements: Elements,
         metrics: Arc<Metrics>,
         callbacks: Arc<Callbacks>,
     ) -> Self {
-        Self { runtime, senders, elements, metrics, callbacks, open: Arc::new(Semaphore::new(OPEN_MAX)) }
+        Self { runtime, back_ends, elements, metrics, callbacks, open: Arc::new(Semaphore::new(OPEN_MAX)) }
     }
 }
 
@@ -107,7 +123,7 @@ impl Drop for Deciding {
 
 impl Ask for Asker {
     fn ask(&self, question: Question, decided: Decided) -> Result<(), Busy> {
-        let Some(back_end) = self.senders.of(question.app).cloned() else {
+        let Some(back_end) = self.back_ends.borrow().of(question.app).cloned() else {
             decided(Verdict::GO);
             return Ok(());
         };

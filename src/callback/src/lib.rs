@@ -9,12 +9,11 @@
 //!   at once, but for a probe now and then, while the target gives none.
 //!
 //! When a target is held for down, the pure [`breaker`] says for both.
-//! [`render`] says what a request looks like, [`verdict`] what an answer means, [`guard`] where nothing is sent to.
+//! [`render`] says what a request looks like, [`verdict`] what an answer means, [`nearport_chat::callback::guard`] where nothing is sent to.
 
 pub mod ask;
 pub mod breaker;
 mod dice;
-pub mod guard;
 mod metrics;
 mod questions;
 pub mod queue;
@@ -25,4 +24,4 @@ pub mod target;
 pub mod verdict;
 
 pub use service::{Service, Start};
-pub use target::{OnFailure, Target, Targets};
+pub use target::{Target, Targets};

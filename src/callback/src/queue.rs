@@ -126,6 +126,17 @@ impl Queue {
         }
     }
 
+    /// The target is another one: nothing is held against it, and it is told as these say.
+    pub fn switch(&mut self, concurrency: usize, retry: bool) {
+        (self.config.concurrency, self.config.retry) = (concurrency, retry);
+        self.breaker = Breaker::new(self.config.bounds());
+        self.end_pauses();
+    }
+
+    fn end_pauses(&mut self) {
+        self.ready.extend(std::mem::take(&mut self.waiting).into_iter().map(|(_, number)| number));
+    }
+
     /// How many more entries it takes.
     #[must_use]
     pub fn room(&self) -> usize {
@@ -206,7 +217,7 @@ impl Queue {
         }
         if self.breaker.done(number, outcome == Outcome::Told, now_ms, dice) {
             // It is back: what waits for its own pause need not.
-            self.ready.extend(std::mem::take(&mut self.waiting).into_iter().map(|(_, number)| number));
+            self.end_pauses();
         }
         let Self { config, slots, .. } = self;
         let Some(slot) = slots.get_mut(&number) else { return Fate::Again };

@@ -184,12 +184,11 @@ fn hex(bytes: &[u8]) -> String {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use nearport_chat::callback::{Commands, Origin};
+    use nearport_chat::callback::{Commands, OnFailure, Origin, url};
     use nearport_wire::body::{Text, element};
     use serde_json::json;
 
     use super::*;
-    use crate::target::{OnFailure, url};
 
     pub(crate) const ELEMENTS: Elements = Elements { out, read };
 

@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::ask::{Asker, Senders, Shared};
+use crate::ask::{Asker, BackEnds, Shared};
 use crate::dice::Dice;
 use crate::metrics::Metrics;
 use crate::queue::{Config, Fate, Outcome, Queue};
@@ -58,8 +58,6 @@ pub struct Start {
     pub apps: Arc<dyn Fn() -> Vec<AppId> + Send + Sync>,
     /// The time.
     pub clock: Clock,
-    /// Back ends.
-    pub targets: Targets,
     /// `MsgBody`.
     pub elements: Elements,
     /// `UnreadMsgNum`.
@@ -70,7 +68,7 @@ pub struct Start {
 
 impl std::fmt::Debug for Start {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Start").field("targets", &self.targets).finish_non_exhaustive()
+        f.debug_struct("Start").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -79,10 +77,28 @@ impl std::fmt::Debug for Start {
 pub struct Service {
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    switch: Switch,
+}
+
+/// Says which back ends there are. Cheap to clone; of no effect when the service has ended.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    back_ends: watch::Sender<Arc<BackEnds>>,
+    callbacks: Arc<Callbacks>,
+    metrics: Arc<Metrics>,
+}
+
+impl Switch {
+    /// These are told and asked from now on, and no others. One that has not changed keeps its connections. What waits for an App that has none
+    /// any more is told when it has one again.
+    pub fn to(&self, targets: &Targets) {
+        self.back_ends.send_modify(|now| *now = Arc::new(BackEnds::new(targets, now, &self.metrics)));
+        self.callbacks.switch(targets.switches());
+    }
 }
 
 impl Service {
-    /// Starts the thread, and switches on what the targets hear of.
+    /// Starts the thread. Nobody is told or asked anything before [`Switch::to`] says who.
     ///
     /// # Errors
     /// What the system says of a thread or its runtime.
@@ -95,10 +111,11 @@ impl Service {
             .thread_name("callback-read")
             .build()?;
         let metrics = Arc::new(Metrics::new());
-        let senders = Arc::new(Senders::new(&start.targets, &metrics));
+        let (back_ends, switched) = watch::channel(Arc::<BackEnds>::default());
+        let switch = Switch { back_ends, callbacks: start.callbacks.clone(), metrics: metrics.clone() };
         let asker = Asker::new(
             runtime.handle().clone(),
-            senders.clone(),
+            switched.clone(),
             start.elements,
             metrics.clone(),
             start.callbacks.clone(),
@@ -106,14 +123,19 @@ impl Service {
         start.callbacks.ask_by(Arc::new(asker));
         let (woken, wakes) = watch::channel(0u64);
         start.callbacks.listen(move || woken.send_modify(|count| *count = count.wrapping_add(1)));
-        start.callbacks.switch(start.targets.switches());
         let run = move || {
-            runtime.block_on(lines(start, senders, metrics, wakes, stopped));
+            runtime.block_on(lines(start, switched, metrics, wakes, stopped));
             // Without it the end would wait for a resolver that hangs. Reads of the ledger take milliseconds.
             runtime.shutdown_timeout(END_MAX);
         };
         let thread = std::thread::Builder::new().name("callbacks".to_owned()).spawn(run)?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, thread: Some(thread), switch })
+    }
+
+    /// For whoever knows which back ends there are.
+    #[must_use]
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
     }
 }
 
@@ -131,28 +153,36 @@ impl Drop for Service {
 /// Starts a line for each App that has a back end, until it is to stop.
 async fn lines(
     start: Start,
-    senders: Arc<Senders>,
+    mut switched: watch::Receiver<Arc<BackEnds>>,
     metrics: Arc<Metrics>,
     wakes: watch::Receiver<u64>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let (mut known, mut running) = (BTreeSet::new(), JoinSet::new());
     loop {
-        let apps = start.apps.clone();
-        let apps = tokio::task::spawn_blocking(move || apps()).await.unwrap_or_default();
+        let back_ends = switched.borrow_and_update().clone();
+        let apps = match back_ends.is_empty() {
+            true => Vec::new(),
+            false => {
+                let apps = start.apps.clone();
+                tokio::task::spawn_blocking(move || apps()).await.unwrap_or_default()
+            }
+        };
         for app in apps {
-            let Some(sender) = senders.of(app).cloned().filter(|_| known.insert(app.0)) else { continue };
-            let config = Config { concurrency: sender.target.concurrency, retry: sender.target.retry, ..start.queue };
-            let line = Line {
+            if back_ends.of(app).is_none() || !known.insert(app.0) {
+                continue;
+            }
+            let mut line = Line {
                 app,
-                sender,
+                back_end: None,
+                switched: switched.clone(),
                 ledger: start.ledger.clone(),
                 callbacks: start.callbacks.clone(),
                 clock: start.clock.clone(),
                 elements: start.elements,
                 unread: start.unread.clone(),
                 metrics: metrics.clone(),
-                queue: Queue::new(config),
+                queue: Queue::new(start.queue),
                 entries: HashMap::new(),
                 after: 0,
                 settles: Vec::new(),
@@ -160,10 +190,12 @@ async fn lines(
                 shown: (0.0, false),
                 dice: Dice::new(app.0),
             };
+            line.switch();
             running.spawn(line.run(wakes.clone()));
         }
         tokio::select! {
             _ = stopped.changed() => break,
+            Ok(()) = switched.changed() => {}
             () = tokio::time::sleep(APPS_EVERY) => {}
         }
     }
@@ -173,7 +205,9 @@ async fn lines(
 /// The events of one App on their way.
 struct Line {
     app: AppId,
-    sender: Shared,
+    /// `None`: what there is waits.
+    back_end: Option<Shared>,
+    switched: watch::Receiver<Arc<BackEnds>>,
     ledger: Arc<dyn Ledger>,
     callbacks: Arc<Callbacks>,
     clock: Clock,
@@ -215,11 +249,13 @@ impl Line {
             }
             self.hand_over();
             let now_ms = (self.clock)();
-            while let Some(number) = self.queue.next(now_ms) {
-                self.tell(number, &mut tasks);
+            while let Some(back_end) = self.back_end.clone()
+                && let Some(number) = self.queue.next(now_ms)
+            {
+                self.tell(number, back_end, &mut tasks);
             }
             self.show();
-            if let Some(due) = self.queue.deadline_ms() {
+            if let Some(due) = self.queue.deadline_ms().filter(|_| self.back_end.is_some()) {
                 pause = pause.min(Duration::from_millis(due.saturating_sub(now_ms).max(1)));
             }
             if !self.settles.is_empty() {
@@ -231,6 +267,7 @@ impl Line {
                     // The backend is gone.
                     Err(_) => return,
                 },
+                Ok(()) = self.switched.changed() => self.switch(),
                 Some(told) = tasks.join_next(), if !tasks.is_empty() => self.told(told),
                 () = tokio::time::sleep(pause) => {
                     let now_ms = (self.clock)();
@@ -243,6 +280,20 @@ impl Line {
                 self.told(told);
             }
         }
+    }
+
+    /// Takes the back end that the App has now.
+    fn switch(&mut self) {
+        let now = self.switched.borrow_and_update().of(self.app).cloned();
+        let same = match (&self.back_end, &now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some(back_end) = now.as_ref().filter(|_| !same) {
+            self.queue.switch(back_end.target.concurrency, back_end.target.retry);
+        }
+        self.back_end = now;
     }
 
     /// Reads the next page. Whether there may be another one.
@@ -299,12 +350,12 @@ impl Line {
     }
 
     /// Sends an entry on its way.
-    fn tell(&self, number: u64, tasks: &mut JoinSet<Told>) {
+    fn tell(&self, number: u64, back_end: Shared, tasks: &mut JoinSet<Told>) {
         let Some((entry, event)) = self.entries.get(&number) else {
             debug_assert!(false, "the queue has entry {number} and the line has not");
             return;
         };
-        let (event, sender, elements) = (event.clone(), self.sender.clone(), self.elements);
+        let (event, elements) = (event.clone(), self.elements);
         let (unread, clock, metrics) = (self.unread.clone(), self.clock.clone(), self.metrics.clone());
         let callbacks = self.callbacks.clone();
         let mut about = About { app: self.app, seq: entry.seq, time_ms: entry.time_ms, unread: None };
@@ -314,9 +365,9 @@ impl Line {
                 about.unread = tokio::task::spawn_blocking(move || unread(app, &user)).await.ok().flatten();
             }
             let started = Instant::now();
-            let rendered = render(&event, about, &sender.target, elements, clock());
+            let rendered = render(&event, about, &back_end.target, elements, clock());
             let outcome = match rendered.map_err(Failed::Garbage) {
-                Ok(rendered) => sender.sender.send(&rendered).await,
+                Ok(rendered) => back_end.sender.send(&rendered).await,
                 Err(failed) => Err(failed),
             };
             metrics.event_seconds.record(started.elapsed());

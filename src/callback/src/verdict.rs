@@ -2,11 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use nearport_chat::callback::{Command, Replaced, Verdict};
+use nearport_chat::callback::{Command, OnFailure, Replaced, Verdict};
 use serde_json::Value;
 
 use crate::render::Elements;
-use crate::target::OnFailure;
 
 /// A back end refuses a message to a user.
 const PAIR_REFUSED: u32 = 20006;

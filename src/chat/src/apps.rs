@@ -7,10 +7,13 @@
 mod settings;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
-pub use settings::{AppSettings, Kind, Origin, RestLimits, SETTINGS, Setting, Shown, canonical, setting};
+pub use settings::{
+    AppSettings, HIDDEN, Kind, Origin, RestLimits, SETTINGS, Setting, Shown, canonical, setting, shown,
+};
+pub(crate) use settings::{CALLBACK_SIGN, CALLBACK_TOKEN, CALLBACK_URL};
 
 use crate::Clock;
 use crate::config::Config;
@@ -71,6 +74,16 @@ struct Known {
     settings: BTreeMap<u32, Arc<AppSettings>>,
 }
 
+/// Hears what has changed.
+#[expect(clippy::type_complexity, reason = "it stands once")]
+struct Heard(Box<dyn Fn(&AppSettings, &BTreeMap<u32, Arc<AppSettings>>) + Send + Sync>);
+
+impl std::fmt::Debug for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Heard")
+    }
+}
+
 /// All Apps.
 #[derive(Debug)]
 pub struct Apps {
@@ -79,8 +92,9 @@ pub struct Apps {
     age_max_ms: u64,
     /// Of Apps that have none of their own.
     all: Arc<AppSettings>,
-    /// Of Apps that have some in the file of settings, by id.
-    files: BTreeMap<u32, Arc<AppSettings>>,
+    /// What Apps have in the file of settings, by id: names and values.
+    files: BTreeMap<u32, Vec<(String, String)>>,
+    heard: OnceLock<Heard>,
     /// Held for a pointer copy.
     known: RwLock<Arc<Known>>,
     /// When the directory was last asked, and whether it answered.
@@ -98,18 +112,16 @@ impl Apps {
     /// Nothing is read yet. Settings of the file that are wrong are left out and logged: whoever loads the file has checked them.
     pub(crate) fn new(directory: Arc<dyn Directory>, config: &Config, metrics: Arc<Metrics>) -> Self {
         let all = Arc::new(AppSettings::of(config));
-        let mut files = BTreeMap::new();
-        for (app, values) in &config.apps {
-            files.insert(*app, own(*app, &all, values.iter().map(|(name, value)| (&**name, &**value))));
-        }
-        let known = Known { settings: files.clone(), ..Known::default() };
+        let of_file = |(app, values): (&u32, &Vec<_>)| (*app, own(*app, &all, pairs(values)));
+        let settings = config.apps.iter().map(of_file).collect();
         Self {
             directory,
             metrics,
             age_max_ms: config.apps_age_ms,
             all,
-            files,
-            known: RwLock::new(Arc::new(known)),
+            files: config.apps.clone(),
+            heard: OnceLock::new(),
+            known: RwLock::new(Arc::new(Known { settings, ..Known::default() })),
             read: Mutex::default(),
             sought: Mutex::default(),
             asking: Mutex::default(),
@@ -134,9 +146,56 @@ impl Apps {
     /// Every setting of an App as it holds now, with where it is from.
     #[must_use]
     pub fn shown(&self, app: AppId, live: &BTreeMap<String, String>) -> Vec<Shown> {
-        let (now, all) = (self.settings(app), &self.all);
-        let file = self.files.get(&app.0).unwrap_or(all);
-        SETTINGS.iter().map(|setting| Shown::of(setting, &now, (&**all, &**file), live)).collect()
+        let now = self.settings(app);
+        let file = own(app.0, &self.all, pairs(self.file(app)));
+        SETTINGS.iter().map(|setting| Shown::of(setting, &now, (&*self.all, &*file), live)).collect()
+    }
+
+    /// What an App would have with these changes of its own settings, of which it has `live` now.
+    #[must_use]
+    pub(crate) fn changed(
+        &self,
+        app: AppId,
+        live: &BTreeMap<String, String>,
+        changes: &[(&'static str, Option<String>)],
+    ) -> Arc<AppSettings> {
+        let mut live: BTreeMap<_, _> = live.iter().map(|(name, value)| (&**name, &**value)).collect();
+        for (name, value) in changes {
+            match value {
+                Some(value) => drop(live.insert(name, value)),
+                None => drop(live.remove(name)),
+            }
+        }
+        own(app.0, &self.all, pairs(self.file(app)).chain(live))
+    }
+
+    /// Has `heard` called with the settings of all Apps that have none of their own, and of those that have, by id: now, and when they have
+    /// changed, before anybody is told that they have. It must not wait for long. The first one stays.
+    pub fn on_change(
+        &self,
+        now_ms: u64,
+        heard: impl Fn(&AppSettings, &BTreeMap<u32, Arc<AppSettings>>) + Send + Sync + 'static,
+    ) {
+        let _asking = self.ask();
+        self.refresh(now_ms);
+        if self.heard.set(Heard(Box::new(heard))).is_ok() {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(Heard(heard)) = self.heard.get() {
+            heard(&self.all, &self.known().settings);
+        }
+    }
+
+    /// A value of the file of settings for this App.
+    pub(crate) fn in_file(&self, app: AppId, name: &str) -> Option<String> {
+        self.file(app).iter().find(|(of, _)| of == name).map(|(_, value)| value.clone())
+    }
+
+    fn file(&self, app: AppId) -> &[(String, String)] {
+        self.files.get(&app.0).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The App with this id. Reads the directory if what is known is too old, or the id is not known; at most once
@@ -211,6 +270,7 @@ impl Apps {
                 self.metrics.apps_version.set(state.version as f64);
                 let known = Arc::new(self.know(state));
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+                self.tell();
                 true
             }
             Err(error) => {
@@ -225,15 +285,13 @@ impl Apps {
 
     fn know(&self, state: AppsState) -> Known {
         let AppsState { version, apps, settings } = state;
-        let mut of_apps: BTreeMap<u32, Vec<(&str, &str)>> = BTreeMap::new();
+        let of_files = self.files.iter().map(|(app, values)| (*app, pairs(values).collect()));
+        let mut of_apps: BTreeMap<u32, Vec<(&str, &str)>> = of_files.collect();
         for row in &settings {
             of_apps.entry(row.app.0).or_default().push((&row.name, &row.value));
         }
-        let mut settings = self.files.clone();
-        for (app, values) in of_apps {
-            let below = self.files.get(&app).unwrap_or(&self.all);
-            settings.insert(app, own(app, below, values.into_iter()));
-        }
+        let settings =
+            of_apps.into_iter().map(|(app, values)| (app, own(app, &self.all, values.into_iter()))).collect();
         let apps = apps.into_iter().map(|app| (app.id.0, Arc::new(know(app)))).collect();
         Known { version: Some(version), apps, settings }
     }
@@ -260,17 +318,19 @@ fn age_ms(at_ms: Option<u64>, now_ms: u64) -> u64 {
     at_ms.map_or(u64::MAX, |at_ms| now_ms.checked_sub(at_ms).unwrap_or(u64::MAX))
 }
 
-/// `below` with these over it. What this program does not take, another version may have written.
+fn pairs(values: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    values.iter().map(|(name, value)| (&**name, &**value))
+}
+
+/// `all` with these over it. What this program does not take, another version may have written.
 fn own<'a>(
     app: u32,
-    below: &AppSettings,
+    all: &AppSettings,
     values: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Arc<AppSettings> {
-    let mut settings = below.clone();
-    for (name, value) in values {
-        if let Err(error) = settings.set(name, value) {
-            tracing::error!(app, error, "a setting of the app is not used");
-        }
+    let (settings, wrong) = all.with_own(values);
+    for error in wrong {
+        tracing::error!(app, error, "a setting of the app is not used");
     }
     Arc::new(settings)
 }

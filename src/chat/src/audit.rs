@@ -51,13 +51,13 @@ impl Entry {
         self
     }
 
-    /// The same about a setting, with its value before and after. One that is not set is left out.
+    /// The same about a setting, with its value before and after. One that is not set is left out, and a secret is not written down.
     #[must_use]
-    pub fn about_setting(&self, name: &str, old: Option<&str>, new: Option<&str>) -> Self {
-        let mut entry = self.clone().with("setting", name);
+    pub fn about_setting(&self, setting: &str, old: Option<&str>, new: Option<&str>) -> Self {
+        let mut entry = self.clone().with("setting", setting);
         for (name, value) in [("old", old), ("new", new)] {
             if let Some(value) = value {
-                entry.detail.insert(name.to_owned(), value.to_owned());
+                entry.detail.insert(name.to_owned(), crate::apps::shown(setting, value).to_owned());
             }
         }
         entry

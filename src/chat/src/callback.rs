@@ -10,6 +10,8 @@
 mod command;
 mod event;
 pub(crate) mod gate;
+pub mod guard;
+mod settings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -22,6 +24,8 @@ use serde_json::{Map, Value};
 
 pub use command::{Command, Commands};
 pub use event::{Event, Origin, platform_name};
+pub(crate) use settings::TOKEN_BYTES_MAX;
+pub use settings::{CONCURRENCY_MAX, CallbackSettings, OnFailure, Token, url};
 
 use crate::key::{AppId, GroupKey};
 use crate::ledger::{Outbound, Settle};

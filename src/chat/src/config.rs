@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::apps::{AppSettings, RestLimits};
 use crate::audit;
+use crate::callback::CallbackSettings;
 use crate::group::GroupConfig;
 use crate::ledger::BATCH_ITEMS_MAX;
 use crate::people;
@@ -102,6 +103,9 @@ pub struct Config {
     pub push: pushes::Config,
     /// Limits of calls over REST.
     pub rest: RestLimits,
+    /// Back ends.
+    #[serde(skip)]
+    pub callback: CallbackSettings,
     /// What Apps have other than all this, by id: names and values as [`crate::apps::SETTINGS`] has them, in their order.
     pub apps: BTreeMap<u32, Vec<(String, String)>>,
     /// The audit log.
@@ -165,6 +169,7 @@ impl Default for Config {
             people: people::Config::default(),
             push: pushes::Config::default(),
             rest: RestLimits::default(),
+            callback: CallbackSettings::default(),
             apps: BTreeMap::new(),
             audit: audit::log::Config::default(),
         }

@@ -88,6 +88,12 @@ macro_rules! integer {
 }
 integer!(u32, u64, i64);
 
+impl Lenient for bool {
+    fn read(value: Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
 impl Lenient for String {
     fn read(value: Value) -> Option<Self> {
         match value {
@@ -171,7 +177,7 @@ macro_rules! described {
         }
     )*};
 }
-described!(u32: "Whole", u64: "Long", i64: "Signed", String: "Text");
+described!(bool: "Switch", u32: "Whole", u64: "Long", i64: "Signed", String: "Text");
 
 impl Described for Value {
     fn named() -> Cow<'static, str> {

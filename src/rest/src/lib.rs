@@ -19,6 +19,7 @@ mod groups;
 mod http;
 mod items;
 pub mod lines;
+mod live_config;
 mod messages;
 mod mutes;
 mod nearport;

@@ -47,12 +47,13 @@ pub(crate) const HISTORY_FILES: Service = service("open_msg_svc", 1001, 1002, 10
 pub(crate) const CONFIG: Service = service("ConfigSvc", 60003, 60010, 60008);
 pub(crate) const PUSH: Service = service("all_member_push", 90001, 90009, 91000);
 pub(crate) const FILES: Service = service("im_cos_msg", 60003, 60010, 60008);
+pub(crate) const LIVE_CONFIG: Service = service("live_config", 60003, 60010, 60008);
 
 /// What this server has beside the contract.
 pub(crate) const NEARPORT: Service = service("nearport", 60003, 60010, 60008);
 
 /// All of them.
-pub(crate) const ALL: [Service; 17] = [
+pub(crate) const ALL: [Service; 18] = [
     ACCOUNTS,
     MESSAGES,
     EXTENSIONS,
@@ -69,6 +70,7 @@ pub(crate) const ALL: [Service; 17] = [
     CONFIG,
     PUSH,
     FILES,
+    LIVE_CONFIG,
     NEARPORT,
 ];
 

@@ -16,7 +16,8 @@ use crate::effect::Effect;
 use crate::http::CallbacksFrom;
 use crate::service::{self, Service};
 use crate::{
-    accounts, contacts, extensions, groups, messages, mutes, nearport, operations, profile, push, sns, status,
+    accounts, contacts, extensions, groups, live_config, messages, mutes, nearport, operations, profile,
+    push, sns, status,
 };
 
 /// Who asks, and what answers.
@@ -74,6 +75,7 @@ pub(crate) fn commands() -> &'static [Command] {
             push::commands(),
             groups::commands(),
             operations::commands(),
+            live_config::commands(),
             nearport::commands(),
         ];
         services.into_iter().flatten().collect()

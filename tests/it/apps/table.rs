@@ -45,8 +45,21 @@ const BY_REST: &[Row] = &[
      r#"{"From_Account":"lister","TimeStamp":0,"StartIndex":0,"TopTimeStamp":0,"TopStartIndex":0,"AssistFlags":7}"#, "/SessionItem", 2, 1),
 ];
 
-/// In the tests of the backend, `src/chat/tests/it/people/presence.rs`: a client has to be lost without a word.
-const ELSEWHERE: &[&str] = &["presence_native", "presence_web", "people.push_online"];
+/// In the tests of the backend, `src/chat/tests/it/people/presence.rs`: a client has to be lost without a word. And those of back ends, in
+/// `tests/it/callbacks/settings.rs`.
+const ELSEWHERE: &[&str] = &[
+    "presence_native",
+    "presence_web",
+    "people.push_online",
+    "callback.url",
+    "callback.events",
+    "callback.before_failure",
+    "callback.retry_after",
+    "callback.token",
+    "callback.sign",
+    "callback.allow_private",
+    "callback.concurrency",
+];
 
 fn number(answer: &Value, at: &str) -> u64 {
     let found = answer.pointer(at).unwrap_or_else(|| panic!("{at} of {answer}"));

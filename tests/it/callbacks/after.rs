@@ -10,7 +10,7 @@ use nearport_client::{Client, Target, Transport, group, text, user};
 use nearport_wire::body::GroupCreate;
 
 use super::back_end::{Answer, BackEnd, Heard, fine};
-use super::configure;
+use super::{configure, hex};
 use crate::node::Node;
 use crate::sdk::Access;
 
@@ -191,10 +191,6 @@ async fn an_event_has_its_fields_its_query_and_its_signature() {
     assert_eq!((field("Report_Account"), field("Peer_Account")), ("bob".into(), "alice".into()));
     assert_eq!((field("LastReadTime"), field("UnreadMsgNum")), (parts[2].into(), 0.into()));
     tokio::join!(alice.close(), bob.close());
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Without retries what finds the target wrong is given up, kept, shown, and told again by hand.

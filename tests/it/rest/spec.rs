@@ -6,11 +6,7 @@ use std::collections::BTreeSet;
 use crate::contract::spec;
 
 /// What is not offered, and why.
-const NOT_OFFERED: &[(&str, &str)] = &[
-    ("open_msg_svc/get_history", "no files of history are written"),
-    ("live_config/set_callback_token", "callback.token is a setting, no call changes it"),
-    ("live_config/get_callback_token", "callback.token is a setting, no call changes it"),
-];
+const NOT_OFFERED: &[(&str, &str)] = &[("open_msg_svc/get_history", "no files of history are written")];
 
 /// Pages that name a command by its path.
 const PAGES: [&str; 8] = [

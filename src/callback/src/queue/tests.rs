@@ -101,6 +101,22 @@ fn a_target_that_is_down_gets_probes_and_then_everything() {
 }
 
 #[test]
+fn another_target_is_told_at_once_as_it_wants_to_be() {
+    let mut queue = queue(Config { failures_max: 1, ..Config::default() });
+    for number in 1..=3 {
+        queue.push(number, key(&number.to_string()), 0, 10);
+    }
+    assert_eq!(all(&mut queue, 0), [1, 2, 3]);
+    assert_eq!(queue.done(1, Outcome::Unreachable, 0, 0), Fate::Again);
+    assert!(queue.is_open());
+    queue.switch(3, false);
+    assert_eq!((queue.is_open(), all(&mut queue, 0)), (false, vec![1]));
+    // What was sent to the one before is not lost, and the next failure is the last.
+    assert_eq!(queue.done(2, Outcome::Told, 0, 0), Fate::Told);
+    assert_eq!(queue.done(1, Outcome::Bad, 0, 0), Fate::Dead);
+}
+
+#[test]
 fn what_is_too_old_leaves_while_the_target_is_away() {
     let mut queue = queue(Config { failures_max: 1, age_max_ms: 1000, ..Config::default() });
     for number in 1..=3 {

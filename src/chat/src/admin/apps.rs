@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Admin, Asker};
-use crate::apps::{AppSettings, SETTINGS, Shown, canonical, setting};
+use crate::apps::{
+    AppSettings, CALLBACK_SIGN, CALLBACK_TOKEN, CALLBACK_URL, SETTINGS, Shown, canonical, setting,
+};
 use crate::audit::Entry;
 use crate::audit::log::AuditLog;
 use crate::directory::DirectoryError;
@@ -67,6 +69,16 @@ impl Admin {
             }
         }
         let changes = checked(changes).map_err(|why| Failure::new(BAD_SETTING, why))?;
+        if changes.iter().any(|(name, _)| *name == CALLBACK_URL) {
+            let new = self.shared.apps.changed(asker.app, &live(self, asker.app)?, &changes);
+            if new.callback().is_refused() {
+                let info = format!(
+                    "{CALLBACK_URL}: its address is not public, and only the operator permits such (callback.allow_private): \
+                     nothing was changed"
+                );
+                return Err(Failure::new(BAD_SETTING, info));
+            }
+        }
         let act = Entry {
             time_ms: self.now_ms(),
             app: asker.app.0,
@@ -78,6 +90,34 @@ impl Admin {
         let rows: Vec<_> = changes.iter().map(|(name, value)| (*name, value.as_deref())).collect();
         self.shared.directory.set_app_settings(asker.app, &rows, &act).map_err(unread)?;
         self.app_settings(asker.app)
+    }
+}
+
+impl Admin {
+    /// The token that the App's back end is told by, if it is the App's own; that of all Apps is the operator's. Blocks for a look into the
+    /// directory.
+    ///
+    /// # Errors
+    /// 60008.
+    pub fn callback_token(&self, app: AppId) -> Result<String, Failure> {
+        let own = live(self, app)?.remove(CALLBACK_TOKEN);
+        Ok(own.or_else(|| self.shared.apps.in_file(app, CALLBACK_TOKEN)).unwrap_or_default())
+    }
+
+    /// Sets the token, and whether requests are signed with it. As [`Self::set_app_settings`].
+    ///
+    /// # Errors
+    /// Those.
+    pub fn set_callback_token(
+        &self,
+        asker: &Asker,
+        peer: IpAddr,
+        token: String,
+        sign: bool,
+    ) -> Result<(), Failure> {
+        let changes = [(CALLBACK_TOKEN, token), (CALLBACK_SIGN, sign.to_string())];
+        let changes = changes.map(|(name, value)| (name.to_owned(), Some(value)));
+        self.set_app_settings(asker, peer, &changes).map(drop)
     }
 }
 

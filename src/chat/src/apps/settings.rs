@@ -8,12 +8,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::callback::{
+    self, CONCURRENCY_MAX, CallbackSettings, Command, Commands, OnFailure, TOKEN_BYTES_MAX, Token,
+};
 use crate::config::{Config, LIVE_LAST_N_MAX, MultiDevice};
 use crate::people::AllowType;
 
 /// Words that are refused in names: how many, and the bytes of one.
 const WORDS_MAX: usize = 1000;
 const WORD_BYTES_MAX: usize = 64;
+
+/// What stands in place of a secret wherever values are shown or written down. No secret is this.
+pub const HIDDEN: &str = "hidden";
 
 /// A hundred years.
 const DAYS_MAX: u64 = 36_500;
@@ -56,6 +62,30 @@ impl AppSettings {
         self.config.rest
     }
 
+    /// Of its back end.
+    #[must_use]
+    pub fn callback(&self) -> &CallbackSettings {
+        &self.config.callback
+    }
+
+    /// These, with what an App has of its own over them: names and values, of which later ones count. Gives what is wrong too; that is
+    /// left out. A token goes with its URL: an App that has a URL of its own has a token of its own or none, for whoever may set the URL would
+    /// otherwise have the server sign with the token of another back end.
+    #[must_use]
+    pub fn with_own<'a>(&self, own: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<String>) {
+        let (mut settings, mut wrong, mut signed) = (self.clone(), Vec::new(), false);
+        for (name, value) in own {
+            match settings.set(name, value) {
+                Ok(()) => signed |= name == CALLBACK_TOKEN,
+                Err(why) => wrong.push(why),
+            }
+        }
+        if !signed && settings.config.callback.url != self.config.callback.url {
+            settings.config.callback.token = Token::default();
+        }
+        (settings, wrong)
+    }
+
     /// Sets one by its name.
     ///
     /// # Errors
@@ -71,6 +101,12 @@ impl AppSettings {
     #[must_use]
     pub fn get(&self, setting: &Setting) -> String {
         (setting.get)(&self.config).to_string()
+    }
+
+    /// The same for people: a secret is [`HIDDEN`].
+    #[must_use]
+    pub fn shown(&self, setting: &Setting) -> String {
+        shown(setting.name, &self.get(setting)).to_owned()
     }
 }
 
@@ -102,6 +138,12 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of words in JSON.
     Words,
+    /// A list of events in JSON, by their names.
+    Events,
+    /// Where a back end is.
+    Url,
+    /// A text that is not shown.
+    Secret,
 }
 
 impl Kind {
@@ -118,6 +160,13 @@ impl Kind {
             Self::Words => format!(
                 "a list such as [\"one\",\"two\"], of at most {WORDS_MAX} words of 1 to {WORD_BYTES_MAX} bytes"
             ),
+            Self::Events => "a list of events such as [\"C2C.CallbackAfterSendMsg\"]".to_owned(),
+            Self::Url => "a URL such as https://app.example.org/imcallback, or nothing at all".to_owned(),
+            Self::Secret => {
+                format!(
+                    "a text of at most {TOKEN_BYTES_MAX} bytes without control characters, other than {HIDDEN:?}"
+                )
+            }
         }
     }
 
@@ -135,10 +184,30 @@ impl Kind {
                     words.len() <= WORDS_MAX && words.iter().all(fits)
                 })
                 .map(Value::Words),
+            Self::Events => {
+                let names: Option<Vec<String>> = serde_json::from_str(text).ok();
+                names
+                    .and_then(|names| names.iter().map(|name| Command::find(name)).collect())
+                    .map(Value::Events)
+            }
+            Self::Url if text.is_empty() => Some(Value::Url(String::new())),
+            Self::Url => {
+                callback::url(text).map_err(|why| format!("{why}: nothing was changed"))?;
+                Some(Value::Url(text.to_owned()))
+            }
+            Self::Secret => {
+                let fits = text.len() <= TOKEN_BYTES_MAX
+                    && text != HIDDEN
+                    && !text.contains(|c: char| c.is_control());
+                fits.then(|| Value::Secret(Token(text.to_owned())))
+            }
         };
         read.ok_or_else(|| {
-            let shown: String = text.chars().take(40).collect();
-            format!("takes {}, not {shown:?}: nothing was changed", self.takes())
+            let given: String = text.chars().take(40).collect();
+            match self {
+                Self::Secret => format!("takes {}: nothing was changed", self.takes()),
+                _ => format!("takes {}, not {given:?}: nothing was changed", self.takes()),
+            }
         })
     }
 }
@@ -163,6 +232,9 @@ enum Value {
     Time(u64),
     Choice(&'static str),
     Words(Vec<String>),
+    Events(Commands),
+    Url(String),
+    Secret(Token),
 }
 
 impl std::fmt::Display for Value {
@@ -173,6 +245,11 @@ impl std::fmt::Display for Value {
             Self::Time(seconds) => Time(*seconds).fmt(f),
             Self::Choice(word) => f.write_str(word),
             Self::Words(words) => f.write_str(&serde_json::to_string(words).unwrap_or_default()),
+            Self::Events(events) => {
+                let names: Vec<_> = events.iter().map(Command::name).collect();
+                f.write_str(&serde_json::to_string(&names).unwrap_or_default())
+            }
+            Self::Url(text) | Self::Secret(Token(text)) => f.write_str(text),
         }
     }
 }
@@ -220,6 +297,13 @@ macro_rules! row {
 }
 
 const U32: u64 = u32::MAX as u64;
+
+/// Secret: see [`Kind::Secret`].
+pub(crate) const CALLBACK_TOKEN: &str = "callback.token";
+/// What an App's administrators set as far as its network is permitted.
+pub(crate) const CALLBACK_URL: &str = "callback.url";
+/// Whether [`CALLBACK_TOKEN`] is used.
+pub(crate) const CALLBACK_SIGN: &str = "callback.sign";
 
 /// All of them. What an App's administrators may not change keeps one App from taking what others need.
 pub const SETTINGS: &[Setting] = &[
@@ -313,7 +397,72 @@ pub const SETTINGS: &[Setting] = &[
     row!(operator "groups.notices_max", groups.notices_max, number 0, 1_000_000, "members that are each told by a notice when their group is dismissed"),
     row!(operator "rest.app_calls_per_s", rest.app_calls_per_s, number 0, U32, "calls over REST in a second, above which 60011 is answered; 0: no limit"),
     row!(operator "rest.command_rates", rest.command_rates, switch, "whether the rates that the contract has for each command count (60007)"),
+    Setting {
+        name: CALLBACK_URL,
+        kind: Kind::Url,
+        doc: "where the App's back end hears what happens, in a public network unless callback.allow_private says otherwise; empty: nowhere",
+        by_app: true,
+        get: |config| Value::Url(config.callback.url.clone()),
+        set: |config, value| {
+            if let Value::Url(url) = value {
+                config.callback.url = url;
+            }
+        },
+    },
+    Setting {
+        name: "callback.events",
+        kind: Kind::Events,
+        doc: "what it hears of, and is asked about before it happens; []: nothing",
+        by_app: true,
+        get: |config| Value::Events(config.callback.events),
+        set: |config, value| {
+            if let Value::Events(events) = value {
+                config.callback.events = events;
+            }
+        },
+    },
+    Setting {
+        name: "callback.before_failure",
+        kind: Kind::Choice(&["allow", "refuse"]),
+        doc: "what happens if it does not answer a question within 2 s",
+        by_app: true,
+        get: |config| {
+            Value::Choice(match config.callback.before_failure {
+                OnFailure::Allow => "allow",
+                OnFailure::Refuse => "refuse",
+            })
+        },
+        set: |config, value| {
+            config.callback.before_failure = match value {
+                Value::Choice("refuse") => OnFailure::Refuse,
+                _ => OnFailure::Allow,
+            };
+        },
+    },
+    row!(app "callback.retry_after", callback.retry_after, switch, "whether what it could not be told is told again until it was; else it is given up at once"),
+    Setting {
+        name: CALLBACK_TOKEN,
+        kind: Kind::Secret,
+        doc: "secret that requests to it are signed with, never shown; empty: they are not. An App with a URL of its own has none of all Apps'",
+        by_app: true,
+        get: |config| Value::Secret(config.callback.token.clone()),
+        set: |config, value| {
+            if let Value::Secret(token) = value {
+                config.callback.token = token;
+            }
+        },
+    },
+    row!(app "callback.sign", callback.sign, switch, "whether requests are signed, if there is a token"),
+    row!(operator "callback.allow_private", callback.allow_private, switch, "whether its address may be one that is not public: loopback, private networks, link-local"),
+    row!(operator "callback.concurrency", callback.concurrency, number 1, CONCURRENCY_MAX as u64, "events that it is told of at once"),
 ];
+
+/// A value of this setting for people: a secret that is there is [`HIDDEN`]. Others, and those of names that are not known, stay.
+#[must_use]
+pub fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.kind == Kind::Secret);
+    if secret && !value.is_empty() { HIDDEN } else { value }
+}
 
 /// The line of this name.
 ///
@@ -359,7 +508,7 @@ impl Origin {
 pub struct Shown {
     /// Which.
     pub setting: &'static Setting,
-    /// As text.
+    /// As text; a secret is [`HIDDEN`].
     pub value: String,
     /// Where it is from.
     pub origin: Origin,
@@ -379,7 +528,7 @@ impl Shown {
         } else {
             Origin::Process
         };
-        Self { setting, value: now.get(setting), origin }
+        Self { setting, value: now.shown(setting), origin }
     }
 }
 
@@ -426,6 +575,9 @@ mod tests {
                 Kind::Time(_) => vec!["7s".to_owned(), "1h".to_owned()],
                 Kind::Choice(words) => words.iter().map(ToString::to_string).collect(),
                 Kind::Words => vec![r#"["a","ü"]"#.to_owned(), "[]".to_owned()],
+                Kind::Events => vec![r#"["State.StateChange"]"#.to_owned(), "[]".to_owned()],
+                Kind::Url => vec!["http://[::1]:9/x?y=z".to_owned(), String::new()],
+                Kind::Secret => vec!["a secret".to_owned(), String::new()],
             };
             let mut changed = false;
             for value in values {
@@ -468,6 +620,13 @@ mod tests {
             ("people.refused_words", "word", "a list"),
             ("people.refused_words", r#"[""]"#, "1 to 64 bytes"),
             ("people.refused_words", r#"["a\u0000"]"#, "1 to 64 bytes"),
+            ("callback.url", "ftp://example.org", "must begin with http"),
+            ("callback.events", r#"["C2C.callbackafterSendMsg"]"#, "a list of events"),
+            ("callback.events", "C2C.CallbackAfterSendMsg", "a list of events"),
+            ("callback.before_failure", "deny", "allow, refuse"),
+            ("callback.token", "hidden", "other than"),
+            ("callback.token", "a\nb", "without control"),
+            ("callback.concurrency", "257", "from 1 to 256"),
         ] {
             let error = settings.set(name, value).unwrap_err();
             assert!(error.contains(told) && error.contains(name), "{error}");
@@ -475,6 +634,44 @@ mod tests {
         }
         assert_eq!(canonical("recall_window", "120s").unwrap(), "2m");
         assert_eq!(canonical("recall_window", "0m").unwrap(), "0s");
+        // In the order of the contract, each once.
+        let events = r#"["Sns.CallbackFriendAdd","State.StateChange","Sns.CallbackFriendAdd"]"#;
+        assert_eq!(
+            canonical("callback.events", events).unwrap(),
+            r#"["State.StateChange","Sns.CallbackFriendAdd"]"#
+        );
+    }
+
+    #[test]
+    fn a_secret_is_neither_shown_nor_told_of_in_an_error() {
+        let mut settings = AppSettings::of(&Config::default());
+        let token = setting(CALLBACK_TOKEN).unwrap();
+        assert_eq!(settings.shown(token), "");
+        settings.set(CALLBACK_TOKEN, "s3cret").unwrap();
+        assert_eq!((settings.shown(token), settings.get(token)), ("hidden".into(), "s3cret".into()));
+        let long = "s3cret".repeat(100);
+        assert!(!settings.set(CALLBACK_TOKEN, &long).unwrap_err().contains("s3cret"));
+        assert_eq!((shown(CALLBACK_TOKEN, "x"), shown("nothing", "x")), (HIDDEN, "x"));
+    }
+
+    #[test]
+    fn a_token_goes_with_its_url() {
+        let mut all = AppSettings::of(&Config::default());
+        all.set(CALLBACK_URL, "https://all.example").unwrap();
+        all.set(CALLBACK_TOKEN, "of all").unwrap();
+        let own = |own: &[(&str, &str)]| {
+            let (settings, wrong) = all.with_own(own.iter().copied());
+            assert!(wrong.is_empty(), "{wrong:?}");
+            settings.callback().token.0.clone()
+        };
+        let (url, events) = ((CALLBACK_URL, "https://own.example"), ("callback.events", "[]"));
+        assert_eq!(own(&[events]), "of all");
+        assert_eq!(own(&[url]), "", "it is not signed by what another back end is told by");
+        assert_eq!(own(&[(CALLBACK_TOKEN, "own"), url]), "own");
+        assert_eq!(own(&[(CALLBACK_TOKEN, "of all"), url]), "of all", "whoever names it knows it");
+        assert_eq!(own(&[(CALLBACK_TOKEN, "own"), url, (CALLBACK_URL, "https://again.example")]), "own");
+        let (settings, wrong) = all.with_own([("nothing", "1"), events]);
+        assert_eq!((wrong.len(), settings.callback().events), (1, Commands::default()));
     }
 
     proptest! {

@@ -94,6 +94,11 @@ impl Commands {
         self.0 & (1 << command as u32) != 0
     }
 
+    /// All of them, in the order of [`Command::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Command> {
+        Command::ALL.iter().copied().filter(move |command| self.has(*command))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(self) -> bool {
