@@ -283,6 +283,12 @@ pub const KEYS: &[Key] = &[
     Key { name: "chat.groups.communities_max", doc: "communities of an App (10036 above); 0: unlimited" },
     Key { name: "chat.groups.rooms_max", doc: "live rooms of an App (10036 above); 0: unlimited" },
     Key {
+        name: "chat.groups.topics",
+        doc: "whether communities may have topics; off: none is made, changed or named (11000), those that there are stay",
+    },
+    Key { name: "chat.groups.topics_max", doc: "topics of one community (10037 above)" },
+    Key { name: "chat.groups.app_topics_max", doc: "topics of an App (10036 above); 0: unlimited" },
+    Key {
         name: "chat.groups.applications_max",
         doc: "applications that a group keeps; the oldest handled one makes room, and if all are open 10006 is the answer",
     },

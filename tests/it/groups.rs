@@ -12,6 +12,7 @@ mod look;
 pub(crate) mod scene;
 mod talk;
 mod too_much;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::fmt;

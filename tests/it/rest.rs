@@ -20,6 +20,7 @@ mod sns;
 mod spec;
 mod status;
 mod table;
+mod topics;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -161,6 +162,7 @@ fn every_command_answers_as_the_contract_says() {
         live_config::ROWS,
         groups::ROWS,
         group_messages::ROWS,
+        topics::ROWS,
     ];
     table::carry_out(&back_end, &rows.concat());
     live_config::mistakes(&back_end);

@@ -19,7 +19,7 @@ pub mod push;
 pub use accounts::{Account, Accounts, App, Mutes};
 pub use apps::{APP_KEYS_MAX, AppKey, AppStore, AppsState, KEY_NAME_BYTES_MAX, KeyKind, SettingRow};
 pub use audit::AuditStore;
-pub use groups::{Counted, GroupStore, Joined, ListPlace, ListedGroup};
+pub use groups::{Counted, GroupStore, Joined, JoinedTopic, ListPlace, ListedGroup};
 pub use numbers::NumberStore;
 pub use people::PeopleStore;
 

@@ -20,6 +20,7 @@ mod profile;
 mod record;
 mod rules;
 mod state;
+mod topics;
 mod types;
 mod values;
 
@@ -32,9 +33,10 @@ pub(crate) use members::{NAMED_PAGE_MAX, page_limit};
 pub(crate) use profile::join_option_body;
 pub use record::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
-    Reception, Role,
+    Reception, Role, TopicInfo,
 };
 pub(crate) use rules::Rules;
 pub use rules::{FieldOf, FieldRule, GroupConfig};
-pub(crate) use state::{Ctx, Group, gone};
+pub(crate) use state::{Ctx, Group, gone, gone_at};
+pub(crate) use topics::{check_topic_counts, check_topic_id};
 pub use types::{CustomType, GroupType, Joining, PRESETS, Rank, Types};

@@ -11,6 +11,12 @@ pub const NAME_BYTES_MAX: usize = 32;
 /// Longest group id, in bytes (`GroupId` in the public contract).
 pub const GROUP_BYTES_MAX: usize = 48;
 
+/// Longest id of a topic, that of its community in front included, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 96;
+
+/// Stands between the id of a community and the part that is a topic's own (public contract: `<GroupId>@TOPIC#_<part>`).
+pub const TOPIC_MARK: &str = "@TOPIC#_";
+
 /// An App, the tenant: `sdkappid` of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppId(pub u32);
@@ -21,7 +27,8 @@ pub enum BadName {
     /// No characters at all.
     #[error("name is empty")]
     Empty,
-    /// More bytes than its kind of name may have, which is this many: [`NAME_BYTES_MAX`] or [`GROUP_BYTES_MAX`].
+    /// More bytes than its kind of name may have, which is this many: [`NAME_BYTES_MAX`], [`GROUP_BYTES_MAX`] or
+    /// [`TOPIC_BYTES_MAX`].
     #[error("name is longer than {0} bytes")]
     TooLong(usize),
     /// A byte outside printable ASCII (0x20 to 0x7e), which no client of the contract accepts.
@@ -100,9 +107,10 @@ impl fmt::Debug for UserKey {
     }
 }
 
-/// A group of one App.
+/// A group of one App, or a topic of a community: a topic is named where a group is, and has a conversation of its own.
 ///
-/// Shape: App id (4 bytes, big endian), then the id (1 to 48 bytes of printable ASCII).
+/// Shape: App id (4 bytes, big endian), then the id (1 to 48 bytes of printable ASCII; of a topic the id of its community, then
+/// [`TOPIC_MARK`], then a part of its own, 96 bytes together).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey(Arc<[u8]>);
 
@@ -110,9 +118,15 @@ impl GroupKey {
     /// The key of the group `id` in `app`.
     ///
     /// # Errors
-    /// [`BadName`] if the id is empty, longer than 48 bytes or not printable ASCII.
+    /// [`BadName`] if the id is empty, longer than 48 bytes (a topic's: 96) or not printable ASCII.
     pub fn new(app: AppId, id: &str) -> Result<Self, BadName> {
-        check_bytes(id, GROUP_BYTES_MAX)?;
+        match id.split_once(TOPIC_MARK) {
+            Some((community, part)) if !community.is_empty() && !part.is_empty() => {
+                check_bytes(community, GROUP_BYTES_MAX)?;
+                check_bytes(id, TOPIC_BYTES_MAX)?;
+            }
+            _ => check_bytes(id, GROUP_BYTES_MAX)?,
+        }
         Ok(Self([&app.0.to_be_bytes(), id.as_bytes()].concat().into()))
     }
 
@@ -128,10 +142,22 @@ impl GroupKey {
         std::str::from_utf8(&self.0[4..]).expect("checked to be ASCII when the key was made")
     }
 
-    /// The byte form, 5 to 52 bytes.
+    /// The byte form, 5 to 100 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether it is a topic of a community.
+    #[must_use]
+    pub fn is_topic(&self) -> bool {
+        community_len(&self.0[4..]).is_some()
+    }
+
+    /// The group that it is, or whose topic.
+    #[must_use]
+    pub fn home(&self) -> Self {
+        community_len(&self.0[4..]).map_or_else(|| self.clone(), |len| Self(self.0[..4 + len].into()))
     }
 
     /// Where the group's messages are.
@@ -140,12 +166,20 @@ impl GroupKey {
         ConvKey(tagged(self.app(), CONV_GROUP, self.id().as_bytes()))
     }
 
-    /// What the group's members listen to. Its bytes are those of [`Self::conv`]: a user's topic is a user key, whose
-    /// fifth byte is printable, so no group's topic is ever a user's.
+    /// What the group's members listen to: one address for a community with all its topics. Its bytes are those of the group's
+    /// conversation: a user's address is a user key, whose fifth byte is printable, so no group's is ever a user's.
     #[must_use]
     pub fn topic(&self) -> Topic {
-        Topic(tagged(self.app(), CONV_GROUP, self.id().as_bytes()))
+        let id = self.id().as_bytes();
+        Topic(tagged(self.app(), CONV_GROUP, &id[..community_len(id).unwrap_or(id.len())]))
     }
+}
+
+/// Of the id of a topic: how long that of its community is.
+fn community_len(id: &[u8]) -> Option<usize> {
+    let mark = TOPIC_MARK.as_bytes();
+    let at = id.windows(mark.len()).position(|bytes| bytes == mark)?;
+    (at > 0 && at + mark.len() < id.len()).then_some(at)
 }
 
 impl fmt::Debug for GroupKey {
@@ -166,7 +200,8 @@ fn tagged(app: AppId, kind: u8, name: &[u8]) -> Arc<[u8]> {
 /// A conversation: a pair of users, a group, what the system tells one user, or what an App pushes to its members.
 ///
 /// Shape: App id (4 bytes, big endian), kind (1 = pair, 2 = group, 3 = notices, 4 = pushes), then for a pair the length of the
-/// smaller name and both names in byte order, for a group its id, for notices the user's name, for pushes nothing. At most 70 bytes.
+/// smaller name and both names in byte order, for a group or a topic its id, for notices the user's name, for pushes
+/// nothing. At most 101 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvKey(Arc<[u8]>);
 
@@ -259,6 +294,13 @@ impl ConvKey {
         self.0[4] == CONV_GROUP
     }
 
+    /// Of a group or a topic: what its members listen to, as [`GroupKey::topic`].
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        let id = &self.0[5..];
+        Topic(self.0[..5 + community_len(id).unwrap_or(id.len())].into())
+    }
+
     /// Whether it is that of a pair.
     #[must_use]
     pub fn is_pair(&self) -> bool {
@@ -304,7 +346,7 @@ mod tests {
                 (ConvKey::pushes(app), ConvKind::Pushes(app)),
             ];
             for (conv, kind) in known {
-                prop_assert!(conv.as_bytes().len() <= 70);
+                prop_assert!(conv.as_bytes().len() <= 101);
                 prop_assert_eq!(conv.is_group(), matches!(kind, ConvKind::Group(_)));
                 prop_assert_eq!(conv.is_pair(), matches!(kind, ConvKind::Pair(..)));
                 prop_assert_eq!(conv.is_pushes(), matches!(kind, ConvKind::Pushes(_)));
@@ -330,5 +372,29 @@ mod tests {
         assert_eq!(GroupKey::new(AppId(1), &long(49)), Err(BadName::TooLong(48)));
         assert_eq!(GroupKey::new(AppId(1), "groep\u{e9}"), Err(BadName::NotPrintable));
         assert_eq!(GroupKey::new(AppId(1), ""), Err(BadName::Empty));
+    }
+
+    #[test]
+    fn a_topic_belongs_to_its_community() {
+        let key = |id: &str| GroupKey::new(AppId(1), id);
+        let (community, topic) = (key("@TGS#_c").unwrap(), key("@TGS#_c@TOPIC#_@TOPIC#1").unwrap());
+        assert!(topic.is_topic() && !community.is_topic());
+        assert_eq!((topic.home(), community.home()), (community.clone(), community.clone()));
+        assert_eq!(
+            [topic.topic(), topic.conv().topic(), community.conv().topic()],
+            [(); 3].map(|()| community.topic())
+        );
+        assert_ne!(topic.conv(), community.conv());
+        let long =
+            |community: usize, part: usize| format!("{}@TOPIC#_{}", "x".repeat(community), "y".repeat(part));
+        assert!(key(&long(48, 40)).is_ok());
+        assert_eq!(key(&long(48, 41)), Err(BadName::TooLong(96)));
+        assert_eq!(key(&long(49, 1)), Err(BadName::TooLong(48)));
+        // Nothing before the mark, or nothing behind it: a group as any other.
+        for id in ["@TOPIC#_x", "x@TOPIC#_"] {
+            let group = key(id).unwrap();
+            assert!(!group.is_topic());
+            assert_eq!((group.home(), group.conv().topic()), (group.clone(), group.topic()));
+        }
     }
 }

@@ -137,7 +137,7 @@ impl Shared {
 
     /// The type of a group, and whether it is a live room; nothing if it cannot be found.
     pub(crate) fn kind_of(&self, group: &GroupKey) -> (String, bool) {
-        let found = self.groups.find(group).ok().flatten();
+        let found = self.groups.find_home(group).ok().flatten();
         found.map_or_else(Default::default, |group| {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
             (group.kind().name.to_owned(), !group.kind().stored_members)

@@ -8,6 +8,8 @@ pub use nearport_wire::body::{
     GroupCountersWrite, GroupCreate, GroupEdit, GroupEvent, GroupField, GroupHead, GroupInfo,
     GroupInviteItem, GroupInviteResult, GroupJoinOption, GroupMember, GroupMemberEdit, GroupMembers,
     GroupMembersPage, GroupNewMember, GroupPenalty, GroupReception, GroupRole, GroupRoleItem, GroupSelf,
+    GroupTopic, GroupTopicChange, GroupTopicCreate, GroupTopicDestroyed, GroupTopicEdit, GroupTopicSelf,
+    group_topic_change::How as GroupTopicHow,
 };
 
 use crate::client::Client;
@@ -80,6 +82,62 @@ impl Client {
     pub async fn group_infos(&self, groups: Vec<String>) -> Result<Vec<GroupInfo>, RequestError> {
         let infos = expect!(self.group_call(Call::Info(body::GroupNames { groups }), true).await, Infos)?;
         Ok(infos.infos)
+    }
+
+    /// Makes a topic of a community. Returns its id, which stands wherever that of a group does: messages to it are sent to
+    /// [`group(id)`](crate::group).
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn create_topic(&self, create: GroupTopicCreate) -> Result<String, RequestError> {
+        let id = expect!(self.group_call(Call::CreateTopic(create), false).await, Id)?;
+        Ok(id.group)
+    }
+
+    /// Changes the profile of a topic.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn edit_topic(&self, edit: GroupTopicEdit) -> Result<(), RequestError> {
+        self.group_done(Call::EditTopic(edit)).await
+    }
+
+    /// Destroys topics of a community, and says what became of each.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn destroy_topics(
+        &self,
+        group: &str,
+        topics: Vec<String>,
+    ) -> Result<Vec<GroupTopicDestroyed>, RequestError> {
+        let names = body::GroupTopicNames { group: group.into(), topics };
+        let destroyed = expect!(self.group_call(Call::DestroyTopics(names), true).await, TopicsDestroyed)?;
+        Ok(destroyed.items)
+    }
+
+    /// A page of the topics of a community, after the one of that id: 50 at most.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn topics(&self, group: &str, after: &str) -> Result<Page<GroupTopic>, RequestError> {
+        let page = body::GroupTopicsPage { group: group.into(), after: after.into(), ..Default::default() };
+        let topics = expect!(self.group_call(Call::Topics(page), true).await, Topics)?;
+        Ok(Page::new(topics.items, topics.next))
+    }
+
+    /// Topics of a community by their ids, in that order, 50 at most. One that is not there has its `error`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn topics_named(
+        &self,
+        group: &str,
+        topics: Vec<String>,
+    ) -> Result<Vec<GroupTopic>, RequestError> {
+        let page = body::GroupTopicsPage { group: group.into(), topics, ..Default::default() };
+        let topics = expect!(self.group_call(Call::Topics(page), true).await, Topics)?;
+        Ok(topics.items)
     }
 
     /// A page of the groups that this user is in, after the one of that name.

@@ -195,6 +195,6 @@ pub(super) static ROWS: &[Row<5>] = &[
 /// What clients are not told, and where it is.
 pub(super) static ELSEWHERE: &[(&str, &str)] = &[
     ("Appid", "REST only: get_group_info"),
-    ("SupportTopic", "topics of communities are not offered"),
+    ("SupportTopic", "groups/topics.rs"),
     ("LastSendMsgTime", "REST only: get_group_member_info"),
 ];

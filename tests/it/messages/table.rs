@@ -216,7 +216,11 @@ pub(super) static ELSEWHERE: &[(u32, &str, &str)] = &[
     (5, "system messages", "groups/limits.rs"),
     (6, "Push badge", "no push of the system's is sent"),
     (8, "Admin REST recall", "administrators only, over REST"),
-    (12, "9+ newer", "topics and pinned messages are not offered; the mute of all is tip 7"),
+    (
+        12,
+        "9+ newer",
+        "9, of topics: groups/topics.rs; pinned messages are not offered; the mute of all is tip 7",
+    ),
     (12, "11 group reclaimed", "groups are not reclaimed"),
     (12, "12 invited, consent needed", "a custom type: groups/limits.rs"),
     (12, "13 invitation accepted", "the same"),

@@ -155,7 +155,7 @@ pub(super) const ROWS: &[Row] = &[
     row(EDIT, r#"{"GroupId":"rm_talk","MsgSeq":1}"#, r#"{"ErrorCode":90002}"#),
     row(EDIT, r#"{"GroupId":"rm_talk","MsgSeq":99,"CloudCustomData":"x"}"#, r#"{"ErrorCode":20001}"#),
     row(EDIT, r#"{"MsgSeq":1,"CloudCustomData":"x"}"#, r#"{"ErrorCode":90010}"#),
-    // Of a topic, of which there are none: not the group's message of that number.
+    // Of a topic, of which the group has none: not the group's message of that number.
     row(
         EDIT,
         r#"{"GroupId":"rm_talk","MsgSeq":1,"TopicId":"rm_talk@TOPIC#_x","CloudCustomData":"x"}"#,

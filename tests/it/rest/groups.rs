@@ -90,7 +90,9 @@ pub(super) const ROWS: &[Row] = &[
     ),
     code(CREATE, r#"{"Type":"Public","Name":"x","MaxMemberCount":6001}"#, r#"{"ErrorCode":10038}"#),
     code(CREATE, r#"{"Type":"Public","Name":"x","ApplyJoinOption":"Maybe"}"#, r#"{"ErrorCode":10004}"#),
-    code(CREATE, r#"{"Type":"Community","Name":"x","SupportTopic":1}"#, r#"{"ErrorCode":11000}"#),
+    code(CREATE, r#"{"Type":"Public","Name":"x","SupportTopic":1}"#, r#"{"ErrorCode":11000}"#),
+    code(CREATE, r#"{"Type":"Community","Name":"x","SupportTopic":2}"#, r#"{"ErrorCode":10004}"#),
+    code(CREATE, r#"{"Type":"Public","Name":"x","GroupId":"a@TOPIC#_b"}"#, r#"{"ErrorCode":10015}"#),
     row(
         INFO,
         r#"{"GroupIdList":["rg_talk","rg_nothing",""]}"#,
@@ -349,15 +351,6 @@ pub(super) const ROWS: &[Row] = &[
         r#"{"ErrorCode":10004}"#,
     ),
     code(COUNTERS, r#"{"GroupId":"@TGS#_rg"}"#, r#"{"ErrorCode":10007}"#),
-    // Topics.
-    code(
-        "million_group_open_http_svc/create_topic",
-        r#"{"GroupId":"@TGS#_rg","TopicName":"x"}"#,
-        r#"{"ErrorCode":11000}"#,
-    ),
-    code("million_group_open_http_svc/get_topic", r#"{"GroupId":"@TGS#_rg"}"#, r#"{"ErrorCode":11000}"#),
-    code("million_group_open_http_svc/modify_topic", r#"{"GroupId":"@TGS#_rg"}"#, r#"{"ErrorCode":11000}"#),
-    code("million_group_open_http_svc/destroy_topic", r#"{"GroupId":"@TGS#_rg"}"#, r#"{"ErrorCode":11000}"#),
     // The end.
     row(DESTROY, r#"{"GroupId":"rg_long"}"#, OK),
     code(DESTROY, r#"{"GroupId":"rg_long"}"#, r#"{"ErrorCode":10010}"#),

@@ -22,7 +22,7 @@ pub use rooms::RoomMember;
 
 use crate::callback::{Command, Event, Origin, Question, Verdict};
 use crate::desk::{self, Caller, Who, ask};
-use crate::group::{Ctx, SharedGroup, gone};
+use crate::group::{Ctx, SharedGroup, gone, gone_at};
 use crate::key::{AppId, GroupKey, UserKey};
 use crate::reply::{Failure, no_groups};
 use crate::tasks::Task;
@@ -99,6 +99,19 @@ impl Admin {
     /// 10015, 10010, 10002.
     pub(super) fn group(&self, key: &GroupKey) -> Result<SharedGroup, Failure> {
         self.shared.groups.find(key).map_err(|error| no_groups(&error))?.ok_or_else(gone)
+    }
+
+    /// The group in whose conversation, or in that of whose topic, something is said.
+    ///
+    /// # Errors
+    /// 10010, 110003, 10002.
+    pub(super) fn home(&self, at: &GroupKey) -> Result<SharedGroup, Failure> {
+        self.shared.groups.find_home(at).map_err(|error| no_groups(&error))?.ok_or_else(|| gone_at(at))
+    }
+
+    /// Whether communities of an App may have topics.
+    pub fn has_topics(&self, app: AppId) -> bool {
+        self.shared.settings(app).config.groups.topics
     }
 
     /// Lets `look` see things as they are now, by all rights.

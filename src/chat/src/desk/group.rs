@@ -14,6 +14,7 @@ mod info;
 mod notify;
 mod rooms;
 pub(crate) mod told;
+mod topics;
 mod turn;
 
 use std::collections::BTreeMap;

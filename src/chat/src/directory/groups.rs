@@ -25,6 +25,23 @@ pub struct Joined {
     pub receives: bool,
 }
 
+/// A topic of a community that a user is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedTopic {
+    /// Which.
+    pub topic: GroupKey,
+    /// [`TopicInfo::info_seq`](crate::group::TopicInfo::info_seq) of the topic.
+    pub info_seq: u64,
+    /// [`TopicInfo::first_seq`](crate::group::TopicInfo::first_seq) of the topic.
+    pub first_seq: u64,
+    /// [`TopicInfo::created_ms`](crate::group::TopicInfo::created_ms) of the topic.
+    pub created_ms: u64,
+    /// [`Member::joined_ms`](crate::group::Member::joined_ms) of the user in the community.
+    pub joined_ms: u64,
+    /// Its messages are meant for the user's devices: as the user has said of the topic, else of the community.
+    pub receives: bool,
+}
+
 /// Which groups [`GroupStore::count_groups`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted<'a> {
@@ -71,6 +88,18 @@ pub trait GroupStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`DirectoryError`] of the engine.
     fn count_groups_of(&self, users: &[UserKey]) -> Result<Vec<u32>, DirectoryError>;
+
+    /// Topics of the communities that a user is a member of, by id, the first `limit`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn topics_of(&self, user: &UserKey, limit: usize) -> Result<Vec<JoinedTopic>, DirectoryError>;
+
+    /// How many topics an App has.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    fn count_topics(&self, app: AppId) -> Result<u64, DirectoryError>;
 
     /// Carries out all changes in one durable transaction, in order. What is to be changed of a group that does not exist, or
     /// removed and is not there, is left out; creating a group that exists is an error.

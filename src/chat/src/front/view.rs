@@ -4,7 +4,7 @@ use nearport_wire::code;
 
 use super::Front;
 use crate::actor::Actor;
-use crate::group::{SharedGroup, gone};
+use crate::group::{SharedGroup, gone_at};
 use crate::kept::Kept;
 use crate::key::{AppId, ConvKey, GroupKey, UserKey};
 use crate::ledger::{CursorName, Entry, LedgerError};
@@ -86,7 +86,7 @@ impl Front {
 
     /// A group that exists.
     pub(super) fn group(&self, key: &GroupKey) -> Result<SharedGroup, Failure> {
-        self.shared.groups.find(key).map_err(|error| no_groups(&error))?.ok_or_else(gone)
+        self.shared.groups.find_home(key).map_err(|error| no_groups(&error))?.ok_or_else(|| gone_at(key))
     }
 
     fn group_floor(&self, user: &UserKey, key: &GroupKey) -> Result<u64, Failure> {
@@ -97,6 +97,6 @@ impl Front {
             return Err(Failure::new(code::group::NO_PERMISSION, "groups of this type keep no messages"));
         }
         let denied = || Failure::new(code::group::NO_PERMISSION, "only members read the messages of a group");
-        group.history_after(user).ok_or_else(denied)
+        group.history_after(key, user).ok_or_else(denied)
     }
 }

@@ -156,6 +156,29 @@ impl Groups {
         unreachable!("the last round returns")
     }
 
+    /// The group in whose conversation, or in that of whose topic, something is said: it exists, and so does the topic.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    pub(crate) fn find_home(&self, at: &GroupKey) -> Result<Option<SharedGroup>, DirectoryError> {
+        Ok(self.find_homes(std::slice::from_ref(at))?.pop().flatten())
+    }
+
+    /// The same for many, in the order of `keys`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine.
+    pub(crate) fn find_homes(&self, keys: &[GroupKey]) -> Result<Vec<Option<SharedGroup>>, DirectoryError> {
+        let homes: Vec<_> = keys.iter().map(GroupKey::home).collect();
+        let mut found = self.find_all(&homes)?;
+        for (at, slot) in keys.iter().zip(&mut found).filter(|(at, _)| at.is_topic()) {
+            slot.take_if(|group| {
+                group.read().unwrap_or_else(PoisonError::into_inner).first_seq(at).is_none()
+            });
+        }
+        Ok(found)
+    }
+
     fn load(&self, keys: &[GroupKey]) -> Result<HashMap<GroupKey, (SharedGroup, usize)>, DirectoryError> {
         let mut loaded = HashMap::new();
         for record in self.directory.groups(keys)?.into_iter().flatten() {

@@ -12,7 +12,7 @@ use super::rules::{FieldOf, Limits};
 use super::state::{Ctx, Group, bad, denied};
 use super::types::{GroupType, Joining, Rank};
 use crate::actor::Actor;
-use crate::key::{AppId, BadName, GroupKey, UserKey};
+use crate::key::{AppId, BadName, GroupKey, TOPIC_MARK, UserKey};
 use crate::reply::Failure;
 
 /// Members that a new group may be given, of the public contract.
@@ -35,6 +35,9 @@ pub(crate) struct Counts {
 pub(crate) fn check_id(app: AppId, kind: &GroupType, id: &str, imported: bool) -> Result<GroupKey, Failure> {
     let wrong = |info: String| Failure::new(code::BAD_ID, info);
     let key = GroupKey::new(app, id).map_err(|error: BadName| wrong(format!("the group's id: {error}")))?;
+    if id.contains(TOPIC_MARK) {
+        return Err(wrong(format!("ids with {TOPIC_MARK} are those of topics")));
+    }
     match kind.own_id_prefix {
         Some(prefix) if !id.starts_with(prefix) || id.len() == prefix.len() => {
             Err(wrong(format!("ids of this type of group begin with {prefix}")))
@@ -115,6 +118,7 @@ pub(crate) fn create(
         first_seq: ctx.head,
         attributes_version: 0,
         fields: Fields::default(),
+        topics: asked.topics && kind.community,
     };
     let app = key.app();
     let rank = if let Actor::Admin(_) = actor { Rank::App } else { Rank::Owner };

@@ -1,11 +1,11 @@
 //! What an operation leaves beside its answer.
 
-use nearport_wire::body::{Notice, Tip, group_event};
+use nearport_wire::body::{GroupTopicChange, Notice, Tip, group_event};
 
 use super::record::{Application, Change, Member, Role};
 use super::state::{Ctx, Group};
 use crate::actor::Actor;
-use crate::key::UserKey;
+use crate::key::{GroupKey, UserKey};
 
 /// Users that one tip names: a message has 12 KiB.
 const TIP_USERS_MAX: usize = 100;
@@ -22,6 +22,10 @@ pub(super) enum TipKind {
     AdminRemoved = 6,
     Info = 7,
     MemberInfo = 8,
+    TopicInfo = 9,
+    // Ours: the contract has none of these.
+    TopicCreated = 20,
+    TopicDestroyed = 21,
 }
 
 /// What a user is told; numbers of the public contract up to 16, ours from 20 on, where the contract's are not public.
@@ -58,10 +62,16 @@ pub(crate) struct Effects {
     pub(crate) changes: Vec<Change>,
     /// Messages of the group's conversation.
     pub(crate) tips: Vec<Tip>,
+    /// Messages of conversations of the group's topics.
+    pub(crate) topic_tips: Vec<(GroupKey, Tip)>,
+    /// What members are told of topics.
+    pub(crate) topics: Vec<GroupTopicChange>,
     /// Messages of users' own conversations.
     pub(crate) notices: Vec<(UserKey, Notice)>,
     /// What members are hinted at.
     pub(crate) event: Option<group_event::What>,
+    /// Whose devices are to ask anew where their groups stand.
+    pub(crate) behind: Vec<UserKey>,
     /// Whose sessions begin to hear the group.
     pub(crate) joined: Vec<UserKey>,
     /// Whose sessions cease to.
@@ -117,7 +127,8 @@ impl Effects {
     }
 
     /// `user` is no member any more.
-    pub(super) fn remove(&mut self, user: &UserKey) {
+    pub(super) fn remove(&mut self, group: &Group, user: &UserKey) {
+        self.changes.extend(group.forgotten_receptions(user));
         self.changes.push(Change::RemoveMember(user.clone()));
         self.left.push(user.clone());
     }

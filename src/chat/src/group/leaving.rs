@@ -41,7 +41,7 @@ impl Group {
         if member.role == Role::Owner {
             self.put_info(ctx, GroupInfo { owner: None, ..self.record.info.clone() }, fx);
         }
-        fx.remove(user);
+        fx.remove(self, user);
         fx.member_tip(self, TipKind::Quit, actor, std::slice::from_ref(user), self.member_count() - 1);
         fx.notice(self, user, notice(NoticeKind::Quit, actor, ""));
         Ok(())
@@ -73,7 +73,7 @@ impl Group {
             if !self.may(rank, self.kind.kick, self.rank(Actor::User(&user), false)) {
                 return Err(denied("you may not remove this member"));
             }
-            fx.remove(&user);
+            fx.remove(self, &user);
             fx.notice(self, &user, notice(NoticeKind::Kicked, actor, reason));
             removed.push(user);
         }
@@ -95,7 +95,7 @@ impl Group {
         if self.info().owner.as_ref() == Some(user) {
             self.put_info(ctx, GroupInfo { owner: None, ..self.record.info.clone() }, fx);
         }
-        fx.remove(user);
+        fx.remove(self, user);
     }
 
     /// Removes users, members or not, and keeps them out for `seconds`.
@@ -128,7 +128,7 @@ impl Group {
             let told = Notice { until_s, ..notice(NoticeKind::Banned, actor, reason) };
             fx.notice(self, &user, told);
             if self.member(&user).is_some() {
-                fx.remove(&user);
+                fx.remove(self, &user);
                 removed.push(user);
             } else if !self.kind.stored_members {
                 fx.left.push(user);

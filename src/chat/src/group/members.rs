@@ -249,7 +249,7 @@ impl Group {
             reception: reception_body(member.reception).into(),
             name_card: member.name_card.to_string(),
             muted_until_s: self.muted_until_s(user, now_ms / 1000),
-            history_after: self.history_after(user).unwrap_or_default(),
+            history_after: self.history_after(self.key(), user).unwrap_or_default(),
         })
     }
 
@@ -362,7 +362,7 @@ pub(crate) fn role_body(role: Role) -> GroupRole {
     }
 }
 
-fn reception(asked: GroupReception) -> Option<Reception> {
+pub(super) fn reception(asked: GroupReception) -> Option<Reception> {
     match asked {
         GroupReception::Default => None,
         GroupReception::Notify => Some(Reception::Notify),
@@ -371,7 +371,7 @@ fn reception(asked: GroupReception) -> Option<Reception> {
     }
 }
 
-fn reception_body(reception: Reception) -> GroupReception {
+pub(super) fn reception_body(reception: Reception) -> GroupReception {
     match reception {
         Reception::Notify => GroupReception::Notify,
         Reception::Quiet => GroupReception::Quiet,

@@ -162,7 +162,7 @@ impl Group {
     }
 }
 
-fn change(field: &str, value: &str) -> TipChange {
+pub(super) fn change(field: &str, value: &str) -> TipChange {
     TipChange { field: field.to_owned(), value: value.to_owned() }
 }
 

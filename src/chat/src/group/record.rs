@@ -137,6 +137,31 @@ pub struct GroupInfo {
     pub attributes_version: u64,
     /// Custom fields.
     pub fields: Fields,
+    /// A community that may have topics.
+    pub topics: bool,
+}
+
+/// A topic of a community: one row. Who is in the community is in all of its topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Shown to people.
+    pub name: String,
+    /// Introduction.
+    pub introduction: String,
+    /// Notification.
+    pub notification: String,
+    /// Address of its picture.
+    pub face_url: String,
+    /// The App's own.
+    pub custom: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// One more with every change of the profile.
+    pub info_seq: u64,
+    /// Plain members may not send.
+    pub muted_all: bool,
+    /// Messages of the conversation up to this one belong to an earlier topic of the same id.
+    pub first_seq: u64,
 }
 
 /// A member: one row.
@@ -210,6 +235,10 @@ pub struct GroupRecord {
     pub penalties: BTreeMap<(Penalty, UserKey), u64>,
     /// By applicant.
     pub applications: BTreeMap<UserKey, Application>,
+    /// Topics by id.
+    pub topics: BTreeMap<GroupKey, TopicInfo>,
+    /// How members receive a topic, who have said so: others receive it as the community.
+    pub receptions: BTreeMap<(UserKey, GroupKey), Reception>,
 }
 
 /// One step of a [`GroupChange`]. Each is a row or a few: no step writes a group anew.
@@ -239,6 +268,12 @@ pub enum Change {
     PutApplication(UserKey, Box<Application>),
     /// An application is forgotten.
     RemoveApplication(UserKey),
+    /// A topic is this now.
+    PutTopic(GroupKey, Box<TopicInfo>),
+    /// A topic and what members have said of it ends.
+    RemoveTopic(GroupKey),
+    /// A member receives a topic so; `None`: as the community.
+    Receive(UserKey, GroupKey, Option<Reception>),
 }
 
 /// What one request changes of a group.
@@ -262,6 +297,8 @@ impl GroupRecord {
             counters: BTreeMap::new(),
             penalties: BTreeMap::new(),
             applications: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            receptions: BTreeMap::new(),
         }
     }
 
@@ -299,6 +336,19 @@ impl GroupRecord {
             }
             Change::RemoveApplication(user) => {
                 self.applications.remove(user);
+            }
+            Change::PutTopic(topic, info) => {
+                self.topics.insert(topic.clone(), (**info).clone());
+            }
+            Change::RemoveTopic(topic) => {
+                self.topics.remove(topic);
+                self.receptions.retain(|(_, of), _| of != topic);
+            }
+            Change::Receive(user, topic, None) => {
+                self.receptions.remove(&(user.clone(), topic.clone()));
+            }
+            Change::Receive(user, topic, Some(reception)) => {
+                self.receptions.insert((user.clone(), topic.clone()), *reception);
             }
         }
     }

@@ -23,6 +23,12 @@ pub struct GroupConfig {
     pub communities_max: u32,
     /// Live rooms of an App; 0: no limit.
     pub rooms_max: u32,
+    /// Communities may have topics.
+    pub topics: bool,
+    /// Topics of one community.
+    pub topics_max: usize,
+    /// Topics of an App; 0: no limit.
+    pub app_topics_max: u32,
     /// Applications that a group keeps, handled ones included: the oldest handled one makes room, and if all are open a
     /// further one is refused with 10006.
     pub applications_max: usize,
@@ -43,6 +49,9 @@ impl Default for GroupConfig {
             groups_max: 0,
             communities_max: 100_000,
             rooms_max: 0,
+            topics: true,
+            topics_max: 200,
+            app_topics_max: 0,
             applications_max: 200,
             notices_max: 6000,
             members_cached: 500_000,
@@ -58,6 +67,9 @@ pub(crate) struct Limits {
     pub(crate) groups_max: u32,
     pub(crate) communities_max: u32,
     pub(crate) rooms_max: u32,
+    pub(crate) topics: bool,
+    pub(crate) topics_max: usize,
+    pub(crate) app_topics_max: u32,
     pub(crate) applications_max: usize,
     pub(crate) notices_max: usize,
 }
@@ -70,6 +82,9 @@ impl GroupConfig {
             groups_max: self.groups_max,
             communities_max: self.communities_max,
             rooms_max: self.rooms_max,
+            topics: self.topics,
+            topics_max: self.topics_max,
+            app_topics_max: self.app_topics_max,
             applications_max: self.applications_max,
             notices_max: self.notices_max,
         }

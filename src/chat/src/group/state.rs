@@ -8,6 +8,7 @@ use nearport_wire::code::group as code;
 
 use super::record::{Change, GroupInfo, GroupRecord, Member, Penalty, Role};
 use super::rules::{Limits, Rules};
+use super::topics::topic_gone;
 use super::types::{GroupType, Rank};
 use crate::actor::Actor;
 use crate::apps::Apps;
@@ -179,19 +180,27 @@ impl Group {
             .unwrap_or(0)
     }
 
-    /// Whether `user` may send to the group now. For live rooms `present` says whether they have joined.
+    /// Whether `user` may send now, to the group or to the topic of it that `at` is. For live rooms `present` says whether they have
+    /// joined.
     ///
     /// # Errors
-    /// 10010, 10007, 10017.
-    pub(crate) fn check_send(&self, user: &UserKey, present: bool, now_ms: u64) -> Result<(), Failure> {
+    /// 10010, 110003, 10007, 10017.
+    pub(crate) fn check_send(
+        &self,
+        at: &GroupKey,
+        user: &UserKey,
+        present: bool,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
         let rank = self.rank(Actor::User(user), present);
+        let muted = self.muted_all(at)?;
         if self.dismissed || (!self.is_active() && rank != Rank::Owner && self.record.info.owner.is_some()) {
             return Err(gone());
         }
         if rank == Rank::Anyone || (rank == Rank::Owner && !self.kind.stored_members && !present) {
             return Err(Failure::new(code::NO_PERMISSION, "only members send to the group"));
         }
-        if rank == Rank::Member && self.record.info.muted_all {
+        if rank == Rank::Member && muted {
             return Err(Failure::new(code::MUTED, "all members of the group are muted"));
         }
         if self.muted_until_s(user, now_ms / 1000) > 0 {
@@ -203,25 +212,51 @@ impl Group {
     /// Whether the back end of the App may send in the name of `user`, member or not.
     ///
     /// # Errors
-    /// 10010, 10017.
-    pub(crate) fn check_back_end_send(&self, user: &UserKey, now_ms: u64) -> Result<(), Failure> {
+    /// 10010, 110003, 10017.
+    pub(crate) fn check_back_end_send(
+        &self,
+        at: &GroupKey,
+        user: &UserKey,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        let muted = self.muted_all(at)?;
         if self.dismissed {
             return Err(gone());
         }
         if self.muted_until_s(user, now_ms / 1000) > 0 {
             return Err(Failure::new(code::MUTED, "the sender is muted in this group"));
         }
-        if self.record.info.muted_all && self.rank(Actor::User(user), true) == Rank::Member {
+        if muted && self.rank(Actor::User(user), true) == Rank::Member {
             return Err(Failure::new(code::MUTED, "all members of the group are muted"));
         }
         Ok(())
     }
 
-    /// Messages up to this seq are not shown to `user`. `None`: nothing is, for they are not a member.
-    pub(crate) fn history_after(&self, user: &UserKey) -> Option<u64> {
+    /// Messages of `at`, the group or a topic of it, up to this seq are not shown to `user`. `None`: nothing is, for they are not a
+    /// member, or there is no such topic.
+    pub(crate) fn history_after(&self, at: &GroupKey, user: &UserKey) -> Option<u64> {
         let member = self.member(user)?;
-        let first = self.record.info.first_seq;
-        Some(if self.kind.history_before_joining { first } else { first.max(member.joined_seq) })
+        let first = self.first_seq(at)?;
+        let all = self.kind.history_before_joining || at.is_topic();
+        Some(if all { first } else { first.max(member.joined_seq) })
+    }
+
+    /// Messages of `at`, the group or a topic of it, up to this seq belong to an earlier one of the same id. `None`: there is no such
+    /// topic.
+    pub(crate) fn first_seq(&self, at: &GroupKey) -> Option<u64> {
+        match at.is_topic() {
+            true => self.record.topics.get(at).map(|topic| topic.first_seq),
+            false => Some(self.record.info.first_seq),
+        }
+    }
+
+    /// Whether plain members may not send to `at`. Who is silenced in the community is in its topics.
+    fn muted_all(&self, at: &GroupKey) -> Result<bool, Failure> {
+        let topic = match at.is_topic() {
+            true => self.topic(at)?.muted_all,
+            false => false,
+        };
+        Ok(topic || self.record.info.muted_all)
     }
 
     /// Whether `actor` may do what takes `least` to somebody of rank `target`: it is above both.
@@ -242,6 +277,14 @@ impl Group {
 /// The group does not exist, or no longer, or not for the asker.
 pub(crate) fn gone() -> Failure {
     Failure::new(code::GONE, "the group does not exist, or was dismissed")
+}
+
+/// The group or the topic that `at` is does not exist, or no longer.
+pub(crate) fn gone_at(at: &GroupKey) -> Failure {
+    match at.is_topic() {
+        true => topic_gone(),
+        false => gone(),
+    }
 }
 
 /// No permission.

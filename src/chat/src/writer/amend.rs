@@ -116,7 +116,7 @@ impl Writer {
         let conv = with.conv(user);
         let not_found = || Failure::new(codes.not_found, "there is no such message of yours");
         let (entry, kept) = self.message(&conv, seq, prepared)?.ok_or_else(not_found)?;
-        let floor = group.and_then(|group| group.history_after(user)).unwrap_or_default();
+        let floor = floor(group, &with, user);
         if !kept.is_for(user) || seq <= floor || with == With::Notices {
             return Err(not_found());
         }
@@ -255,7 +255,7 @@ impl Writer {
         prepared: &mut Prepared,
     ) -> Result<What, Failure> {
         let conv = with.conv(user);
-        let floor = group.and_then(|group| group.history_after(user)).unwrap_or_default();
+        let floor = floor(group, with, user);
         let head = self.shared.ledger.head(&conv).map_err(|error| unreadable(&error))?;
         let (seqs, invalid): (Vec<_>, Vec<_>) =
             seqs.into_iter().partition(|seq| (floor + 1..=head).contains(seq));
@@ -299,7 +299,7 @@ impl Writer {
             return Err(Failure::new(code::group::NO_PERMISSION, info));
         }
         let conv = with.conv(user);
-        let floor = group.and_then(|group| group.history_after(user)).unwrap_or_default();
+        let floor = floor(group, with, user);
         let (mut invalid, mut senders) = (Vec::new(), BTreeMap::<UserKey, Vec<u64>>::new());
         for seq in seqs {
             let found = self.message(&conv, seq, prepared)?.map(|(_, kept)| kept);
@@ -336,7 +336,7 @@ impl Writer {
         prepared: &mut Prepared,
     ) -> Result<What, Failure> {
         let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
-        let found = self.shared.groups.find_all(&keys).map_err(|error| no_groups(&error))?;
+        let found = self.shared.groups.find_homes(&keys).map_err(|error| no_groups(&error))?;
         let convs: Vec<_> = keys.iter().map(GroupKey::conv).collect();
         let heads = self.shared.ledger.heads(&convs).map_err(|error| unreadable(&error))?;
         for (((_, seq), conv), (group, heads)) in groups.into_iter().zip(convs).zip(found.iter().zip(heads)) {
@@ -362,6 +362,12 @@ impl Writer {
 /// A mark of a user that the user's other devices hear of.
 fn marked(amended: Amended, user: &UserKey, event: event::Event) -> What {
     What::Amended { amended, events: vec![(user.clone(), Event { event: Some(event) })] }
+}
+
+/// Messages of a conversation up to this seq are not for `user`.
+fn floor(group: Option<&Group>, with: &With, user: &UserKey) -> u64 {
+    let (Some(group), With::Group(at)) = (group, with) else { return 0 };
+    group.history_after(at, user).unwrap_or_default()
 }
 
 /// Whether the system made it: a tip, a notice.

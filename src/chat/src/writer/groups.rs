@@ -11,7 +11,7 @@ use super::{Asked, Online, Prepared, What, Writer, rates};
 use crate::actor::Actor;
 use crate::callback::Origin;
 use crate::downs::Downs;
-use crate::group::{Group, SharedGroup, gone};
+use crate::group::{Group, SharedGroup, gone_at};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{Append, IdemKey};
@@ -50,7 +50,7 @@ impl Writer {
         if keys.is_empty() {
             return Vec::new();
         }
-        let found = self.shared.groups.find_all(&keys);
+        let found = self.shared.groups.find_homes(&keys);
         let failure = found.as_ref().err().map(no_groups);
         let groups: HashMap<GroupKey, SharedGroup> = keys
             .iter()
@@ -67,13 +67,13 @@ impl Writer {
                 if let Some(failure) = &failure {
                     return Some(Err(failure.clone()));
                 }
-                let Some(shared) = groups.get(key) else { return Some(Err(gone())) };
+                let Some(shared) = groups.get(key) else { return Some(Err(gone_at(key))) };
                 let group = shared.read().unwrap_or_else(PoisonError::into_inner);
                 let place = match &asked.request {
                     Request::Send(send) => {
                         let room = !group.kind().stored_members;
                         let present = room && self.shared.rooms.is_in(key, &asked.user);
-                        let place = send_place(shared, &group, &asked.user, present, send, now_ms);
+                        let place = send_place((key, shared), &group, &asked.user, present, send, now_ms);
                         if place.is_ok() && !room {
                             let together = together.entry(key.clone()).or_default();
                             together.per_s = group.kind().messages_per_s;
@@ -82,7 +82,7 @@ impl Writer {
                         }
                         place
                     }
-                    request => known(shared, &group, &asked.user, request),
+                    request => known((key, shared), &group, &asked.user, request),
                 };
                 Some(place)
             })
@@ -105,11 +105,11 @@ impl Writer {
     pub(super) fn taken_by_group(&self, asked: &Asked, now_ms: u64) -> Result<(), Failure> {
         let Request::Send(send) = &asked.request else { return Ok(()) };
         let To::Group(key) = &send.to else { return Ok(()) };
-        let found = self.shared.groups.find(key).map_err(|error| no_groups(&error))?;
-        let shared = found.ok_or_else(gone)?;
+        let found = self.shared.groups.find_home(key).map_err(|error| no_groups(&error))?;
+        let shared = found.ok_or_else(|| gone_at(key))?;
         let group = shared.read().unwrap_or_else(PoisonError::into_inner);
         let present = !group.kind().stored_members && self.shared.rooms.is_in(key, &asked.user);
-        send_place(&shared, &group, &asked.user, present, send, now_ms).map(drop)
+        send_place((key, &shared), &group, &asked.user, present, send, now_ms).map(drop)
     }
 
     /// Says it in a live room. Nothing of it is stored, so it waits for no commit.
@@ -185,14 +185,14 @@ impl Writer {
 }
 
 fn send_place(
-    shared: &SharedGroup,
+    (at, shared): (&GroupKey, &SharedGroup),
     group: &Group,
     user: &UserKey,
     present: bool,
     send: &Send,
     now_ms: u64,
 ) -> Result<Place, Failure> {
-    group.check_send(user, present, now_ms)?;
+    group.check_send(at, user, present, now_ms)?;
     let kind = group.kind();
     let denied = |info: &'static str| Err(Failure::new(code::NO_PERMISSION, info));
     if (send.online_only || send.control.is_some()) && !kind.message_controls {
@@ -215,7 +215,12 @@ fn send_place(
     })
 }
 
-fn known(shared: &SharedGroup, group: &Group, user: &UserKey, request: &Request) -> Result<Place, Failure> {
+fn known(
+    (at, shared): (&GroupKey, &SharedGroup),
+    group: &Group,
+    user: &UserKey,
+    request: &Request,
+) -> Result<Place, Failure> {
     group.visible(Actor::User(user))?;
     // What the type has not comes before who one is: nobody is a stored member of a live room.
     let kind = group.kind();
@@ -230,7 +235,7 @@ fn known(shared: &SharedGroup, group: &Group, user: &UserKey, request: &Request)
         }
         _ => {}
     }
-    if group.history_after(user).is_none() {
+    if group.history_after(at, user).is_none() {
         return Err(Failure::new(code::NO_PERMISSION, "only members do that"));
     }
     Ok(Place { group: shared.clone(), taken: false, online_only: false, receipts: false, room: false })

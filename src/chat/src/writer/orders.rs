@@ -13,7 +13,7 @@ use super::told::hex;
 use super::{Prepared, Writer, rates};
 use crate::callback::{Callbacks, Command, Event, Origin, group_fields};
 use crate::downs::Downs;
-use crate::group::{Group, SharedGroup, gone};
+use crate::group::{Group, SharedGroup, gone_at};
 use crate::kept::{Audience, seal};
 use crate::key::{GroupKey, UserKey};
 use crate::lately::KNOWN_FOR_MS;
@@ -71,7 +71,7 @@ impl Writer {
     fn say_all(&mut self, sayings: Vec<GroupSaying>, now_ms: u64, prepared: &mut Prepared, out: &mut Downs) {
         let time_ms = self.last_time_ms;
         let keys: Vec<_> = sayings.iter().map(|saying| saying.group.clone()).collect();
-        let found = match self.shared.groups.find_all(&keys) {
+        let found = match self.shared.groups.find_homes(&keys) {
             Ok(found) => found,
             Err(error) => return refuse_all(sayings, &no_groups(&error)),
         };
@@ -100,7 +100,7 @@ impl Writer {
             } else {
                 let outcome = match &group {
                     Some(group) => may_say(group, &saying, now_ms).map(|parts| (group.clone(), parts)),
-                    None => Err(gone()),
+                    None => Err(gone_at(&saying.group)),
                 };
                 match outcome {
                     Ok((group, (receipts, room, per_s))) => {
@@ -296,7 +296,7 @@ pub(crate) fn may_say(
     now_ms: u64,
 ) -> Result<(bool, bool, u32), Failure> {
     let group: &Group = &shared.read().unwrap_or_else(PoisonError::into_inner);
-    group.check_back_end_send(&saying.from, now_ms)?;
+    group.check_back_end_send(&saying.group, &saying.from, now_ms)?;
     let kind = group.kind();
     let denied = |info: &'static str| Err(Failure::new(code::NO_PERMISSION, info));
     if (saying.online_only && kind.history || saying.control.is_some()) && !kind.message_controls {

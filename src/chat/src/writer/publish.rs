@@ -60,8 +60,7 @@ impl Publisher<'_> {
         let message = Kept::open(&append.body).message;
         let mut delivery = Shared::new(message, done.seq, done.time_ms, 0);
         if append.conv.is_group() {
-            // The topic of a group has the bytes of its conversation.
-            let topic = Topic::from(append.conv.as_bytes());
+            let topic = append.conv.topic();
             self.group(&topic, Kind::GROUP_PUSH, done.seq, &mut delivery, sender);
         }
         for (owner, position) in append.logs.iter().zip(&done.positions) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nearport_session as session;
-use nearport_wire::body::{self, group_event::What as GroupWhat, target::Target};
+use nearport_wire::body::{self, group_event::What as GroupWhat, group_topic_change::How, target::Target};
 use nearport_wire::{Class, Kind, Lane};
 use prost::Message as _;
 
@@ -51,6 +51,17 @@ impl Core {
     pub(super) fn groups_behind(&mut self) {
         if self.follows {
             self.groups.want_heads();
+        }
+    }
+
+    /// Topics of a community have come or gone.
+    fn take_topics(&mut self, now: Instant, topics: &[body::GroupTopicChange]) {
+        for topic in topics.iter().filter(|_| self.follows) {
+            match topic.how() {
+                How::Created => self.groups.begin(now, &topic.topic, topic.seq),
+                How::Destroyed => self.groups.end(&topic.topic),
+                How::Changed => {}
+            }
         }
     }
 
@@ -291,6 +302,7 @@ impl Core {
                 if others.contains(&group.what()) {
                     self.groups_behind();
                 }
+                self.take_topics(now, &group.topics);
                 self.inbox.hint(Event::Group(group), bytes);
             }
             body::event::Event::GroupChange(_) => {}

@@ -223,6 +223,10 @@ impl<T> Groups<T> {
     pub(crate) fn push(&mut self, now: Instant, group: &str, entry: Entry<T>) {
         let may_hold = self.held < HELD_MAX;
         let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now) };
+        if room.discarded {
+            // Topics are sent with their community: what the user does not want of them ends here.
+            return;
+        }
         room.arrive(entry.seq, Some(entry), may_hold);
         self.look(now, &group, Duration::ZERO);
     }
@@ -231,8 +235,33 @@ impl<T> Groups<T> {
     pub(crate) fn push_change(&mut self, now: Instant, group: &str, entry: Entry<T>) {
         let may_hold = self.held < HELD_MAX;
         let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now) };
+        if room.discarded {
+            return;
+        }
         room.change(entry, may_hold);
         self.look(now, &group, Duration::ZERO);
+    }
+
+    /// A topic has come to be: its community is followed, so it is, from its first message on. One that has messages of an earlier
+    /// topic is looked at as the heads name it.
+    pub(crate) fn begin(&mut self, now: Instant, topic: &str, seq: u64) {
+        if seq > 0 || self.heads != Heads::Known {
+            return self.want_heads();
+        }
+        if self.rooms.len() >= GROUPS_MAX || self.rooms.contains_key(topic) {
+            return;
+        }
+        let topic: Arc<str> = topic.into();
+        self.rooms.insert(Arc::clone(&topic), Room::new(0, 0, 0, None));
+        self.untold.insert(topic);
+        self.tell_at.get_or_insert(now + SHOWN_WITHIN);
+    }
+
+    /// A topic is gone.
+    pub(crate) fn end(&mut self, topic: &str) {
+        self.forget(&topic.into());
+        // The next one of its id begins anew.
+        self.left.remove(topic);
     }
 
     /// The user is in a group that this device has not heard of: the heads name it. Not more often than every so often, should

@@ -71,15 +71,15 @@ struct GroupHistoryRow {
 
 async fn history(call: Call, body: GroupHistoryPage) -> Result<GroupHistoryRows, Refusal> {
     let group = group_id(body.group_id)?;
-    topics::none(body.topic_id, BAD)?;
+    let at = topics::place(&call, group.clone(), body.topic_id, BAD)?;
     let count = body.req_msg_number.required("ReqMsgNumber", BAD)?;
     if count == 0 {
         return Err(bad("ReqMsgNumber is at least 1"));
     }
     let newest = body.req_msg_seq.optional("ReqMsgSeq", BAD)?;
-    let (app, id) = (call.asker.app, group.clone());
+    let app = call.asker.app;
     let page =
-        call.blocking(code::INTERNAL, move |admin| admin.group_history(app, &id, newest, count)).await?;
+        call.blocking(code::INTERNAL, move |admin| admin.group_history(app, &at, newest, count)).await?;
     let expired = page.slots.iter().all(|slot| matches!(slot.what, InSlot::Hole));
     let is_finished = match (page.whole, expired) {
         (true, _) => 1,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::members::MemberResults;
 use super::profile::{CreateGroup, GroupCreated, admin_role};
 use super::shape::{BigNumber, Number, flag, group_id};
-use super::{bad, gone};
+use super::{bad, gone, topics};
 use crate::answer::{Empty, Refusal};
 use crate::elements::{self, BadBody, MsgBody};
 use crate::field::{Field, Object, Text};
@@ -198,10 +198,14 @@ struct SetUnread {
     account: Text,
     #[serde(default)]
     unread_msg_num: BigNumber,
+    /// In a topic of the community.
+    #[serde(default)]
+    topic_id: Text,
 }
 
 async fn unread(call: Call, body: SetUnread) -> Result<Empty, Refusal> {
     let (group, user) = (group_id(body.group_id)?, body.account.required("Member_Account", BAD)?);
+    let group = topics::place(&call, group, body.topic_id, BAD)?;
     let unread = body.unread_msg_num.required("UnreadMsgNum", BAD)?;
     let app = call.asker.app;
     call.blocking(code::INTERNAL, move |admin| admin.set_unread_of_group(app, &group, &user, unread)).await?;

@@ -71,7 +71,7 @@ struct SendGroupMsg {
     /// Not offered.
     #[serde(default, rename = "To_Account")]
     to: Texts,
-    /// Topics are not enabled.
+    /// In a topic of the community.
     #[serde(default)]
     topic_id: Text,
     #[serde(default)]
@@ -99,7 +99,7 @@ struct GroupMsgSent {
 }
 
 async fn send(call: Call, body: SendGroupMsg) -> Result<GroupMsgSent, Refusal> {
-    topics::none(body.topic_id, BAD)?;
+    let group = topics::place(&call, group_id(body.group_id)?, body.topic_id, BAD)?;
     if body.to.optional("To_Account", BAD)?.is_some_and(|to| !to.is_empty()) {
         return Err(bad("To_Account: messages for some members only are not offered"));
     }
@@ -121,7 +121,7 @@ async fn send(call: Call, body: SendGroupMsg) -> Result<GroupMsgSent, Refusal> {
         }
     }
     let message = GroupMessage {
-        group: group_id(body.group_id)?,
+        group,
         from: body.from.optional("From_Account", BAD)?.filter(|from| !from.is_empty()),
         random: body.random.required("Random", BAD)?,
         content: elements::content(body.msg_body, body.cloud_custom_data).map_err(BadBody::in_groups)?,
@@ -284,7 +284,7 @@ const REASON_BYTES_MAX: usize = 256;
 
 async fn recall(call: Call, body: RecallGroupMsg) -> Result<GroupMsgRecalled, Refusal> {
     let (group, seqs) = (group_id(body.group_id)?, seqs(body.msg_seq_list, RECALLS_MAX)?);
-    topics::none(body.topic_id, BAD)?;
+    let group = topics::place(&call, group, body.topic_id, BAD)?;
     let reason = body.reason.optional("Reason", BAD)?.unwrap_or_default();
     if reason.len() > REASON_BYTES_MAX {
         return Err(bad("Reason has at most 256 bytes"));
@@ -355,10 +355,11 @@ const INTERNAL: u32 = 91000;
 async fn edit(call: Call, body: ModifyGroupMsg) -> Result<Empty, Refusal> {
     let group = body.group_id.required("GroupId", BAD_JSON)?;
     let seq = body.msg_seq.required("MsgSeq", BAD_JSON)?;
-    topics::none(body.topic_id, BAD_JSON).map_err(|refusal| match refusal.code {
-        topics::NOT_ENABLED => Refusal::new(BAD_PACKET, refusal.info),
-        _ => refusal,
-    })?;
+    let group =
+        topics::place(&call, group, body.topic_id, BAD_JSON).map_err(|refusal| match refusal.code {
+            code::NOT_ENABLED => Refusal::new(BAD_PACKET, refusal.info),
+            _ => refusal,
+        })?;
     let elements = match body.msg_body {
         Field::Absent => Vec::new(),
         given => elements::elements(given).map_err(BadBody::in_messages)?,

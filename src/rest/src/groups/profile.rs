@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::shape::{
     BigNumber, DefinedFields, GroupOnly, Number, ShownField, ShownMember, Wanted, fields, flag, group_id,
-    join_option, join_option_name, shown_fields,
+    join_option, join_option_name, on_off, shown_fields,
 };
-use super::{ask, bad, done, gone, topics};
+use super::{ask, bad, done, gone};
 use crate::answer::{Empty, Refusal};
 use crate::field::{Field, Object, Text, Texts};
 use crate::service::GROUPS;
@@ -59,7 +59,7 @@ pub(crate) struct CreateGroup {
     app_defined_data: DefinedFields,
     #[serde(default)]
     member_list: FirstMembers,
-    /// Topics are not enabled: 1 is refused with 11000.
+    /// 1: a community with topics.
     #[serde(default)]
     support_topic: Number,
     /// Of an import: Unix seconds.
@@ -84,9 +84,7 @@ struct FirstMember {
 impl CreateGroup {
     pub(super) fn read(self) -> Result<body::GroupCreate, Refusal> {
         let text = |field: Text, name: &str| Ok::<_, Refusal>(field.optional(name, BAD)?.unwrap_or_default());
-        if flag(self.support_topic, "SupportTopic")? {
-            return Err(topics::refusal());
-        }
+        let topics = flag(self.support_topic, "SupportTopic")?;
         let member = |Object(member): Object<FirstMember>| {
             Ok(body::GroupNewMember {
                 user: member.account.required("Member_Account", BAD)?,
@@ -112,6 +110,7 @@ impl CreateGroup {
             fields: fields(self.app_defined_data, "AppDefinedData")?,
             members: members.into_iter().map(member).collect::<Result<_, Refusal>>()?,
             owner: text(self.owner, "Owner_Account")?,
+            topics,
         })
     }
 }
@@ -236,6 +235,9 @@ pub(super) struct ShownBase {
     /// The same, by its newer name.
     #[serde(skip_serializing_if = "Option::is_none")]
     mute_all_member: Option<&'static str>,
+    /// 1: a community with topics; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support_topic: Option<u32>,
 }
 
 impl ShownBase {
@@ -246,6 +248,7 @@ impl ShownBase {
             apply_join_option: wanted.get("ApplyJoinOption", join_option_name(info.join(), "DisableApply")),
             invite_join_option: wanted
                 .get("InviteJoinOption", join_option_name(info.invite(), "DisableInvite")),
+            support_topic: wanted.get("SupportTopic", 1).filter(|_| info.topics),
             kind: wanted.get("Type", info.r#type),
             name: wanted.get("Name", info.name),
             introduction: wanted.get("Introduction", info.introduction),
@@ -357,13 +360,7 @@ struct ModifyGroup {
 }
 
 async fn modify(call: Call, body: ModifyGroup) -> Result<Empty, Refusal> {
-    let muted = body.shut_up_all_member.or(body.mute_all_member).optional("ShutUpAllMember", BAD)?;
-    let muted_all = match muted.as_deref() {
-        None => None,
-        Some("On") => Some(true),
-        Some("Off") => Some(false),
-        Some(_) => return Err(bad("ShutUpAllMember is On or Off")),
-    };
+    let muted_all = on_off(body.shut_up_all_member.or(body.mute_all_member), "ShutUpAllMember")?;
     let edit = body::GroupEdit {
         group: group_id(body.group_id)?,
         name: body.name.optional("Name", BAD)?,

@@ -227,3 +227,13 @@ pub(super) fn flag(field: Number, name: &str) -> Result<bool, Refusal> {
         Some(_) => Err(bad(format!("{name} is 0 or 1"))),
     }
 }
+
+/// `On` or `Off`.
+pub(super) fn on_off(field: Text, name: &str) -> Result<Option<bool>, Refusal> {
+    match field.optional(name, BAD)?.as_deref() {
+        None => Ok(None),
+        Some("On") => Ok(Some(true)),
+        Some("Off") => Ok(Some(false)),
+        Some(_) => Err(bad(format!("{name} is On or Off"))),
+    }
+}

@@ -1,9 +1,9 @@
 //! Groups.
 
-use nearport_chat::directory::{Counted, Directory, Joined, ListPlace};
+use nearport_chat::directory::{Counted, Directory, Joined, JoinedTopic, ListPlace};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
-    Reception, Role,
+    Reception, Role, TopicInfo,
 };
 use nearport_chat::key::{AppId, GroupKey, UserKey};
 
@@ -14,6 +14,7 @@ pub(super) fn all(make: &impl Fn() -> Box<dyn Directory>) {
     a_dismissed_group_leaves_nothing_behind(&*make());
     groups_of_users_are_found_from_their_side(&*make());
     groups_are_counted_and_listed(&*make());
+    topics_are_found_from_the_side_of_members(&*make());
 }
 
 fn key(app: u32, id: &str) -> GroupKey {
@@ -42,6 +43,7 @@ fn info(kind: &str, created_ms: u64) -> GroupInfo {
         first_seq: 7,
         attributes_version: 0,
         fields: Fields([("level".to_owned(), (&b"\0\xff"[..]).into())].into()),
+        topics: kind == "Community",
     }
 }
 
@@ -168,6 +170,8 @@ fn a_dismissed_group_leaves_nothing_behind(directory: &dyn Directory) {
         put(1, "alice", Role::Owner),
         Change::PutAttribute("a".into(), "b".into()),
         Change::PutCounter("c".into(), 1),
+        Change::PutTopic(key(1, "group@TOPIC#_x"), Box::new(topic(1))),
+        Change::Receive(user(1, "alice"), key(1, "group@TOPIC#_x"), Some(Reception::Discard)),
         Change::Penalty(Penalty::Mute, user(1, "bob"), 100),
         Change::PutApplication(
             user(1, "erin"),
@@ -184,6 +188,7 @@ fn a_dismissed_group_leaves_nothing_behind(directory: &dyn Directory) {
     directory.change_groups(&[change(&group, vec![Change::Dismiss])]).expect("writes");
     assert!(get(directory, &group).is_none());
     assert_eq!(directory.groups_of(&[user(1, "alice")]).expect("reads"), [vec![]]);
+    assert_eq!(directory.count_topics(AppId(1)).expect("reads"), 0);
     directory.change_groups(&[change(&group, vec![create("Public", 9)])]).expect("the id is free");
     assert_eq!(get(directory, &group), Some(GroupRecord::new(group, info("Public", 9))));
 }
@@ -253,4 +258,66 @@ fn groups_are_counted_and_listed(directory: &dyn Directory) {
     assert_eq!(list(None, 8, 1, 1), want(&[("d", 8)]));
     assert_eq!(list(Some("Public"), 0, 0, 2), want(&[("b", 5), ("a", 8)]));
     assert!(list(Some("Public"), 8, 2, 2).is_empty());
+}
+
+fn topic(number: u64) -> TopicInfo {
+    TopicInfo {
+        name: format!("Thema {number} 'n' \"ü\""),
+        introduction: "line\nline".to_owned(),
+        notification: String::new(),
+        face_url: "https://example.com/t.png".to_owned(),
+        custom: "{\"a\": 1}".to_owned(),
+        created_ms: 1_700_000_000_000 + number,
+        info_seq: number,
+        muted_all: number % 2 == 1,
+        first_seq: number * 3,
+    }
+}
+
+fn topics_are_found_from_the_side_of_members(directory: &dyn Directory) {
+    let (a, b) = (key(1, "@TGS#_a"), key(1, "@TGS#_b"));
+    let [one, two, three] = ["@TGS#_a@TOPIC#_1", "@TGS#_a@TOPIC#_2", "@TGS#_b@TOPIC#_1"].map(|id| key(1, id));
+    let silent = Member { reception: Reception::Discard, ..member(Role::Member) };
+    let put = |key: &GroupKey, number| Change::PutTopic(key.clone(), Box::new(topic(number)));
+    let changes = [
+        change(
+            &a,
+            vec![
+                create("Community", 5),
+                self::put(1, "alice", Role::Owner),
+                self::put(1, "bob", Role::Member),
+                put(&two, 2),
+                put(&one, 1),
+                Change::Receive(user(1, "alice"), two.clone(), Some(Reception::Discard)),
+            ],
+        ),
+        change(
+            &b,
+            vec![
+                create("Community", 5),
+                Change::PutMember(user(1, "alice"), Box::new(silent)),
+                put(&three, 3),
+                Change::Receive(user(1, "alice"), three.clone(), Some(Reception::Notify)),
+            ],
+        ),
+        change(&key(2, "@TGS#_a"), vec![create("Community", 5), put(&key(2, "@TGS#_a@TOPIC#_1"), 1)]),
+    ];
+    directory.change_groups(&changes).expect("writes");
+    let joined = |key: &GroupKey, number: u64, receives| {
+        let TopicInfo { info_seq, first_seq, created_ms, .. } = topic(number);
+        let joined_ms = member(Role::Member).joined_ms;
+        JoinedTopic { topic: key.clone(), info_seq, first_seq, created_ms, joined_ms, receives }
+    };
+    let of = |name: &str, limit| directory.topics_of(&user(1, name), limit).expect("reads");
+    assert_eq!(of("alice", 9), [joined(&one, 1, true), joined(&two, 2, false), joined(&three, 3, true)]);
+    assert_eq!(of("alice", 2), [joined(&one, 1, true), joined(&two, 2, false)]);
+    assert_eq!(of("bob", 9), [joined(&one, 1, true), joined(&two, 2, true)]);
+    assert!(of("carol", 9).is_empty());
+    let count = |app| directory.count_topics(AppId(app)).expect("reads");
+    assert_eq!([count(1), count(2), count(3)], [3, 1, 0]);
+    let silence = Change::Receive(user(1, "alice"), three.clone(), None);
+    directory.change_groups(&[change(&b, vec![silence])]).expect("writes");
+    assert_eq!(of("alice", 9)[2], joined(&three, 3, false), "as the community");
+    directory.change_groups(&[change(&a, vec![Change::RemoveTopic(one)])]).expect("writes");
+    assert_eq!(of("bob", 9), [joined(&two, 2, true)]);
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup};
+use nearport_chat::directory::{
+    Counted, DirectoryError, GroupStore, Joined, JoinedTopic, ListPlace, ListedGroup,
+};
 use nearport_chat::group::{Change, GroupChange, GroupRecord, Reception};
 use nearport_chat::key::{AppId, GroupKey, UserKey};
 
@@ -103,6 +105,34 @@ impl GroupStore for MemoryDirectory {
         let tables = self.tables();
         let count = |user: &UserKey| tables.groups.of_users.get(user).map_or(0, BTreeSet::len);
         Ok(users.iter().map(|user| u32::try_from(count(user)).unwrap_or(u32::MAX)).collect())
+    }
+
+    fn topics_of(&self, user: &UserKey, limit: usize) -> Result<Vec<JoinedTopic>, DirectoryError> {
+        let tables = self.tables();
+        let groups = &tables.groups;
+        let of = |key: &GroupKey| {
+            let record = &groups.records[key];
+            let member = &record.members[user];
+            record.topics.iter().map(|(topic, info)| JoinedTopic {
+                topic: topic.clone(),
+                info_seq: info.info_seq,
+                first_seq: info.first_seq,
+                created_ms: info.created_ms,
+                joined_ms: member.joined_ms,
+                receives: *record.receptions.get(&(user.clone(), topic.clone())).unwrap_or(&member.reception)
+                    != Reception::Discard,
+            })
+        };
+        let mut all: Vec<_> = groups.of_users.get(user).into_iter().flatten().flat_map(of).collect();
+        all.sort_by_key(|joined| joined.topic.clone());
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn count_topics(&self, app: AppId) -> Result<u64, DirectoryError> {
+        let tables = self.tables();
+        let of_app = tables.groups.records.values().filter(|record| record.key.app() == app);
+        Ok(of_app.map(|record| record.topics.len() as u64).sum())
     }
 
     fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {

@@ -1,9 +1,11 @@
 //! Groups.
 
-use nearport_chat::directory::{Counted, DirectoryError, GroupStore, Joined, ListPlace, ListedGroup};
+use nearport_chat::directory::{
+    Counted, DirectoryError, GroupStore, Joined, JoinedTopic, ListPlace, ListedGroup,
+};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, GroupRecord, Handled, JoinOption, Member, Penalty,
-    Reception, Role,
+    Reception, Role, TopicInfo,
 };
 use nearport_chat::key::{AppId, GroupKey, UserKey};
 
@@ -14,19 +16,21 @@ type Step = (&'static str, Vec<Value>);
 
 const INSERT: &str = "INSERT INTO chat_groups (app_id, id, type, created_ms, first_seq, name, introduction,
         notification, face_url, owner, info_seq, info_ms, members_max, join_option, invite_option, muted_all,
-        attributes_version, fields)
-     VALUES ($1, $2, $3, $4, $5, '', '', '', '', NULL, 0, 0, 0, 0, 0, 0, 0, $6)";
+        attributes_version, fields, topics)
+     VALUES ($1, $2, $3, $4, $5, '', '', '', '', NULL, 0, 0, 0, 0, 0, 0, 0, $6, 0)";
 const UPDATE: &str = "UPDATE chat_groups SET name = $3, introduction = $4, notification = $5, face_url = $6,
         owner = $7, info_seq = $8, info_ms = $9, members_max = $10, join_option = $11, invite_option = $12,
-        muted_all = $13, attributes_version = $14, fields = $15
+        muted_all = $13, attributes_version = $14, fields = $15, topics = $16
      WHERE app_id = $1 AND id = $2";
-const DISMISS: [&str; 6] = [
+const DISMISS: [&str; 8] = [
     "DELETE FROM chat_groups WHERE app_id = $1 AND id = $2",
     "DELETE FROM group_members WHERE app_id = $1 AND group_id = $2",
     "DELETE FROM group_attributes WHERE app_id = $1 AND group_id = $2",
     "DELETE FROM group_counters WHERE app_id = $1 AND group_id = $2",
     "DELETE FROM group_penalties WHERE app_id = $1 AND group_id = $2",
     "DELETE FROM group_applications WHERE app_id = $1 AND group_id = $2",
+    "DELETE FROM group_topics WHERE app_id = $1 AND group_id = $2",
+    "DELETE FROM group_topic_receptions WHERE app_id = $1 AND group_id = $2",
 ];
 const PUT_MEMBER: &str = "INSERT INTO group_members
         (app_id, group_id, user_name, role, joined_ms, joined_seq, reception, name_card, fields)
@@ -57,6 +61,22 @@ const PUT_APPLICATION: &str = "INSERT INTO group_applications
         answer = excluded.answer";
 const REMOVE_APPLICATION: &str =
     "DELETE FROM group_applications WHERE app_id = $1 AND group_id = $2 AND user_name = $3";
+const PUT_TOPIC: &str = "INSERT INTO group_topics (app_id, group_id, topic_id, name, introduction, notification, face_url,
+        custom, created_ms, info_seq, muted_all, first_seq)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+     ON CONFLICT (app_id, group_id, topic_id) DO UPDATE SET name = excluded.name, introduction = excluded.introduction,
+        notification = excluded.notification, face_url = excluded.face_url, custom = excluded.custom,
+        created_ms = excluded.created_ms, info_seq = excluded.info_seq, muted_all = excluded.muted_all,
+        first_seq = excluded.first_seq";
+const REMOVE_TOPIC: [&str; 2] = [
+    "DELETE FROM group_topics WHERE app_id = $1 AND group_id = $2 AND topic_id = $3",
+    "DELETE FROM group_topic_receptions WHERE app_id = $1 AND group_id = $2 AND topic_id = $3",
+];
+const PUT_RECEPTION: &str =
+    "INSERT INTO group_topic_receptions (app_id, group_id, user_name, topic_id, reception) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (app_id, group_id, user_name, topic_id) DO UPDATE SET reception = excluded.reception";
+const REMOVE_RECEPTION: &str = "DELETE FROM group_topic_receptions
+     WHERE app_id = $1 AND group_id = $2 AND user_name = $3 AND topic_id = $4";
 
 impl<E: Engine> GroupStore for SqlDirectory<E> {
     fn groups(&self, keys: &[GroupKey]) -> Result<Vec<Option<GroupRecord>>, DirectoryError> {
@@ -64,7 +84,7 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
         self.read(|tx| {
             let rows = tx.query_each(
                 "SELECT type, name, introduction, notification, face_url, owner, created_ms, info_seq, info_ms,
-                    members_max, join_option, invite_option, muted_all, first_seq, attributes_version, fields
+                    members_max, join_option, invite_option, muted_all, first_seq, attributes_version, fields, topics
                  FROM chat_groups WHERE app_id = $1 AND id = $2",
                 &asked,
             )?;
@@ -90,6 +110,25 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
                 "SELECT user_name, inviter, consent, time_ms, text, handled_by, agreed, answer
                  FROM group_applications WHERE app_id = $1 AND group_id = $2",
             )?;
+            let topics = each(
+                "SELECT topic_id, name, introduction, notification, face_url, custom, created_ms, info_seq, muted_all,
+                    first_seq
+                 FROM group_topics WHERE app_id = $1 AND group_id = $2",
+            )?;
+            let receptions = each(
+                "SELECT user_name, topic_id, reception FROM group_topic_receptions WHERE app_id = $1 AND group_id = $2",
+            )?;
+            for (record, (topics, receptions)) in found.iter_mut().zip(topics.into_iter().zip(receptions)) {
+                let app = record.key.app();
+                record.topics = topics.iter().map(|row| topic(app, row)).collect::<Result<_, _>>()?;
+                record.receptions = receptions
+                    .iter()
+                    .map(|row| {
+                        let of = (user(app, row.text(0)?)?, group(app, row.text(1)?)?);
+                        Ok((of, numbered(row, 2, Reception::from_number)?))
+                    })
+                    .collect::<Result<_, DirectoryError>>()?;
+            }
             let parts = members.into_iter().zip(attributes).zip(counters).zip(penalties).zip(applications);
             for (record, ((((members, attributes), counters), penalties), applications)) in
                 found.iter_mut().zip(parts)
@@ -142,6 +181,38 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
                 &asked,
             )?;
             rows.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
+        })
+    }
+
+    fn topics_of(&self, user: &UserKey, limit: usize) -> Result<Vec<JoinedTopic>, DirectoryError> {
+        self.read(|tx| {
+            let rows = tx.query(
+                "SELECT t.topic_id, t.info_seq, t.first_seq, t.created_ms, m.joined_ms, COALESCE(r.reception, m.reception)
+                 FROM group_members m
+                 JOIN group_topics t ON t.app_id = m.app_id AND t.group_id = m.group_id
+                 LEFT JOIN group_topic_receptions r ON r.app_id = m.app_id AND r.group_id = m.group_id
+                    AND r.user_name = m.user_name AND r.topic_id = t.topic_id
+                 WHERE m.app_id = $1 AND m.user_name = $2 ORDER BY t.topic_id LIMIT $3",
+                &params![user.app().0, user.name(), limit],
+            )?;
+            let joined = |row: &Row| {
+                Ok(JoinedTopic {
+                    topic: group(user.app(), row.text(0)?)?,
+                    info_seq: row.int(1)?,
+                    first_seq: row.int(2)?,
+                    created_ms: row.int(3)?,
+                    joined_ms: row.int(4)?,
+                    receives: numbered(row, 5, Reception::from_number)? != Reception::Discard,
+                })
+            };
+            rows.iter().map(joined).collect()
+        })
+    }
+
+    fn count_topics(&self, app: AppId) -> Result<u64, DirectoryError> {
+        self.read(|tx| {
+            let rows = tx.query("SELECT COUNT(*) FROM group_topics WHERE app_id = $1", &params![app.0])?;
+            rows.first().map_or(Ok(0), |row| row.int(0))
         })
     }
 
@@ -276,6 +347,35 @@ fn step(group: &GroupKey, change: &Change, steps: &mut Vec<Step>) -> Result<(), 
         Change::RemoveApplication(user) => {
             steps.push((REMOVE_APPLICATION, params![app, id, user.name()].into()));
         }
+        Change::PutTopic(topic, info) => {
+            let row = params![
+                app,
+                id,
+                topic.id(),
+                info.name,
+                info.introduction,
+                info.notification,
+                info.face_url,
+                info.custom,
+                info.created_ms,
+                info.info_seq,
+                info.muted_all,
+                info.first_seq
+            ];
+            steps.push((PUT_TOPIC, row.into()));
+        }
+        Change::RemoveTopic(topic) => {
+            for sql in REMOVE_TOPIC {
+                steps.push((sql, params![app, id, topic.id()].into()));
+            }
+        }
+        Change::Receive(user, topic, None) => {
+            steps.push((REMOVE_RECEPTION, params![app, id, user.name(), topic.id()].into()));
+        }
+        Change::Receive(user, topic, Some(reception)) => {
+            let row = params![app, id, user.name(), topic.id(), reception.number()];
+            steps.push((PUT_RECEPTION, row.into()));
+        }
     }
     Ok(())
 }
@@ -296,7 +396,8 @@ fn update(group: &GroupKey, info: &GroupInfo) -> Result<Vec<Value>, DirectoryErr
         info.invite.number(),
         info.muted_all,
         info.attributes_version,
-        info.fields.encode()
+        info.fields.encode(),
+        info.topics
     ]
     .into())
 }
@@ -319,7 +420,23 @@ fn info(app: AppId, row: &Row) -> Result<GroupInfo, DirectoryError> {
         first_seq: row.int(13)?,
         attributes_version: row.int(14)?,
         fields: fields(row, 15)?,
+        topics: row.flag(16)?,
     })
+}
+
+fn topic(app: AppId, row: &Row) -> Result<(GroupKey, TopicInfo), DirectoryError> {
+    let info = TopicInfo {
+        name: row.text(1)?.to_owned(),
+        introduction: row.text(2)?.to_owned(),
+        notification: row.text(3)?.to_owned(),
+        face_url: row.text(4)?.to_owned(),
+        custom: row.text(5)?.to_owned(),
+        created_ms: row.int(6)?,
+        info_seq: row.int(7)?,
+        muted_all: row.flag(8)?,
+        first_seq: row.int(9)?,
+    };
+    Ok((group(app, row.text(0)?)?, info))
 }
 
 fn member(app: AppId, row: &Row) -> Result<(UserKey, Member), DirectoryError> {
@@ -335,9 +452,8 @@ fn member(app: AppId, row: &Row) -> Result<(UserKey, Member), DirectoryError> {
 }
 
 fn joined(app: AppId, row: &Row) -> Result<Joined, DirectoryError> {
-    let id = row.text(0)?;
     Ok(Joined {
-        group: GroupKey::new(app, id).map_err(|error| damaged(&format!("group {id:?}: {error}")))?,
+        group: group(app, row.text(0)?)?,
         kind: row.text(1)?.to_owned(),
         info_seq: row.int(2)?,
         first_seq: row.int(3)?,
@@ -362,6 +478,10 @@ fn application(app: AppId, row: &Row) -> Result<(UserKey, Application), Director
 
 fn user(app: AppId, name: &str) -> Result<UserKey, DirectoryError> {
     UserKey::new(app, name).map_err(|error| damaged(&format!("user {name:?}: {error}")))
+}
+
+fn group(app: AppId, id: &str) -> Result<GroupKey, DirectoryError> {
+    GroupKey::new(app, id).map_err(|error| damaged(&format!("group {id:?}: {error}")))
 }
 
 fn fields(row: &Row, column: usize) -> Result<Fields, DirectoryError> {

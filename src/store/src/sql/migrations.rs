@@ -35,6 +35,7 @@ const VERSIONS: &[Version] = versions![
     "V12__push",
     "V13__pushes",
     "V14__numbers",
+    "V15__topics",
 ];
 
 /// Which text of a version.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use nearport_chat::directory::{Counted, Directory, GroupStore as _, ListPlace};
 use nearport_chat::group::{
     Application, Change, Fields, GroupChange, GroupInfo, Handled, JoinOption, Member, Penalty, Reception,
-    Role,
+    Role, TopicInfo,
 };
 use nearport_chat::key::{AppId, GroupKey, UserKey};
 use nearport_store::{MemoryDirectory, PgDirectory, Postgres, PostgresOptions, SqliteDirectory};
@@ -20,6 +20,7 @@ const CASES: u32 = 1000;
 
 const GROUPS: [&str; 3] = ["@TGS#_@TGS#c1", "group two", "Z"];
 const USERS: [&str; 4] = ["alice", "Bob", "c", "dave"];
+const TOPICS: [&str; 3] = ["@TOPIC#1", "a", "Z"];
 const KEYS: [&str; 3] = ["k", "K", "ключ"];
 
 /// A change without the App, which every case has of its own: so all share one database.
@@ -36,6 +37,8 @@ enum Step {
     Counter(usize, Option<i64>),
     Penalty(bool, usize, u64),
     Application(usize, Option<(Option<usize>, bool)>),
+    Topic(usize, Option<u64>),
+    Receive(usize, usize, Option<u8>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,6 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<bool>(), who(), number()).prop_map(|(ban, user, until)| Step::Penalty(ban, user, until)),
         2 => (who(), proptest::option::of((proptest::option::of(who()), any::<bool>())))
             .prop_map(|(user, application)| Step::Application(user, application)),
+        3 => (0..TOPICS.len(), proptest::option::weighted(0.7, number()))
+            .prop_map(|(topic, info)| Step::Topic(topic, info)),
+        2 => (who(), 0..TOPICS.len(), proptest::option::of(1..4u8))
+            .prop_map(|(user, topic, reception)| Step::Receive(user, topic, reception)),
     ]
 }
 
@@ -87,6 +94,25 @@ fn info(app: u32, at: usize, seq: u64, owner: Option<usize>) -> GroupInfo {
         first_seq: created_ms * 7,
         attributes_version: seq,
         fields: Fields([("f".to_owned(), vec![0, 1, u8::try_from(seq % 256).unwrap()].into())].into()),
+        topics: seq.is_multiple_of(3),
+    }
+}
+
+fn topic(app: u32, group: usize, at: usize) -> GroupKey {
+    GroupKey::new(AppId(app), &format!("{}@TOPIC#_{}", GROUPS[group], TOPICS[at])).unwrap()
+}
+
+fn topic_info(number: u64) -> TopicInfo {
+    TopicInfo {
+        name: format!("名 {number}"),
+        introduction: "a\nb".to_owned(),
+        notification: "%_'".to_owned(),
+        face_url: String::new(),
+        custom: "{\"a\": 1}".to_owned(),
+        created_ms: number,
+        info_seq: number / 2,
+        muted_all: number.is_multiple_of(2),
+        first_seq: number / 3,
     }
 }
 
@@ -129,6 +155,14 @@ fn change(app: u32, group: usize, step: &Step) -> Change {
             }),
         ),
         Step::Application(at, None) => Change::RemoveApplication(user(app, *at)),
+        Step::Topic(at, Some(number)) => {
+            Change::PutTopic(topic(app, group, *at), Box::new(topic_info(*number)))
+        }
+        Step::Topic(at, None) => Change::RemoveTopic(topic(app, group, *at)),
+        Step::Receive(who, at, reception) => {
+            let reception = reception.and_then(Reception::from_number);
+            Change::Receive(user(app, *who), topic(app, group, *at), reception)
+        }
     }
 }
 
@@ -160,6 +194,12 @@ fn compare(directory: &dyn Directory) {
                 directory.count_groups_of(&users).unwrap(),
                 model.count_groups_of(&users).unwrap()
             );
+            for (user, limit) in users.iter().zip([1, 9, 9, 9]) {
+                let topics = |directory: &dyn Directory| directory.topics_of(user, limit).unwrap();
+                prop_assert_eq!(topics(directory), topics(&model));
+            }
+            let count = |directory: &dyn Directory| directory.count_topics(AppId(app)).unwrap();
+            prop_assert_eq!(count(directory), count(&model));
             for which in [Counted::default(), Counted { kind: Some("Public"), since_ms: 2 }] {
                 let count = |directory: &dyn Directory| directory.count_groups(AppId(app), which).unwrap();
                 prop_assert_eq!(count(directory), count(&model));

@@ -80,3 +80,9 @@ pub const RECALL_OFF: u32 = 10041;
 pub const DELETE_TOO_MANY: u32 = 10051;
 /// There is no message to delete.
 pub const NOTHING_TO_DELETE: u32 = 10052;
+/// Communities, or their topics, are not enabled.
+pub const NOT_ENABLED: u32 = 11000;
+/// A topic cannot be destroyed.
+pub const TOPIC_NOT_DESTROYED: u32 = 110_002;
+/// The topic does not exist, or no longer.
+pub const TOPIC_GONE: u32 = 110_003;

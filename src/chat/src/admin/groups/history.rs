@@ -70,7 +70,7 @@ impl Admin {
         count: u64,
     ) -> Result<GroupHistory, Failure> {
         let key = group_key(app, group)?;
-        let first = self.of_group(&key, |group| group.info().first_seq)?;
+        let first = self.of_talk(&key, |_, first| first)?;
         let conv = key.conv();
         let head = self.shared.ledger.head(&conv).map_err(|error| unreadable(&error))?;
         let newest = newest.unwrap_or(head).min(head);
@@ -150,11 +150,8 @@ impl Admin {
 
     fn readers_of(&self, app: AppId, group: &str, seq: u64) -> Result<Option<Readers>, Failure> {
         let key = group_key(app, group)?;
-        let group = self.group(&key)?;
-        let (receipts, first) = {
-            let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            (group.kind().receipts, group.info().first_seq)
-        };
+        let group = self.home(&key)?;
+        let (receipts, first) = self.of_talk(&key, |group, first| (group.kind().receipts, first))?;
         if !receipts {
             return Err(Failure::new(
                 code::NO_PERMISSION,

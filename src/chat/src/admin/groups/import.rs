@@ -1,6 +1,8 @@
 //! Groups of other systems: nobody is told of them.
 
-use nearport_wire::body::{Content, GroupCreate, GroupInviteResult, GroupInvited, group_answer::Answer};
+use nearport_wire::body::{
+    Content, GroupCreate, GroupInviteResult, GroupInvited, GroupTopicCreate, group_answer::Answer,
+};
 use nearport_wire::code::group as code;
 
 use super::messages::in_groups;
@@ -60,6 +62,17 @@ impl Admin {
             if created_ms + spread <= now_ms { created_ms + spread } else { created_ms }
         });
         self.import(asker, Import::Group(Box::new(asked), created_ms))
+    }
+
+    /// Makes a topic that another system has had since `created_s`; `None`: since now.
+    pub fn import_topic(
+        &self,
+        asker: &Asker,
+        asked: GroupTopicCreate,
+        created_s: Option<u64>,
+    ) -> Pending<Result<Answer, Failure>> {
+        let created_ms = created_s.map_or_else(|| self.now_ms(), |created_s| created_s.saturating_mul(1000));
+        self.import(asker, Import::Topic(Box::new(asked), created_ms))
     }
 
     /// Whether there is a group that is what this import would make: of its type, and made at its time.
@@ -183,9 +196,9 @@ impl Admin {
         unread: u64,
     ) -> Result<(), Failure> {
         let (key, user) = (group_key(app, group)?, user_key(app, user)?);
-        let (first, counted, stored, member) = self.of_group(&key, |group| {
+        let (first, counted, stored, member) = self.of_talk(&key, |group, first| {
             let kind = group.kind();
-            (group.info().first_seq, kind.unread, kind.stored_members, group.member(&user).is_some())
+            (first, kind.unread, kind.stored_members, group.member(&user).is_some())
         })?;
         if stored && !member {
             return Err(Failure::new(code::BAD_PARAMETER, "the user is not a member"));

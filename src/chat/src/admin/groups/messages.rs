@@ -8,6 +8,7 @@ use super::{group_key, user_key};
 use crate::admin::pending::Done;
 use crate::admin::{Admin, Asker, Callbacks, Pending, busy};
 use crate::callback::{Command, Verdict};
+use crate::group::gone_at;
 use crate::kept::Kept;
 use crate::key::{GroupKey, UserKey};
 use crate::ledger::{PageLimit, Range};
@@ -103,7 +104,7 @@ impl Admin {
 
     /// Lets the App's back end decide first. It is not asked about what the group does not take.
     fn ask_and_say(&self, mut saying: GroupSaying) -> Result<(), Failure> {
-        let group = self.group(&saying.group)?;
+        let group = self.home(&saying.group)?;
         if let Err(failure) = may_say(&group, &saying, self.now_ms()) {
             saying.refused(&self.shared.callbacks, Some(&group), &failure, self.now_ms());
             return Err(failure);
@@ -160,7 +161,7 @@ impl Admin {
         reason: &str,
     ) -> Result<Vec<Pending<Result<u64, u32>>>, Failure> {
         let key = group_key(asker.app, group)?;
-        let (first, offered) = self.of_group(&key, |group| (group.info().first_seq, group.kind().recall))?;
+        let (first, offered) = self.of_talk(&key, |group, first| (first, group.kind().recall))?;
         let recall = |seq: &u64| match (offered, *seq > first) {
             (false, _) => Pending::ready(Err(code::RECALL_NOT_OFFERED)),
             (true, false) => Pending::ready(Err(code::RECALL_NOT_FOUND)),
@@ -183,7 +184,7 @@ impl Admin {
         sender: &str,
     ) -> Result<Vec<Pending<Result<u64, u32>>>, Failure> {
         let (key, sender) = (group_key(asker.app, group)?, user_key(asker.app, sender)?);
-        let (first, offered) = self.of_group(&key, |group| (group.info().first_seq, group.kind().recall))?;
+        let (first, offered) = self.of_talk(&key, |group, first| (first, group.kind().recall))?;
         let (mut before, mut looked_at, mut recalls) = (u64::MAX, 0, Vec::new());
         while offered && looked_at < OF_SENDER_LOOKED_AT {
             let limit = PageLimit { entries: OF_SENDER_LOOKED_AT - looked_at, bytes: 1 << 20 };
@@ -214,7 +215,7 @@ impl Admin {
         cloud_custom_data: Option<String>,
     ) -> Result<Pending<Result<u64, u32>>, Failure> {
         let key = group_key(asker.app, group)?;
-        let (first, history) = self.of_group(&key, |group| (group.info().first_seq, group.kind().history))?;
+        let (first, history) = self.of_talk(&key, |group, first| (first, group.kind().history))?;
         if !history {
             return Err(Failure::new(code::NO_PERMISSION, "groups of this type keep no messages"));
         }
@@ -250,12 +251,25 @@ impl Admin {
         let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(ask(&group))
     }
+
+    /// Something of the group in whose conversation, or in that of whose topic, messages are; `ask` has the seq up to which they belong
+    /// to an earlier one of the same id too.
+    pub(in crate::admin) fn of_talk<T>(
+        &self,
+        at: &GroupKey,
+        ask: impl FnOnce(&crate::group::Group, u64) -> T,
+    ) -> Result<T, Failure> {
+        let group = self.home(at)?;
+        let group = group.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let first = group.first_seq(at).ok_or_else(|| gone_at(at))?;
+        Ok(ask(&group, first))
+    }
 }
 
 /// What is busy or broken by the numbers of groups.
 pub(super) fn in_groups(failure: Failure) -> Failure {
     match failure.code {
-        10_000..=11_999 => failure,
+        10_000..=11_999 | code::TOPIC_GONE => failure,
         nearport_wire::code::TOO_MANY_REQUESTS => Failure { code: code::TOO_OFTEN, ..failure },
         _ => Failure { code: code::INTERNAL, ..failure },
     }

@@ -7,7 +7,7 @@ use nearport_wire::code::group as code;
 
 use super::info::info;
 use super::turn::{After, Turn};
-use super::{heads, rooms, unreadable};
+use super::{heads, rooms, topics, unreadable};
 use crate::actor::Actor;
 use crate::desk::Caller;
 use crate::directory::Counted;
@@ -110,6 +110,7 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
                 group.edit(ctx, actor, &asked, fx)
             }))
         }
+        Call::EditMember(asked) if key(&asked.group)?.is_topic() => topics::receive(turn, caller, &asked),
         Call::EditMember(asked) => {
             done(turn.change(caller, &key(&asked.group)?, &nobody, |group, ctx, actor, fx| {
                 group.edit_member(ctx, actor, &asked, fx)
@@ -161,11 +162,28 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, call: Call, out: &mut
         Call::Counters(asked) => turn.look(caller, &key(&asked.group)?, |group, ctx| {
             seen(Answer::Counters(body::GroupCounters { items: group.counters(ctx, actor, &asked.keys)? }))
         }),
+        Call::CreateTopic(asked) => topics::create(turn, caller, &key(&asked.group)?, &asked, None),
+        Call::EditTopic(asked) => {
+            let topic = key(&asked.topic)?;
+            topics::enabled(turn, app)?;
+            done(turn.change(caller, &topic.home(), &nobody, |group, _, actor, fx| {
+                group.edit_topic(actor, &topic, &asked, fx)
+            }))
+        }
+        Call::DestroyTopics(asked) => {
+            topics::enabled(turn, app)?;
+            let (items, after) =
+                turn.change(caller, &key(&asked.group)?, &nobody, |group, _, actor, fx| {
+                    group.destroy_topics(actor, &asked.topics, fx)
+                })?;
+            Ok((Answer::TopicsDestroyed(body::GroupTopicsDestroyed { items }), after))
+        }
+        Call::Topics(asked) => seen(Answer::Topics(topics::page(turn, caller, &key(&asked.group)?, &asked)?)),
         Call::Heads(asked) => seen(Answer::Heads(heads::answer(turn, caller, &asked)?)),
     }
 }
 
-fn done(changed: Result<((), Option<After>), Failure>) -> Answered {
+pub(super) fn done(changed: Result<((), Option<After>), Failure>) -> Answered {
     changed.map(|((), after)| (Answer::Done(Empty {}), after))
 }
 
@@ -174,7 +192,10 @@ fn seen(answer: Answer) -> Answered {
 }
 
 /// Which of `users` have an account, and in how many groups each is.
-fn people(turn: &Turn<'_>, users: impl Iterator<Item = UserKey>) -> Result<BTreeMap<UserKey, u32>, Failure> {
+pub(super) fn people(
+    turn: &Turn<'_>,
+    users: impl Iterator<Item = UserKey>,
+) -> Result<BTreeMap<UserKey, u32>, Failure> {
     let users: Vec<_> = users.collect();
     let found = turn.shared.accounts.find(&users).map_err(|error| unreadable(&error))?;
     let known: Vec<_> =
@@ -240,6 +261,12 @@ pub(super) fn create(
     if imported_ms.is_some() && !kind.import {
         return Err(Failure::new(code::NO_PERMISSION, "groups of this type are not imported"));
     }
+    if asked.topics {
+        topics::enabled(turn, app)?;
+        if !kind.community {
+            return Err(Failure::new(code::NOT_ENABLED, "only communities have topics"));
+        }
+    }
     let key = match asked.group.as_str() {
         "" => free_id(turn, app, kind.id_prefix)?,
         id => {
@@ -279,14 +306,19 @@ pub(super) fn create(
 /// An id that the server makes: its prefix, then the time and a number in letters and digits.
 fn free_id(turn: &Turn<'_>, app: crate::key::AppId, prefix: &str) -> Result<GroupKey, Failure> {
     for _ in 0..IDS_TRIED_MAX {
-        let number = turn.shared.groups.next_number() & 0xfff;
-        let id = format!("{prefix}{}", letters(turn.now_ms << 12 | number));
+        let id = new_id(turn, prefix);
         let key = GroupKey::new(app, &id).map_err(|error| Failure::new(code::INTERNAL, error.to_string()))?;
         if turn.find(&key)?.is_none() {
             return Ok(key);
         }
     }
     Err(Failure::later(code::INTERNAL, "no free id was found, try again", 100))
+}
+
+/// An id that is most probably free.
+pub(super) fn new_id(turn: &Turn<'_>, prefix: &str) -> String {
+    let number = turn.shared.groups.next_number() & 0xfff;
+    format!("{prefix}{}", letters(turn.now_ms << 12 | number))
 }
 
 /// A number in base 32, without letters that look like digits.

@@ -1,9 +1,10 @@
 //! What back ends bring over from other systems.
 
-use nearport_wire::body::{GroupCreate, GroupInvited, group_answer::Answer};
+use nearport_wire::body::{GroupCreate, GroupInvited, GroupTopicCreate, group_answer::Answer};
 use nearport_wire::code::group as code;
 
 use super::calls::{Answered, create, named};
+use super::topics;
 use super::turn::Turn;
 use crate::desk::Caller;
 use crate::group::NewMember;
@@ -14,6 +15,8 @@ use crate::reply::Failure;
 pub(crate) enum Import {
     /// A group that has existed since then, milliseconds.
     Group(Box<GroupCreate>, u64),
+    /// A topic of a community that has existed since then, milliseconds.
+    Topic(Box<GroupTopicCreate>, u64),
     /// Members of a group.
     Members(GroupKey, Vec<NewMember>),
 }
@@ -26,6 +29,11 @@ pub(super) fn answer(turn: &mut Turn<'_>, caller: &Caller, import: Import) -> An
                 return Err(Failure::new(code::BAD_PARAMETER, "CreateTime is in the future"));
             }
             create(turn, caller, &asked, Some(created_ms))
+        }
+        Import::Topic(asked, created_ms) => {
+            let community = GroupKey::new(caller.app, &asked.group)
+                .map_err(|error| Failure::new(code::BAD_ID, format!("the group's id: {error}")))?;
+            topics::create(turn, caller, &community, &asked, Some(created_ms))
         }
         Import::Members(key, members) => {
             let people = named(turn, caller.app, members.iter().map(|member| &member.name))?;

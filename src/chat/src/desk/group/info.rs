@@ -38,6 +38,7 @@ pub(crate) fn info(
         join: group::join_option_body(info.join).into(),
         invite: group::join_option_body(info.invite).into(),
         muted_all: info.muted_all,
+        topics: info.topics,
         fields: group.readable_fields(ctx, actor),
         own: actor.user().and_then(|user| group.own(user, ctx.now_ms)),
     }

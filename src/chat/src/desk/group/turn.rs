@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use nearport_trunk::{Down, Topic};
+use nearport_trunk::{Down, SessionId, Topic};
 use nearport_wire::body::{
     self, Content, Element, Event, GroupEvent, Target, element, event, group_event, target,
 };
@@ -88,6 +88,10 @@ impl<'a> Turn<'a> {
 
     /// A group as the requests before have left it.
     pub(super) fn find(&self, key: &GroupKey) -> Result<Option<SharedGroup>, Failure> {
+        // What can be done with a group cannot with a topic of one.
+        if key.is_topic() {
+            return Ok(None);
+        }
         if let Some(group) = self.touched.get(key) {
             let dismissed = group.read().unwrap_or_else(PoisonError::into_inner).is_dismissed();
             return Ok((!dismissed).then(|| group.clone()));
@@ -246,17 +250,22 @@ impl<'a> Turn<'a> {
 
     /// Hints, then who left ceases to hear, then tips and notices.
     pub(super) fn tell(&mut self, caller: &Caller, after: After, out: &mut Downs) {
-        let Effects { tips, notices, event, joined, left, .. } = after.effects;
+        let Effects { tips, topic_tips, topics, notices, event, behind, joined, left, .. } = after.effects;
         let group = after.group.read().unwrap_or_else(PoisonError::into_inner);
         let (key, topic, info_seq) = (group.key(), group.key().topic(), group.info().info_seq);
         let shown = group.is_active();
         let room = !group.kind().stored_members;
         if let Some(what) = event.filter(|_| shown) {
-            let body = event_body(key, what, info_seq);
+            let body = event_body(key, what, info_seq, Vec::new());
             match room {
                 true => self.shared.rooms.hint(key, &body, out),
-                false => self.publish(&topic, &body, caller, out),
+                false => self.publish(&topic, &body, caller.session(), out),
             }
+        }
+        if !topics.is_empty() {
+            let body = event_body(key, group_event::What::Topics, info_seq, topics);
+            // Who has caused it is told like all: their device has to follow the topic too.
+            self.publish(&topic, &body, None, out);
         }
         if shown && event != Some(group_event::What::Gone) {
             // The last one to leave ends the group, and stays a member of what was.
@@ -265,8 +274,8 @@ impl<'a> Turn<'a> {
                 _ => group_event::What::Gone,
             };
             let mut registry = self.shared.registry();
-            for user in joined.iter().chain(&left) {
-                self.hint(&mut registry, user, event_body(key, what(user), info_seq), out);
+            for user in joined.iter().chain(&left).chain(&behind) {
+                self.hint(&mut registry, user, event_body(key, what(user), info_seq, Vec::new()), out);
             }
         }
         for users in left.chunks(USERS_PER_LOCK) {
@@ -291,6 +300,10 @@ impl<'a> Turn<'a> {
                 self.posts.extend(said.map(|said| said.post(key.conv(), Vec::new(), self.now_ms)));
             }
         }
+        for (at, tip) in topic_tips {
+            let said = self.system_says(&at, to_group(&at), element::Element::Tip(tip));
+            self.posts.extend(said.map(|said| said.post(at.conv(), Vec::new(), self.now_ms)));
+        }
         for (user, notice) in notices {
             let to = target::Target::User(user.name().to_owned());
             let said = self.system_says(key, to, element::Element::Notice(notice));
@@ -301,12 +314,12 @@ impl<'a> Turn<'a> {
         self.post();
     }
 
-    /// A hint to all sessions that hear the group, but the caller's.
-    fn publish(&self, topic: &Topic, body: &Bytes, caller: &Caller, out: &mut Downs) {
+    /// A hint to all sessions that hear the group, but one.
+    fn publish(&self, topic: &Topic, body: &Bytes, except: Option<SessionId>, out: &mut Downs) {
         let mut links = Vec::new();
         self.shared.registry().reach_topic(topic, &mut links);
         for link in links {
-            out.push(link, publish(topic, body.clone(), caller.session()));
+            out.push(link, publish(topic, body.clone(), except));
         }
     }
 
@@ -389,11 +402,16 @@ pub(super) fn to_group(key: &GroupKey) -> target::Target {
     target::Target::Group(key.id().to_owned())
 }
 
-fn event_body(key: &GroupKey, what: group_event::What, info_seq: u64) -> Bytes {
-    let event = GroupEvent { group: key.id().to_owned(), what: what.into(), info_seq };
+fn event_body(
+    key: &GroupKey,
+    what: group_event::What,
+    info_seq: u64,
+    topics: Vec<body::GroupTopicChange>,
+) -> Bytes {
+    let event = GroupEvent { group: key.id().to_owned(), what: what.into(), info_seq, topics };
     Event { event: Some(event::Event::Group(event)) }.encode_to_vec().into()
 }
 
-fn publish(topic: &Topic, body: Bytes, except: Option<nearport_trunk::SessionId>) -> Down {
+fn publish(topic: &Topic, body: Bytes, except: Option<SessionId>) -> Down {
     Down::Publish { topic: topic.clone(), lane: Lane::Chat, kind: Kind::EVENT, id: 0, body, except }
 }

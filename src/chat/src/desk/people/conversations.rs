@@ -235,7 +235,9 @@ fn groups(shared: &Shared, user: &UserKey, keys: Vec<GroupKey>) -> Result<Vec<Kn
     for (key, group) in keys.into_iter().zip(found) {
         let Some(group) = group else { continue };
         let group = group.read().unwrap_or_else(PoisonError::into_inner);
-        let (Some(member), Some(after)) = (group.member(user), group.history_after(user)) else { continue };
+        let (Some(member), Some(after)) = (group.member(user), group.history_after(&key, user)) else {
+            continue;
+        };
         let hidden = !group.is_active() && group.info().owner.as_ref() != Some(user);
         if group.is_dismissed() || hidden || !group.kind().history {
             continue;

@@ -8,7 +8,7 @@ use nearport_chat::directory::numbers::{DayNumbers, NumbersBatch};
 use nearport_chat::directory::people::PeopleWork;
 use nearport_chat::directory::{
     Account, Accounts, App, AppKey, AppStore, AppsState, AuditStore, Counted, DirectoryError, GroupStore,
-    Joined, ListPlace, ListedGroup, NumberStore, PeopleStore,
+    Joined, JoinedTopic, ListPlace, ListedGroup, NumberStore, PeopleStore,
 };
 use nearport_chat::group::{GroupChange, GroupRecord};
 use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
@@ -208,6 +208,12 @@ impl GroupStore for Meddler {
     }
     fn count_groups_of(&self, users: &[UserKey]) -> Result<Vec<u32>, DirectoryError> {
         self.inner.count_groups_of(users)
+    }
+    fn topics_of(&self, user: &UserKey, limit: usize) -> Result<Vec<JoinedTopic>, DirectoryError> {
+        self.inner.topics_of(user, limit)
+    }
+    fn count_topics(&self, app: AppId) -> Result<u64, DirectoryError> {
+        self.inner.count_topics(app)
     }
     fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
         if self.read_only.load(Ordering::Relaxed) {

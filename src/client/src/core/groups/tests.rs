@@ -466,3 +466,36 @@ fn what_a_held_up_answer_overtook_is_waited_for_and_then_pulled() {
     core.push(now, "a", entry(1));
     assert!(!core.is_behind(), "{core:?}");
 }
+
+#[test]
+fn a_topic_that_comes_to_be_is_followed_from_its_first_message_on_without_a_question() {
+    let (mut core, pulls) = begun(Begin::Now, true, vec![head("c", 3, 3, 0)]);
+    assert_eq!(pulls, []);
+    let now = Instant::now();
+    core.begin(now, "c@TOPIC#_x", 0);
+    core.push(now, "c@TOPIC#_x", entry(1));
+    assert_eq!(core.next_pull(now), None, "100,000 devices would ask at once");
+    let given = core.poll_given().map(|(group, given)| (group.to_string(), given));
+    assert_eq!(given, Some(("c@TOPIC#_x".to_owned(), Given::Message(entry(1)))));
+    // Gone, and another one of the same id: it has messages that are not for this device, so the heads say where it begins.
+    core.end("c@TOPIC#_x");
+    core.begin(now, "c@TOPIC#_x", 1);
+    assert_eq!(core.next_pull(now), Some(Pull::Heads));
+    // What is asked for now may be older than the next topic.
+    core.begin(now, "c@TOPIC#_y", 0);
+    core.take_heads(now, vec![head("c", 3, 3, 0), head("c@TOPIC#_x", 1, 1, 1)], true);
+    assert_eq!(core.next_pull(now), Some(Pull::Heads));
+}
+
+#[test]
+fn what_is_not_wanted_of_a_topic_ends_here_and_comes_when_it_is_wanted_again() {
+    let discarded = |discarded| Head { discarded, ..head("c@TOPIC#_x", 1, 1, 0) };
+    let (mut core, _) = begun(Begin::Remembered, true, vec![discarded(true)]);
+    let now = Instant::now();
+    core.push(now, "c@TOPIC#_x", entry(2));
+    assert_eq!((core.poll_given(), core.next_pull(now)), (None, None));
+    core.want_heads();
+    assert_eq!(core.next_pull(now), Some(Pull::Heads));
+    core.take_heads(now, vec![Head { seq: 2, ..discarded(false) }], true);
+    assert_eq!(core.next_pull(now), Some(Pull::Messages { group: "c@TOPIC#_x".into(), after: 1 }));
+}
