@@ -2,7 +2,7 @@
 
 use nearport_client::groups::{
     GroupCreate, GroupEdit, GroupInfo, GroupInviteResult, GroupJoinOption, GroupMember, GroupMemberEdit,
-    GroupReception, GroupRole, Joined,
+    GroupReception, GroupRole, GroupTopic, GroupTopicCreate, Joined,
 };
 use nearport_client::people::{
     Conversation, Disturb, Friend, FriendApplicationAnswerType, PeopleResult, Presence, TagValue, UserStatus,
@@ -61,9 +61,14 @@ pub(crate) async fn carry_out(client: &Client, ask: Ask) -> Answer {
         Ask::Recall(..) | Ask::Edit(..) | Ask::Delete(..) | Ask::Clear(_) | Ask::Readers(..) => {
             messages(client, ask).await
         }
-        Ask::Groups | Ask::Create(..) | Ask::Join(..) | Ask::Leave(_) | Ask::Dismiss(_) | Ask::About(_) => {
-            groups(client, ask).await
-        }
+        Ask::Groups
+        | Ask::Create(..)
+        | Ask::Join(..)
+        | Ask::Leave(_)
+        | Ask::Dismiss(_)
+        | Ask::Topics(_)
+        | Ask::Topic(..)
+        | Ask::About(_) => groups(client, ask).await,
         Ask::Who(_) | Ask::Profile(_) | Ask::Status(_) => people(client, ask).await,
         Ask::Friends
         | Ask::Friend(..)
@@ -199,7 +204,8 @@ async fn messages(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
 async fn groups(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
     Ok(match ask {
         Ask::Create(kind, name) => {
-            let create = GroupCreate { r#type: kind, name, ..GroupCreate::default() };
+            let topics = kind == "Community";
+            let create = GroupCreate { r#type: kind, name, topics, ..GroupCreate::default() };
             Answer::Enter(client.create_group(create).await?)
         }
         Ask::Join(id, words) => match client.join_group(&id, &words).await? {
@@ -213,6 +219,23 @@ async fn groups(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
         Ask::Dismiss(id) => {
             client.dismiss_group(&id).await?;
             line(format!("{id} is no more"))
+        }
+        Ask::Topics(id) => {
+            let page = client.topics(community(&id), "").await?;
+            let one = |topic: &GroupTopic| format!("{}  {}", topic.topic, topic.name);
+            let mut lines: Vec<_> = page.items.iter().map(one).collect();
+            if lines.is_empty() {
+                lines.push("there is no topic yet: /topic NAME makes one".to_owned());
+            }
+            if page.next.is_some() {
+                lines.push(format!("and more: nearport group topics '{}'", community(&id)));
+            }
+            Answer::Told(lines, Vec::new(), page.items.into_iter().map(|topic| topic.topic).collect())
+        }
+        Ask::Topic(id, name) => {
+            let group = community(&id).to_owned();
+            let create = GroupTopicCreate { group, name, ..GroupTopicCreate::default() };
+            Answer::Enter(client.create_topic(create).await?)
         }
         Ask::About(id) => {
             let infos = client.group_infos(vec![id]).await?;
@@ -232,6 +255,11 @@ async fn groups(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
             Answer::Told(lines, Vec::new(), ids.collect())
         }
     })
+}
+
+/// The community of a topic that is talked to, or that itself.
+fn community(id: &str) -> &str {
+    id.split_once("@TOPIC#_").map_or(id, |(community, _)| community)
 }
 
 fn about(info: &GroupInfo) -> Vec<String> {

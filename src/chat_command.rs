@@ -97,6 +97,10 @@ pub(crate) enum Ask {
     Join(String, String),
     Leave(String),
     Dismiss(String),
+    /// Topics of a community.
+    Topics(String),
+    /// A new topic of a community; it is entered.
+    Topic(String, String),
     About(String),
     Members(String),
     Invite(String, Vec<String>),
@@ -224,6 +228,8 @@ pub(crate) static COMMANDS: &[Spec] = &[
     of("admit", "NAME [ID]", Words::Users, "let somebody in, or take an invitation; /refuse NAME [ID]"),
     of("refuse", "NAME [ID]", Words::Users, ""),
     of("dismiss", "", Words::Other, "end it"),
+    of("topics", "", Words::Other, "topics of the community that is talked to"),
+    of("topic", "NAME", Words::Other, "make one, and talk there"),
     of("", "", Words::Other, "people"),
     of("who", "NAME …", Words::Users, "whether they are online"),
     of("status", "[TEXT]", Words::Other, "a line beside your being online"),
@@ -386,6 +392,8 @@ impl Line<'_> {
             }
             "leave" => Ask::Leave(self.group()?),
             "dismiss" => Ask::Dismiss(self.group()?),
+            "topics" => Ask::Topics(self.group()?),
+            "topic" => Ask::Topic(self.group()?, self.some(self.rest)?),
             "about" => Ask::About(self.group()?),
             "members" => Ask::Members(self.group()?),
             "invite" => Ask::Invite(self.group()?, self.names()?),

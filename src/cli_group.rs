@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use nearport_client::groups::{
     GroupApplication, GroupCreate, GroupInfo, GroupInviteResult, GroupJoinOption, GroupMember,
-    GroupNewMember, GroupRole, Joined, Page,
+    GroupNewMember, GroupRole, GroupTopic, GroupTopicCreate, Joined, Page,
 };
 use nearport_client::{Client, FROM_NOW, Receive, RequestError};
 use serde_json::{Value, json};
@@ -63,6 +63,9 @@ enum Command {
         /// Whom members may invite: free, approval or closed [default: as the type has it].
         #[arg(long, value_parser = parse_option)]
         invite: Option<GroupJoinOption>,
+        /// A community with topics.
+        #[arg(long)]
+        topics: bool,
         /// Name that people see.
         name: String,
     },
@@ -109,6 +112,35 @@ enum Command {
         common: Common,
         /// Which group.
         group: String,
+    },
+    /// The topics of a community, one line each.
+    Topics {
+        #[command(flatten)]
+        common: Common,
+        /// Which community.
+        group: String,
+    },
+    /// Make a topic of a community; prints its id, which `send --group` and `chat --group` take.
+    Topic {
+        #[command(flatten)]
+        common: Common,
+        /// Id; without one the server makes one.
+        #[arg(long)]
+        id: Option<String>,
+        /// Which community.
+        group: String,
+        /// Name that people see.
+        name: String,
+    },
+    /// Destroy topics of a community; prints one line for each.
+    Untopic {
+        #[command(flatten)]
+        common: Common,
+        /// Which community.
+        group: String,
+        /// Which topics.
+        #[arg(required = true)]
+        topics: Vec<String>,
     },
     /// Invite users; prints one line for each.
     Invite {
@@ -211,6 +243,9 @@ impl Command {
             | Self::List { common }
             | Self::Info { common, .. }
             | Self::Members { common, .. }
+            | Self::Topics { common, .. }
+            | Self::Topic { common, .. }
+            | Self::Untopic { common, .. }
             | Self::Invite { common, .. }
             | Self::Kick { common, .. }
             | Self::Mute { common, .. }
@@ -222,7 +257,7 @@ impl Command {
 
     async fn carry_out(&self, client: &Client) -> anyhow::Result<()> {
         match self {
-            Self::Create { kind, id, members, join, invite, name, .. } => {
+            Self::Create { kind, id, members, join, invite, topics, name, .. } => {
                 let member =
                     |user: &String| GroupNewMember { user: user.clone(), ..GroupNewMember::default() };
                 let create = GroupCreate {
@@ -232,6 +267,7 @@ impl Command {
                     join: join.unwrap_or_default().into(),
                     invite: invite.unwrap_or_default().into(),
                     members: members.iter().map(member).collect(),
+                    topics: *topics,
                     ..GroupCreate::default()
                 };
                 let group = client.create_group(create).await?;
@@ -270,6 +306,31 @@ impl Command {
                         Some(next) => after = next,
                         None => return Ok(()),
                     }
+                }
+            }
+            Self::Topics { group, .. } => {
+                let mut after = String::new();
+                loop {
+                    let Page { items, next } = client.topics(group, &after).await?;
+                    items.iter().try_for_each(|topic| print_line(&describe_topic(topic)))?;
+                    match next {
+                        Some(next) => after = next,
+                        None => return Ok(()),
+                    }
+                }
+            }
+            Self::Topic { id, group, name, .. } => {
+                let create = GroupTopicCreate {
+                    group: group.clone(),
+                    name: name.clone(),
+                    topic: id.clone().unwrap_or_default(),
+                    ..GroupTopicCreate::default()
+                };
+                print_line(&json!({ "topic": client.create_topic(create).await? }))?;
+            }
+            Self::Untopic { group, topics, .. } => {
+                for item in client.destroy_topics(group, topics.clone()).await? {
+                    print_line(&json!({ "topic": item.topic, "error": item.error }))?;
                 }
             }
             Self::Invite { group, users, .. } => {
@@ -341,6 +402,19 @@ fn describe(info: &GroupInfo) -> Value {
         object["role"] = role_name(own.role()).into();
     }
     object
+}
+
+fn describe_topic(topic: &GroupTopic) -> Value {
+    json!({
+        "topic": topic.topic,
+        "name": topic.name,
+        "introduction": topic.introduction,
+        "notification": topic.notification,
+        "created": topic.created_ms,
+        "next_seq": topic.next_seq,
+        "read": topic.own.map(|own| own.read),
+        "muted_all": topic.muted_all,
+    })
 }
 
 fn describe_member(member: &GroupMember) -> Value {
