@@ -124,7 +124,10 @@ pub(crate) fn group_fields(
     online_only: bool,
     mut more: Map<String, Value>,
 ) -> Value {
-    more.insert("GroupId".into(), group.id().into());
+    more.insert("GroupId".into(), group.home().id().into());
+    if group.is_topic() {
+        more.insert("TopicId".into(), group.id().into());
+    }
     more.insert("Type".into(), kind.into());
     more.insert("Operator_Account".into(), operator.into());
     more.insert("OnlineOnlyFlag".into(), u8::from(online_only).into());

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nearport_client::groups::{GroupCreate, GroupEdit};
+use nearport_client::groups::{GroupCreate, GroupEdit, GroupTopicCreate};
 use nearport_client::{Client, Transport, group, text, user};
 use nearport_wire::body::{
     self, FriendAdd, FriendAddItem, FriendAddType, FriendApplicationAnswer, FriendApplicationAnswerType,
@@ -23,10 +23,6 @@ use crate::sdk::Access;
 const NOT_HERE: &[(&str, &str)] = &[
     ("Group.CallbackOnMemberStateChange", "twenty seconds have to pass: src/chat/tests/it/callbacks.rs"),
     ("Alert.RequestOverLimit", "the App has to call too often: the test beside"),
-    ("Group.CallbackBeforeCreateTopic", "topics are not offered"),
-    ("Group.CallbackAfterCreateTopic", "topics are not offered"),
-    ("Group.CallbackAfterTopicDestroyed", "topics are not offered"),
-    ("Group.CallbackAfterTopicInfoChanged", "topics are not offered"),
     ("Bot.OnC2CMessage", "there are no chatbots"),
     ("OfficialAccount.Callback…", "there are no official channels"),
 ];
@@ -391,6 +387,53 @@ async fn groups(stage: &mut Stage, [alice, bob]: [&Client; 2], calls: &Calls) {
         "ExitMemberList": member("bob"),
     });
     stage.hears("Group.CallbackAfterMemberExit", By::Client, went).await;
+
+    // Topics of a community, and what is said there.
+    let create = GroupCreate {
+        r#type: "Community".into(),
+        name: "c".into(),
+        group: "@TGS#_c".into(),
+        topics: true,
+        ..GroupCreate::default()
+    };
+    alice.create_group(create).await.unwrap();
+    let create = GroupTopicCreate {
+        group: "@TGS#_c".into(),
+        name: "t".into(),
+        topic: "@TGS#_c@TOPIC#_t".into(),
+        ..GroupTopicCreate::default()
+    };
+    let topic = alice.create_topic(create).await.unwrap();
+    let before = json!({ "Operator_Account": "alice", "Type": "Community", "Name": "t" });
+    stage.hears("Group.CallbackBeforeCreateTopic", By::Client, before).await;
+    let made = json!({
+        "GroupId": "@TGS#_c", "Type": "Community", "Operator_Account": "alice", "TopicId": topic, "TopicName": "t",
+    });
+    stage.hears("Group.CallbackAfterCreateTopic", By::Client, made).await;
+    let edit = json!({ "GroupId": "@TGS#_c", "TopicId": topic, "TopicName": "u", "MuteAllMember": "On" });
+    calls.done("million_group_open_http_svc/modify_topic", edit).await;
+    let changed = json!({
+        "GroupId": "@TGS#_c", "Type": "Community", "Operator_Account": "administrator", "TopicId": topic,
+        "TopicName": "u", "MuteAllMember": "On",
+    });
+    stage.hears("Group.CallbackAfterTopicInfoChanged", By::Rest, changed).await;
+    let sent = alice.send(group(&*topic), text("in a topic")).await.unwrap();
+    let said = json!({
+        "GroupId": "@TGS#_c", "TopicId": topic, "Type": "Community", "From_Account": "alice",
+        "Operator_Account": "alice", "Random": "*", "OnlineOnlyFlag": 0, "MsgBody": says("in a topic"),
+        "CloudCustomData": "", "MsgId": "*", "MsgSeq": sent.seq, "MsgTime": sent.time_ms / 1000,
+    });
+    stage.hears("Group.CallbackAfterSendMsg", By::Client, said).await;
+    alice.recall(group(&*topic), sent.seq, "").await.unwrap();
+    let recalled = json!({
+        "GroupId": "@TGS#_c", "TopicId": topic, "Type": "Community", "Operator_Account": "alice",
+        "MsgSeqList": [{ "MsgSeq": sent.seq }],
+    });
+    stage.hears("Group.CallbackAfterRecallMsg", By::Client, recalled).await;
+    let end = json!({ "GroupId": "@TGS#_c", "TopicIdList": [topic] });
+    calls.done("million_group_open_http_svc/destroy_topic", end).await;
+    let destroyed = json!({ "GroupId": "@TGS#_c", "Type": "Community", "TopicIdList": [topic] });
+    stage.hears("Group.CallbackAfterTopicDestroyed", By::Rest, destroyed).await;
 
     alice.dismiss_group("p").await.unwrap();
     let gone = json!({

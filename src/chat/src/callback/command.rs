@@ -51,6 +51,10 @@ commands! {
     GroupAfterRecall = "Group.CallbackAfterRecallMsg",
     MemberStateChange = "Group.CallbackOnMemberStateChange",
     AfterGroupAttrChanged = "Group.CallbackAfterGroupAttrChanged",
+    BeforeCreateTopic = "Group.CallbackBeforeCreateTopic",
+    AfterCreateTopic = "Group.CallbackAfterCreateTopic",
+    AfterTopicDestroyed = "Group.CallbackAfterTopicDestroyed",
+    AfterTopicInfoChanged = "Group.CallbackAfterTopicInfoChanged",
     RequestOverLimit = "Alert.RequestOverLimit",
 }
 
@@ -73,6 +77,7 @@ impl Command {
                 | Self::BeforeApplyJoin
                 | Self::BeforeInviteJoin
                 | Self::GroupBeforeSend
+                | Self::BeforeCreateTopic
         )
     }
 }

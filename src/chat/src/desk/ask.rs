@@ -121,8 +121,12 @@ impl Desk {
     }
 }
 
-const GROUP_COMMANDS: [Command; 3] =
-    [Command::BeforeCreateGroup, Command::BeforeApplyJoin, Command::BeforeInviteJoin];
+const GROUP_COMMANDS: [Command; 4] = [
+    Command::BeforeCreateGroup,
+    Command::BeforeApplyJoin,
+    Command::BeforeInviteJoin,
+    Command::BeforeCreateTopic,
+];
 const FRIEND_COMMANDS: [Command; 2] = [Command::PrevFriendAdd, Command::PrevFriendResponse];
 
 fn wants(shared: &Shared, caller: &Caller, commands: &[Command]) -> bool {

@@ -299,12 +299,13 @@ impl Writer {
         }
         let event = match kind {
             ConvKind::Group(group) => {
+                let topic = if group.is_topic() { group.id() } else { "" };
                 let fields = json!({
-                    "GroupId": group.id(),
+                    "GroupId": group.home().id(),
                     "Type": self.shared.kind_of(&group).0,
                     "Operator_Account": by,
                     "MsgSeqList": [{ "MsgSeq": seq }],
-                    "TopicId": "",
+                    "TopicId": topic,
                 });
                 Event::new(command, conv.as_bytes(), origin, &fields)
             }

@@ -1,11 +1,13 @@
 //! What back ends hear of changes of groups.
 
+use std::collections::BTreeMap;
+
 use nearport_wire::body::group_call::Call;
 use serde_json::{Value, json};
 
 use crate::callback::{Callbacks, Command, Event, Origin};
 use crate::desk::Caller;
-use crate::group::{Change, Group, GroupInfo};
+use crate::group::{Change, Group, GroupInfo, TopicInfo};
 use crate::key::{GroupKey, UserKey};
 
 /// Users that one event names: a group may have 100,000.
@@ -16,6 +18,8 @@ pub(super) struct Before {
     info: GroupInfo,
     members: Vec<UserKey>,
     count: usize,
+    /// Topics that change.
+    topics: BTreeMap<GroupKey, TopicInfo>,
 }
 
 impl Before {
@@ -27,7 +31,11 @@ impl Before {
             true => group.members().map(|(user, _)| user.clone()).take(USERS_MAX).collect(),
             false => put(changes).filter(known).cloned().collect(),
         };
-        Self { info: group.info().clone(), members, count: group.member_count() }
+        let topics = changes.iter().filter_map(|change| match change {
+            Change::PutTopic(key, _) => Some((key.clone(), group.topic(key).ok()?.clone())),
+            _ => None,
+        });
+        Self { info: group.info().clone(), members, count: group.member_count(), topics: topics.collect() }
     }
 
     fn has(&self, user: &UserKey) -> bool {
@@ -61,7 +69,7 @@ pub(super) struct Telling<'a> {
 impl Telling<'_> {
     /// Whether anybody wants any of it: a request looks no further if nobody does.
     pub(super) fn is_wanted(callbacks: &Callbacks, key: &GroupKey) -> bool {
-        const ANY: [Command; 7] = [
+        const ANY: [Command; 10] = [
             Command::AfterCreateGroup,
             Command::AfterNewMember,
             Command::AfterMemberExit,
@@ -69,6 +77,9 @@ impl Telling<'_> {
             Command::AfterGroupDestroyed,
             Command::AfterGroupInfoChanged,
             Command::AfterGroupAttrChanged,
+            Command::AfterCreateTopic,
+            Command::AfterTopicDestroyed,
+            Command::AfterTopicInfoChanged,
         ];
         ANY.into_iter().any(|command| callbacks.wants(key.app(), command))
     }
@@ -147,6 +158,7 @@ impl Telling<'_> {
             }
         }
         self.profile(before, group.info(), &kind);
+        self.topics(before, &kind, changes);
         let attributes: Vec<_> = changes
             .iter()
             .filter_map(|change| match change {
@@ -158,6 +170,44 @@ impl Telling<'_> {
         if !attributes.is_empty() {
             let fields = json!({ "Operator_Account": by, "GroupAttr": attributes });
             self.tell(Command::AfterGroupAttrChanged, &kind, fields);
+        }
+    }
+
+    /// Topics that have come, have gone, or have another profile: of that only what has changed.
+    fn topics(&mut self, before: &Before, kind: &str, changes: &[Change]) {
+        let by = self.caller.actor().name();
+        for change in changes {
+            let Change::PutTopic(key, now) = change else { continue };
+            let topic = json!({ "TopicId": key.id(), "Operator_Account": by });
+            let Some(was) = before.topics.get(key) else {
+                let mut fields = topic;
+                fields["TopicName"] = now.name.as_str().into();
+                self.tell(Command::AfterCreateTopic, kind, fields);
+                continue;
+            };
+            let mut fields = topic;
+            let all = [
+                ("TopicName", &was.name, &now.name),
+                ("Introduction", &was.introduction, &now.introduction),
+                ("Notification", &was.notification, &now.notification),
+                ("FaceUrl", &was.face_url, &now.face_url),
+                ("CustomString", &was.custom, &now.custom),
+            ];
+            for (name, _, now) in all.into_iter().filter(|(_, was, now)| was != now) {
+                fields[name] = now.as_str().into();
+            }
+            if was.muted_all != now.muted_all {
+                fields["MuteAllMember"] = if now.muted_all { "On" } else { "Off" }.into();
+            }
+            self.tell(Command::AfterTopicInfoChanged, kind, fields);
+        }
+        let gone = changes.iter().filter_map(|change| match change {
+            Change::RemoveTopic(key) => Some(Value::from(key.id())),
+            _ => None,
+        });
+        let gone: Vec<_> = gone.collect();
+        if !gone.is_empty() {
+            self.tell(Command::AfterTopicDestroyed, kind, json!({ "TopicIdList": gone }));
         }
     }
 
@@ -282,6 +332,13 @@ pub(crate) fn question(
                 "DestinationMembers": users,
             });
             (Command::BeforeInviteJoin, &asked.group, fields)
+        }
+        Call::CreateTopic(asked) => {
+            let operator = if asked.by.is_empty() || !caller.actor().is_admin() { by } else { &asked.by };
+            let fields = json!({
+                "Operator_Account": operator, "Type": kind_of(&asked.group), "Name": asked.name,
+            });
+            (Command::BeforeCreateTopic, &asked.group, fields)
         }
         _ => return None,
     };
