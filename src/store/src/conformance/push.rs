@@ -45,7 +45,7 @@ fn attributes_go_by_number(directory: &dyn Directory) {
     let found = read(directory, |tx| tx.attrs(&[bob.clone(), alice.clone(), carol.clone(), alice.clone()]));
     let hers = attrs(&[(0, "'"), (1, "wörd")]);
     assert_eq!(found, [Attrs::new(), hers.clone(), Attrs::new(), hers]);
-    assert_eq!(read(directory, |tx| tx.attrs(&[])), [Attrs::new(); 0]);
+    assert!(read(directory, |tx| tx.attrs(&[])).is_empty());
 }
 
 fn tags_are_a_set_in_the_order_of_their_bytes(directory: &dyn Directory) {
