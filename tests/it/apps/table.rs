@@ -24,6 +24,8 @@ const NICK: &str = r#"{"From_Account":"uN","ProfileItem":[{"Tag":"Tag_Profile_IM
 const OLD: &str =
     r#"{"Operator_Account":"old1","Peer_Account":"old2","MaxCnt":10,"MinTime":0,"MaxTime":4000000000}"#;
 const GROUP: &str = "group_open_http_svc/create_group";
+const TOPIC: (&str, &str) =
+    ("million_group_open_http_svc/create_topic", r#"{"GroupId":"@TGS#_talk","TopicName":"x"}"#);
 const ITEM: &str = "/ResultItem/0/ResultCode";
 
 #[rustfmt::skip]
@@ -41,6 +43,9 @@ const BY_REST: &[Row] = &[
     ("groups.joined_max", "1", GROUP, r#"{"Owner_Account":"u0","Type":"Public","Name":"x"}"#, "/ErrorCode", 0, 10037),
     ("groups.communities_max", "1", GROUP, r#"{"Owner_Account":"u0","Type":"Community","Name":"x"}"#, "/ErrorCode", 0, 10036),
     ("groups.rooms_max", "1", GROUP, r#"{"Owner_Account":"u0","Type":"AVChatRoom","Name":"x"}"#, "/ErrorCode", 0, 10036),
+    ("groups.topics", "false", GROUP, r#"{"Owner_Account":"u1","Type":"Community","Name":"x","SupportTopic":1}"#, "/ErrorCode", 0, 11000),
+    ("groups.topics_max", "1", TOPIC.0, TOPIC.1, "/ErrorCode", 0, 10037),
+    ("groups.app_topics_max", "1", TOPIC.0, TOPIC.1, "/ErrorCode", 0, 10036),
     ("people.conversations_max", "1", "recentcontact/get_list",
      r#"{"From_Account":"lister","TimeStamp":0,"StartIndex":0,"TopTimeStamp":0,"TopStartIndex":0,"AssistFlags":7}"#, "/SessionItem", 2, 1),
 ];
@@ -91,6 +96,8 @@ fn each_setting_that_back_ends_see_counts_at_once() {
     for peer in ["old1", "old2"] {
         back_end.done("openim/sendmsg", &message("lister", peer));
     }
+    let talk = json!({ "GroupId": "@TGS#_talk", "Owner_Account": "u2", "Type": "Community", "Name": "x", "SupportTopic": 1 });
+    back_end.done(GROUP, &talk);
     let mut n = 0;
     let mut wrong = Vec::new();
     for (setting, value, path, body, at, before, after) in BY_REST {

@@ -21,7 +21,6 @@ struct Addresses {
     addresses: Vec<String>,
 }
 
-#[expect(clippy::unused_async, reason = "shape of a handler")]
 async fn get(call: Call, _body: AddressesGet) -> Result<Addresses, Refusal> {
     Ok(Addresses { addresses: (call.callbacks_from)(call.asker.app) })
 }
