@@ -2,7 +2,7 @@
 //!
 //! There are [counts](Count), which are added, [crowds](Crowd), of which each member counts once ([`Sketch`]), and the most users online
 //! at once. Days are those of UTC. Whoever counts takes one short lock; nobody waits for a store but the thread that writes
-//! ([`Numbers::run`]).
+//! (`Numbers::run`).
 //!
 //! **Once.** A batch has a number of its process and is kept until the store has it; the store takes it once. So numbers are neither
 //! lost nor doubled by a store that fails, by a restart (which writes what is left) or by several processes; what a crash takes
