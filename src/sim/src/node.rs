@@ -280,6 +280,7 @@ impl Node {
     /// One turn of a shard; its datagrams are taken with [`Self::pop_transmit`].
     pub(crate) fn turn(&mut self, index: usize, now: Instant) {
         self.shards[index].turn(now);
+        self.shards[index].take_aside(now);
         self.shards[index].visit_rooms(now, false);
         self.shards[index].handshakes(now, false);
     }

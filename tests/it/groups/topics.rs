@@ -143,6 +143,7 @@ async fn a_topic_is_a_conversation_of_its_own_of_all_members() {
     assert_eq!(ben.client.topics(&city, "").await.unwrap().items.len(), 2);
 
     // A device that was away gets what was said meanwhile, once.
+    ben.client.flush().await.unwrap();
     ben.close().await;
     assert_eq!(say(&ann, &news, "four").await, Ok(4));
     let garden = ann.client.create_topic(topic_of(&city, "Garden")).await.unwrap();

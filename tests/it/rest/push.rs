@@ -273,7 +273,8 @@ fn pushed(back_end: &BackEnd, body: &Value) -> String {
 /// A node with pushes, where so many users go on at a time.
 fn with_pushes(accounts_per_s: u32) -> (tempfile::TempDir, Node, BackEnd) {
     let rate = format!("chat.push.accounts_per_s={accounts_per_s}");
-    start(&["--set", "chat.push.enabled=true", "--set", &rate])
+    // Who asks until a push may go asks more often than a command may be called.
+    start(&["--set", "chat.push.enabled=true", "--set", &rate, "--set", "rest.command_rates=false"])
 }
 
 #[test]

@@ -131,6 +131,7 @@ struct World {
 /// All that a driver does in a turn.
 fn turn(shard: &mut Shard, now: Instant) {
     shard.turn(now);
+    shard.take_aside(now);
     shard.visit_rooms(now, false);
     shard.handshakes(now, false);
 }

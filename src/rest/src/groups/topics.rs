@@ -190,13 +190,13 @@ struct TopicAndSelf {
     error_info: &'static str,
     /// Absent: the account is no member of the community.
     #[serde(skip_serializing_if = "Option::is_none")]
-    self_info: Option<SelfInfo>,
+    self_info: Option<TopicSelf>,
     topic_info: TopicInfo,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct SelfInfo {
+struct TopicSelf {
     /// Until when the account is muted in the community, Unix seconds; 0: not muted.
     #[serde(skip_serializing_if = "Option::is_none")]
     shut_up_time: Option<u64>,
@@ -266,7 +266,7 @@ impl TopicAndSelf {
                 topic_info: named,
             };
         }
-        let self_info = topic.own.map(|own| SelfInfo {
+        let self_info = topic.own.map(|own| TopicSelf {
             shut_up_time: wanted.get("ShutUpTime", until(own.muted_until_s)),
             msg_seq: wanted.get("MsgSeq", own.read),
             msg_flag: wanted.get("MsgFlag", reception_name(own.reception())),

@@ -485,7 +485,7 @@ mod tests {
                 .into_iter()
                 .flat_map(|user| names.iter().map(move |name| key(&|out| cursor(out, user, name))))
                 .collect();
-            prop_assert_eq!(cursors.len(), if a == b { 4 } else { 8 });
+            prop_assert_eq!(cursors.len(), if a == b { 5 } else { 10 });
         }
 
         #[test]
