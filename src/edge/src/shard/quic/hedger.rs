@@ -155,5 +155,4 @@ impl Loss {
 }
 
 #[cfg(test)]
-#[path = "hedger_tests.rs"]
 mod tests;
