@@ -408,6 +408,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::callback::Commands;
 
     #[test]
     fn each_stands_once_and_its_default_is_within_its_bounds() {
