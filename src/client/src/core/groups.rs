@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use room::Room;
+use telling::Telling;
 
 mod room;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -37,13 +39,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Wait before a pull that failed is tried again; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
-
-/// Within this the server learns what was shown: a device that is started anew without a memory of its own shows as much
-/// again. Each time costs a durable write for each device, so it is no shorter.
-const SHOWN_WITHIN: Duration = Duration::from_secs(10);
-
-/// Groups in one word about what was shown: with names of 48 bytes well below the limit of a request.
-const SHOWN_BATCH: usize = 100;
 
 /// What a group's newest message and change are, and where this device begins if it does not know the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,10 +149,7 @@ pub(crate) struct Groups<T> {
     under_way: usize,
     held: usize,
     given: VecDeque<(Arc<str>, Given<T>)>,
-    /// Groups in which the server does not know yet what was shown.
-    untold: BTreeSet<Arc<str>>,
-    tell_at: Option<Instant>,
-    telling: bool,
+    telling: Telling,
 }
 
 impl<T> Groups<T> {
@@ -181,9 +173,7 @@ impl<T> Groups<T> {
             under_way: 0,
             held: 0,
             given: VecDeque::new(),
-            untold: BTreeSet::new(),
-            tell_at: None,
-            telling: false,
+            telling: Telling::default(),
         }
     }
 
@@ -212,7 +202,7 @@ impl<T> Groups<T> {
         self.queue.clear();
         self.later.clear();
         self.under_way = 0;
-        self.telling = false;
+        self.telling.done();
         for room in self.rooms.values_mut() {
             room.rest();
             (room.put_off, room.failures) = (None, 0);
@@ -253,8 +243,7 @@ impl<T> Groups<T> {
         }
         let topic: Arc<str> = topic.into();
         self.rooms.insert(Arc::clone(&topic), Room::new(0, 0, 0, None));
-        self.untold.insert(topic);
-        self.tell_at.get_or_insert(now + SHOWN_WITHIN);
+        self.telling.note(topic, now);
     }
 
     /// A topic is gone.
@@ -350,8 +339,7 @@ impl<T> Groups<T> {
         room.know(head.seq, head.edit);
         if room.untold() {
             // So that the next life of a new device does not begin at a later head.
-            self.untold.insert(Arc::clone(&head.group));
-            self.tell_at = Some(now);
+            self.telling.note_for(Arc::clone(&head.group), now);
         }
         self.look(now, &head.group, Duration::ZERO);
     }
@@ -428,8 +416,7 @@ impl<T> Groups<T> {
         let Some((group, room)) = self.room(group) else { return };
         room.show(seq);
         if room.untold() {
-            self.untold.insert(group);
-            self.tell_at.get_or_insert(now + SHOWN_WITHIN);
+            self.telling.note(group, now);
         }
     }
 
@@ -476,41 +463,27 @@ impl<T> Groups<T> {
     /// What the server is to know about what was shown, if that is due; `at_once` does not wait for company. Answer with
     /// [`Self::told`].
     pub(crate) fn take_shown(&mut self, now: Instant, at_once: bool) -> Option<Vec<(Arc<str>, u64)>> {
-        let due = at_once || self.tell_at.is_some_and(|at| at <= now);
-        if self.telling || !due || self.untold.is_empty() {
-            return None;
-        }
-        let batch: Vec<_> = self.untold.iter().take(SHOWN_BATCH).cloned().collect();
-        let shown = batch.into_iter().filter_map(|group| {
-            self.untold.remove(&group);
-            let room = self.rooms.get(&group).filter(|room| room.untold())?;
-            Some((group, room.shown()))
-        });
-        let shown: Vec<_> = shown.collect();
-        if self.untold.is_empty() {
-            self.tell_at = None;
-        }
-        self.telling = !shown.is_empty();
-        (!shown.is_empty()).then_some(shown)
+        let rooms = &self.rooms;
+        let shown = |group: &Arc<str>| rooms.get(group).filter(|room| room.untold()).map(Room::shown);
+        self.telling.take(now, at_once, shown)
     }
 
     /// The server knows, or (`false`) may not know.
     pub(crate) fn told(&mut self, now: Instant, shown: &[(Arc<str>, u64)], knows: bool) {
-        self.telling = false;
+        self.telling.done();
         for (group, seq) in shown {
             let Some(room) = self.rooms.get_mut(group) else { continue };
             if knows {
                 room.told = room.told.max(Some(*seq));
             } else {
-                self.untold.insert(Arc::clone(group));
-                self.tell_at = Some(now + RETRY_MIN);
+                self.telling.note_for(Arc::clone(group), now + RETRY_MIN);
             }
         }
     }
 
     /// Whether the server has still to be told what was shown, or is being told.
     pub(crate) fn has_untold(&self) -> bool {
-        self.telling || !self.untold.is_empty()
+        self.telling.is_open()
     }
 
     /// Whether heads or pages are missing or under way: with none of them everything was given.
@@ -531,8 +504,7 @@ impl<T> Groups<T> {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let later = self.later.first().map(|(at, _)| *at);
         let heads = self.heads_at.filter(|_| self.heads == Heads::Wanted);
-        let tell = self.tell_at.filter(|_| !self.telling && !self.untold.is_empty());
-        [later, heads, tell].into_iter().flatten().min()
+        [later, heads, self.telling.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -566,8 +538,7 @@ impl<T> Groups<T> {
         // Whether what was given is to be shown, its receiver says.
         if self.given.is_empty() && room.untold() && room.is_all_shown() {
             // Own messages, and places where nothing is for this device.
-            self.untold.insert(Arc::clone(group));
-            self.tell_at.get_or_insert(now + SHOWN_WITHIN);
+            self.telling.note(Arc::clone(group), now);
         }
         if room.is_missing() && room.is_idle() {
             if patience.is_zero() {
@@ -606,7 +577,7 @@ impl<T> Groups<T> {
         }
         self.left.insert(Arc::clone(group), room.cursor());
         self.held -= room.counted;
-        self.untold.remove(group);
+        self.telling.forget(group);
         if let Some(at) = room.put_off {
             self.later.remove(&(at, Arc::clone(group)));
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
+use super::telling::SHOWN_WITHIN;
 use super::*;
 
 /// A message of the model: its words, and the number of its last change.
