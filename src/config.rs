@@ -18,7 +18,7 @@ use nearport_steer::prober::split;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config_apps::{AppEntry, Audit};
-pub use crate::config_callback::{BeforeFailure, Callback};
+pub use crate::config_callback::Callback;
 pub use crate::config_dns::{Dns, NameServer};
 pub use crate::config_keys::{KEYS, Key};
 pub use crate::config_locate::{Api, ApiTls, ForwardedHeader, Locate};

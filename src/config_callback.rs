@@ -18,7 +18,7 @@ pub struct Callback {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     pub events: Vec<String>,
-    pub before_failure: BeforeFailure,
+    pub before_failure: OnFailure,
     pub retry_after: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Hidden>,
@@ -35,32 +35,12 @@ pub struct Callback {
     pub sends_from: Vec<Cidr>,
 }
 
-/// What happens if a back end that is asked does not answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BeforeFailure {
-    /// It goes on.
-    #[default]
-    Allow,
-    /// It is refused.
-    Refuse,
-}
-
-impl From<BeforeFailure> for OnFailure {
-    fn from(failure: BeforeFailure) -> Self {
-        match failure {
-            BeforeFailure::Allow => Self::Allow,
-            BeforeFailure::Refuse => Self::Refuse,
-        }
-    }
-}
-
 impl Default for Callback {
     fn default() -> Self {
         Self {
             url: None,
             events: Vec::new(),
-            before_failure: BeforeFailure::Allow,
+            before_failure: OnFailure::Allow,
             retry_after: true,
             token: None,
             ca: None,
@@ -90,7 +70,7 @@ impl Callback {
             url: self.url.clone().unwrap_or_default(),
             // Checked.
             events: commands(&self.events).unwrap_or_default(),
-            before_failure: self.before_failure.into(),
+            before_failure: self.before_failure,
             retry_after: self.retry_after,
             token: Token(self.token.as_ref().map(|token| token.0.clone()).unwrap_or_default()),
             sign: self.sign,

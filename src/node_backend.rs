@@ -178,7 +178,7 @@ impl Slot {
             Some(_) => return Err("this node has no store".to_owned()),
             None => return Err("the store is closed".to_owned()),
         };
-        let apps = serving.chat.shared().app_ids().map_err(|error| error.to_string())?;
+        let apps = serving.chat.shared().app_ids();
         let (rows, settles) =
             node_callback::look(&*serving.outbox, apps, order).map_err(|error| error.to_string())?;
         let wanted = settles.len();

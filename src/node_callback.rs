@@ -36,12 +36,7 @@ pub(crate) fn start(
     let start = Start {
         callbacks: chat.callbacks().clone(),
         ledger,
-        apps: Arc::new(move || {
-            of_apps.app_ids().unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot look apps up");
-                Vec::new()
-            })
-        }),
+        apps: Arc::new(move || of_apps.app_ids()),
         clock: clock.clone(),
         elements: Elements { out: nearport_rest::msg_body, read: nearport_rest::read_msg_body },
         unread: Arc::new(move |app, user| of_users.unread_of_pairs(app, user, now())),

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
-use crate::questions::Questions;
+use crate::questions::{Asked, Questions};
 use crate::render::{About, Elements, render};
 use crate::sender::{Failed, Sender};
 use crate::target::{Target, Targets};
@@ -20,12 +20,17 @@ use crate::verdict;
 /// Questions that are open at once, to all back ends. One that is beyond is not asked: its request is refused as busy.
 const OPEN_MAX: usize = 1024;
 
+/// Of those, to the back end of one App: one that always takes its time takes nobody else's place.
+const OPEN_OF_ONE_MAX: usize = 256;
+
 /// A back end, and how it is reached. One for each target: connections and failures of one are no other's.
 #[derive(Debug)]
 pub(crate) struct BackEnd {
     pub(crate) target: Target,
     pub(crate) sender: Sender,
     pub(crate) questions: Arc<Questions>,
+    /// Room for questions to it.
+    open: Arc<Semaphore>,
 }
 
 pub(crate) type Shared = Arc<BackEnd>;
@@ -48,6 +53,7 @@ impl BackEnds {
                     target: Target::clone(target),
                     sender: Sender::new(target),
                     questions: Questions::new(metrics.open_questions.clone()),
+                    open: Arc::new(Semaphore::new(app.map_or(OPEN_MAX, |_| OPEN_OF_ONE_MAX))),
                 }),
             }
         };
@@ -137,7 +143,8 @@ impl Ask for Asker {
         if back_end.questions.holds() {
             return held(decided);
         }
-        let Ok(permit) = self.open.clone().try_acquire_owned() else {
+        let places = (back_end.open.clone().try_acquire_owned(), self.open.clone().try_acquire_owned());
+        let (Ok(own), Ok(shared)) = places else {
             self.metrics.busy.increment(1);
             return Err(Busy(decided));
         };
@@ -146,10 +153,9 @@ impl Ask for Asker {
         let deciding = Deciding { decided: Some(decided), command, on_failure };
         // Ends by itself within `TIME_MAX`, and is bounded in number: the runtime's end drops it.
         self.runtime.spawn(async move {
-            let _permit = permit;
+            let _places = (own, shared);
             let started = Instant::now();
-            let answer = exchange(&back_end, &question, elements).await;
-            asked.done(answer.as_ref().map(|_| ()));
+            let answer = exchange(&back_end, &question, elements, asked).await;
             metrics.question_seconds.record(started.elapsed());
             callbacks.exchanged(question.app, answer.is_ok());
             match answer {
@@ -168,10 +174,17 @@ impl Ask for Asker {
     }
 }
 
-async fn exchange(back_end: &BackEnd, question: &Question, elements: Elements) -> Result<Verdict, Failed> {
+async fn exchange(
+    back_end: &BackEnd,
+    question: &Question,
+    elements: Elements,
+    asked: Asked,
+) -> Result<Verdict, Failed> {
     let Question { app, command, event, seq, time_ms } = question;
     let about = About { app: *app, seq: *seq, time_ms: *time_ms, unread: None };
     let rendered = render(event, about, &back_end.target, elements, *time_ms).map_err(Failed::Garbage)?;
-    let body = back_end.sender.send(&rendered).await?;
-    verdict::read(*command, &body, elements).map_err(Failed::Garbage)
+    let body = back_end.sender.send(&rendered).await;
+    let answer = body.and_then(|body| verdict::read(*command, &body, elements).map_err(Failed::Garbage));
+    asked.done(answer.as_ref().map(|_| ()));
+    answer
 }

@@ -3,7 +3,7 @@
 //! - After [`Bounds::failures_max`] failures in a row it **opens**: nothing is sent.
 //! - When a pause is over, one request may go as a **probe**; nothing else does until it is known how that went. A failure opens it again,
 //!   for twice as long up to a bound, and between half of that and all of it by the dice.
-//! - A probe that succeeds **closes** it. What was sent before it opened says nothing any more.
+//! - A probe that succeeds **closes** it. What was sent before it opened says nothing until then.
 
 /// Bounds of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

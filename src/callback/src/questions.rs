@@ -1,10 +1,10 @@
 //! What one back end is asked, as long as it answers.
 //!
 //! Each question to a back end that hangs costs its two seconds, and somebody who waits. After [`BOUNDS`]'s failures in a row questions take
-//! what is configured for a failure at once, and of those that come one at a time goes out as a probe, until one is answered well.
+//! what is configured for a failure at once, and of those that come one at a time goes out as a probe, until one is answered.
 //!
 //! Only silence counts as a failure: no answer in time, or no connection. A bad answer costs nobody any time; and if it counted, who has
-//! found a message that the back end stumbles over could switch its checks off for everybody. As a probe it does not do either.
+//! found a message that the back end stumbles over could switch its checks off for everybody, or keep them off. To a probe it says that somebody is there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -31,13 +31,25 @@ pub(crate) struct Questions {
 struct Inner {
     breaker: Breaker,
     next: u64,
+    /// Numbers up to here were sent before it closed last: what they come to is about the time before.
+    before: u64,
     dice: Dice,
+}
+
+/// What a question came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Answered,
+    Badly,
+    Silent,
+    /// Never asked, or nobody waited for the answer.
+    Dropped,
 }
 
 impl Questions {
     /// Nothing was asked yet. `open` counts those that are held for down.
     pub(crate) fn new(open: Gauge) -> Arc<Self> {
-        let inner = Inner { breaker: Breaker::new(BOUNDS), next: 0, dice: Dice::new(0) };
+        let inner = Inner { breaker: Breaker::new(BOUNDS), next: 0, before: 0, dice: Dice::new(0) };
         Arc::new(Self { inner: Mutex::new(inner), began: Instant::now(), open })
     }
 
@@ -59,21 +71,26 @@ impl Questions {
         inner.breaker.send(number, now_ms).then(|| Asked { of: self.clone(), number, done: false })
     }
 
-    /// `good` is `None` for what says nothing of whether others would be answered.
-    fn done(&self, number: u64, good: Option<bool>) {
+    fn done(&self, number: u64, outcome: Outcome) {
         let now_ms = self.now_ms();
         let mut inner = self.lock();
-        if good.is_none() && !inner.breaker.is_probe(number) {
+        if number <= inner.before {
             return;
         }
+        let good = match (outcome, inner.breaker.is_probe(number)) {
+            (Outcome::Answered, _) | (Outcome::Badly, true) => true,
+            (Outcome::Silent, _) | (Outcome::Dropped, true) => false,
+            (Outcome::Badly | Outcome::Dropped, false) => return,
+        };
         let (was_open, dice) = (inner.breaker.is_open(), inner.dice.roll());
-        inner.breaker.done(number, good == Some(true), now_ms, dice);
+        inner.breaker.done(number, good, now_ms, dice);
         match (was_open, inner.breaker.is_open()) {
             (false, true) => {
                 self.open.increment(1.0);
                 tracing::warn!("a back end answers no question and is held for down: only probes are sent");
             }
             (true, false) => {
+                inner.before = inner.next;
                 self.open.decrement(1.0);
                 tracing::info!("a back end answers questions again");
             }
@@ -110,19 +127,19 @@ impl Asked {
     /// How it went.
     pub(crate) fn done(mut self, outcome: Result<(), &Failed>) {
         self.done = true;
-        let good = match outcome {
-            Ok(()) => Some(true),
-            Err(failed) if failed.is_answer() => None,
-            Err(_) => Some(false),
+        let outcome = match outcome {
+            Ok(()) => Outcome::Answered,
+            Err(failed) if failed.is_answer() => Outcome::Badly,
+            Err(_) => Outcome::Silent,
         };
-        self.of.done(self.number, good);
+        self.of.done(self.number, outcome);
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.done {
-            self.of.done(self.number, None);
+            self.of.done(self.number, Outcome::Dropped);
         }
     }
 }
@@ -161,13 +178,13 @@ mod tests {
         assert!(questions.holds() && questions.begin().is_none());
     }
 
-    /// A probe that is not answered well leaves it open, and does not stay in the way.
+    /// A probe that is dropped leaves it open, and does not stay in the way; one that is answered, however badly, closes it.
     #[test]
-    fn a_probe_that_is_dropped_or_badly_answered_is_over() {
+    fn a_probe_that_is_dropped_is_over_and_any_answer_to_one_closes_it() {
         let questions = questions();
-        for _ in 0..BOUNDS.failures_max {
-            ask(&questions, Err(&Failed::Late));
-        }
+        let late = questions.begin().expect("it may be asked");
+        let open = || (0..BOUNDS.failures_max).for_each(|_| ask(&questions, Err(&Failed::Late)));
+        open();
         let probe = |questions: &Arc<Questions>| {
             let mut inner = questions.lock();
             inner.next += 1;
@@ -176,8 +193,15 @@ mod tests {
             Asked { of: questions.clone(), number, done: false }
         };
         drop(probe(&questions));
-        probe(&questions).done(Err(&Failed::Status(503)));
+        probe(&questions).done(Err(&Failed::Late));
         assert!(questions.begin().is_none());
+        probe(&questions).done(Err(&Failed::Status(503)));
+        // What was sent before says nothing any more: these four and it would be five.
+        (1..BOUNDS.failures_max).for_each(|_| ask(&questions, Err(&Failed::Late)));
+        late.done(Err(&Failed::Late));
+        assert!(!questions.holds());
+        ask(&questions, Err(&Failed::Late));
+        assert!(questions.holds());
         probe(&questions).done(Ok(()));
         assert!(questions.begin().is_some());
     }

@@ -54,7 +54,7 @@ pub struct Start {
     pub callbacks: Arc<Callbacks>,
     /// Where the outbox is.
     pub ledger: Arc<dyn Ledger>,
-    /// All Apps. Blocks.
+    /// All Apps.
     pub apps: Arc<dyn Fn() -> Vec<AppId> + Send + Sync>,
     /// The time.
     pub clock: Clock,
@@ -161,13 +161,7 @@ async fn lines(
     let (mut known, mut running) = (BTreeSet::new(), JoinSet::new());
     loop {
         let back_ends = switched.borrow_and_update().clone();
-        let apps = match back_ends.is_empty() {
-            true => Vec::new(),
-            false => {
-                let apps = start.apps.clone();
-                tokio::task::spawn_blocking(move || apps()).await.unwrap_or_default()
-            }
-        };
+        let apps = if back_ends.is_empty() { Vec::new() } else { (start.apps)() };
         for app in apps {
             if back_ends.of(app).is_none() || !known.insert(app.0) {
                 continue;
@@ -274,6 +268,15 @@ impl Line {
                     for number in self.queue.expire(now_ms) {
                         self.give_up(number, "it is too old");
                     }
+                    // A full window reads nothing, and what is behind it grows all the same.
+                    if self.queue.room() == 0 {
+                        let app = self.app;
+                        match self.read(move |ledger| ledger.outbox_last(app, Shelf::Waiting)).await {
+                            Ok(last) => self.bound(last),
+                            Err(error) => tracing::error!(app = app.0, %error, "cannot read the outbox"),
+                        }
+                        more = true;
+                    }
                 }
             }
             while let Some(told) = tasks.try_join_next() {
@@ -325,6 +328,12 @@ impl Line {
                 Err(error) => self.give_up(number, &format!("it is unreadable: {error}")),
             }
         }
+        self.bound(last);
+        Ok(more)
+    }
+
+    /// Keeps what waits within its bound; `last` is the newest entry of the shelf.
+    fn bound(&mut self, last: u64) {
         let first = self.entries.keys().min().copied().unwrap_or(last);
         let waiting = last.saturating_sub(first);
         if waiting > WAITING_MAX {
@@ -337,7 +346,6 @@ impl Line {
         let waiting = waiting as f64;
         self.metrics.waiting.increment(waiting - self.shown.0);
         self.shown.0 = waiting;
-        Ok(more)
     }
 
     async fn read<T: Send + 'static>(

@@ -143,12 +143,16 @@ impl Apps {
         self.known().apps.contains_key(&app)
     }
 
+    /// All Apps, as they were read last.
+    pub(crate) fn ids(&self) -> Vec<AppId> {
+        self.known().apps.keys().copied().map(AppId).collect()
+    }
+
     /// Every setting of an App as it holds now, with where it is from.
     #[must_use]
     pub fn shown(&self, app: AppId, live: &BTreeMap<String, String>) -> Vec<Shown> {
         let now = self.settings(app);
-        let file = own(app.0, &self.all, pairs(self.file(app)));
-        SETTINGS.iter().map(|setting| Shown::of(setting, &now, (&*self.all, &*file), live)).collect()
+        SETTINGS.iter().map(|setting| Shown::of(setting, &now, self.file(app), live)).collect()
     }
 
     /// What an App would have with these changes of its own settings, of which it has `live` now.

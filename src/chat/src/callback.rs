@@ -40,6 +40,8 @@ const SETTLES_MAX: usize = 65_536;
 /// Settlements alone cost a commit at most this often, or when so many wait.
 const SETTLE_DELAY_MS: u64 = 50;
 const SETTLES_PER_COMMIT: usize = 256;
+/// How long what was in a commit that failed waits for another one.
+const AGAIN_MS: u64 = 1000;
 
 /// Which events of which Apps are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,6 +209,10 @@ struct Waiting {
     settles: VecDeque<Settle>,
     /// When the first of the settlements came, on the clock of the writer: set at its next look.
     settles_since_ms: Option<u64>,
+    /// A commit that had some of it has failed: not before this.
+    again_ms: Option<u64>,
+    /// The next commit is the last one.
+    ending: bool,
 }
 
 /// The hub of callbacks: who is told what, and what is on its way. Shared by all threads of the backend and by whoever tells.
@@ -273,13 +279,16 @@ impl Callbacks {
             let mut waiting = lock(&self.waiting);
             if waiting.events.len() >= EVENTS_MAX {
                 drop(waiting);
-                let lost = || counter!("nearport_callback_events_total", "outcome" => "lost");
-                self.lost.get_or_init(lost).increment(1);
-                return;
+                return self.lose(1);
             }
             waiting.events.push_back(event.outbound(app, None, time_ms));
         }
         self.wake_writer();
+    }
+
+    fn lose(&self, events: usize) {
+        let lost = || counter!("nearport_callback_events_total", "outcome" => "lost");
+        self.lost.get_or_init(lost).increment(events as u64);
     }
 
     /// The same, by the writer's clock.
@@ -323,6 +332,9 @@ impl Callbacks {
     /// When the writer is to look here even if nothing else comes.
     pub(crate) fn deadline_ms(&self, last_ms: u64) -> Option<u64> {
         let waiting = lock(&self.waiting);
+        if let Some(again_ms) = waiting.again_ms.filter(|_| self.writer.is_empty()) {
+            return Some(again_ms);
+        }
         if !waiting.events.is_empty()
             || waiting.settles.len() >= SETTLES_PER_COMMIT
             || !self.writer.is_empty()
@@ -337,6 +349,10 @@ impl Callbacks {
     /// anyway, or if they are due.
     pub(crate) fn take(&self, room: usize, now_ms: u64, batch: &mut crate::ledger::Batch) {
         let mut waiting = lock(&self.waiting);
+        if waiting.again_ms.is_some_and(|again_ms| now_ms < again_ms) {
+            return;
+        }
+        waiting.again_ms = None;
         let events = waiting.events.len().min(room);
         batch.outbox.extend(waiting.events.drain(..events).map(|mut event| {
             if event.time_ms == 0 {
@@ -356,9 +372,27 @@ impl Callbacks {
         }
     }
 
-    /// Makes settlements due, and says whether anything waits: for a shutdown.
+    /// What [`Self::take`] moved into a batch whose commit has failed: it comes again in a second. Whether the commit was done after all nobody knows: then
+    /// it is told twice.
+    pub(crate) fn give_back(&self, events: Vec<Outbound>, settles: Vec<Settle>, now_ms: u64) {
+        if events.is_empty() && settles.is_empty() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        if waiting.ending {
+            drop(waiting);
+            return self.lose(events.len());
+        }
+        waiting.again_ms = Some(now_ms + AGAIN_MS);
+        // Beyond their bounds by what one batch holds.
+        events.into_iter().rev().for_each(|event| waiting.events.push_front(event));
+        settles.into_iter().rev().for_each(|settle| waiting.settles.push_front(settle));
+    }
+
+    /// Makes all due, and says whether anything waits: for a shutdown. What fails from now on is lost, and counted.
     pub(crate) fn expire(&self) -> bool {
         let mut waiting = lock(&self.waiting);
+        (waiting.again_ms, waiting.ending) = (None, true);
         waiting.settles_since_ms = Some(0);
         !waiting.events.is_empty() || !waiting.settles.is_empty()
     }

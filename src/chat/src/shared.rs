@@ -144,13 +144,10 @@ impl Shared {
         })
     }
 
-    /// All Apps. Blocks.
-    ///
-    /// # Errors
-    /// [`Error::Directory`].
-    pub fn app_ids(&self) -> Result<Vec<AppId>, Error> {
-        let apps = self.directory.apps()?;
-        Ok(apps.into_iter().map(|app| app.id).collect())
+    /// All Apps, as they were read last: within a second.
+    #[must_use]
+    pub fn app_ids(&self) -> Vec<AppId> {
+        self.apps.ids()
     }
 
     /// Messages for the writer from elsewhere.

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,11 +20,16 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// How long a connection is kept for the next request.
 const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// Names that one client looks up at once. The system's resolver holds a thread until it gives up, whoever waits for it, and threads are shared: one client's
+/// names that hang hold these and no more.
+const LOOKUPS_MAX: usize = 2;
 
 /// No address of a name may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +42,7 @@ pub struct Dial {
     tls: TlsConnector,
     within: Duration,
     permits: fn(IpAddr) -> bool,
+    lookups: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Dial {
@@ -50,7 +56,8 @@ impl Dial {
     /// [`io::ErrorKind::PermissionDenied`] around [`NotPermitted`].
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, within: Duration, permits: fn(IpAddr) -> bool) -> Self {
-        Self { tls: TlsConnector::from(tls), within, permits }
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
+        Self { tls: TlsConnector::from(tls), within, permits, lookups }
     }
 
     /// A client that keeps up to so many idle connections.
@@ -82,10 +89,25 @@ impl Dial {
         Ok(Stream(Either::Tls(Box::new(self.tls.connect(name, tcp).await?))))
     }
 
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let place = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let name = host.to_owned();
+        // The look-up has the place, not who waits for it: it goes on when they have given up.
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = (&*name, port).to_socket_addrs().map(Iterator::collect);
+            drop(place);
+            found
+        });
+        looked.await.map_err(io::Error::other)?
+    }
+
     /// Connects to the first of a name's addresses that is permitted and takes it.
     async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let mut error = io::Error::from(io::ErrorKind::NotFound);
-        for addr in tokio::net::lookup_host((host, port)).await? {
+        for addr in self.look_up(host, port).await? {
             if !(self.permits)(addr.ip()) {
                 error = io::Error::new(io::ErrorKind::PermissionDenied, NotPermitted);
                 continue;

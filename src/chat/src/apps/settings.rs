@@ -377,12 +377,12 @@ impl Shown {
     pub(super) fn of(
         setting: &'static Setting,
         now: &AppSettings,
-        (all, file): (&AppSettings, &AppSettings),
+        file: &[(String, String)],
         live: &BTreeMap<String, String>,
     ) -> Self {
         let origin = if live.contains_key(setting.name) {
             Origin::Live
-        } else if file.get(setting) != all.get(setting) {
+        } else if file.iter().any(|(name, _)| name == setting.name) {
             Origin::File
         } else {
             Origin::Process

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::Uri;
+use serde::{Deserialize, Serialize};
 
 use super::{Commands, guard};
 
@@ -15,7 +16,8 @@ pub(crate) const TOKEN_BYTES_MAX: usize = 256;
 pub const CONCURRENCY_MAX: usize = 256;
 
 /// What happens if a back end that is asked gives no good answer in time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// It goes on, as if nobody were asked.
     #[default]

@@ -31,7 +31,7 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { batch, orders, posts, changes, acts, unstored, ordered, .. } = prepared;
+        let Prepared { mut batch, told_from, orders, posts, changes, acts, unstored, ordered, .. } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
         let outcome = outcome.and_then(|Committed { appended, edited }| {
@@ -54,6 +54,9 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, messages = batch.appends.len(), items = batch.items(), "commit failed");
                 metrics.not_stored.increment(batch.appends.len() as u64);
+                let (events, settles) =
+                    (batch.outbox.split_off(told_from), std::mem::take(&mut batch.settles));
+                self.shared.callbacks.give_back(events, settles, self.last_time_ms);
                 failed = Some(error);
                 None
             }
@@ -305,8 +308,10 @@ impl Writer {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
             group.member_count().saturating_sub(1) as u64
         };
-        let known =
-            |key: &GroupKey| self.shared.groups.find(key).ok().flatten().map_or(0, |group| but_one(&group));
+        // A topic is for the members of its community.
+        let known = |key: &GroupKey| {
+            self.shared.groups.find_home(key).ok().flatten().map_or(0, |group| but_one(&group))
+        };
         let of_order = |order: &Order| match &order.what {
             What::GroupSend { group, .. } => but_one(group),
             What::OnlineOnly { to: Online::Group(key), .. } => known(key),

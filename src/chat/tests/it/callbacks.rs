@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use nearport_chat::callback::{
-    Ask, Busy, Command, Commands, Decided, Event, Question, Replaced, Switches, Verdict,
+    Ask, Busy, Command, Commands, Decided, Event, Origin, Question, Replaced, Switches, Verdict,
 };
 use nearport_chat::key::AppId;
-use nearport_chat::ledger::{PageLimit, Shelf};
+use nearport_chat::ledger::{LedgerError, PageLimit, Settle, Settled, Shelf};
 use nearport_trunk::local::LinkId;
 use nearport_trunk::{SessionId, Up};
 use nearport_wire::Kind;
@@ -15,7 +15,7 @@ use nearport_wire::body::{
     Sent, group_answer, group_call, people_answer, people_call,
 };
 use prost::Message as _;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::world::{Seen, World, answer, app, seen, send, text_content, user};
 
@@ -143,6 +143,45 @@ fn what_is_refused_here_is_not_asked_about_and_told_with_its_code() {
     assert!(open.lock().unwrap().is_empty());
     let told = told(&world);
     assert_eq!((&told[0].1["SendMsgResult"], &told[0].1["UnreadMsgNum"]), (&20003.into(), &(-1).into()));
+}
+
+/// The store takes nothing.
+fn fail(world: &mut World) {
+    let prepared = world.writer.prepare(&mut Vec::new(), world.now_ms, &mut world.downs);
+    let failed = Err(LedgerError::Io("pulled out".into()));
+    world.writer.finish(prepared, failed, &mut world.downs);
+}
+
+#[test]
+fn what_was_in_a_commit_that_failed_is_in_a_later_one() {
+    let (mut world, _, _, _) = world(&[], false);
+    let event = |n: u32| Event::new(Command::StateChange, b"alice", Origin::default(), &json!({ "n": n }));
+    let callbacks = world.shared.callbacks().clone();
+    callbacks.tell_now(app().id, &event(1));
+    callbacks.tell_now(app().id, &event(2));
+    fail(&mut world);
+    callbacks.tell_now(app().id, &event(3));
+    world.write(Vec::new());
+    assert_eq!(told(&world).len(), 0, "not at once: the store has to come back");
+    assert_eq!(world.writer.deadline_ms(), Some(world.now_ms + 1000));
+    world.now_ms += 1000;
+    world.write(Vec::new());
+    let numbers =
+        |world: &World| told(world).iter().map(|(_, fields, _)| fields["n"].clone()).collect::<Vec<_>>();
+    assert_eq!(numbers(&world), [1, 2, 3]);
+
+    // What became of one.
+    let told_one = Settle { app: app().id, number: 1, what: Settled::Told };
+    assert_eq!(callbacks.settle(vec![told_one]), 1);
+    fail(&mut world);
+    world.now_ms += 50;
+    fail(&mut world);
+    assert_eq!(numbers(&world), [1, 2, 3]);
+    for _ in 0..2 {
+        world.now_ms += 1000;
+        world.write(Vec::new());
+    }
+    assert_eq!(numbers(&world), [2, 3]);
 }
 
 #[test]
