@@ -1,5 +1,6 @@
 //! What slash commands ask the server, and how the answers read.
 
+use nearport_chat::key::TOPIC_MARK;
 use nearport_client::groups::{
     GroupCreate, GroupEdit, GroupInfo, GroupInviteResult, GroupJoinOption, GroupMember, GroupMemberEdit,
     GroupReception, GroupRole, GroupTopic, GroupTopicCreate, Joined,
@@ -8,7 +9,8 @@ use nearport_client::people::{
     Conversation, Disturb, Friend, FriendApplicationAnswerType, PeopleResult, Presence, TagValue, UserStatus,
     tag_value::Value,
 };
-use nearport_client::{Client, RequestError, Target, text};
+use nearport_client::{Client, Failure, RequestError, Target, text};
+use nearport_wire::code::group::NOT_ENABLED;
 
 use crate::chat_command::{Answer, Ask};
 use crate::chat_text::shown_text;
@@ -206,7 +208,14 @@ async fn groups(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
         Ask::Create(kind, name) => {
             let topics = kind == "Community";
             let create = GroupCreate { r#type: kind, name, topics, ..GroupCreate::default() };
-            Answer::Enter(client.create_group(create).await?)
+            let made = match client.create_group(create.clone()).await {
+                // Topics are off in this App: a community all the same.
+                Err(RequestError::Failed(Failure::Refused { code: NOT_ENABLED, .. })) if topics => {
+                    client.create_group(GroupCreate { topics: false, ..create }).await
+                }
+                made => made,
+            };
+            Answer::Enter(made?)
         }
         Ask::Join(id, words) => match client.join_group(&id, &words).await? {
             Joined::Now => Answer::Enter(id),
@@ -259,7 +268,7 @@ async fn groups(client: &Client, ask: Ask) -> Result<Answer, RequestError> {
 
 /// The community of a topic that is talked to, or that itself.
 fn community(id: &str) -> &str {
-    id.split_once("@TOPIC#_").map_or(id, |(community, _)| community)
+    id.split_once(TOPIC_MARK).map_or(id, |(community, _)| community)
 }
 
 fn about(info: &GroupInfo) -> Vec<String> {

@@ -38,7 +38,8 @@ pub struct JoinedTopic {
     pub created_ms: u64,
     /// [`Member::joined_ms`](crate::group::Member::joined_ms) of the user in the community.
     pub joined_ms: u64,
-    /// Its messages are meant for the user's devices: as the user has said of the topic, else of the community.
+    /// Its messages are meant for the user's devices: as the user has said of the topic, else of the community, whose `Discard`
+    /// stops all.
     pub receives: bool,
 }
 

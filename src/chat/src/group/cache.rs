@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::record::GroupRecord;
 use super::rules::Rules;
 use super::state::Group;
 use crate::directory::{Directory, DirectoryError};
@@ -76,8 +77,13 @@ impl Cache {
     }
 }
 
-/// What a group weighs beside its members: its profile and its maps.
+/// What a group weighs beside its members: its profile and its maps. A topic weighs the same.
 const GROUP_WEIGHT: usize = 8;
+
+/// What a group weighs in memory, in members.
+fn weight(record: &GroupRecord) -> usize {
+    record.members.len() + record.receptions.len() + GROUP_WEIGHT * (1 + record.topics.len())
+}
 
 impl Groups {
     pub(crate) fn new(directory: Arc<dyn Directory>, ledger: Arc<dyn Ledger>, rules: Rules) -> Self {
@@ -183,7 +189,7 @@ impl Groups {
         let mut loaded = HashMap::new();
         for record in self.directory.groups(keys)?.into_iter().flatten() {
             let key = record.key.clone();
-            let weight = record.members.len() + GROUP_WEIGHT;
+            let weight = weight(&record);
             let head = self.head(&key)?;
             loaded.insert(key, (Arc::new(RwLock::new(Group::new(record, &self.rules, head))), weight));
         }
@@ -212,7 +218,7 @@ impl Groups {
     pub(crate) fn settle(&self, key: &GroupKey, group: &SharedGroup) {
         let (dismissed, weight) = {
             let group = group.read().unwrap_or_else(PoisonError::into_inner);
-            (group.is_dismissed(), group.member_count() + GROUP_WEIGHT)
+            (group.is_dismissed(), weight(&group.record))
         };
         let half = self.half();
         let mut cache = self.lock();

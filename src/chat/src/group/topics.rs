@@ -234,11 +234,14 @@ impl Group {
         Ok(())
     }
 
-    /// How a member receives a topic: as they have said, else as the community.
+    /// How a member receives a topic: as they have said, else as the community, whose `Discard` stops all.
     pub(crate) fn reception_of(&self, key: &GroupKey, user: &UserKey) -> Option<Reception> {
         let member = self.member(user)?;
         let own = self.record.receptions.get(&(user.clone(), key.clone()));
-        Some(own.copied().unwrap_or(member.reception))
+        Some(match member.reception {
+            Reception::Discard => Reception::Discard,
+            community => own.copied().unwrap_or(community),
+        })
     }
 
     /// What `user` has said of topics ends.

@@ -68,6 +68,10 @@ impl Core {
     pub(super) fn take_group_push(&mut self, now: Instant, seq: u64, delivery: body::Delivery) {
         let Some(group) = group_of(&delivery).filter(|_| self.follows) else { return };
         if seq == 0 {
+            // Topics are sent with their community: what the user does not want of them ends here.
+            if self.groups.discards(&group) {
+                return;
+            }
             let bytes = delivery.encoded_len();
             return self.inbox.hint(Event::Transient(Message::from_delivery(0, delivery)), bytes);
         }
@@ -212,10 +216,11 @@ impl Core {
             Pull::Heads => {
                 let answer = body::GroupAnswer::decode(answer)?.answer;
                 let heads = match answer {
-                    Some(body::group_answer::Answer::Heads(heads)) => heads.items,
-                    _ => Vec::new(),
+                    Some(body::group_answer::Answer::Heads(heads)) => heads,
+                    _ => body::GroupHeads::default(),
                 };
-                let heads = heads.into_iter().map(|head| Head {
+                self.groups.topics_are_cut(heads.topics_cut);
+                let heads = heads.items.into_iter().map(|head| Head {
                     group: head.group.into(),
                     seq: head.seq,
                     edit: head.edit,

@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
 
+/// Stands in ids of topics, behind that of their community (public contract).
+const TOPIC_MARK: &str = "@TOPIC#_";
+
 /// What a group's newest message and change are, and where this device begins if it does not know the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -137,6 +140,8 @@ pub(crate) struct Groups<T> {
     heads_asked: Option<Instant>,
     /// Groups of the heads that come in parts.
     named: BTreeSet<Arc<str>>,
+    /// The heads name only so many topics: there are others.
+    topics_cut: bool,
     /// Groups that the user is not in any more, and what this device had of them.
     left: BTreeMap<Arc<str>, u64>,
     /// Heads have come before: a group that is new now was joined since.
@@ -166,6 +171,7 @@ impl<T> Groups<T> {
             heads_failures: 0,
             heads_asked: None,
             named: BTreeSet::new(),
+            topics_cut: false,
             left: BTreeMap::new(),
             begin,
             queue: VecDeque::new(),
@@ -212,7 +218,7 @@ impl<T> Groups<T> {
     /// A message was pushed.
     pub(crate) fn push(&mut self, now: Instant, group: &str, entry: Entry<T>) {
         let may_hold = self.held < HELD_MAX;
-        let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now) };
+        let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now, group) };
         if room.discarded {
             // Topics are sent with their community: what the user does not want of them ends here.
             return;
@@ -224,7 +230,7 @@ impl<T> Groups<T> {
     /// A change of a message was pushed, with the message as it is now.
     pub(crate) fn push_change(&mut self, now: Instant, group: &str, entry: Entry<T>) {
         let may_hold = self.held < HELD_MAX;
-        let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now) };
+        let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now, group) };
         if room.discarded {
             return;
         }
@@ -254,9 +260,10 @@ impl<T> Groups<T> {
     }
 
     /// The user is in a group that this device has not heard of: the heads name it. Not more often than every so often, should
-    /// they not.
-    fn push_of_stranger(&mut self, now: Instant) {
+    /// they not; and not for a topic where they leave some out.
+    fn push_of_stranger(&mut self, now: Instant, group: &str) {
         if self.rooms.len() >= GROUPS_MAX
+            || self.topics_cut && group.contains(TOPIC_MARK)
             || matches!(self.heads, Heads::Asked { again: true } | Heads::Wanted)
         {
             return;
@@ -271,6 +278,11 @@ impl<T> Groups<T> {
         let Some((group, room)) = self.room(group).filter(|(_, room)| !room.discarded) else { return };
         room.arrive(seq, None, true);
         self.look(now, &group, PATIENCE);
+    }
+
+    /// What the heads say about whether they leave topics out: in front of [`Self::take_heads`].
+    pub(crate) fn topics_are_cut(&mut self, cut: bool) {
+        self.topics_cut = cut;
     }
 
     /// A part of the heads; `last`: there is no further one.
@@ -460,35 +472,15 @@ impl<T> Groups<T> {
         }
     }
 
-    /// What the server is to know about what was shown, if that is due; `at_once` does not wait for company. Answer with
-    /// [`Self::told`].
-    pub(crate) fn take_shown(&mut self, now: Instant, at_once: bool) -> Option<Vec<(Arc<str>, u64)>> {
-        let rooms = &self.rooms;
-        let shown = |group: &Arc<str>| rooms.get(group).filter(|room| room.untold()).map(Room::shown);
-        self.telling.take(now, at_once, shown)
-    }
-
-    /// The server knows, or (`false`) may not know.
-    pub(crate) fn told(&mut self, now: Instant, shown: &[(Arc<str>, u64)], knows: bool) {
-        self.telling.done();
-        for (group, seq) in shown {
-            let Some(room) = self.rooms.get_mut(group) else { continue };
-            if knows {
-                room.told = room.told.max(Some(*seq));
-            } else {
-                self.telling.note_for(Arc::clone(group), now + RETRY_MIN);
-            }
-        }
-    }
-
-    /// Whether the server has still to be told what was shown, or is being told.
-    pub(crate) fn has_untold(&self) -> bool {
-        self.telling.is_open()
-    }
-
     /// Whether heads or pages are missing or under way: with none of them everything was given.
     pub(crate) fn is_behind(&self) -> bool {
         self.heads != Heads::Known || self.under_way > 0 || !self.queue.is_empty() || !self.later.is_empty()
+    }
+
+    /// Whether it is a topic of which the user wants nothing for now. Groups are not sent then at all, and when they are again, this
+    /// may come before the heads that say so.
+    pub(crate) fn discards(&self, group: &str) -> bool {
+        group.contains(TOPIC_MARK) && self.rooms.get(group).is_some_and(|room| room.discarded)
     }
 
     /// Where this device stands, by what was shown: for its next life.

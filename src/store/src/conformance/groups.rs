@@ -309,14 +309,23 @@ fn topics_are_found_from_the_side_of_members(directory: &dyn Directory) {
         JoinedTopic { topic: key.clone(), info_seq, first_seq, created_ms, joined_ms, receives }
     };
     let of = |name: &str, limit| directory.topics_of(&user(1, name), limit).expect("reads");
-    assert_eq!(of("alice", 9), [joined(&one, 1, true), joined(&two, 2, false), joined(&three, 3, true)]);
+    // Their own `Notify` in a community that they receive by `Discard`.
+    assert_eq!(of("alice", 9), [joined(&one, 1, true), joined(&two, 2, false), joined(&three, 3, false)]);
     assert_eq!(of("alice", 2), [joined(&one, 1, true), joined(&two, 2, false)]);
     assert_eq!(of("bob", 9), [joined(&one, 1, true), joined(&two, 2, true)]);
     assert!(of("carol", 9).is_empty());
     let count = |app| directory.count_topics(AppId(app)).expect("reads");
     assert_eq!([count(1), count(2), count(3)], [3, 1, 0]);
+    let received = |reception| {
+        let heard = Member { reception, ..member(Role::Member) };
+        Change::PutMember(user(1, "alice"), Box::new(heard))
+    };
+    directory.change_groups(&[change(&b, vec![received(Reception::Quiet)])]).expect("writes");
+    assert_eq!(of("alice", 9)[2], joined(&three, 3, true), "the community is received, and so is this");
     let silence = Change::Receive(user(1, "alice"), three.clone(), None);
     directory.change_groups(&[change(&b, vec![silence])]).expect("writes");
+    assert_eq!(of("alice", 9)[2], joined(&three, 3, true), "as the community");
+    directory.change_groups(&[change(&b, vec![received(Reception::Discard)])]).expect("writes");
     assert_eq!(of("alice", 9)[2], joined(&three, 3, false), "as the community");
     directory.change_groups(&[change(&a, vec![Change::RemoveTopic(one)])]).expect("writes");
     assert_eq!(of("bob", 9), [joined(&two, 2, true)]);

@@ -113,14 +113,17 @@ impl GroupStore for MemoryDirectory {
         let of = |key: &GroupKey| {
             let record = &groups.records[key];
             let member = &record.members[user];
-            record.topics.iter().map(|(topic, info)| JoinedTopic {
-                topic: topic.clone(),
-                info_seq: info.info_seq,
-                first_seq: info.first_seq,
-                created_ms: info.created_ms,
-                joined_ms: member.joined_ms,
-                receives: *record.receptions.get(&(user.clone(), topic.clone())).unwrap_or(&member.reception)
-                    != Reception::Discard,
+            record.topics.iter().map(|(topic, info)| {
+                let own = record.receptions.get(&(user.clone(), topic.clone()));
+                JoinedTopic {
+                    topic: topic.clone(),
+                    info_seq: info.info_seq,
+                    first_seq: info.first_seq,
+                    created_ms: info.created_ms,
+                    joined_ms: member.joined_ms,
+                    // `Discard` of the community stops all.
+                    receives: member.reception != Reception::Discard && own != Some(&Reception::Discard),
+                }
             })
         };
         let mut all: Vec<_> = groups.of_users.get(user).into_iter().flatten().flat_map(of).collect();

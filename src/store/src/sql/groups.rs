@@ -187,7 +187,8 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
     fn topics_of(&self, user: &UserKey, limit: usize) -> Result<Vec<JoinedTopic>, DirectoryError> {
         self.read(|tx| {
             let rows = tx.query(
-                "SELECT t.topic_id, t.info_seq, t.first_seq, t.created_ms, m.joined_ms, COALESCE(r.reception, m.reception)
+                "SELECT t.topic_id, t.info_seq, t.first_seq, t.created_ms, m.joined_ms, m.reception,
+                    COALESCE(r.reception, m.reception)
                  FROM group_members m
                  JOIN group_topics t ON t.app_id = m.app_id AND t.group_id = m.group_id
                  LEFT JOIN group_topic_receptions r ON r.app_id = m.app_id AND r.group_id = m.group_id
@@ -196,13 +197,16 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
                 &params![user.app().0, user.name(), limit],
             )?;
             let joined = |row: &Row| {
+                let community = numbered(row, 5, Reception::from_number)?;
+                let own = numbered(row, 6, Reception::from_number)?;
                 Ok(JoinedTopic {
                     topic: group(user.app(), row.text(0)?)?,
                     info_seq: row.int(1)?,
                     first_seq: row.int(2)?,
                     created_ms: row.int(3)?,
                     joined_ms: row.int(4)?,
-                    receives: numbered(row, 5, Reception::from_number)? != Reception::Discard,
+                    // `Discard` of the community stops all.
+                    receives: ![community, own].contains(&Reception::Discard),
                 })
             };
             rows.iter().map(joined).collect()

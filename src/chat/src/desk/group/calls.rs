@@ -19,7 +19,7 @@ use crate::reply::Failure;
 
 /// Groups that one request asks for, of the public contract.
 const INFOS_MAX: usize = 50;
-/// Ids that are tried for a new group. They hold the time and a number, so the first one is free.
+/// Ids that are tried for a new group or topic. They hold the time and a number, so the first one is free.
 const IDS_TRIED_MAX: u32 = 8;
 const DAY_MS: u64 = 86_400_000;
 
@@ -268,7 +268,7 @@ pub(super) fn create(
         }
     }
     let key = match asked.group.as_str() {
-        "" => free_id(turn, app, kind.id_prefix)?,
+        "" => free_id(turn, app, kind.id_prefix, |key| Ok(turn.find(key)?.is_some()))?,
         id => {
             let key = check_id(app, &kind, id, imported_ms.is_some())?;
             if let Some(taken) = turn.find(&key)? {
@@ -303,12 +303,17 @@ pub(super) fn create(
     Ok((Answer::Id(body::GroupRef { group: id }), Some(after)))
 }
 
-/// An id that the server makes: its prefix, then the time and a number in letters and digits.
-fn free_id(turn: &Turn<'_>, app: crate::key::AppId, prefix: &str) -> Result<GroupKey, Failure> {
+/// An id that the server makes: its prefix, then the time and a number in letters and digits. `taken`: whether it is there already.
+pub(super) fn free_id(
+    turn: &Turn<'_>,
+    app: crate::key::AppId,
+    prefix: &str,
+    taken: impl Fn(&GroupKey) -> Result<bool, Failure>,
+) -> Result<GroupKey, Failure> {
     for _ in 0..IDS_TRIED_MAX {
         let id = new_id(turn, prefix);
         let key = GroupKey::new(app, &id).map_err(|error| Failure::new(code::INTERNAL, error.to_string()))?;
-        if turn.find(&key)?.is_none() {
+        if !taken(&key)? {
             return Ok(key);
         }
     }
@@ -316,7 +321,7 @@ fn free_id(turn: &Turn<'_>, app: crate::key::AppId, prefix: &str) -> Result<Grou
 }
 
 /// An id that is most probably free.
-pub(super) fn new_id(turn: &Turn<'_>, prefix: &str) -> String {
+fn new_id(turn: &Turn<'_>, prefix: &str) -> String {
     let number = turn.shared.groups.next_number() & 0xfff;
     format!("{prefix}{}", letters(turn.now_ms << 12 | number))
 }

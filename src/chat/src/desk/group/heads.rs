@@ -22,7 +22,7 @@ const OWN_LOOKED_AT: u64 = 30;
 /// The same in all groups of one answer.
 const OWN_LOOKED_AT_IN_ALL: u64 = 1_000;
 
-/// Topics of one answer. Of more a device knows nothing until it asks for a community's.
+/// Topics of one answer, which says so if there are more. Of those a device knows nothing until it asks for a community's.
 const TOPICS_MAX: usize = 1_000;
 
 /// So many topics of one answer at most are looked up in time: where they stood when the user joined the community. Of others that
@@ -62,7 +62,7 @@ pub(super) fn answer(
     }
     let user = caller.user(code::BAD_PARAMETER)?;
     let device = &caller.seat(code::BAD_PARAMETER)?.device;
-    let items = items_of(turn, user)?;
+    let (items, topics_cut) = items_of(turn, user)?;
     let convs: Vec<_> = items.iter().map(|item| item.key.conv()).collect();
     let ledger = &turn.shared.ledger;
     let heads = ledger.heads(&convs).map_err(|error| unread(&error))?;
@@ -83,6 +83,8 @@ pub(super) fn answer(
             Joined::Time(_) if read.is_some() && shown.is_some() || head.seq <= item.first_seq => {
                 item.first_seq
             }
+            // Nothing was said since.
+            Joined::Time(time_ms) if head.time_ms <= time_ms => head.seq,
             Joined::Time(_) if looked_up >= LOOKED_UP_MAX => head.seq,
             Joined::Time(time_ms) => {
                 looked_up += 1;
@@ -124,14 +126,21 @@ pub(super) fn answer(
     let known: BTreeSet<_> = items.iter().map(|item| item.group.as_str()).collect();
     let gone = asked.items.iter().map(|item| &item.group).filter(|group| !known.contains(group.as_str()));
     let gone = gone.cloned().collect();
-    Ok(GroupHeads { items, gone })
+    Ok(GroupHeads { items, gone, topics_cut })
 }
 
-/// The groups of a user, and the topics of those that are communities.
-fn items_of(turn: &Turn<'_>, user: &UserKey) -> Result<Vec<Item>, Failure> {
+/// The groups of a user, and the topics of those that are communities; and whether there are more topics than these.
+fn items_of(turn: &Turn<'_>, user: &UserKey) -> Result<(Vec<Item>, bool), Failure> {
     let (directory, types) = (&turn.shared.directory, &turn.shared.groups.rules().types);
     let joined = directory.groups_of(std::slice::from_ref(user)).map_err(|error| unreadable(&error))?;
-    let topics = directory.topics_of(user, TOPICS_MAX).map_err(|error| unreadable(&error))?;
+    // Most users are in none, and everybody asks at login. A type that was taken out of the configuration may have been one.
+    let is_community = |kind: &str| types.find(kind).is_none_or(|kind| kind.community);
+    let mut topics = match joined.iter().flatten().any(|joined| is_community(&joined.kind)) {
+        true => directory.topics_of(user, TOPICS_MAX + 1).map_err(|error| unreadable(&error))?,
+        false => Vec::new(),
+    };
+    let cut = topics.len() > TOPICS_MAX;
+    topics.truncate(TOPICS_MAX);
     let groups = joined.into_iter().flatten().map(|joined| {
         let kind = types.find(&joined.kind);
         let hides = kind.as_ref().is_some_and(|kind| kind.hidden_until_message);
@@ -159,7 +168,7 @@ fn items_of(turn: &Turn<'_>, user: &UserKey) -> Result<Vec<Item>, Failure> {
         counted: true,
         receives: topic.receives,
     });
-    Ok(groups.chain(topics).collect())
+    Ok((groups.chain(topics).collect(), cut))
 }
 
 /// Where the conversations of groups stand, in the order of `keys`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nearport_wire::body::{self, group_answer::Answer};
 use nearport_wire::code::group as code;
 
-use super::calls::{Answered, done, new_id, people};
+use super::calls::{Answered, done, free_id, people};
 use super::turn::Turn;
 use super::{heads, unreadable};
 use crate::actor::Actor;
@@ -17,8 +17,6 @@ use crate::reply::Failure;
 
 /// What the part of its own begins with in an id that the server makes.
 const PREFIX: &str = "@TOPIC#";
-/// Ids that are tried for a new topic. They hold the time and a number, so the first one is free.
-const IDS_TRIED_MAX: u32 = 8;
 /// Topics of one answer to a client, some 4 KB each: a frame has 256 KiB.
 const PAGE_MAX: usize = 50;
 /// The same to a back end.
@@ -71,7 +69,10 @@ pub(super) fn create(
         }
     }
     let key = match asked.topic.as_str() {
-        "" => free_id(turn, caller, community)?,
+        "" => {
+            let prefix = format!("{}{TOPIC_MARK}{PREFIX}", community.id());
+            free_id(turn, app, &prefix, |key| exists(turn, caller, community, key))?
+        }
         id => {
             let key = check_topic_id(community, id, imported_ms.is_some())?;
             if exists(turn, caller, community, &key)? {
@@ -98,18 +99,6 @@ pub(super) fn create(
 
 fn exists(turn: &Turn<'_>, caller: &Caller, community: &GroupKey, key: &GroupKey) -> Result<bool, Failure> {
     turn.look(caller, community, |group, _| Ok(group.topic(key).is_ok()))
-}
-
-fn free_id(turn: &Turn<'_>, caller: &Caller, community: &GroupKey) -> Result<GroupKey, Failure> {
-    for _ in 0..IDS_TRIED_MAX {
-        let id = new_id(turn, &format!("{}{TOPIC_MARK}{PREFIX}", community.id()));
-        let key = GroupKey::new(caller.app, &id);
-        let key = key.map_err(|error| Failure::new(code::BAD_ID, format!("the topic's id: {error}")))?;
-        if !exists(turn, caller, community, &key)? {
-            return Ok(key);
-        }
-    }
-    Err(Failure::later(code::INTERNAL, "no free id was found, try again", 100))
 }
 
 /// How a member receives a topic.
@@ -155,10 +144,14 @@ pub(super) fn page(
                 .map_err(|error| Failure::new(code::NO_ACCOUNT, format!("the user: {error}")))?,
         ),
     };
-    let limit = match caller.actor() {
+    let max = match caller.actor() {
         // One answer may have all that a community can have.
-        Actor::Admin(_) => page_limit(asked.limit, ALL_MAX, ALL_MAX)?,
-        Actor::User(_) => page_limit(asked.limit, PAGE_MAX, PAGE_MAX)?,
+        Actor::Admin(_) => ALL_MAX,
+        Actor::User(_) => PAGE_MAX,
+    };
+    let limit = match asked.topics.is_empty() {
+        true => page_limit(asked.limit, max, max)?,
+        false => max,
     };
     if asked.topics.len() > limit {
         return Err(Failure::new(code::PAGE, format!("at most {limit} topics are asked for at once")));

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::{Groups, RETRY_MIN, Room};
+
 /// Within this the server learns what was shown: a device that is started anew without a memory of its own shows as much
 /// again. Each time costs a durable write for each device, so it is no shorter.
 pub(super) const SHOWN_WITHIN: Duration = Duration::from_secs(10);
@@ -74,5 +76,33 @@ impl Telling {
     /// When [`Self::take`] gives something.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.at.filter(|_| !self.under_way && !self.groups.is_empty())
+    }
+}
+
+impl<T> Groups<T> {
+    /// What the server is to know about what was shown, if that is due; `at_once` does not wait for company. Answer with
+    /// [`Self::told`].
+    pub(crate) fn take_shown(&mut self, now: Instant, at_once: bool) -> Option<Vec<(Arc<str>, u64)>> {
+        let rooms = &self.rooms;
+        let shown = |group: &Arc<str>| rooms.get(group).filter(|room| room.untold()).map(Room::shown);
+        self.telling.take(now, at_once, shown)
+    }
+
+    /// The server knows, or (`false`) may not know.
+    pub(crate) fn told(&mut self, now: Instant, shown: &[(Arc<str>, u64)], knows: bool) {
+        self.telling.done();
+        for (group, seq) in shown {
+            let Some(room) = self.rooms.get_mut(group) else { continue };
+            if knows {
+                room.told = room.told.max(Some(*seq));
+            } else {
+                self.telling.note_for(Arc::clone(group), now + RETRY_MIN);
+            }
+        }
+    }
+
+    /// Whether the server has still to be told what was shown, or is being told.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.telling.is_open()
     }
 }

@@ -495,8 +495,28 @@ fn what_is_not_wanted_of_a_topic_ends_here_and_comes_when_it_is_wanted_again() {
     let now = Instant::now();
     core.push(now, "c@TOPIC#_x", entry(2));
     assert_eq!((core.poll_given(), core.next_pull(now)), (None, None));
+    assert!(core.discards("c@TOPIC#_x") && !core.discards("c@TOPIC#_y"));
     core.want_heads();
     assert_eq!(core.next_pull(now), Some(Pull::Heads));
     core.take_heads(now, vec![Head { seq: 2, ..discarded(false) }], true);
     assert_eq!(core.next_pull(now), Some(Pull::Messages { group: "c@TOPIC#_x".into(), after: 1 }));
+    let (core, _) = begun(Begin::Remembered, true, vec![Head { discarded: true, ..head("g", 1, 1, 0) }]);
+    assert!(!core.discards("g"), "what is not wanted of a group is not sent");
+}
+
+#[test]
+fn a_push_of_a_topic_asks_for_nothing_where_the_heads_leave_topics_out() {
+    let (mut core, _) = begun(Begin::Remembered, true, vec![head("c", 3, 3, 0)]);
+    let now = Instant::now() + RETRY_MIN * 2;
+    core.topics_are_cut(true);
+    core.push(now, "c@TOPIC#_x", entry(1));
+    core.push_change(now, "c@TOPIC#_x", entry(1));
+    assert_eq!((core.next_pull(now), core.is_behind()), (None, false), "once a second, in vain");
+    core.push(now, "d", entry(1));
+    assert_eq!(core.next_pull(now), Some(Pull::Heads), "groups are all there");
+    core.topics_are_cut(false);
+    core.take_heads(now, vec![head("c", 3, 3, 0)], true);
+    let now = now + RETRY_MIN * 2;
+    core.push(now, "c@TOPIC#_x", entry(1));
+    assert_eq!(core.next_pull(now), Some(Pull::Heads), "it is named now");
 }
