@@ -35,8 +35,8 @@ pub struct Config {
     pub interval_s: u64,
     /// Pushes that are under way or wait for that (60018). Each has a row with its message.
     pub waiting_max: u32,
-    /// Users that get messages in a second, of all Apps. At 5,000 a million have theirs after 200 s, and the writer gives a tenth
-    /// of its time to it.
+    /// Users that get messages in a second, of all Apps. At 5,000 a million have theirs after 200 s; the more, the less
+    /// of the writer's time is left to others.
     pub accounts_per_s: u32,
 }
 

@@ -15,7 +15,7 @@ const INTERNAL: u32 = 91000;
 pub(crate) fn commands() -> Vec<Command> {
     let of = |service: Service| {
         [
-            command(service, "im_push", 100, "Sends a message to all members, or to some", send::push),
+            command(service, "im_push", 200, "Sends a message to all members, or to some", send::push),
             command(service, "im_set_attr_name", 100, "Names attributes of users", labels::set_names),
             command(service, "im_get_attr_name", 100, "Names of attributes", labels::names),
             command(service, "im_set_attr", 100, "Sets attributes of users", labels::set),

@@ -146,11 +146,11 @@ pub trait PushTx {
     /// See [`Self::attr_names`].
     fn trim_pushes(&mut self, app: AppId, before_ms: u64) -> Result<(), DirectoryError>;
 
-    /// The oldest push of each App that is not over, by App, `limit` at most.
+    /// The oldest push that is not over of the first App behind `after`, by their ids, that has one.
     ///
     /// # Errors
     /// See [`Self::attr_names`].
-    fn open_pushes(&mut self, limit: u32) -> Result<Vec<(AppId, PushRow)>, DirectoryError>;
+    fn open_push(&mut self, after: Option<AppId>) -> Result<Option<(AppId, PushRow)>, DirectoryError>;
 
     /// Moves a push that is where `from` says. `false`: it is somewhere else, and nothing has changed.
     ///

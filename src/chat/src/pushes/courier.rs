@@ -20,14 +20,15 @@ use crate::ledger::{Append, Appended, IdemKey, LedgerError};
 use crate::posts::{Letter, Post};
 use crate::shared::Shared;
 
-/// Accounts of a page. A page is one item of a commit, with a row for each of them: a millisecond or two of the writer.
+/// Accounts of a page. A page is one item of a commit, with a row for each of them: what others write meanwhile waits for it.
 const PAGE: u32 = 128;
 
 /// Behind all names: they are printable ASCII.
 const END: &str = "\u{7f}";
 
-/// Apps of which pushes are looked at in one turn.
-const APPS_MAX: u32 = 64;
+/// Rest after a page of which nobody was chosen, milliseconds: each is a few transactions of the directory, and others want theirs
+/// in between.
+const EMPTY_REST_MS: u64 = 5;
 
 /// When it is looked again whether there are pushes that another core has taken, or that could not be read.
 const LOOK: Duration = Duration::from_secs(10);
@@ -45,6 +46,9 @@ pub struct Courier {
     numbers: Numbers,
     /// Whose push had the last page: the next App has the next one.
     last: Option<AppId>,
+    /// Apps that had a page since it began again with the first App, and in the round before that: so many have a push under way.
+    round: u32,
+    round_before: u32,
     /// When the next page may go, milliseconds.
     free_at_ms: u64,
     flight: Option<Flight>,
@@ -110,7 +114,16 @@ impl Courier {
             failures: counter!("nearport_chat_push_failures_total"),
             page_seconds: histogram!("nearport_chat_push_page_seconds"),
         };
-        Self { shared, numbers, last: None, free_at_ms: 0, flight: None, unsaid: Vec::new() }
+        Self {
+            shared,
+            numbers,
+            last: None,
+            round: 0,
+            round_before: 0,
+            free_at_ms: 0,
+            flight: None,
+            unsaid: Vec::new(),
+        }
     }
 
     /// Does what is next, and says when it wants to be called again if nobody wakes it before.
@@ -145,17 +158,26 @@ impl Courier {
         if now_ms < self.free_at_ms {
             return Ok(Duration::from_millis(self.free_at_ms - now_ms));
         }
-        let mut open = Vec::new();
+        let last = self.last;
+        let (mut open, mut is_round) = (None, false);
         self.shared.directory.read_people(&mut |tx| {
-            open = tx.open_pushes(APPS_MAX)?;
+            open = tx.open_push(last)?;
+            is_round = open.is_none();
+            if is_round && last.is_some() {
+                open = tx.open_push(None)?;
+            }
             Ok(())
         })?;
-        self.numbers.open.set(open.len() as f64);
-        let at = open.iter().position(|(app, _)| Some(*app) > self.last).unwrap_or_default();
-        if open.is_empty() {
-            return Ok(LOOK);
+        if is_round {
+            self.round_before = std::mem::take(&mut self.round);
         }
-        let (app, push) = open.swap_remove(at);
+        let Some((app, push)) = open else {
+            self.round_before = 0;
+            self.numbers.open.set(0.0);
+            return Ok(LOOK);
+        };
+        self.round = self.round.saturating_add(1);
+        self.numbers.open.set(f64::from(self.round.max(self.round_before)));
         self.last = Some(app);
         self.page(app, push, now_ms)
     }
@@ -245,7 +267,8 @@ impl Courier {
         if count == 0 {
             self.moved(app, number, &place, &to)?;
             self.sent(0, now_ms);
-            return Ok(Duration::ZERO);
+            self.free_at_ms = self.free_at_ms.max(now_ms + EMPTY_REST_MS);
+            return Ok(Duration::from_millis(EMPTY_REST_MS));
         }
         let conv = ConvKey::pushes(app);
         let client_msg_id = page_id(&conv, (number, created_ms), &place.after);

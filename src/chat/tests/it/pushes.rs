@@ -66,10 +66,13 @@ impl Scene {
         pushed.wait().expect("an outcome").map_err(|failure| failure.code)
     }
 
-    /// A turn of the courier, then one of the writer. When the courier has something to do again.
+    /// A turn of the courier, then one of the writer. When the courier has something to do again; a short rest goes by.
     fn step(&mut self) -> Duration {
         let wait = self.courier.turn(self.world.now_ms);
         self.world.write(Vec::new());
+        if wait < Duration::from_secs(10) {
+            self.world.now_ms += u64::try_from(wait.as_millis()).unwrap();
+        }
         wait
     }
 
@@ -82,9 +85,6 @@ impl Scene {
             idle = if wait >= Duration::from_secs(10) { idle + 1 } else { 0 };
             if idle == 2 {
                 return;
-            }
-            if wait < Duration::from_secs(10) {
-                self.world.now_ms += u64::try_from(wait.as_millis()).unwrap();
             }
         }
         panic!("a push does not end");

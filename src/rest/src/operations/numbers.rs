@@ -1,5 +1,7 @@
 //! `openconfigsvr/getappinfo`: what has happened in the last 30 days.
 
+use std::collections::BTreeSet;
+
 use nearport_chat::admin::{AppDay, AppNumbers};
 use nearport_chat::numbers::{Count, Crowd};
 use serde::{Deserialize, Serialize};
@@ -137,7 +139,8 @@ day! {
 
 async fn get(call: Call, body: NumbersGet) -> Result<Numbers, Refusal> {
     let fields = body.fields.optional("RequestField", BAD)?.unwrap_or_default();
-    let wanted = |name: &str| fields.is_empty() || fields.iter().any(|field| field == name);
+    let fields: BTreeSet<String> = fields.into_iter().collect();
+    let wanted = |name: &str| fields.is_empty() || fields.contains(name);
     let id = call.asker.app;
     let AppNumbers { name, days } = call.blocking(INTERNAL, move |admin| admin.app_numbers(id)).await?;
     let app = App { id: id.0, name: &name };

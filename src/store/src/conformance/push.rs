@@ -135,16 +135,26 @@ fn a_push_moves_from_where_it_is_and_is_over_once(directory: &dyn Directory) {
         tx.add_push(app, &push(2, 2, 2))?;
         tx.add_push(other, &push(1, 1, 1))
     });
-    let open = |limit| read(directory, |tx| tx.open_pushes(limit));
-    assert_eq!(open(9), [(other, push(1, 1, 1)), (app, push(1, 1, 1))]);
-    assert_eq!(open(1), [(other, push(1, 1, 1))]);
+    let open = |after: Option<AppId>| read(directory, |tx| tx.open_push(after));
+    for in_front in [None, Some(AppId(0))] {
+        assert_eq!(open(in_front), Some((other, push(1, 1, 1))));
+    }
+    for between in [other, AppId(2), AppId(u32::MAX - 1)] {
+        assert_eq!(open(Some(between)), Some((app, push(1, 1, 1))));
+    }
+    assert_eq!(open(Some(app)), None);
     let moved = |from: &PushPlace, to: &PushPlace| write(directory, |tx| tx.move_push(app, 1, from, to));
     assert!(moved(&PushPlace::default(), &first));
     assert!(!moved(&PushPlace::default(), &first), "it is there already");
     assert!(moved(&first, &second));
     assert!(!moved(&first, &over));
-    assert_eq!(open(9)[1].1, PushRow { place: second.clone(), ..push(1, 1, 1) });
+    let under_way = PushRow { place: second.clone(), ..push(1, 1, 1) };
+    assert_eq!(open(Some(other)), Some((app, under_way)));
     assert!(moved(&second, &over));
-    assert_eq!(open(9), [(other, push(1, 1, 1)), (app, push(2, 2, 2))]);
+    assert_eq!(open(None), Some((other, push(1, 1, 1))));
+    assert_eq!(open(Some(other)), Some((app, push(2, 2, 2))));
+    let done = PushPlace { done_ms: 9, ..PushPlace::default() };
+    assert!(write(directory, |tx| tx.move_push(app, 2, &PushPlace::default(), &done)));
+    assert_eq!(open(Some(other)), None);
     assert!(!write(directory, |tx| tx.move_push(app, 7, &PushPlace::default(), &first)), "there is none");
 }

@@ -1,6 +1,7 @@
 //! Tags and attributes of users, and pushes to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use nearport_chat::directory::DirectoryError;
 use nearport_chat::directory::push::{Attrs, PushCounts, PushPlace, PushRow, PushTx};
@@ -117,12 +118,11 @@ impl PushTx for super::people::Tables {
         Ok(())
     }
 
-    fn open_pushes(&mut self, limit: u32) -> Result<Vec<(AppId, PushRow)>, DirectoryError> {
-        let mut open: BTreeMap<AppId, PushRow> = BTreeMap::new();
-        for ((app, _), push) in self.push.pushes.iter().filter(|(_, push)| push.place.done_ms == 0) {
-            open.entry(*app).or_insert_with(|| push.clone());
-        }
-        Ok(open.into_iter().take(limit as usize).collect())
+    fn open_push(&mut self, after: Option<AppId>) -> Result<Option<(AppId, PushRow)>, DirectoryError> {
+        let from = after.map_or(Bound::Unbounded, |app| Bound::Excluded((app, u64::MAX)));
+        let mut later = self.push.pushes.range((from, Bound::Unbounded));
+        let open = later.find(|(_, push)| push.place.done_ms == 0);
+        Ok(open.map(|((app, _), push)| (*app, push.clone())))
     }
 
     fn move_push(

@@ -144,16 +144,16 @@ impl PushTx for PeopleRows<'_> {
         Ok(())
     }
 
-    fn open_pushes(&mut self, limit: u32) -> Result<Vec<(AppId, PushRow)>, DirectoryError> {
+    fn open_push(&mut self, after: Option<AppId>) -> Result<Option<(AppId, PushRow)>, DirectoryError> {
+        // In front of all ids, of which the least is 0.
+        let after = after.map_or(-1, |app| i64::from(app.0));
         let rows = self.0.query(
             "SELECT app_id, push, random, created_ms, done_ms, after_name, until_name, sent, from_name, life_time_s,
                     conditions, message
              FROM pushes
-             WHERE done_ms = 0 AND NOT EXISTS (
-                 SELECT 1 FROM pushes older
-                 WHERE older.done_ms = 0 AND older.app_id = pushes.app_id AND older.push < pushes.push)
-             ORDER BY app_id LIMIT $1",
-            &params![limit],
+             WHERE done_ms = 0 AND app_id > $1
+             ORDER BY app_id, push LIMIT 1",
+            &params![after],
         )?;
         let push = |row: &Row| {
             let place = PushPlace {
@@ -174,7 +174,7 @@ impl PushTx for PeopleRows<'_> {
             };
             Ok((AppId(row.int(0)?), push))
         };
-        rows.iter().map(push).collect()
+        rows.first().map(push).transpose()
     }
 
     fn move_push(

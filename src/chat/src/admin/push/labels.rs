@@ -274,23 +274,24 @@ fn read<T>(
 }
 
 /// A transaction that a rule may give up.
-fn change(
+pub(super) fn change<T>(
     shared: &Shared,
-    mut work: impl FnMut(&mut dyn PeopleTx) -> Result<Result<(), Failure>, DirectoryError>,
-) -> Result<(), Failure> {
-    let mut refused = None;
+    mut work: impl FnMut(&mut dyn PeopleTx) -> Result<Result<T, Failure>, DirectoryError>,
+) -> Result<T, Failure> {
+    let mut outcome = None;
     let done = shared.directory.write_people(&mut |tx| {
         // It may be the second time.
-        refused = work(tx)?.err();
-        if refused.is_some() { Err(DirectoryError::Abandoned) } else { Ok(()) }
+        let refused = outcome.insert(work(tx)?).is_err();
+        if refused { Err(DirectoryError::Abandoned) } else { Ok(()) }
     });
-    match (refused, done) {
-        (Some(refused), Err(DirectoryError::Abandoned)) => Err(refused),
-        (_, done) => done.map_err(|error| internal(&error)),
+    match (outcome, done) {
+        (Some(outcome), Ok(())) | (Some(outcome @ Err(_)), Err(DirectoryError::Abandoned)) => outcome,
+        (_, Err(error)) => Err(internal(&error)),
+        (None, Ok(())) => Err(internal(&DirectoryError::Abandoned)),
     }
 }
 
-pub(super) fn internal(error: &DirectoryError) -> Failure {
+fn internal(error: &DirectoryError) -> Failure {
     tracing::error!(%error, "cannot reach tags and attributes");
     Failure::later(INTERNAL, "the store does not answer, try again", 1000)
 }

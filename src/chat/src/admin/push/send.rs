@@ -7,13 +7,14 @@ use nearport_wire::body::{Content, Message, MessageKey};
 use nearport_wire::code;
 
 use super::super::{Admin, Pending};
-use super::labels::{BAD_ATTR, TEXT_BYTES_MAX, internal, is_good, no_attr, slots};
+use super::labels::{BAD_ATTR, TEXT_BYTES_MAX, change, is_good, no_attr, slots};
 use crate::directory::DirectoryError;
 use crate::directory::people::PeopleTx;
 use crate::directory::push::{Attrs, PushPlace, PushRow};
 use crate::kept::{Audience, seal};
 use crate::key::{AppId, ConvKey, UserKey};
 use crate::msg_key::MsgKey;
+use crate::numbers::DAY_MS;
 use crate::pushes::condition::Condition;
 use crate::pushes::{Config, LIFE_TIME_MAX_S};
 use crate::reply::Failure;
@@ -30,8 +31,6 @@ const DAY_FULL: u32 = 90047;
 
 /// Tags of each list of a condition.
 const TAGS_MAX: usize = 10;
-
-const DAY_MS: u64 = 86_400_000;
 
 /// A message for all members of an App, or for some.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,17 +86,9 @@ impl Admin {
             if let Some(Chosen::Tags { or, and }) = &push.chosen {
                 check_tags(or, and)?;
             }
-            let mut outcome = Err(Failure::new(OFF, ""));
-            let done = shared.directory.write_people(&mut |tx| {
-                outcome = add(tx, app, &push, &limits, now_ms)?;
-                if outcome.is_err() { Err(DirectoryError::Abandoned) } else { Ok(()) }
-            });
-            match done {
-                Ok(()) => shared.pushes.nudge(),
-                Err(DirectoryError::Abandoned) => {}
-                Err(error) => return Err(internal(&error)),
-            }
-            outcome
+            let task_id = change(shared, |tx| add(tx, app, &push, &limits, now_ms))?;
+            shared.pushes.nudge();
+            Ok(task_id)
         })
     }
 }
