@@ -294,6 +294,12 @@ impl ConvKey {
         self.0[4] == CONV_GROUP
     }
 
+    /// Whether it is that of a topic of a community.
+    #[must_use]
+    pub fn is_topic(&self) -> bool {
+        self.is_group() && community_len(&self.0[5..]).is_some()
+    }
+
     /// Of a group or a topic: what its members listen to, as [`GroupKey::topic`].
     #[must_use]
     pub fn topic(&self) -> Topic {

@@ -62,6 +62,9 @@ pub struct CursorMove {
     pub name: CursorName,
     /// The new position; kept only if larger than the stored one.
     pub position: u64,
+    /// The message that it moves with, as an index of [`Batch::appends`]: not at all if that is a duplicate. `None`: it moves by
+    /// itself. Of [`Batch::resets`] all do.
+    pub append: Option<usize>,
 }
 
 /// Which cursor of a user.
@@ -142,11 +145,11 @@ pub struct Batch {
 
 impl Batch {
     /// How many things it asks for, of every kind. What the outbox gets with a message is counted with the message, and so is
-    /// [`CursorName::Spoke`].
+    /// what moves with it.
     #[must_use]
     pub fn items(&self) -> usize {
         let Self { appends, edits, hides, receipts, cursors, resets, outbox: _, settles } = self;
-        let cursors = cursors.iter().filter(|moved| !matches!(moved.name, CursorName::Spoke(_))).count();
+        let cursors = cursors.iter().filter(|moved| moved.append.is_none()).count();
         let marks = hides.len() + receipts.len() + cursors + resets.len();
         appends.len() + edits.len() + marks + self.events() + settles.len()
     }
@@ -155,6 +158,13 @@ impl Batch {
     #[must_use]
     pub fn events(&self) -> usize {
         self.outbox.iter().filter(|outbound| outbound.append.is_none()).count()
+    }
+
+    /// What of [`Self::cursors`] moves, given what became of the messages.
+    pub fn moves<'a>(&'a self, done: &Committed) -> impl Iterator<Item = &'a CursorMove> {
+        // With a duplicate it has moved before.
+        let is_new = move |at: usize| done.appended.get(at).is_some_and(|done| !done.duplicate);
+        self.cursors.iter().filter(move |cursor| cursor.append.is_none_or(is_new))
     }
 
     /// Whether it may put something into the outbox that waits to be told.

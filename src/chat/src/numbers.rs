@@ -137,8 +137,9 @@ impl Spoken {
     }
 
     pub(crate) fn to_group(sender: &UserKey, group: &GroupKey, down: u64) -> Self {
-        let (sender_hash, group) = (hash(sender.as_bytes()), hash(group.as_bytes()));
-        Self { app: sender.app(), sender: sender_hash, group: Some(group), down }
+        // A community counts once, whatever topics of it they are in.
+        let group = hash(group.home().as_bytes());
+        Self { app: sender.app(), sender: hash(sender.as_bytes()), group: Some(group), down }
     }
 }
 
@@ -358,6 +359,7 @@ impl Numbers {
     /// # Errors
     /// Those of the store. Nothing is lost: what was not written is written by a later call.
     pub(crate) fn write(&self, online: &[(AppId, Online)], now_ms: u64) -> Result<(), DirectoryError> {
+        self.it_is(now_ms);
         for (app, online) in online {
             self.book(*app, now_ms, |book| book.online_most = book.online_most.max(online.most));
         }

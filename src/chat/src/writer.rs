@@ -93,6 +93,8 @@ pub struct Prepared {
     ordered: Vec<orders::Ordered>,
     /// Messages as they will be after the edits so far: one request of a batch sees what the one before it does.
     changed: HashMap<(ConvKey, u64), Bytes>,
+    /// What stands behind so many of [`Batch::outbox`], and all of [`Batch::settles`], has waited for any commit.
+    told_from: usize,
     /// Requests of the batch that stand behind the present one, each with room for one item.
     to_come: usize,
 }
@@ -266,6 +268,7 @@ impl Writer {
         self.prepare_orders(now_ms, &mut prepared, out);
         note_speakers(&mut prepared.batch);
         let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
+        prepared.told_from = prepared.batch.outbox.len();
         self.shared.callbacks.take(room, now_ms, &mut prepared.batch);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
@@ -518,8 +521,8 @@ impl Writer {
         }
         let seq = seq.min(head);
         if seq > 0 {
-            let name = CursorName::Read(conv);
-            prepared.batch.cursors.push(CursorMove { user: reader.clone(), name, position: seq });
+            let (user, name) = (reader.clone(), CursorName::Read(conv));
+            prepared.batch.cursors.push(CursorMove { user, name, position: seq, append: None });
             if let With::User(peer) = &with {
                 self.tell_read(&reader, peer, seq, origin, prepared);
             }
@@ -559,13 +562,18 @@ impl Send {
     }
 }
 
-/// When users have spoken in groups last, with what they say: a row for each member, however much others say later.
+/// When users have spoken in groups last, with what they say: a row for each member, however much others say later. Of topics nobody
+/// asks for it.
 fn note_speakers(batch: &mut Batch) {
-    let spoken = batch.appends.iter().filter(|append| append.conv.is_group());
-    let spoken = spoken.filter(|append| append.idem.sender.name() != SYSTEM).map(|append| CursorMove {
+    let says = |append: &Append| {
+        append.conv.is_group() && !append.conv.is_topic() && append.idem.sender.name() != SYSTEM
+    };
+    let spoken = batch.appends.iter().enumerate().filter(|(_, append)| says(append));
+    let spoken = spoken.map(|(at, append)| CursorMove {
         user: append.idem.sender.clone(),
         name: CursorName::Spoke(append.conv.clone()),
         position: append.time_ms,
+        append: Some(at),
     });
     batch.cursors.extend(spoken);
 }

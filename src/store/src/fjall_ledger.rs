@@ -242,7 +242,7 @@ impl FjallLedger {
         if amends {
             done.edited = self.amend(writer, batch, &mut out)?;
         }
-        for cursor in &batch.cursors {
+        for cursor in batch.moves(&done) {
             keys::cursor(&mut writer.key, &cursor.user, &cursor.name);
             if let Some(position) = writer.moved.get_mut(&writer.key) {
                 *position = cursor.position.max(*position);

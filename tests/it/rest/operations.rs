@@ -180,7 +180,7 @@ fn sums(days: &Value) -> BTreeMap<String, u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_counted_once_over_restarts() {
-    let (dir, mut node, back_end) = start(&[]);
+    let (dir, node, back_end) = start(&[]);
     let app_info = |fields: Value| {
         let asked = json!({ "RequestField": fields });
         back_end.done("openconfigsvr/getappinfo", &asked)["Result"].clone()
@@ -285,6 +285,7 @@ async fn what_happens_is_counted_once_over_restarts() {
         json!({ "Date": today["Date"], "MaxOnlineNum": "2" })
     );
 
+    assert!(node.get("/metrics").1.contains("nearport_numbers_lost_total 0"));
     // What was answered is in the store.
     drop((alice, bob));
     let api = back_end.url();
@@ -292,7 +293,6 @@ async fn what_happens_is_counted_once_over_restarts() {
     let ports = [format!("edge.listen={}", node.edge), format!("ops.listen={}", node.ops), api];
     let again: Vec<_> = ports.iter().flat_map(|port| ["--set", port]).collect();
     node.kill();
-    node = Node::start(dir.path(), &again);
+    let _again = Node::start(dir.path(), &again);
     counted(&back_end);
-    assert!(node.get("/metrics").1.contains("nearport_numbers_lost_total 0"));
 }

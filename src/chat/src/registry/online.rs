@@ -41,7 +41,7 @@ impl Registry {
         all
     }
 
-    /// All users online, by the hashes under which they are counted. Some 50 ns for each.
+    /// All users online, by the hashes under which they are counted. Looks at each of them.
     pub(crate) fn here(&self) -> Vec<(AppId, u64)> {
         let users = self.users.keys().filter(|user| !user.is_guest());
         users.map(|user| (user.app(), numbers::hash(user.as_bytes()))).collect()

@@ -62,7 +62,7 @@ impl Acks {
         let moves = std::mem::take(&mut self.waiting).into_iter();
         cursors.extend(moves.map(|((user, device), position)| {
             let name = CursorName::Device(device.as_ref().into());
-            CursorMove { user, name, position }
+            CursorMove { user, name, position, append: None }
         }));
     }
 }

@@ -280,7 +280,7 @@ impl Writer {
         let seq = if seq == 0 { head } else { seq.min(head) };
         if seq > 0 {
             let name = CursorName::Cleared(conv);
-            prepared.batch.cursors.push(CursorMove { user: user.clone(), name, position: seq });
+            prepared.batch.cursors.push(CursorMove { user: user.clone(), name, position: seq, append: None });
         }
         let cleared = body::Cleared { with: Some(with.target()), seq };
         Ok(marked(Amended { seq, ..Amended::default() }, user, event::Event::Cleared(cleared)))
@@ -353,7 +353,7 @@ impl Writer {
             }
             let name = CursorName::Shown(device.into(), conv);
             let position = seq.min(heads.seq);
-            prepared.batch.cursors.push(CursorMove { user: user.clone(), name, position });
+            prepared.batch.cursors.push(CursorMove { user: user.clone(), name, position, append: None });
         }
         Ok(What::Amended { amended: Amended::default(), events: Vec::new() })
     }

@@ -274,7 +274,7 @@ fn a_ledger_that_cannot_be_read_refuses_logins_and_leaves_no_session() {
 fn a_stored_cursor_beyond_the_head_is_cut() {
     let mut world = World::new();
     let name = CursorName::Device("phone".into());
-    let cursor = CursorMove { user: user("alice"), name, position: 9 };
+    let cursor = CursorMove { user: user("alice"), name, position: 9, append: None };
     world.ledger.commit(&Batch { cursors: vec![cursor], ..Batch::default() }).unwrap();
     let hello = world.hello("alice", "phone");
     assert_eq!(world.login_at(0, &hello).1.cursor, 0);

@@ -33,6 +33,7 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     logs_return_their_messages(&*make());
     cursors_only_move_forward(&*make());
     a_reset_sets_a_cursor_where_it_says(&*make());
+    a_cursor_moves_with_a_message_but_not_with_its_repeat(&*make());
     similar_names_stay_apart(&*make());
     what_counts_for_nobody_is_counted(&*make());
     several_cursors_come_in_the_order_asked(&*make());
@@ -248,7 +249,10 @@ fn logs_return_their_messages(ledger: &dyn Ledger) {
 
 fn a_reset_sets_a_cursor_where_it_says(ledger: &dyn Ledger) {
     let read = CursorName::Read(ConvKey::pair(&user("alice"), &user("bob")));
-    let to = |user: &UserKey, position: u64| CursorMove { user: user.clone(), name: read.clone(), position };
+    let to = |user: &UserKey, position: u64| {
+        let (user, name) = (user.clone(), read.clone());
+        CursorMove { user, name, position, append: None }
+    };
     let at = |user: &UserKey| ledger.cursor(user, &read).expect("reads");
     let (alice, bob) = (user("alice"), user("bob"));
     ledger.commit(&Batch { resets: vec![to(&alice, 9)], ..Batch::default() }).expect("commits");
@@ -265,13 +269,37 @@ fn a_reset_sets_a_cursor_where_it_says(ledger: &dyn Ledger) {
     assert_eq!(at(&alice), Some(0));
 }
 
+fn a_cursor_moves_with_a_message_but_not_with_its_repeat(ledger: &dyn Ledger) {
+    let alice = user("alice");
+    let name = CursorName::Spoke(ConvKey::group(AppId(1), "group").expect("a good id"));
+    let said = |ids: &[u32], moves: &[(usize, u64)]| {
+        let append = |id: &u32| pair_message("alice", "bob", *id, "words");
+        let moved = |&(at, position): &(usize, u64)| {
+            let (user, name) = (alice.clone(), name.clone());
+            CursorMove { user, name, position, append: Some(at) }
+        };
+        let (appends, cursors) = (ids.iter().map(append).collect(), moves.iter().map(moved).collect());
+        let batch = Batch { appends, cursors, ..Batch::default() };
+        assert_eq!(batch.items(), ids.len(), "what moves with a message is no item of its own");
+        ledger.commit(&batch).expect("commits");
+        ledger.cursor(&alice, &name).expect("reads")
+    };
+    assert_eq!(said(&[1, 2], &[(0, 10)]), Some(10));
+    assert_eq!(said(&[1, 2], &[(0, 20), (1, 30)]), Some(10), "nothing but repeats");
+    assert_eq!(said(&[3, 1, 3], &[(0, 15), (1, 40), (2, 50)]), Some(15), "one of its own batch");
+    assert_eq!(said(&[4], &[(0, 12)]), Some(15), "never back");
+}
+
 fn cursors_only_move_forward(ledger: &dyn Ledger) {
     let alice = user("alice");
     let phone = CursorName::Device("phone".into());
     let pair = ConvKey::pair(&alice, &user("bob"));
     let read = CursorName::Read(pair.clone());
     let moves = |positions: &[u64], name: &CursorName| {
-        let of = |position: &u64| CursorMove { user: alice.clone(), name: name.clone(), position: *position };
+        let of = |position: &u64| {
+            let (user, name) = (alice.clone(), name.clone());
+            CursorMove { user, name, position: *position, append: None }
+        };
         Batch { cursors: positions.iter().map(of).collect(), ..Batch::default() }
     };
     let at = |name: &CursorName| ledger.cursor(&alice, name).expect("reads");
@@ -357,8 +385,10 @@ fn several_cursors_come_in_the_order_asked(ledger: &dyn Ledger) {
     let [read, cleared] = [CursorName::Read(conv.clone()), CursorName::Cleared(conv)];
     let phone = CursorName::Device("phone".into());
     let moves = [(&read, 3), (&phone, 9)];
-    let moves =
-        moves.map(|(name, position)| CursorMove { user: alice.clone(), name: name.clone(), position });
+    let moves = moves.map(|(name, position)| {
+        let (user, name) = (alice.clone(), name.clone());
+        CursorMove { user, name, position, append: None }
+    });
     ledger.commit(&Batch { cursors: moves.into(), ..Batch::default() }).expect("commits");
     let asked = [phone.clone(), cleared, read.clone(), phone];
     assert_eq!(ledger.cursors(&alice, &asked).expect("reads"), [Some(9), None, Some(3), Some(9)]);

@@ -162,6 +162,11 @@ impl Run<'_> {
             user: self.user(place.from),
             name: self.cursor(place, kind),
             position,
+            // When somebody has spoken, with a message where there is one.
+            append: usize::try_from(position)
+                .ok()
+                .filter(|_| kind % 5 == 4)
+                .and_then(|at| at.checked_rem(appends.len())),
         };
         let hide = |&(place, seq, user): &(Place, u64, u8)| Hide {
             user: self.user(user),
@@ -361,7 +366,7 @@ impl Model {
         let before: BTreeMap<_, _> =
             self.convs.iter().map(|(conv, of)| (conv.clone(), number(of.messages.len()))).collect();
         let there = |conv: &ConvKey, seq: u64| before.get(conv).is_some_and(|head| seq <= *head);
-        let appended = batch.appends.iter().map(|append| self.append(append)).collect();
+        let appended: Vec<_> = batch.appends.iter().map(|append| self.append(append)).collect();
         let edited = batch.edits.iter().map(|edit| {
             let of = self.convs.get_mut(&edit.conv).filter(|_| there(&edit.conv, edit.seq))?;
             of.kept(edit.seq)?;
@@ -384,7 +389,10 @@ impl Model {
                 message.readers.insert(user.clone());
             }
         }
-        for CursorMove { user, name, position } in &batch.cursors {
+        for CursorMove { user, name, position, append } in &batch.cursors {
+            if append.is_some_and(|at| appended[at].duplicate) {
+                continue;
+            }
             let stored = self.cursors.entry((user.clone(), name.clone())).or_insert(*position);
             *stored = (*stored).max(*position);
         }

@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
                 plan.receipts.2.push(receipt.user.as_bytes());
             }
         }
-        for cursor in &batch.cursors {
+        for cursor in batch.moves(&plan.done) {
             let key = (ids.users[cursor.user.as_bytes()], super::read::cursor_name(&cursor.name));
             let position = plan.cursors.entry(key).or_insert(0);
             *position = (*position).max(signed(cursor.position));

@@ -55,7 +55,14 @@ fn merge_crowds(tx: &mut dyn Tx, adds: &[NumbersAdd]) -> Result<(), DirectoryErr
                 "SELECT sketch FROM app_crowds WHERE app_id = $1 AND day = $2 AND name = $3",
                 &params![add.app.0, add.day, crowd.name()],
             )?;
-            let mut all = found.first().map(|row| sketch(row, 0)).transpose()?.unwrap_or_default();
+            let stored = found.first().map(|row| sketch(row, 0)).transpose();
+            // One that cannot be read begins anew: it must not stop the numbers of all the others.
+            let all = stored.unwrap_or_else(|error| {
+                let (app, crowd) = (add.app.0, crowd.name());
+                tracing::warn!(%error, app, day = add.day, crowd, "who was counted is unreadable and begins anew");
+                None
+            });
+            let mut all = all.unwrap_or_default();
             if !all.merge(more) {
                 continue;
             }

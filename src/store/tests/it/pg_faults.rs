@@ -146,7 +146,8 @@ fn a_change_whose_answer_is_lost_is_made_once() {
             logs: vec![user(2)],
             uncounted: false,
         };
-        let cursor = CursorMove { user: user(1), name: CursorName::Device("phone".into()), position: number };
+        let name = CursorName::Device("phone".into());
+        let cursor = CursorMove { user: user(1), name, position: number, append: None };
         let done =
             ledger.commit(&Batch { edits: vec![edit], cursors: vec![cursor], ..Batch::default() }).unwrap();
         let edited = done.edited[0].clone().unwrap();

@@ -47,7 +47,8 @@ pub(crate) fn counting_batch(number: u64) -> Batch {
         );
         pair_message(from, to, number * 10 + part, body)
     };
-    let cursor = CursorMove { user: user(0), name: CursorName::Device("phone".into()), position: number };
+    let name = CursorName::Device("phone".into());
+    let cursor = CursorMove { user: user(0), name, position: number, append: None };
     Batch { appends: (0..messages).map(append).collect(), cursors: vec![cursor], ..Batch::default() }
 }
 

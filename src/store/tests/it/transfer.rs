@@ -91,7 +91,7 @@ fn fill(dir: &Path) -> FjallLedger {
                 CursorName::Cleared(conv(number)),
             ];
             let whose = if number.is_multiple_of(2) { user(number) } else { silent() };
-            names.map(|name| CursorMove { user: whose.clone(), name, position: number })
+            names.map(|name| CursorMove { user: whose.clone(), name, position: number, append: None })
         });
         let batch = Batch {
             edits: numbers().map(edit).collect(),

@@ -1,11 +1,14 @@
 //! Messages of groups as they are kept, and who has read them.
 
+use std::sync::PoisonError;
+
 use nearport_wire::body::Message;
 use nearport_wire::code::group as code;
 
 use super::group_key;
 use crate::admin::Admin;
 use crate::front::readers::{Readers, readers};
+use crate::group::gone_at;
 use crate::kept::Kept;
 use crate::key::{AppId, UserKey};
 use crate::ledger::{PageLimit, Range};
@@ -151,7 +154,10 @@ impl Admin {
     fn readers_of(&self, app: AppId, group: &str, seq: u64) -> Result<Option<Readers>, Failure> {
         let key = group_key(app, group)?;
         let group = self.home(&key)?;
-        let (receipts, first) = self.of_talk(&key, |group, first| (group.kind().receipts, first))?;
+        let (receipts, first) = {
+            let group = group.read().unwrap_or_else(PoisonError::into_inner);
+            (group.kind().receipts, group.first_seq(&key).ok_or_else(|| gone_at(&key))?)
+        };
         if !receipts {
             return Err(Failure::new(
                 code::NO_PERMISSION,

@@ -154,7 +154,7 @@ impl Admin {
             let added = item.result() == GroupInviteResult::GroupInviteAdded;
             let user = UserKey::new(asker.app, user).ok().filter(|_| added && *read > 0)?;
             let name = CursorName::Read(conv.clone());
-            Some(CursorMove { user, name, position: *read })
+            Some(CursorMove { user, name, position: *read, append: None })
         });
         self.mark(added.collect(), false)?;
         Ok(invited)
@@ -212,7 +212,7 @@ impl Admin {
         let read = self.shared.ledger.cursor(&user, &name).map_err(|error| unreadable(&error))?;
         match read.unwrap_or_default() == position {
             true => Ok(()),
-            false => self.mark(vec![CursorMove { user, name, position }], true),
+            false => self.mark(vec![CursorMove { user, name, position, append: None }], true),
         }
     }
 
@@ -276,8 +276,8 @@ impl Admin {
             _ => Vec::new(),
         })?;
         let name = CursorName::Read(key.conv());
-        let moves = members.into_iter().map(|user| CursorMove { user, name: name.clone(), position });
-        self.mark(moves.collect(), false)
+        let to = |user| CursorMove { user, name: name.clone(), position, append: None };
+        self.mark(members.into_iter().map(to).collect(), false)
     }
 }
 

@@ -155,7 +155,7 @@ fn hidden_messages_are_one_users(ledger: &dyn Ledger) {
     assert_eq!(hidden("bob", 1, 6), [0u64; 0]);
     assert_eq!(ledger.hidden(&user("carol"), &pair(), 0, u64::MAX).expect("reads"), [0u64; 0]);
     let name = CursorName::Cleared(group());
-    let cleared = CursorMove { user: user("carol"), name, position: 1 };
+    let cleared = CursorMove { user: user("carol"), name, position: 1, append: None };
     ledger.commit(&Batch { cursors: vec![cleared], ..Batch::default() }).expect("commits");
     let deleted = |cleared, hidden: &[u64]| Deleted { cleared, hidden: hidden.to_vec() };
     let ranges = [(group(), 2, 4), (pair(), 0, 9), (group(), 3, u64::MAX), (group(), 9, 2)];

@@ -119,7 +119,7 @@ impl Image {
                 readers.insert(receipt.user.clone());
             }
         }
-        for cursor in &batch.cursors {
+        for cursor in batch.moves(&new.done) {
             let key = (cursor.user.clone(), cursor.name.clone());
             let stored = self.cursors.get(&key).max(new.rows.cursors.get(&key));
             if stored.is_none_or(|stored| cursor.position > *stored) {
