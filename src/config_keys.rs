@@ -262,6 +262,10 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "chat.group_retention_days", doc: "the same for messages of groups; 0: for ever" },
     Key {
+        name: "chat.history_files",
+        doc: "a file of what was said is made for each hour, each App, and pairs and groups apart, and kept for seven days (get_history)",
+    },
+    Key {
         name: "chat.groups.types",
         doc: "types of groups beside those of the public contract: [[chat.groups.types]] tables, each with a name, a base \
               and the capabilities that differ from it; see docs/protocol.md",

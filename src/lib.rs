@@ -80,6 +80,7 @@ pub mod node_core;
 mod node_dns;
 mod node_drain;
 mod node_give;
+mod node_history;
 pub mod node_locate;
 mod node_media;
 mod node_predecessor;

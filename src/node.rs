@@ -408,7 +408,7 @@ fn media_of(
     }
     let media = node_media::open(config, layout)?;
     if let Some(media) = &media {
-        slot.serve_media(Arc::new(node_media::Signer(media.clone())));
+        slot.serve_media(media)?;
     }
     Ok(media)
 }

@@ -16,7 +16,7 @@ use crate::config::{Callback, Config};
 use crate::first_run::Layout;
 use crate::node::{Error, Tls};
 use crate::node_backend::Slot;
-use crate::node_media::{self, Signer};
+use crate::node_media;
 use crate::reload::Reloads;
 use crate::tls;
 
@@ -99,7 +99,7 @@ impl CoreApi {
         let scheme = if tls.is_some() { "https" } else { "http" };
         if let Some(media) = &media {
             node_media::announce(media, config, layout, scheme, server.local_addr(), reloads);
-            backend.serve_media(Arc::new(Signer(media.clone())));
+            backend.serve_media(media)?;
         }
         Ok(Self { media, rest: rest(config, backend), server, tls })
     }

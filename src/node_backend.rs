@@ -8,22 +8,26 @@ use std::time::{Duration, Instant};
 use nearport_callback::Service;
 use nearport_chat::admin::Admin;
 use nearport_chat::directory::{App, Directory};
+use nearport_chat::history::Historian;
 use nearport_chat::ledger::Ledger;
-use nearport_chat::media::MediaSigner;
 use nearport_chat::retention::Trimmer;
 use nearport_chat::{Chat, Clock};
 use nearport_edge::Edge;
+use nearport_media::Media;
 use nearport_store::{FjallLedger, LockError, StoreLock};
 use nearport_trunk::dial::{Dial, Dialers, NotYet};
 use nearport_trunk::echo::Echo;
 use nearport_trunk::remote::Timing;
 use nearport_trunk::{Backend, Link, Sharing, Waker};
+use tokio::runtime::Handle;
 
 use crate::backup::{self, Page};
 use crate::config::{Config, Engine};
 use crate::first_run::{self, DataError, Layout};
 use crate::node::{BackendKind, Error, now_ms};
 use crate::node_callback::{self, Order, Row};
+use crate::node_history::History;
+use crate::node_media::Signer;
 use crate::node_storage::Storage;
 use crate::reload::Reloads;
 use crate::trunk_tls;
@@ -45,6 +49,8 @@ enum Running {
 struct Serving {
     // These are dropped first: what is left of the ledger goes with the chat.
     callbacks: Mutex<Option<Service>>,
+    /// Where there are files.
+    historian: Mutex<Option<Historian>>,
     _trimmer: Trimmer,
     chat: Chat,
     admin: Admin,
@@ -65,13 +71,24 @@ struct Opened {
     _lock: StoreLock,
 }
 
+impl Serving {
+    fn serve_media(&self, media: &Arc<Media>, runtime: &Handle) -> Result<(), Error> {
+        self.chat.serve_media(Arc::new(Signer(media.clone())));
+        let files = Box::new(History::new(media.clone(), runtime.clone()));
+        let historian = Historian::start(self.chat.shared().clone(), files, Arc::new(now_ms));
+        let historian = historian.map_err(|error| nearport_chat::Error::Spawn("historian", error))?;
+        *self.historian.lock().unwrap_or_else(PoisonError::into_inner) = Some(historian);
+        Ok(())
+    }
+}
+
 /// The backend, or the place where it was.
 #[derive(Debug)]
 pub(crate) struct Slot {
     kind: BackendKind,
     opened: Mutex<Option<Opened>>,
     /// For a backend that is opened again.
-    media: OnceLock<Arc<dyn MediaSigner>>,
+    media: OnceLock<(Arc<Media>, Handle)>,
 }
 
 impl Slot {
@@ -89,8 +106,8 @@ impl Slot {
     /// After [`Self::close`]: as before.
     pub(crate) fn reopen(&self, config: &Config, patience: Duration) -> Result<(), Error> {
         let (opened, _) = open(config, self.kind, patience)?;
-        if let (Running::Chat(serving), Some(signer)) = (&opened.running, self.media.get()) {
-            serving.chat.serve_media(signer.clone());
+        if let (Running::Chat(serving), Some((media, runtime))) = (&opened.running, self.media.get()) {
+            serving.serve_media(media, runtime)?;
         }
         *self.lock() = Some(opened);
         Ok(())
@@ -107,6 +124,7 @@ impl Slot {
                 serving.closing.store(true, Ordering::Release);
                 // Back ends are told and asked no more; what waits for their answers is refused by the chat.
                 drop(serving.callbacks.lock().unwrap_or_else(PoisonError::into_inner).take());
+                drop(serving.historian.lock().unwrap_or_else(PoisonError::into_inner).take());
                 let ended = serving.chat.shutdown().map_err(|error| Error::Unclean(error.to_string()));
                 // A check of readiness or a call of a back end may hold it for a moment. Nobody can get hold of it any more.
                 loop {
@@ -123,11 +141,12 @@ impl Slot {
         ended
     }
 
-    /// Has the backend answer media calls by `signer`.
-    pub(crate) fn serve_media(&self, signer: Arc<dyn MediaSigner>) {
-        let signer = self.media.get_or_init(|| signer);
-        if let Some(Opened { running: Running::Chat(serving), .. }) = &*self.lock() {
-            serving.chat.serve_media(signer.clone());
+    /// Has the backend answer media calls, and make history files. To be called on a runtime.
+    pub(crate) fn serve_media(&self, media: &Arc<Media>) -> Result<(), Error> {
+        let (media, runtime) = self.media.get_or_init(|| (media.clone(), Handle::current()));
+        match &*self.lock() {
+            Some(Opened { running: Running::Chat(serving), .. }) => serving.serve_media(media, runtime),
+            _ => Ok(()),
         }
     }
 
@@ -298,7 +317,18 @@ fn start_chat(
     let (backing_up, closing) = (Mutex::new(()), AtomicBool::new(false));
     let admin = chat.admin();
     let callbacks = Mutex::new(Some(node_callback::start(config, &chat, kept.clone(), clock)?));
-    Ok(Serving { callbacks, _trimmer: trimmer, chat, admin, outbox: kept, ledger, backing_up, closing })
+    let historian = Mutex::default();
+    Ok(Serving {
+        callbacks,
+        historian,
+        _trimmer: trimmer,
+        chat,
+        admin,
+        outbox: kept,
+        ledger,
+        backing_up,
+        closing,
+    })
 }
 
 /// Takes the data directory's lock.

@@ -160,6 +160,10 @@ impl MediaSigner for Signer {
         self.0.sign(user.app().0, uuid, now_ms).map(urls).map_err(refusal)
     }
 
+    fn url_of(&self, app: AppId, media: &str, until_s: u64, now_ms: u64) -> Option<(String, u64)> {
+        self.0.url_of(app.0, media.parse().ok()?, until_s, now_ms / 1000)
+    }
+
     fn ban(&self, app: AppId, url: String, banned: bool) -> Looking<Result<(), NoFile>> {
         let media = self.0.clone();
         Box::pin(async move {

@@ -7,6 +7,7 @@ mod door;
 mod follow;
 mod group_messages;
 mod groups;
+mod history;
 mod keys;
 mod live_config;
 mod messages;
@@ -159,6 +160,7 @@ fn every_command_answers_as_the_contract_says() {
         mutes::ROWS,
         push::ROWS,
         operations::ROWS,
+        history::ROWS,
         live_config::ROWS,
         groups::ROWS,
         group_messages::ROWS,

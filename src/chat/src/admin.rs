@@ -12,6 +12,7 @@ mod callbacks;
 mod contacts;
 mod files;
 mod groups;
+mod history_files;
 mod imports;
 mod messages;
 mod numbers;
@@ -35,6 +36,7 @@ pub use groups::{
     GroupHistory, GroupList, GroupMessage, ImportMember, ImportMessage, InSlot, Joined, JoinedPage,
     JoinedQuery, ListFrom, ListedMember, MemberPage, MemberQuery, ReadCounts, RoomMember, Slot,
 };
+pub use history_files::HistoryFile;
 pub use imports::{Bringing, Brought, Found, Historic, HistoricTo, LookedFor};
 pub use messages::{
     Callbacks, ClearWith, ExtensionChange, Extensions, Import, Named, Outgoing, Roamed, Roaming,

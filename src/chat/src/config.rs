@@ -99,6 +99,8 @@ pub struct Config {
     pub groups: GroupConfig,
     /// Profiles, relations, presence and the conversation list.
     pub people: people::Config,
+    /// Files of what was said in each hour are made.
+    pub history_files: bool,
     /// Pushes to all members.
     pub push: pushes::Config,
     /// Limits of calls over REST.
@@ -167,6 +169,7 @@ impl Default for Config {
             login_failures_tracked: 16_384,
             groups: GroupConfig::default(),
             people: people::Config::default(),
+            history_files: true,
             push: pushes::Config::default(),
             rest: RestLimits::default(),
             callback: CallbackSettings::default(),

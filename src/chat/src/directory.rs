@@ -11,6 +11,7 @@ mod audit;
 pub mod conversations;
 pub mod extensions;
 mod groups;
+pub mod history;
 pub mod imports;
 pub mod numbers;
 pub mod people;

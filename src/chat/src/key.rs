@@ -205,6 +205,31 @@ fn tagged(app: AppId, kind: u8, name: &[u8]) -> Arc<[u8]> {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvKey(Arc<[u8]>);
 
+/// Where people say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Talk {
+    /// In pairs.
+    Pairs,
+    /// In groups and topics.
+    Groups,
+}
+
+impl Talk {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pairs, Self::Groups];
+
+    /// What the keys of all such conversations of an App begin with, and those of no others.
+    #[must_use]
+    pub fn prefix(self, app: AppId) -> [u8; 5] {
+        let [a, b, c, d] = app.0.to_be_bytes();
+        let kind = match self {
+            Self::Pairs => CONV_C2C,
+            Self::Groups => CONV_GROUP,
+        };
+        [a, b, c, d, kind]
+    }
+}
+
 /// What a conversation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConvKind {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::key::{AppId, ConvKey, UserKey};
+use crate::key::{AppId, ConvKey, Talk, UserKey};
 
 pub use outbox::{Outbound, OutboxEntry, Settle, Settled, Shelf};
 
@@ -298,6 +298,15 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+/// What one [`Ledger::walk`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Conversations with a message that is new enough, in the order of their keys.
+    pub convs: Vec<ConvKey>,
+    /// The last one that was looked at: the next step begins behind it. `None`: there are no more.
+    pub next: Option<ConvKey>,
+}
+
 /// What of each conversation is to be kept: messages older than this time, in milliseconds since the Unix epoch, may go. 0
 /// keeps everything.
 pub type Retention<'a> = &'a dyn Fn(&ConvKey) -> u64;
@@ -482,6 +491,21 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         after: Option<&ConvKey>,
         limit: usize,
     ) -> Result<Vec<ConvKey>, LedgerError>;
+
+    /// One bounded step over the conversations of an App where people talk: `looks` of them (and at least one if there is one) in the
+    /// order of their keys, above `after` or from the first one on. Names those whose newest message, also if it was trimmed, is of
+    /// `since_ms` or later.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Io`].
+    fn walk(
+        &self,
+        app: AppId,
+        talk: Talk,
+        after: Option<&ConvKey>,
+        since_ms: u64,
+        looks: usize,
+    ) -> Result<Walked, LedgerError>;
 
     /// A page of a user log, entries with `position > after`, smallest first, with their messages as they are now.
     /// Entries whose message was trimmed are left out, so positions may be missing.

@@ -32,6 +32,7 @@ pub mod downs;
 mod error;
 pub mod front;
 pub mod group;
+pub mod history;
 pub mod kept;
 pub mod key;
 mod lately;

@@ -33,6 +33,10 @@ pub trait MediaSigner: fmt::Debug + Send + Sync {
     /// [`MediaRefusal`].
     fn sign(&self, user: &UserKey, uuid: &str, now_ms: u64) -> Result<body::MediaUrls, MediaRefusal>;
 
+    /// A URL of a file that the server made, good until `until_s` at the latest, with the Unix second at which it ends. `None`: there
+    /// is none, or it is not kept any more.
+    fn url_of(&self, app: AppId, media: &str, until_s: u64, now_ms: u64) -> Option<(String, u64)>;
+
     /// Serves the file of a URL to nobody any more, or again. Durable when it is done.
     fn ban(&self, app: AppId, url: String, banned: bool) -> Looking<Result<(), NoFile>>;
 

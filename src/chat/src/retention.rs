@@ -153,7 +153,7 @@ fn run(ledger: &dyn Ledger, clock: &Clock, retention: Retention, stop: &AtomicBo
 }
 
 /// Until the time is over or it is to stop: a thread may be woken for nothing.
-fn wait(rest: Duration, stop: &AtomicBool) {
+pub(crate) fn wait(rest: Duration, stop: &AtomicBool) {
     let until = Instant::now() + rest;
     while !stop.load(Ordering::Acquire)
         && let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())

@@ -111,4 +111,12 @@ impl Abouts {
             }
         }
     }
+
+    pub(crate) fn forget(&self, app: u32, id: MediaId) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.known.remove(&(app, id)).is_some() {
+            // Else one that is remembered again would have two places, and go with the first.
+            remembered.order.retain(|known| *known != (app, id));
+        }
+    }
 }

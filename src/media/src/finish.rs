@@ -98,7 +98,7 @@ impl Media {
             Ok((file, hash, head))
         })
         .await?;
-        let sha256: String = hash.iter().map(|octet| format!("{octet:02x}")).collect();
+        let sha256 = hex(&hash);
         if claims.sha256.is_some_and(|announced| announced != hash) {
             return Err(Unfit::Hash(sha256));
         }
@@ -150,7 +150,8 @@ impl Media {
     }
 }
 
-fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
+/// The hash of a file from where it stands, and its beginning. Blocks.
+pub(crate) fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut buffer = vec![0; READ_BYTES];
@@ -166,4 +167,8 @@ fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
     Ok((hash, head))
+}
+
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|octet| format!("{octet:02x}")).collect()
 }

@@ -8,7 +8,7 @@
 //!
 //! - [`sign`](Refusal): what makes a URL good. `id`: names. `kind`: types. `underway`: the books. These are pure.
 //! - `staging`, `objects`, `finish`, `pictures`: disks and buckets.
-//! - `bans`: what administrators do with files.
+//! - `bans`: what administrators do with files. `made`: files that the server makes itself ([`Making`]), in the same store.
 //! - `http`, `upload`, `download`: the routes. The contract is `docs/media.md`.
 //!
 //! The crate knows no session and no backend: the root gives what clients ask to [`Media`].
@@ -21,6 +21,7 @@ mod finish;
 mod http_routes;
 mod id;
 mod kind;
+mod made;
 mod metrics;
 mod objects;
 mod pictures;
@@ -38,6 +39,7 @@ pub use bans::{Found, NoFile};
 pub use config::{Config, S3, StorageConfig};
 pub use id::{BadId, MediaId};
 pub use kind::Kind;
+pub use made::{MakeError, Making};
 pub use service::{Begin, Begun, Media, Refused, Urls};
 pub use sign::{Refusal, Variant};
 

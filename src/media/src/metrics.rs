@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) signed: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
+    pub(crate) made_files: Counter,
+    pub(crate) made_bytes: Counter,
     pub(crate) underway: Gauge,
     pub(crate) underway_bytes: Gauge,
     pub(crate) uploading: Gauge,
@@ -59,6 +61,8 @@ impl Metrics {
             signed: counter!("nearport_media_signed_total"),
             bytes_in: counter!("nearport_media_received_bytes_total"),
             bytes_out: counter!("nearport_media_sent_bytes_total"),
+            made_files: counter!("nearport_media_made_files_total"),
+            made_bytes: counter!("nearport_media_made_bytes_total"),
             underway: gauge!("nearport_media_uploads_underway"),
             underway_bytes: gauge!("nearport_media_uploads_underway_bytes"),
             uploading: gauge!("nearport_media_requests", "what" => "upload"),
@@ -98,6 +102,12 @@ fn describe() {
     describe_counter!("nearport_media_downloads_total", Unit::Count, "Downloads by how they began.");
     describe_counter!("nearport_media_received_bytes_total", Unit::Bytes, "Content that came.");
     describe_counter!("nearport_media_sent_bytes_total", Unit::Bytes, "Content that went.");
+    describe_counter!(
+        "nearport_media_made_files_total",
+        Unit::Count,
+        "Files that the server made itself and put into the store."
+    );
+    describe_counter!("nearport_media_made_bytes_total", Unit::Bytes, "Their sizes.");
     describe_gauge!(
         "nearport_media_uploads_underway",
         Unit::Count,

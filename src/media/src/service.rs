@@ -264,7 +264,7 @@ impl Media {
         }
     }
 
-    async fn sweep_uploads(&self, now_s: u64) {
+    pub(crate) async fn sweep_uploads(&self, now_s: u64) {
         let gone = self.books().expire(now_s);
         self.shown();
         for id in gone {
@@ -369,6 +369,10 @@ impl Media {
         let about = Arc::new(about);
         self.abouts.put(app, id, about.clone());
         about
+    }
+
+    pub(crate) fn forget(&self, app: u32, id: MediaId) {
+        self.abouts.forget(app, id);
     }
 
     /// A request that carries content begins.

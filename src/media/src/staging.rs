@@ -6,6 +6,9 @@
 //!
 //! One request writes at a time. A client that comes again after its connection broke need not wait until the server has noticed: the
 //! newer request displaces the older one, which stops at its next octet.
+//!
+//! Files that the server makes itself are here too until they are whole (`made`). Nobody goes on with those: what a process leaves of
+//! them is found by the next one and goes when its time is over.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -30,6 +33,7 @@ const DISPLACE_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Label {
     pub(crate) app: u32,
+    /// Empty: the server's own.
     pub(crate) user: String,
     pub(crate) size: u64,
     pub(crate) expires_s: u64,
@@ -103,6 +107,19 @@ impl Staging {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Begins a file of a new name, which nobody else writes. On an error nothing is left. Blocks.
+    pub(crate) fn create(&self, id: MediaId, label: &Label) -> io::Result<File> {
+        let create = || {
+            // The label first: another process that opens the directory removes what has none.
+            write_private(&self.label(id), &serde_json::to_vec(label)?)?;
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.part(id))
+        };
+        create().inspect_err(|_| {
+            // What cannot be removed now goes when its time is over.
+            let _ = self.remove(id);
+        })
     }
 
     /// Removes an upload's files. Blocks.

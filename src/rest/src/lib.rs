@@ -29,6 +29,7 @@ mod profile;
 mod push;
 mod rates;
 mod service;
+pub mod sheet;
 mod sign_in;
 mod sns;
 mod status;

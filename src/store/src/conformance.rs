@@ -8,6 +8,7 @@ mod accounts;
 mod apps;
 mod audit;
 mod groups;
+mod history;
 mod ledgers;
 pub mod model;
 mod numbers;
@@ -28,6 +29,7 @@ pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     apps::all(&make);
     audit::all(&make);
     groups::all(&make);
+    history::all(&make);
     numbers::all(&make);
     people::all(&make);
     push::all(&make);

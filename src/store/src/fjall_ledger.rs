@@ -9,6 +9,7 @@
 //! - [`append`] and [`amend`]: what a batch writes;
 //! - [`outbox`]: what back ends are to be told;
 //! - [`read`]: the trait, with pages and heads;
+//! - [`walk`]: the conversations of an App;
 //! - [`trim`]: what has become too old;
 //! - [`backup`] and [`check`]: a copy beside running commits, and whether a store makes sense;
 //! - [`export`]: the rows as PostgreSQL has them;
@@ -30,6 +31,7 @@ mod outbox;
 mod owners;
 mod read;
 mod trim;
+mod walk;
 mod watermark;
 
 use std::collections::HashMap;

@@ -4,6 +4,7 @@ mod accounts;
 mod apps;
 mod directory;
 mod groups;
+mod history;
 mod ledger;
 mod numbers;
 mod people;

@@ -34,6 +34,7 @@ mod conversations;
 mod directory;
 mod extensions;
 mod groups;
+mod history;
 mod imports;
 pub(crate) mod migrations;
 mod numbers;

@@ -1,12 +1,8 @@
-//! The commands that the contract's pages name, where these stand beside the repository: each is in the OpenAPI document, or in a list
-//! that says why not.
+//! The commands that the contract's pages name, where these stand beside the repository: each is in the OpenAPI document.
 
 use std::collections::BTreeSet;
 
 use crate::contract::spec;
-
-/// What is not offered, and why.
-const NOT_OFFERED: &[(&str, &str)] = &[("open_msg_svc/get_history", "no files of history are written")];
 
 /// Pages that name a command by its path.
 const PAGES: [&str; 8] = [
@@ -103,7 +99,7 @@ fn indexed(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_command_of_the_contract_is_offered_or_it_is_said_why_not() {
+fn each_command_of_the_contract_is_offered() {
     let pages: Option<Vec<String>> = PAGES.iter().map(|name| spec::page(name)).collect();
     let (Some(pages), Some(groups)) = (pages, spec::page("group-rest.md")) else { return };
     let mut named: BTreeSet<String> = pages.iter().flat_map(|page| named(page)).collect();
@@ -111,17 +107,8 @@ fn each_command_of_the_contract_is_offered_or_it_is_said_why_not() {
     let document = serde_json::to_value(nearport_rest::document()).unwrap();
     let paths = document["paths"].as_object().unwrap().keys();
     let offered: BTreeSet<_> = paths.filter_map(|path| path.strip_prefix("/v4/")).collect();
-    let excused: BTreeSet<_> = NOT_OFFERED.iter().map(|(command, _)| *command).collect();
-    let missing: Vec<_> = named
-        .iter()
-        .filter(|name| !offered.contains(name.as_str()) && !excused.contains(name.as_str()))
-        .collect();
-    let stale: Vec<_> =
-        excused.iter().filter(|name| offered.contains(*name) || !named.contains(**name)).collect();
-    assert!(
-        missing.is_empty() && stale.is_empty(),
-        "without a command: {missing:#?}\nof nothing: {stale:#?}"
-    );
+    let missing: Vec<_> = named.iter().filter(|name| !offered.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "without a command: {missing:#?}");
     // What the pages do not name is of other documents, and few: a page of which nothing is read would show here.
     let beside: Vec<_> = offered.iter().filter(|name| !named.contains(**name)).copied().collect();
     assert_eq!(

@@ -240,6 +240,7 @@ pub const SETTINGS: &[Setting] = &[
     row!(operator "people.watchers_max", people.watchers_max, number 0, 100_000, "users that may watch the presence of one user"),
     row!(operator "people.conversations_max", people.conversations_max, number 1, 3000, "conversations in a user's list"),
     row!(operator "people.pins_max", people.pins_max, number 0, 3000, "pinned conversations of one user (51012)"),
+    row!(app "history_files", history_files, switch, "files of what was said in each hour, for `get_history`; if not, 1004"),
     row!(app "push.enabled", push.enabled, switch, "pushes to all members; if not, 90045"),
     row!(operator "push.per_day", push.per_day, number 0, 10_000, "pushes in a day, UTC (90047); 0: none"),
     row!(operator "push.interval", push.interval_s, time 86_400, "the least time from one push to the next one (90024)"),

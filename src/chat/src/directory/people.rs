@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::DirectoryError;
 use super::conversations::ConversationTx;
 use super::extensions::ExtensionTx;
+use super::history::HistoryTx;
 use super::imports::ImportTx;
 use super::push::PushTx;
 use crate::key::UserKey;
@@ -103,7 +104,7 @@ pub enum Follows {
 }
 
 /// Rows of one transaction. Names of users are of the App of the first argument.
-pub trait PeopleTx: ConversationTx + ExtensionTx + ImportTx + PushTx {
+pub trait PeopleTx: ConversationTx + ExtensionTx + HistoryTx + ImportTx + PushTx {
     /// Fields of a profile, by tag.
     ///
     /// # Errors

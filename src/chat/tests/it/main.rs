@@ -23,6 +23,8 @@ mod groups;
 #[cfg(test)]
 mod guests;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod model;

@@ -7,6 +7,7 @@ use nearport_chat::numbers::{Count, Crowd};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::dates::date;
 use crate::answer::Refusal;
 use crate::field::Texts;
 use crate::service::MUTES;
@@ -145,33 +146,4 @@ async fn get(call: Call, body: NumbersGet) -> Result<Numbers, Refusal> {
     let AppNumbers { name, days } = call.blocking(INTERNAL, move |admin| admin.app_numbers(id)).await?;
     let app = App { id: id.0, name: &name };
     Ok(Numbers { days: days.iter().map(|day| told(&app, day, &wanted)).collect() })
-}
-
-/// `yyyymmdd` of a day since the Unix epoch: Howard Hinnant's `civil_from_days`, for days that are not before it.
-fn date(day: u32) -> String {
-    // Days since 0000-03-01, so that the day of a leap year is the last one.
-    let days = u64::from(day) + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = 400 * era + year_of_era + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_have_their_dates() {
-        let known = [(0, "19700101"), (11_016, "20000229"), (11_017, "20000301"), (20_513, "20260301")];
-        for (day, text) in known {
-            assert_eq!(date(day), text);
-        }
-        assert_eq!((date(20_512), date(47_540)), ("20260228".into(), "21000228".into()));
-        assert_eq!(date(47_541), "21000301", "no leap year");
-    }
 }

@@ -3,6 +3,7 @@
 mod amendments;
 mod outbox;
 mod trims;
+mod walks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,8 @@ use nearport_chat::ledger::{
     Append, Appended, Batch, CursorMove, CursorName, Edit, Entry, Heads, IdemKey, Ledger, PageLimit, Range,
     Span,
 };
+
+pub(super) use walks::walk;
 
 const ALL: PageLimit = PageLimit { entries: usize::MAX, bytes: usize::MAX };
 
@@ -42,6 +45,7 @@ pub fn ledger(make: impl Fn() -> Box<dyn Ledger>) {
     amendments::all(&make);
     outbox::all(&make);
     trims::all(&make);
+    walks::all(&make);
 }
 
 fn user(name: &str) -> UserKey {

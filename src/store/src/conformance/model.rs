@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nearport_chat::key::{AppId, ConvKey, ConvKind, UserKey};
+use nearport_chat::key::{AppId, ConvKey, ConvKind, Talk, UserKey};
 use nearport_chat::ledger::{
     Append, Appended, Batch, Committed, CursorMove, CursorName, Edit, Edited, Entry, Heads, Hide, IdemKey,
     Ledger, LogEntry, PageLimit, Range, Receipt, Span, TrimBudget, TrimPlace,
 };
+
+use super::ledgers::walk;
 
 /// Users of a sequence, numbered from 0.
 pub const USERS: u8 = 4;
@@ -48,7 +50,7 @@ pub enum Op {
         /// Place, kind of cursor (0 to 4), position; the cursor is that of [`Place::from`].
         cursors: Vec<(Place, u8, u64)>,
     },
-    /// A page of a conversation, and everything else about it.
+    /// A page of a conversation, and everything else about it; also a walk since then.
     Read(Place, Range, PageLimit),
     /// A page of the log of a user.
     ReadLog(u8, u64, PageLimit),
@@ -196,7 +198,11 @@ impl Run<'_> {
                 let done = self.ledger().commit(&batch).expect("commits");
                 assert_eq!(done, self.model.commit(&batch), "{op:?}");
             }
-            Op::Read(place, range, limit) => self.compare_conv(&self.conv(*place), *range, *limit),
+            Op::Read(place, range, limit) => {
+                self.compare_conv(&self.conv(*place), *range, *limit);
+                let (Range::After(number) | Range::Before(number)) = *range;
+                self.compare_walks(1_000 + number.min(1_000), limit.entries);
+            }
             Op::ReadLog(user, after, limit) => self.compare_log(&self.user(*user), *after, *limit),
             Op::Trim(pairs_ms, others_ms, rows) => self.trim(*pairs_ms, *others_ms, *rows),
             Op::Reopen => self.store.reopen(),
@@ -264,7 +270,17 @@ impl Run<'_> {
         assert_eq!(ledger.log_head(user).expect("reads"), model.log_head(user), "log of {user:?}");
     }
 
+    fn compare_walks(&self, since_ms: u64, looks: usize) {
+        for talk in Talk::ALL {
+            let walked = walk(self.ledger(), self.app, talk, since_ms, looks);
+            let want = self.model.walk(talk, since_ms);
+            assert_eq!(walked, want, "{talk:?} since {since_ms}, {looks} at a time");
+        }
+    }
+
     fn compare_all(&self) {
+        self.compare_walks(0, 3);
+        self.compare_walks(self.now_ms, 99);
         let known: Vec<_> = self.model.idem.keys().cloned().collect();
         let places = known.iter().map(|key| self.model.idem[key]);
         let want: Vec<_> = places.map(|(seq, time_ms)| Some(Appended::duplicate_of(seq, time_ms))).collect();
@@ -490,6 +506,15 @@ impl Model {
     fn pairs(&self, user: &UserKey) -> Vec<ConvKey> {
         let with = |conv: &&ConvKey| matches!(conv.kind(), ConvKind::Pair(a, b) if a == *user || b == *user);
         self.convs.keys().filter(with).cloned().collect()
+    }
+
+    fn walk(&self, talk: Talk, since_ms: u64) -> Vec<ConvKey> {
+        let is_of = |conv: &&ConvKey| match talk {
+            Talk::Pairs => conv.is_pair(),
+            Talk::Groups => conv.is_group(),
+        };
+        let convs = self.convs.keys().filter(is_of);
+        convs.filter(|conv| self.heads(conv).time_ms >= since_ms).cloned().collect()
     }
 
     fn log_head(&self, user: &UserKey) -> u64 {

@@ -1,4 +1,5 @@
-//! The suite of the traits `PeopleTx`, `ConversationTx`, `ExtensionTx` and `ImportTx`; that of `PushTx` is in a file of its own.
+//! The suite of the traits `PeopleTx`, `ConversationTx`, `ExtensionTx` and `ImportTx`; those of `HistoryTx` and `PushTx`
+//! are in files of their own.
 
 use nearport_chat::directory::conversations::{ConversationRow, Peer};
 use nearport_chat::directory::extensions::{ExtensionHead, ExtensionRow};

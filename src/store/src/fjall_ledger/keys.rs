@@ -31,7 +31,7 @@
 //!
 //! \* = one length byte, then the bytes, so that the users `al` and `alice` never share a key.
 
-use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, Talk, UserKey};
 use nearport_chat::ledger::{Append, CursorName, Shelf};
 
 /// Key of the one row of `meta`.
@@ -97,6 +97,13 @@ pub(super) fn conv_name(out: &mut Vec<u8>, conv: &ConvKey) {
     out.clear();
     out.push(b'c');
     out.extend_from_slice(conv.as_bytes());
+}
+
+/// What the keys of rows of `ids` begin with for all such conversations of an App.
+pub(super) fn conv_names(app: AppId, talk: Talk) -> [u8; 6] {
+    let mut prefix = [b'c'; 6];
+    prefix[1..].copy_from_slice(&talk.prefix(app));
+    prefix
 }
 
 /// Value of a row of `ids` for a conversation.

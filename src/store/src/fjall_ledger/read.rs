@@ -9,10 +9,11 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use fjall::{Guard, Keyspace};
-use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, Talk, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
     OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TAKEN_BACK_MAX, TrimBudget, TrimPlace, Trimmed,
+    Walked,
 };
 
 use super::FjallLedger;
@@ -144,6 +145,12 @@ impl FjallLedger {
 
     pub(super) fn ends(&self, conv: &ConvKey) -> Result<Heads, LedgerError> {
         let Some(id) = self.conv_id(conv)? else { return Ok(Heads::default()) };
+        let newest = self.newest(conv, id)?;
+        Ok(Heads { edit: edit_head(&self.keyspaces, id)?, ..newest })
+    }
+
+    /// The ends of a conversation, all but that of its change log.
+    pub(super) fn newest(&self, conv: &ConvKey, id: ConvId) -> Result<Heads, LedgerError> {
         let before = floor(&self.keyspaces, id)?;
         let first = before.seq.saturating_add(1);
         let mut rows =
@@ -161,7 +168,7 @@ impl FjallLedger {
             }
         };
         let floor = before.seq.min(seq);
-        Ok(Heads { seq, edit: edit_head(&self.keyspaces, id)?, time_ms, floor })
+        Ok(Heads { seq, time_ms, floor, ..Heads::default() })
     }
 
     pub(super) fn conv_name(&self, conv: ConvId) -> Result<ConvKey, LedgerError> {
@@ -361,6 +368,17 @@ impl Ledger for FjallLedger {
             }
         }
         Ok(pairs)
+    }
+
+    fn walk(
+        &self,
+        app: AppId,
+        talk: Talk,
+        after: Option<&ConvKey>,
+        since_ms: u64,
+        looks: usize,
+    ) -> Result<Walked, LedgerError> {
+        self.walk_step(app, talk, after, since_ms, looks)
     }
 
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {

@@ -2,14 +2,15 @@
 
 mod image;
 mod trim;
+mod walk;
 
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, Talk, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed, Walked,
 };
 
 use self::image::{Changes, Image, Message, all, last};
@@ -251,6 +252,17 @@ impl Ledger for MemoryLedger {
         let convs = disk.synced.conversations.get(user).into_iter().flatten();
         let convs = convs.filter(|conv| after.is_none_or(|after| *conv > after));
         Ok(convs.take(limit.max(1)).cloned().collect())
+    }
+
+    fn walk(
+        &self,
+        app: AppId,
+        talk: Talk,
+        after: Option<&ConvKey>,
+        since_ms: u64,
+        looks: usize,
+    ) -> Result<Walked, LedgerError> {
+        Ok(self.disk().synced.walk(app, talk, after, since_ms, looks))
     }
 
     fn read_log(&self, user: &UserKey, after: u64, limit: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {

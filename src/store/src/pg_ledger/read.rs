@@ -2,10 +2,11 @@
 //! index and stops at its LIMIT.
 
 use bytes::Bytes;
-use nearport_chat::key::{AppId, ConvKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, Talk, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Deleted, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
     OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TAKEN_BACK_MAX, TrimBudget, TrimPlace, Trimmed,
+    Walked,
 };
 use tokio_postgres::Row;
 
@@ -61,6 +62,9 @@ const RECEIPT_COUNT: &str = "SELECT readers FROM ledger_receipt_counts
      WHERE conv = (SELECT id FROM ledger_conversations WHERE key = $1) AND seq = $2";
 const PAIRS: &str =
     "SELECT conv_key FROM ledger_pairs WHERE user_key = $1 AND conv_key > $2 ORDER BY conv_key LIMIT $3";
+/// A name may have no message: the commit that made it came to nothing.
+const WALK: &str = "SELECT key, head > 0 AND head_ms >= $3 FROM ledger_conversations
+     WHERE key > $1 AND key < $2 ORDER BY key LIMIT $4";
 const LOG: &str =
     "SELECT l.position, c.key, m.seq, m.time_ms, m.edit, m.body, l.seq, l.seq <= c.floor, l.change IS NULL
      FROM (SELECT position, conv, seq, change FROM ledger_logs
@@ -306,6 +310,31 @@ impl Ledger for PgLedger {
         let after = after.map_or(&[][..], ConvKey::as_bytes);
         let rows = self.query(PAIRS, &[&user.as_bytes(), &after, &limit(rows)])?;
         rows.iter().map(|row| conv_key(row.try_get(0).map_err(unreadable)?)).collect()
+    }
+
+    fn walk(
+        &self,
+        app: AppId,
+        talk: Talk,
+        after: Option<&ConvKey>,
+        since_ms: u64,
+        looks: usize,
+    ) -> Result<Walked, LedgerError> {
+        let of_talk = talk.prefix(app);
+        // The kind stands last: behind all keys of one kind come those of the next.
+        let mut end = of_talk;
+        end[4] += 1;
+        let after = after.map_or(&of_talk[..], |conv| conv.as_bytes().max(&of_talk[..]));
+        let rows = self.query(WALK, &[&after, &end.as_slice(), &signed(since_ms), &limit(looks)])?;
+        let (mut convs, mut last) = (Vec::new(), None);
+        for row in &rows {
+            let conv = conv_key(row.try_get(0).map_err(unreadable)?)?;
+            if row.try_get::<_, bool>(1).map_err(unreadable)? {
+                convs.push(conv.clone());
+            }
+            last = Some(conv);
+        }
+        Ok(Walked { convs, next: last.filter(|_| rows.len() >= looks) })
     }
 
     fn read_log(&self, user: &UserKey, after: u64, limits: PageLimit) -> Result<Vec<LogEntry>, LedgerError> {

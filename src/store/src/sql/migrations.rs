@@ -36,6 +36,7 @@ const VERSIONS: &[Version] = versions![
     "V13__pushes",
     "V14__numbers",
     "V15__topics",
+    "V16__history",
 ];
 
 /// Which text of a version.

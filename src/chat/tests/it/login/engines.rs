@@ -11,10 +11,10 @@ use nearport_chat::directory::{
     Joined, JoinedTopic, ListPlace, ListedGroup, NumberStore, PeopleStore,
 };
 use nearport_chat::group::{GroupChange, GroupRecord};
-use nearport_chat::key::{AppId, ConvKey, GroupKey, UserKey};
+use nearport_chat::key::{AppId, ConvKey, GroupKey, Talk, UserKey};
 use nearport_chat::ledger::{
     Appended, Batch, Committed, CursorName, Entry, Heads, IdemKey, Ledger, LedgerError, LogEntry,
-    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed,
+    OutboxEntry, PageLimit, Range, Retention, Shelf, Span, TrimBudget, TrimPlace, Trimmed, Walked,
 };
 use nearport_chat::shared::Shared;
 use nearport_store::{MemoryDirectory, MemoryLedger};
@@ -292,6 +292,16 @@ macro_rules! pass_on {
             limit: usize,
         ) -> Result<Vec<ConvKey>, LedgerError> {
             self.inner.conversations(user, after, limit)
+        }
+        fn walk(
+            &self,
+            app: AppId,
+            talk: Talk,
+            after: Option<&ConvKey>,
+            since_ms: u64,
+            looks: usize,
+        ) -> Result<Walked, LedgerError> {
+            self.inner.walk(app, talk, after, since_ms, looks)
         }
         fn outbox(
             &self,

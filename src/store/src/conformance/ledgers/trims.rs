@@ -21,10 +21,14 @@ pub(super) fn all(make: &impl Fn() -> Box<dyn Ledger>) {
     a_trim_runs_beside_commits(&*make());
 }
 
-const WHOLE: TrimBudget = TrimBudget { rows: usize::MAX, time: Duration::from_secs(3600) };
+pub(super) const WHOLE: TrimBudget = TrimBudget { rows: usize::MAX, time: Duration::from_secs(3600) };
 
 /// Trims to the end; returns what was done and in how many steps.
-fn trim(ledger: &dyn Ledger, retention: &dyn Fn(&ConvKey) -> u64, budget: TrimBudget) -> (Trimmed, usize) {
+pub(super) fn trim(
+    ledger: &dyn Ledger,
+    retention: &dyn Fn(&ConvKey) -> u64,
+    budget: TrimBudget,
+) -> (Trimmed, usize) {
     let (mut all, mut steps) = (Trimmed::default(), 0);
     let mut place = TrimPlace::default();
     loop {
