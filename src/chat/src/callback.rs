@@ -11,6 +11,7 @@ mod command;
 mod event;
 pub(crate) mod gate;
 pub mod guard;
+pub(crate) mod pending;
 mod settings;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +28,7 @@ pub use event::{Event, Origin, platform_name};
 pub(crate) use settings::TOKEN_BYTES_MAX;
 pub use settings::{CONCURRENCY_MAX, CallbackSettings, OnFailure, Token, url};
 
+use crate::directory::events::{EventId, PendingEvent};
 use crate::key::{AppId, GroupKey};
 use crate::ledger::{Outbound, Settle};
 use crate::numbers::Numbers;
@@ -202,10 +204,21 @@ impl Verdicts {
     }
 }
 
+/// An event, and its name if the directory has it too.
+struct Wait {
+    outbound: Outbound,
+    id: Option<EventId>,
+}
+
 /// What waits for the writer.
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<Outbound>,
+    events: VecDeque<Wait>,
+    /// Names of those whose rows in the directory are to go, for the outbox has them. Settlements wait for that: what is neither there
+    /// nor in the outbox was told.
+    stored: Vec<EventId>,
+    /// Rows are being removed.
+    removing: bool,
     settles: VecDeque<Settle>,
     /// When the first of the settlements came, on the clock of the writer: set at its next look.
     settles_since_ms: Option<u64>,
@@ -213,6 +226,21 @@ struct Waiting {
     again_ms: Option<u64>,
     /// The next commit is the last one.
     ending: bool,
+}
+
+impl Waiting {
+    /// `false`: there is no room.
+    fn push(&mut self, event: Wait) -> bool {
+        let is_room = self.events.len() < EVENTS_MAX;
+        if is_room {
+            self.events.push_back(event);
+        }
+        is_room
+    }
+
+    fn may_settle(&self) -> bool {
+        self.ending || self.stored.is_empty() && !self.removing
+    }
 }
 
 /// The hub of callbacks: who is told what, and what is on its way. Shared by all threads of the backend and by whoever tells.
@@ -273,15 +301,54 @@ impl Callbacks {
         let _ = self.listener.set(Box::new(listener));
     }
 
-    /// Puts an event into the outbox, with the writer's next commit. Nothing waits; a crash before that commit loses it.
+    /// Puts an event into the outbox, with the writer's next commit. Nothing waits; a crash before that commit loses it: for what is
+    /// nowhere else than in memory, either.
     pub fn tell(&self, app: AppId, event: &Event, time_ms: u64) {
+        if !lock(&self.waiting).push(Wait { outbound: event.outbound(app, None, time_ms), id: None }) {
+            return self.lose(1);
+        }
+        self.wake_writer();
+    }
+
+    /// The same of events that were written with what they tell of: a crash loses none. What finds no room is told after the next start.
+    pub(crate) fn tell_pending(&self, events: Vec<PendingEvent>) {
+        if events.is_empty() {
+            return;
+        }
         {
             let mut waiting = lock(&self.waiting);
-            if waiting.events.len() >= EVENTS_MAX {
-                drop(waiting);
-                return self.lose(1);
+            for PendingEvent { id, app, time_ms, body } in events {
+                let outbound = Outbound { app, append: None, time_ms, body };
+                if !waiting.push(Wait { outbound, id: Some(id) }) {
+                    counter!("nearport_callback_events_total", "outcome" => "later").increment(1);
+                }
             }
-            waiting.events.push_back(event.outbound(app, None, time_ms));
+        }
+        self.wake_writer();
+    }
+
+    /// The outbox has these: their rows may go.
+    pub(crate) fn stored(&self, ids: impl IntoIterator<Item = EventId>) {
+        lock(&self.waiting).stored.extend(ids);
+    }
+
+    pub(crate) fn count_stored(&self) -> usize {
+        lock(&self.waiting).stored.len()
+    }
+
+    /// Whose rows are to go now; say [`Self::removed`] then.
+    pub(crate) fn take_stored(&self) -> Vec<EventId> {
+        let mut waiting = lock(&self.waiting);
+        waiting.removing = !waiting.stored.is_empty();
+        std::mem::take(&mut waiting.stored)
+    }
+
+    /// They are gone, or (`failed`) are to go later.
+    pub(crate) fn removed(&self, failed: Vec<EventId>) {
+        {
+            let mut waiting = lock(&self.waiting);
+            waiting.removing = false;
+            waiting.stored.extend(failed);
         }
         self.wake_writer();
     }
@@ -335,10 +402,13 @@ impl Callbacks {
         if let Some(again_ms) = waiting.again_ms.filter(|_| self.writer.is_empty()) {
             return Some(again_ms);
         }
-        if !waiting.events.is_empty()
-            || waiting.settles.len() >= SETTLES_PER_COMMIT
-            || !self.writer.is_empty()
-        {
+        if !waiting.events.is_empty() || !self.writer.is_empty() {
+            return Some(0);
+        }
+        if !waiting.may_settle() {
+            return None;
+        }
+        if waiting.settles.len() >= SETTLES_PER_COMMIT {
             return Some(0);
         }
         let since = waiting.settles_since_ms.unwrap_or(last_ms);
@@ -346,22 +416,29 @@ impl Callbacks {
     }
 
     /// Moves what waits into a batch that has room for `room` more items: events always, settlements if the batch has something
-    /// anyway, or if they are due.
-    pub(crate) fn take(&self, room: usize, now_ms: u64, batch: &mut crate::ledger::Batch) {
+    /// anyway, or if they are due. Gives the names of the events, of those that have one.
+    pub(crate) fn take(
+        &self,
+        room: usize,
+        now_ms: u64,
+        batch: &mut crate::ledger::Batch,
+    ) -> Vec<Option<EventId>> {
         let mut waiting = lock(&self.waiting);
         if waiting.again_ms.is_some_and(|again_ms| now_ms < again_ms) {
-            return;
+            return Vec::new();
         }
         waiting.again_ms = None;
         let events = waiting.events.len().min(room);
-        batch.outbox.extend(waiting.events.drain(..events).map(|mut event| {
-            if event.time_ms == 0 {
-                event.time_ms = now_ms;
+        let mut ids = Vec::with_capacity(events);
+        batch.outbox.extend(waiting.events.drain(..events).map(|Wait { mut outbound, id }| {
+            if outbound.time_ms == 0 {
+                outbound.time_ms = now_ms;
             }
-            event
+            ids.push(id);
+            outbound
         }));
-        if waiting.settles.is_empty() {
-            return;
+        if waiting.settles.is_empty() || !waiting.may_settle() {
+            return ids;
         }
         let since = *waiting.settles_since_ms.get_or_insert(now_ms);
         let due = waiting.settles.len() >= SETTLES_PER_COMMIT || now_ms >= since + SETTLE_DELAY_MS;
@@ -370,22 +447,30 @@ impl Callbacks {
             batch.settles.extend(waiting.settles.drain(..settles));
             waiting.settles_since_ms = None;
         }
+        ids
     }
 
     /// What [`Self::take`] moved into a batch whose commit has failed: it comes again in a second. Whether the commit was done after all nobody knows: then
     /// it is told twice.
-    pub(crate) fn give_back(&self, events: Vec<Outbound>, settles: Vec<Settle>, now_ms: u64) {
+    pub(crate) fn give_back(
+        &self,
+        events: Vec<(Outbound, Option<EventId>)>,
+        settles: Vec<Settle>,
+        now_ms: u64,
+    ) {
         if events.is_empty() && settles.is_empty() {
             return;
         }
         let mut waiting = lock(&self.waiting);
         if waiting.ending {
             drop(waiting);
-            return self.lose(events.len());
+            // What the directory has is told after the next start.
+            return self.lose(events.iter().filter(|(_, id)| id.is_none()).count());
         }
         waiting.again_ms = Some(now_ms + AGAIN_MS);
         // Beyond their bounds by what one batch holds.
-        events.into_iter().rev().for_each(|event| waiting.events.push_front(event));
+        let events = events.into_iter().rev().map(|(outbound, id)| Wait { outbound, id });
+        events.for_each(|event| waiting.events.push_front(event));
         settles.into_iter().rev().for_each(|settle| waiting.settles.push_front(settle));
     }
 

@@ -19,6 +19,7 @@ use nearport_wire::{Kind, code};
 use crate::actor::Actor;
 use crate::callback::Origin;
 use crate::callback::gate::Gate;
+use crate::callback::pending::Sweep;
 use crate::downs::Downs;
 use crate::key::{AppId, UserKey};
 use crate::reply::{Failure, ReplyTo};
@@ -33,6 +34,8 @@ pub struct Desk {
     shared: Shared,
     /// Requests that wait for back ends.
     gate: Gate<SessionId, Request>,
+    /// Rows of events that are in the outbox.
+    sweep: Sweep,
 }
 
 /// Who asks.
@@ -100,7 +103,7 @@ impl Desk {
     /// A desk with nothing on it.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
-        Self { shared, gate: Gate::default() }
+        Self { shared, gate: Gate::default(), sweep: Sweep::default() }
     }
 
     /// Looks at who came and went, then handles all requests of `batch` and leaves it empty. Called twice a second even if
@@ -112,6 +115,7 @@ impl Desk {
             self.requests(batch, now_ms, out);
         }
         self.tasks(now_ms, out);
+        self.sweep.sweep(&self.shared, now_ms);
     }
 
     fn requests(&mut self, batch: &mut Vec<(LinkId, Up)>, now_ms: u64, out: &mut Downs) {

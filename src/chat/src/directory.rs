@@ -9,6 +9,7 @@ mod accounts;
 mod apps;
 mod audit;
 pub mod conversations;
+pub mod events;
 pub mod extensions;
 mod groups;
 pub mod history;

@@ -48,10 +48,12 @@ use crate::Failure;
 use crate::account::Accounts;
 use crate::actor::Actor;
 use crate::apps::{AppSettings, Apps};
-use crate::callback::{Command, Origin};
+use crate::callback::{Callbacks, Command, Event, Origin};
+use crate::directory::events::PendingEvent;
 use crate::directory::people::{PeopleTx, PeopleWork, PhoneRow, RelationHead};
 use crate::directory::{Directory, DirectoryError};
 use crate::key::{AppId, UserKey};
+use crate::numbers::Count;
 use tags::Tags;
 use verdict::Verdicts;
 
@@ -109,8 +111,22 @@ pub struct Items {
 #[derive(Debug, Default)]
 pub struct Effects {
     pub(crate) events: Vec<(Vec<UserKey>, body::PeopleEvent)>,
-    /// For the back end of the App.
+    /// For the back end of the App, of what is in memory alone.
     pub(crate) told: Vec<Told>,
+    /// For the back end of the App, written with what they tell of.
+    pub(crate) pending: Vec<PendingEvent>,
+    /// What counts for the day of the App.
+    pub(crate) counted: Vec<(AppId, Count, u64)>,
+    /// `None`: back ends are told nothing.
+    teller: Option<Teller>,
+}
+
+/// Who tells back ends, and of whose request.
+#[derive(Debug)]
+struct Teller {
+    callbacks: Arc<Callbacks>,
+    origin: Origin,
+    now_ms: u64,
 }
 
 /// What the back end of the App hears.
@@ -125,29 +141,71 @@ pub(crate) struct Told {
     pub(crate) origin: Option<Origin>,
 }
 
-impl Effects {
-    /// Relations between two users each have come to be, or have ended. Nothing is told if there are none.
-    pub(crate) fn pairs(&mut self, command: Command, pairs: &[(UserKey, UserKey)]) {
-        let Some((user, _)) = pairs.first() else { return };
+impl Told {
+    /// Relations between two users each have come to be, or have ended; `None` if there are none.
+    pub(crate) fn pairs(command: Command, pairs: &[(UserKey, UserKey)]) -> Option<Self> {
+        let (user, _) = pairs.first()?;
         let pair = |(from, to): &(UserKey, UserKey)| serde_json::json!({ "From_Account": from.name(), "To_Account": to.name() });
         let fields = serde_json::json!({ "PairList": pairs.iter().map(pair).collect::<Vec<_>>() });
-        self.told.push(Told { command, user: user.clone(), fields, origin: None });
+        Some(Self { command, user: user.clone(), fields, origin: None })
+    }
+}
+
+/// How the friendships of a change came to be: its user has asked for them, or has answered who asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Befriending {
+    pub(crate) answered: bool,
+    pub(crate) force: bool,
+    /// The administrator who did it in the user's name, or empty.
+    pub(crate) admin: String,
+}
+
+impl Befriending {
+    pub(crate) fn of(actor: &Actor<'_>, answered: bool, force: bool) -> Self {
+        let admin = if actor.is_admin() { actor.name() } else { "" }.to_owned();
+        Self { answered, force, admin }
     }
 
-    /// How the friendships that were told of came to be: `user` has asked for them, or has answered who asked.
-    pub(crate) fn befriended(&mut self, actor: &Actor<'_>, user: &UserKey, answered: bool, force: bool) {
-        for told in self.told.iter_mut().filter(|told| told.command == Command::FriendAdd) {
-            if let Some(pairs) = told.fields["PairList"].as_array_mut() {
-                for pair in pairs {
-                    let ends = [&pair["From_Account"], &pair["To_Account"]];
-                    let initiator = ends.into_iter().find(|end| (**end == user.name()) != answered);
-                    pair["Initiator_Account"] = initiator.cloned().unwrap_or_default();
-                }
+    /// Says it in what is told of them.
+    pub(crate) fn describe(&self, user: &UserKey, told: &mut Told) {
+        if let Some(pairs) = told.fields["PairList"].as_array_mut() {
+            for pair in pairs {
+                let ends = [&pair["From_Account"], &pair["To_Account"]];
+                let initiator = ends.into_iter().find(|end| (**end == user.name()) != self.answered);
+                pair["Initiator_Account"] = initiator.cloned().unwrap_or_default();
             }
-            told.fields["ClientCmd"] = if answered { "friend_response" } else { "friend_add" }.into();
-            told.fields["Admin_Account"] = if actor.is_admin() { actor.name() } else { "" }.into();
-            told.fields["ForceFlag"] = u8::from(force).into();
         }
+        told.fields["ClientCmd"] = if self.answered { "friend_response" } else { "friend_add" }.into();
+        told.fields["Admin_Account"] = self.admin.as_str().into();
+        told.fields["ForceFlag"] = u8::from(self.force).into();
+    }
+}
+
+impl Effects {
+    /// Of a request of `origin`, which back ends are to hear of.
+    pub(crate) fn told_by(callbacks: &Arc<Callbacks>, origin: Origin, now_ms: u64) -> Self {
+        let teller = Some(Teller { callbacks: callbacks.clone(), origin, now_ms });
+        Self { teller, ..Self::default() }
+    }
+
+    /// Writes what back ends want to hear of `told` with what it tells of. Give the outcome to [`Self::pending`] after the transaction.
+    pub(crate) fn keep(
+        &self,
+        tx: &mut dyn PeopleTx,
+        told: &[Told],
+    ) -> Result<Vec<PendingEvent>, DirectoryError> {
+        let Some(Teller { callbacks, origin, now_ms }) = &self.teller else { return Ok(Vec::new()) };
+        let wanted = told.iter().filter(|told| callbacks.wants(told.user.app(), told.command));
+        let event = |told: &Told| {
+            let origin = told.origin.unwrap_or(*origin);
+            let event = Event::new(told.command, told.user.as_bytes(), origin, &told.fields);
+            event.pending(told.user.app(), *now_ms)
+        };
+        let pending: Vec<_> = wanted.map(event).collect();
+        if !pending.is_empty() {
+            tx.add_events(&pending)?;
+        }
+        Ok(pending)
     }
 
     pub(crate) fn push(&mut self, user: UserKey, event: body::people_event::Event) {

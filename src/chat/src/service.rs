@@ -54,7 +54,7 @@ impl Chat {
     /// Starts the threads **front**, **desk**, **rooms**, **apps**, **audit**, **pushes**, **numbers** and **writer**.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Spawn`].
+    /// [`Error::Config`], [`Error::Spawn`], [`Error::Directory`], [`Error::Ledger`].
     pub fn start(
         ledger: Arc<dyn Ledger>,
         directory: Arc<dyn Directory>,
@@ -62,6 +62,7 @@ impl Chat {
         config: Config,
     ) -> Result<Self, Error> {
         let shared = Shared::new(ledger, directory, config)?;
+        shared.tell_left()?;
         let config = shared.config.clone();
         let (front_sender, front_queue) = bounded(config.front_queue());
         let (writer_sender, writer_queue) = bounded(config.writer_queue());
@@ -184,6 +185,7 @@ impl Chat {
         let mut ended: Vec<_> = others.into_iter().map(join).collect();
         self.shared.posts.end();
         ended.extend(writer.into_iter().map(join));
+        self.shared.remove_told();
         self.shared.numbers.end();
         ended.extend(numbers.into_iter().map(join));
         // All are joined before the first error is told.

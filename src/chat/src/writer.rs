@@ -35,6 +35,7 @@ use nearport_wire::{Kind, code};
 use crate::callback::gate::Gate;
 use crate::callback::{self, Origin, Verdict};
 use crate::desk::group::SYSTEM;
+use crate::directory::events::EventId;
 use crate::downs::Downs;
 use crate::group::SharedGroup;
 use crate::kept::{Audience, seal};
@@ -95,6 +96,8 @@ pub struct Prepared {
     changed: HashMap<(ConvKey, u64), Bytes>,
     /// What stands behind so many of [`Batch::outbox`], and all of [`Batch::settles`], has waited for any commit.
     told_from: usize,
+    /// Names of those of [`Batch::outbox`] behind it.
+    pending: Vec<Option<EventId>>,
     /// Requests of the batch that stand behind the present one, each with room for one item.
     to_come: usize,
 }
@@ -269,7 +272,7 @@ impl Writer {
         note_speakers(&mut prepared.batch);
         let room = BATCH_ITEMS_MAX.saturating_sub(self.acks.len() + prepared.batch.items());
         prepared.told_from = prepared.batch.outbox.len();
-        self.shared.callbacks.take(room, now_ms, &mut prepared.batch);
+        prepared.pending = self.shared.callbacks.take(room, now_ms, &mut prepared.batch);
         let flush = prepared.orders.iter().any(|order| matches!(order.what, What::Flush));
         if flush || prepared.needs_commit() || self.acks.is_due(now_ms) {
             self.acks.take(&mut prepared.batch.cursors);

@@ -7,6 +7,7 @@
 mod accounts;
 mod apps;
 mod audit;
+mod events;
 mod groups;
 mod history;
 mod ledgers;
@@ -28,6 +29,7 @@ pub fn directory(make: impl Fn() -> Box<dyn Directory>) {
     accounts::all(&make);
     apps::all(&make);
     audit::all(&make);
+    events::all(&make);
     groups::all(&make);
     history::all(&make);
     numbers::all(&make);

@@ -3,6 +3,7 @@
 mod accounts;
 mod apps;
 mod directory;
+mod events;
 mod groups;
 mod history;
 mod ledger;

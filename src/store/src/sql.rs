@@ -32,6 +32,7 @@ mod apps;
 mod audit;
 mod conversations;
 mod directory;
+mod events;
 mod extensions;
 mod groups;
 mod history;

@@ -52,6 +52,7 @@ impl Admin {
                 tracing::error!(%error, "cannot register accounts");
                 Failure::later(INTERNAL, "accounts cannot be registered, try again", 1000)
             })?;
+            // Imports tell back ends nothing.
             let mut effects = Effects::default();
             let outcomes = accounts.iter().zip(keys).map(|(account, key)| {
                 let key = key?;
@@ -68,8 +69,6 @@ impl Admin {
                 shared.people.set_profile(&Actor::Admin(&asker.admin), &key, &fields, &mut effects)
             });
             let outcomes = outcomes.collect();
-            // Imports tell back ends nothing.
-            effects.told.clear();
             publish(shared, effects, None, Origin::REST, out);
             Ok(outcomes)
         })
@@ -175,7 +174,7 @@ fn delete_some(
     if left.map_err(|failure| Failure { code: INTERNAL, ..failure })? {
         return Ok(true);
     }
-    let mut effects = Effects::default();
+    let mut effects = Effects::told_by(&shared.callbacks, asker.origin(), now_ms);
     let more = shared.people.erase(&user, &mut effects);
     publish(shared, effects, None, asker.origin(), out);
     if more? {

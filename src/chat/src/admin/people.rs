@@ -36,7 +36,7 @@ impl Admin {
         };
         let (admin, origin) = (asker.admin.clone(), asker.origin());
         self.on_desk(move |shared, now_ms, out| {
-            let mut effects = Effects::default();
+            let mut effects = Effects::told_by(&shared.callbacks, origin, now_ms);
             let about = For { actor: Actor::Admin(&admin), user: &user, now_ms };
             let done = work(&shared.people, about, &mut effects);
             // Also after a failure: what was noted has happened.

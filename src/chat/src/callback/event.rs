@@ -1,6 +1,8 @@
 //! An event on its way to the back end of its App: the bytes that the outbox keeps.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nearport_wire::body::{Message, Platform};
@@ -8,6 +10,7 @@ use prost::Message as _;
 use serde_json::{Map, Value};
 
 use super::Command;
+use crate::directory::events::{EventId, PendingEvent};
 use crate::key::AppId;
 use crate::ledger::Outbound;
 
@@ -78,6 +81,9 @@ pub struct Event {
     /// Whether the unread count of the user named here is told too.
     #[prost(string, tag = "7")]
     pub unread_of: String,
+    /// [`PendingEvent::id`] of one that was written with what it tells of; empty for others.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub id: Bytes,
 }
 
 impl Event {
@@ -93,6 +99,7 @@ impl Event {
             fields: fields.to_string(),
             message: Bytes::new(),
             unread_of: String::new(),
+            id: Bytes::new(),
         }
     }
 
@@ -120,9 +127,33 @@ impl Event {
         serde_json::from_str(&self.fields).unwrap_or_default()
     }
 
+    /// As the directory takes it, under a name that no other event has.
+    #[must_use]
+    pub fn pending(self, app: AppId, time_ms: u64) -> PendingEvent {
+        let id = name();
+        let body = Self { id: Bytes::copy_from_slice(&id), ..self }.encode_to_vec().into();
+        PendingEvent { id, app, time_ms, body }
+    }
+
     /// As the outbox takes it.
     #[must_use]
     pub fn outbound(&self, app: AppId, append: Option<usize>, time_ms: u64) -> Outbound {
         Outbound { app, append, time_ms, body: self.encode_to_vec().into() }
     }
+}
+
+/// The start of this process, and how many it has named.
+fn name() -> EventId {
+    static START: OnceLock<[u8; 8]> = OnceLock::new();
+    static NAMED: AtomicU64 = AtomicU64::new(0);
+    let start = START.get_or_init(|| {
+        let mut start = [0; 8];
+        // Without entropy names of an earlier start may come again, of which hardly one is still there.
+        let _ = aws_lc_rs::rand::fill(&mut start);
+        start
+    });
+    let mut name = [0; 16];
+    name[..8].copy_from_slice(start);
+    name[8..].copy_from_slice(&NAMED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    name
 }

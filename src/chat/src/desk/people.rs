@@ -13,9 +13,8 @@ use prost::Message as _;
 
 use super::Caller;
 use crate::actor::Actor;
-use crate::callback::{Command, Event, Origin};
+use crate::callback::{Event, Origin};
 use crate::downs::Downs;
-use crate::numbers::Count;
 use crate::people::{Effects, Items, Told, codes, profiles, sequences};
 use crate::reply::{Failure, decode};
 use crate::shared::Shared;
@@ -38,10 +37,11 @@ pub(crate) fn answer(
             "this server does not know such a call about people",
         ));
     };
-    let mut effects = Effects::default();
-    let answer = carry_out(shared, caller, &caller.actor(), call, now_ms, &mut effects)?;
+    let mut effects = Effects::told_by(&shared.callbacks, caller.origin, now_ms);
+    let answer = carry_out(shared, caller, &caller.actor(), call, now_ms, &mut effects);
+    // Also after a failure: what was noted has happened.
     publish(shared, effects, caller.session(), caller.origin, out);
-    let body = PeopleAnswer { answer: Some(answer) }.encode_to_vec();
+    let body = PeopleAnswer { answer: Some(answer?) }.encode_to_vec();
     // Only what is read and has no pages is ever so long: profiles and friends by name.
     if body.len() > Limits::client().body_bytes_max {
         let info = format!("the answer would have {} bytes: ask about fewer at once", body.len());
@@ -126,15 +126,6 @@ fn results(items: Items) -> Answer {
     })
 }
 
-/// What friendships count as that have come to be or have ended.
-fn chain(command: Command) -> Option<Count> {
-    match command {
-        Command::FriendAdd => Some(Count::ChainUp),
-        Command::FriendDelete => Some(Count::ChainDown),
-        _ => None,
-    }
-}
-
 /// Sends events to all devices of those whom they concern but `except`, which has its reply. Back ends hear of the others of them, by
 /// who asks from `origin`.
 pub(crate) fn publish(
@@ -144,11 +135,11 @@ pub(crate) fn publish(
     origin: Origin,
     out: &mut Downs,
 ) {
+    for (app, count, n) in effects.counted {
+        shared.numbers.count_now(app, count, n);
+    }
+    shared.callbacks.tell_pending(effects.pending);
     for Told { command, user, fields, origin: own } in effects.told {
-        if let Some(count) = chain(command) {
-            let pairs = fields["PairList"].as_array().map_or(0, Vec::len);
-            shared.numbers.count_now(user.app(), count, pairs as u64);
-        }
         if shared.callbacks.wants(user.app(), command) {
             let origin = own.unwrap_or(origin);
             shared.callbacks.tell_now(user.app(), &Event::new(command, user.as_bytes(), origin, &fields));

@@ -1,6 +1,7 @@
 //! [`GroupStore`]: the part of the directory that keeps groups.
 
 use super::DirectoryError;
+use super::events::PendingEvent;
 use crate::group::{GroupChange, GroupRecord, Role};
 use crate::key::{AppId, GroupKey, UserKey};
 
@@ -107,7 +108,19 @@ pub trait GroupStore: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`DirectoryError`] of the engine; then nothing has changed.
-    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError>;
+    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
+        self.change_groups_and_tell(changes, &[])
+    }
+
+    /// The same, with events for back ends in the same transaction ([`EventTx::add_events`](super::events::EventTx::add_events)).
+    ///
+    /// # Errors
+    /// [`DirectoryError`] of the engine; then nothing has changed.
+    fn change_groups_and_tell(
+        &self,
+        changes: &[GroupChange],
+        events: &[PendingEvent],
+    ) -> Result<(), DirectoryError>;
 
     /// How many groups an App has.
     ///

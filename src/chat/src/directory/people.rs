@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::DirectoryError;
 use super::conversations::ConversationTx;
+use super::events::EventTx;
 use super::extensions::ExtensionTx;
 use super::history::HistoryTx;
 use super::imports::ImportTx;
@@ -104,7 +105,7 @@ pub enum Follows {
 }
 
 /// Rows of one transaction. Names of users are of the App of the first argument.
-pub trait PeopleTx: ConversationTx + ExtensionTx + HistoryTx + ImportTx + PushTx {
+pub trait PeopleTx: ConversationTx + EventTx + ExtensionTx + HistoryTx + ImportTx + PushTx {
     /// Fields of a profile, by tag.
     ///
     /// # Errors

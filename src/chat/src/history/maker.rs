@@ -25,6 +25,9 @@ const LOOKS: usize = 1_000;
 /// Messages that one step reads.
 const PAGE: PageLimit = PageLimit { entries: 500, bytes: 1 << 20 };
 
+/// Messages that are read of a conversation at first: of most that is all, and of an hour that is long over most have none.
+const FIRST: PageLimit = PageLimit { entries: 8, ..PAGE };
+
 /// After this time without a sign of life somebody else's file is begun anew.
 const STALE_MS: u64 = 600_000;
 
@@ -75,11 +78,11 @@ struct Work {
     signed_ms: u64,
     /// Where the walk goes on.
     walk: Walk,
-    /// Something was said in its hour or later.
-    said: bool,
+    /// The time of the earliest message behind its hour that was seen, milliseconds.
+    next_ms: u64,
     convs: VecDeque<ConvKey>,
     /// The conversation that is being read, and up to which place it was.
-    at: Option<(ConvKey, u64)>,
+    at: Option<(ConvKey, u64, PageLimit)>,
     messages: u64,
 }
 
@@ -201,9 +204,9 @@ impl Maker {
             return Ok(Duration::ZERO);
         }
         let walk = Walk::From(None);
-        let (said, convs, at) = (false, VecDeque::new(), None);
+        let (next_ms, convs, at) = (u64::MAX, VecDeque::new(), None);
         self.work =
-            Some(Work { key, last, sheet, media, signed_ms: now_ms, walk, said, convs, at, messages: 0 });
+            Some(Work { key, last, sheet, media, signed_ms: now_ms, walk, next_ms, convs, at, messages: 0 });
         if let Some(media) = former {
             // It may have been whole when its maker died.
             self.files.remove(key.app, &media)?;
@@ -218,29 +221,36 @@ impl Maker {
             }
             work.signed_ms = now_ms;
         }
-        if let Some((conv, seq)) = work.at.take() {
-            work.at = self.read(work, &conv, seq)?.map(|seq| (conv, seq));
+        if let Some((conv, seq, page)) = work.at.take() {
+            work.at = self.read(work, &conv, seq, page)?.map(|seq| (conv, seq, PAGE));
             return Ok(Step::On);
         }
         let from_ms = work.key.hour * HOUR_MS;
         if let Some(conv) = work.convs.pop_front() {
             let first = self.shared.ledger.seq_at(&conv, from_ms)?;
-            work.at = Some((conv, first.saturating_sub(1)));
+            work.at = Some((conv, first.saturating_sub(1), FIRST));
             return Ok(Step::On);
         }
         let Walk::From(after) = &work.walk else { return Ok(Step::Whole) };
         let HistoryKey { app, talk, .. } = work.key;
         let found = self.shared.ledger.walk(app, talk, after.as_ref(), from_ms, LOOKS)?;
-        work.said |= !found.convs.is_empty();
         work.convs = found.convs.into();
         work.walk = found.next.map_or(Walk::Over, |next| Walk::From(Some(next)));
         Ok(Step::On)
     }
 
     /// Reads on behind a place. Gives the next one, if there may be more of the hour.
-    fn read(&self, work: &mut Work, conv: &ConvKey, after: u64) -> Result<Option<u64>, Failed> {
+    fn read(
+        &self,
+        work: &mut Work,
+        conv: &ConvKey,
+        after: u64,
+        page: PageLimit,
+    ) -> Result<Option<u64>, Failed> {
         let hour = work.key.hour * HOUR_MS..(work.key.hour + 1) * HOUR_MS;
-        let entries = self.shared.ledger.read(conv, Range::After(after), PAGE)?;
+        let entries = self.shared.ledger.read(conv, Range::After(after), page)?;
+        let behind = entries.iter().map(|entry| entry.time_ms).find(|time_ms| *time_ms >= hour.end);
+        work.next_ms = work.next_ms.min(behind.unwrap_or(u64::MAX));
         let Some(last) = entries.last().map(|entry| (entry.seq, entry.time_ms)) else { return Ok(None) };
         for entry in entries.iter().filter(|entry| hour.contains(&entry.time_ms)) {
             let Ok(message) = Kept::open(&entry.body).decode() else { continue };
@@ -273,7 +283,7 @@ impl Maker {
 
     /// The file is whole.
     fn finish(&mut self, work: Work, now_ms: u64) -> Result<(), Failed> {
-        let Work { key, last, sheet, media, said, messages, .. } = work;
+        let Work { key, last, sheet, media, next_ms, messages, .. } = work;
         let made = if messages > 0 { sheet.finish() } else { Ok(Made::default()) };
         let Made { bytes, md5, gzip_bytes, gzip_md5 } = match made {
             Ok(made) => made,
@@ -300,10 +310,11 @@ impl Maker {
                 return Ok(());
             }
             tx.put_history(&key, &row)?;
-            let last = HistoryKey { hour: last, ..key };
-            // Nothing was said since, so nothing has to be looked at for the hours up to now.
-            if !said && last != key && tx.history(&last)?.is_none() {
-                tx.put_history(&last, &row)?;
+            // In the hours up to the next message, or up to now, nothing was said: they are dealt with.
+            let quiet = HistoryKey { hour: last.min((next_ms / HOUR_MS).saturating_sub(1)), ..key };
+            if quiet.hour > key.hour && tx.history(&quiet)?.is_none() {
+                let none = HistoryRow { started_ms: now_ms, done_ms: now_ms.max(1), ..HistoryRow::default() };
+                tx.put_history(&quiet, &none)?;
             }
             Ok(())
         })?;

@@ -1,7 +1,7 @@
 //! Applications for a friendship: they wait for the peer's answer.
 
 use super::friends::Ledgered;
-use super::{Area, Effects, Items, People, Stop, codes};
+use super::{Area, Befriending, Effects, Items, People, Stop, codes};
 use crate::Failure;
 use crate::actor::Actor;
 use crate::directory::people::{ApplicationRow, FriendRow};
@@ -104,7 +104,8 @@ impl People {
         }
         let now_s = now_ms / 1000;
         let names: Vec<_> = senders.iter().map(String::as_str).collect();
-        let items = self.change_each(user, &names, effects, |ledgered, _, sender| {
+        self.change_each(user, &names, effects, |ledgered, _, sender| {
+            ledgered.befriending = Some(Befriending::of(actor, true, false));
             let Some(application) = ledgered.tx.application(user, sender.name())? else {
                 let info = "there is no application of that user";
                 return Err(Failure::new(codes::NO_APPLICATION, info).into());
@@ -160,9 +161,7 @@ impl People {
             }
             ledgered.drop_application(user, sender)?;
             Ok(())
-        })?;
-        effects.befriended(actor, user, true, false);
-        Ok(items)
+        })
     }
 
     /// Marks what `user` has received up to number `id` as read.

@@ -3,7 +3,6 @@
 use super::{Area, Effects, Items, People, codes};
 use crate::Failure;
 use crate::actor::Actor;
-use crate::callback::Command;
 use crate::key::UserKey;
 
 /// Most users in a page for a client.
@@ -25,12 +24,6 @@ pub struct BlockPage {
     pub total: u32,
 }
 
-/// The users with whom something was done.
-fn done(user: &UserKey, items: &Items) -> Vec<(UserKey, UserKey)> {
-    let good = items.items.iter().filter(|item| item.code == 0);
-    good.filter_map(|item| Some((user.clone(), UserKey::new(user.app(), &item.id).ok()?))).collect()
-}
-
 impl People {
     /// Blocks users: friendships with them end in both directions, and so do applications and follows.
     ///
@@ -46,7 +39,7 @@ impl People {
     ) -> Result<Items, Failure> {
         self.own(actor, user)?;
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let items = self.change_each(user, &names, effects, |ledgered, _, peer| {
+        self.change_each(user, &names, effects, |ledgered, _, peer| {
             let fail = |code, info: &'static str| Err(Failure::new(code, info).into());
             if user == peer {
                 return fail(codes::RELATION_BAD, "nobody blocks herself");
@@ -65,10 +58,9 @@ impl People {
             ledgered.tx.delete_follow(peer, user.name())?;
             ledgered.drop_application(user, peer)?;
             ledgered.drop_application(peer, user)?;
+            ledgered.blocked.push((user.clone(), peer.clone()));
             Ok(())
-        })?;
-        effects.pairs(Command::BlackListAdd, &done(user, &items));
-        Ok(items)
+        })
     }
 
     /// Takes users off the blocklist.
@@ -84,15 +76,14 @@ impl People {
     ) -> Result<Items, Failure> {
         self.own(actor, user)?;
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let items = self.change_each(user, &names, effects, |ledgered, _, peer| {
+        self.change_each(user, &names, effects, |ledgered, _, peer| {
             if ledgered.tx.delete_block(user, peer.name())? {
                 ledgered.heads.blocks(user, -1);
+                ledgered.unblocked.push((user.clone(), peer.clone()));
                 return Ok(());
             }
             Err(Failure::new(codes::RELATION_BAD, "the user is not blocked").into())
-        })?;
-        effects.pairs(Command::BlackListDelete, &done(user, &items));
-        Ok(items)
+        })
     }
 
     /// A page of the blocklist: of 100 users, or of 1,000 for a back end that asks for so many. The first one is empty and complete if

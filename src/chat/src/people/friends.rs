@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use nearport_wire::body::people_event::Event;
 
 use super::heads::Heads;
-use super::{AllowType, Area, Effects, ITEMS_MAX, Item, Items, People, Stop, check_count, codes};
+use super::{
+    AllowType, Area, Befriending, Effects, ITEMS_MAX, Item, Items, People, Stop, Told, check_count, codes,
+};
 use crate::Failure;
 use crate::actor::Actor;
 use crate::callback::Command;
 use crate::directory::people::{ApplicationRow, FieldValue, FriendRow, PeopleTx, RelationHead};
-use crate::key::UserKey;
+use crate::key::{AppId, UserKey};
+use crate::numbers::Count;
 
 /// Who is to be added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +73,42 @@ pub(super) struct Ledgered<'a> {
     /// Who has got whom as a friend, and who has lost whom.
     pub(super) added: Vec<(UserKey, UserKey)>,
     pub(super) parted: Vec<(UserKey, UserKey)>,
+    /// Who has blocked whom, and who has ceased to.
+    pub(super) blocked: Vec<(UserKey, UserKey)>,
+    pub(super) unblocked: Vec<(UserKey, UserKey)>,
+    /// How who was added came to be.
+    pub(super) befriending: Option<Befriending>,
+}
+
+impl<'a> Ledgered<'a> {
+    fn new(tx: &'a mut dyn PeopleTx, heads: Heads, user: &'a UserKey) -> Self {
+        let none = Vec::new;
+        let (added, parted, blocked, unblocked) = (none(), none(), none(), none());
+        Self { tx, heads, user, added, parted, blocked, unblocked, befriending: None }
+    }
+
+    /// What back ends may hear of it.
+    fn told(&self) -> Vec<Told> {
+        let mut added = Told::pairs(Command::FriendAdd, &self.added);
+        if let (Some(told), Some(befriending)) = (&mut added, &self.befriending) {
+            befriending.describe(self.user, told);
+        }
+        let others = [
+            (Command::FriendDelete, &self.parted),
+            (Command::BlackListAdd, &self.blocked),
+            (Command::BlackListDelete, &self.unblocked),
+        ];
+        let others = others.into_iter().filter_map(|(command, pairs)| Told::pairs(command, pairs));
+        added.into_iter().chain(others).collect()
+    }
+
+    /// Friendships that have come to be or have ended.
+    fn counted(&self) -> Vec<(AppId, Count, u64)> {
+        let app = self.user.app();
+        let counts = [(Count::ChainUp, &self.added), (Count::ChainDown, &self.parted)];
+        let counts = counts.into_iter().filter(|(_, pairs)| !pairs.is_empty());
+        counts.map(|(count, pairs)| (app, count, pairs.len() as u64)).collect()
+    }
 }
 
 impl Ledgered<'_> {
@@ -183,20 +222,22 @@ impl People {
         let concerned: BTreeSet<UserKey> = peers.iter().flatten().chain([user]).cloned().collect();
         let outcome = self.write(Area::Relations, |tx| {
             let heads = Heads::lock(tx, &concerned)?;
-            let mut ledgered = Ledgered { tx, heads, user, added: Vec::new(), parted: Vec::new() };
+            let mut ledgered = Ledgered::new(tx, heads, user);
             let value = work(&mut ledgered)?;
-            let Ledgered { tx, heads, added, parted, .. } = ledgered;
+            let (told, counted) = (ledgered.told(), ledgered.counted());
+            let Ledgered { tx, heads, .. } = ledgered;
             let before = heads.get(user);
             let stored: BTreeMap<UserKey, RelationHead> = heads.store(tx)?;
             let head = stored.get(user).copied().unwrap_or(before);
-            Ok((value, head, stored, added, parted))
+            let pending = effects.keep(tx, &told)?;
+            Ok((value, head, stored, (pending, counted)))
         });
         // Also after an error: it may have been stored all the same.
         self.verdicts.forget(concerned.iter());
-        let (value, head, stored, added, parted) = outcome?;
+        let (value, head, stored, (pending, counted)) = outcome?;
         effects.relations(&stored);
-        effects.pairs(Command::FriendAdd, &added);
-        effects.pairs(Command::FriendDelete, &parted);
+        effects.pending.extend(pending);
+        effects.counted.extend(counted);
         Ok((value, head))
     }
 
@@ -256,6 +297,7 @@ impl People {
             if at == 0 {
                 applied.clear();
             }
+            ledgered.befriending = Some(Befriending::of(actor, false, call.force));
             let item = &call.items[at];
             tags.check_source(&item.source)?;
             tags.check_wording(&item.wording)?;
@@ -277,7 +319,6 @@ impl People {
             }
             Ok(())
         })?;
-        effects.befriended(actor, user, false, call.force);
         for (peer, row) in applied {
             let shown = super::reads::application_to_wire(user.name(), &row, row.id, false);
             effects.push(peer, Event::Application(shown));

@@ -42,12 +42,6 @@ impl People {
             tags.check_profile(actor, tag, value)?;
         }
         self.registered(user, Area::Profiles)?;
-        let friends = self.write(Area::Profiles, |tx| {
-            for (tag, value) in fields {
-                tx.set_profile(user, tag, value)?;
-            }
-            Ok(tx.friends(user, 0, FRIENDS_TOLD_MAX)?)
-        })?;
         let item = |(tag, value): &(String, FieldValue)| {
             let value = match value {
                 FieldValue::Text(text) => text.as_str().into(),
@@ -61,12 +55,16 @@ impl People {
             "Operator_Account": actor.name(),
             "ProfileItem": fields.iter().map(item).collect::<Vec<_>>(),
         });
-        effects.told.push(super::Told {
-            command: Command::PortraitSet,
-            user: user.clone(),
-            fields: told,
-            origin: None,
-        });
+        let told =
+            super::Told { command: Command::PortraitSet, user: user.clone(), fields: told, origin: None };
+        let (friends, pending) = self.write(Area::Profiles, |tx| {
+            for (tag, value) in fields {
+                tx.set_profile(user, tag, value)?;
+            }
+            let pending = effects.keep(tx, std::slice::from_ref(&told))?;
+            Ok((tx.friends(user, 0, FRIENDS_TOLD_MAX)?, pending))
+        })?;
+        effects.pending.extend(pending);
         // Only what a client may read, whoever wrote it.
         let reader = Actor::User(user);
         let shown = fields.iter().filter(|(tag, _)| tags.readable(&reader, tag).is_ok());

@@ -31,7 +31,9 @@ impl Writer {
     /// messages may or may not exist, and the same `client_msg_id` later finds out. Online-only messages go out in
     /// either case, they promise nothing.
     pub fn finish(&mut self, prepared: Prepared, outcome: Result<Committed, LedgerError>, out: &mut Downs) {
-        let Prepared { mut batch, told_from, orders, posts, changes, acts, unstored, ordered, .. } = prepared;
+        let Prepared {
+            mut batch, told_from, pending, orders, posts, changes, acts, unstored, ordered, ..
+        } = prepared;
         let metrics = &self.shared.metrics;
         let mut failed = None;
         let outcome = outcome.and_then(|Committed { appended, edited }| {
@@ -49,13 +51,14 @@ impl Writer {
                 if items > 0 {
                     metrics.commit_items.record(items as f64);
                 }
+                self.shared.callbacks.stored(pending.into_iter().flatten());
                 Some(outcome)
             }
             Err(error) => {
                 tracing::error!(%error, messages = batch.appends.len(), items = batch.items(), "commit failed");
                 metrics.not_stored.increment(batch.appends.len() as u64);
-                let (events, settles) =
-                    (batch.outbox.split_off(told_from), std::mem::take(&mut batch.settles));
+                let events = batch.outbox.split_off(told_from).into_iter().zip(pending).collect();
+                let settles = std::mem::take(&mut batch.settles);
                 self.shared.callbacks.give_back(events, settles, self.last_time_ms);
                 failed = Some(error);
                 None

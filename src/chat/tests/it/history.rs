@@ -252,11 +252,12 @@ fn hours_in_which_nothing_was_said_cost_one_look() {
     scene.say(alice, to_user("bob"));
     scene.at(100 * HOUR_MS + MINUTE_MS);
     scene.run();
-    // What is kept begins before anything was said: those hours are looked at, one by one, up to the one with the message.
+    // The first hour that is kept and that of the message; of groups the first one alone.
     let begun = scene.store.kept().begun;
+    assert_eq!(begun, 3);
     assert!(scene.file(Talk::Pairs, 0).is_some());
     let rows = |scene: &Scene| (1..=100).filter(|hour| scene.row(Talk::Pairs, *hour).is_some()).count();
-    assert_eq!(rows(&scene), 2, "the one behind the message, and the last one");
+    assert_eq!(rows(&scene), 1, "up to now");
     assert!(scene.row(Talk::Pairs, 99).is_some_and(|row| row.media.is_empty() && row.done_ms > 0));
     scene.at(101 * HOUR_MS + MINUTE_MS);
     scene.run();
@@ -265,6 +266,16 @@ fn hours_in_which_nothing_was_said_cost_one_look() {
     scene.at(101 * HOUR_MS + 10 * MINUTE_MS);
     scene.run();
     assert_eq!(scene.store.kept().begun, begun + 2);
+
+    // What is said after a long silence is in its hour.
+    scene.at(200 * HOUR_MS + 5);
+    for _ in 0..40 {
+        scene.say(alice, to_user("bob"));
+    }
+    scene.at(203 * HOUR_MS + MINUTE_MS);
+    scene.run();
+    assert_eq!(scene.file(Talk::Pairs, 200).unwrap().len(), 40);
+    assert_eq!(scene.store.kept().begun, begun + 5);
 }
 
 #[test]

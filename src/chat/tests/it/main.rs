@@ -35,6 +35,8 @@ mod numbers;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod pending;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod pushes;

@@ -17,7 +17,7 @@ pub(super) fn all(make: &impl Fn() -> Box<dyn Directory>) {
     topics_are_found_from_the_side_of_members(&*make());
 }
 
-fn key(app: u32, id: &str) -> GroupKey {
+pub(super) fn key(app: u32, id: &str) -> GroupKey {
     GroupKey::new(AppId(app), id).expect("a good id")
 }
 
@@ -62,15 +62,15 @@ fn put(app: u32, name: &str, role: Role) -> Change {
     Change::PutMember(user(app, name), Box::new(member(role)))
 }
 
-fn change(group: &GroupKey, changes: Vec<Change>) -> GroupChange {
+pub(super) fn change(group: &GroupKey, changes: Vec<Change>) -> GroupChange {
     GroupChange { group: group.clone(), changes }
 }
 
-fn get(directory: &dyn Directory, key: &GroupKey) -> Option<GroupRecord> {
+pub(super) fn get(directory: &dyn Directory, key: &GroupKey) -> Option<GroupRecord> {
     directory.groups(std::slice::from_ref(key)).expect("reads").remove(0)
 }
 
-fn create(kind: &str, created_ms: u64) -> Change {
+pub(super) fn create(kind: &str, created_ms: u64) -> Change {
     Change::Create(Box::new(info(kind, created_ms)))
 }
 

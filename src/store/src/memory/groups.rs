@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nearport_chat::directory::events::PendingEvent;
 use nearport_chat::directory::{
     Counted, DirectoryError, GroupStore, Joined, JoinedTopic, ListPlace, ListedGroup,
 };
@@ -138,12 +139,17 @@ impl GroupStore for MemoryDirectory {
         Ok(of_app.map(|record| record.topics.len() as u64).sum())
     }
 
-    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
-        let groups = &mut self.tables().groups;
+    fn change_groups_and_tell(
+        &self,
+        changes: &[GroupChange],
+        events: &[PendingEvent],
+    ) -> Result<(), DirectoryError> {
+        let super::directory::Tables { groups, people, .. } = &mut *self.tables();
         groups.check(changes)?;
         for GroupChange { group, changes } in changes {
             changes.iter().for_each(|change| groups.apply(group, change));
         }
+        people.events.add(events);
         Ok(())
     }
 

@@ -41,6 +41,7 @@ pub(super) struct Tables {
     extension_heads: BTreeMap<(ConvKey, u64), (ExtensionHead, u64)>,
     extensions: BTreeMap<(ConvKey, u64, String), ExtensionRow>,
     imports: BTreeMap<(AppId, [u8; 32]), String>,
+    pub(super) events: super::events::Tables,
     pub(super) history: super::history::Tables,
     pub(super) push: super::push::Tables,
 }

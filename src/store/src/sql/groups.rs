@@ -1,5 +1,6 @@
 //! Groups.
 
+use nearport_chat::directory::events::PendingEvent;
 use nearport_chat::directory::{
     Counted, DirectoryError, GroupStore, Joined, JoinedTopic, ListPlace, ListedGroup,
 };
@@ -220,8 +221,15 @@ impl<E: Engine> GroupStore for SqlDirectory<E> {
         })
     }
 
-    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
-        self.write(|tx| changes.iter().try_for_each(|change| write(tx, change)))
+    fn change_groups_and_tell(
+        &self,
+        changes: &[GroupChange],
+        events: &[PendingEvent],
+    ) -> Result<(), DirectoryError> {
+        self.write(|tx| {
+            changes.iter().try_for_each(|change| write(tx, change))?;
+            super::events::add(tx, events)
+        })
     }
 
     fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError> {

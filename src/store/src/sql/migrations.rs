@@ -37,6 +37,7 @@ const VERSIONS: &[Version] = versions![
     "V14__numbers",
     "V15__topics",
     "V16__history",
+    "V17__pending_events",
 ];
 
 /// Which text of a version.

@@ -103,7 +103,19 @@ fn described(name: &str, columns: Vec<(String, String, u32)>) -> Result<Table, D
     let columns: Option<Vec<_>> =
         columns.into_iter().map(|(name, declared, _)| Some((name, kind(&declared)?))).collect();
     match columns {
-        Some(columns) if !keys.is_empty() => Ok(Table::new(name, columns, keys)),
+        Some(columns) if !keys.is_empty() => {
+            let last = match keys[..] {
+                [key] if columns[key].1 == Kind::Int => Some(next_number(name, &columns[key].0)),
+                _ => None,
+            };
+            Ok(Table { last, ..Table::new(name, columns, keys) })
+        }
         _ => Err(DirectoryError::Engine(format!("the table {name} is none of this program's"))),
     }
+}
+
+/// Numbers that the target gives go on behind those that were copied. Where it gives none, `setval` gets NULL and does nothing,
+/// as in a table without rows.
+fn next_number(table: &str, key: &str) -> String {
+    format!("SELECT setval(pg_get_serial_sequence('\"{table}\"', '{key}'), max(\"{key}\")) FROM \"{table}\"")
 }

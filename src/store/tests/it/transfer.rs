@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use nearport_chat::directory::events::PendingEvent;
+use nearport_chat::directory::people::PeopleStore as _;
 use nearport_chat::key::{AppId, ConvKey, UserKey};
 use nearport_chat::ledger::{
     Append, Batch, CursorMove, CursorName, Edit, Hide, IdemKey, Ledger, PageLimit, Range, Receipt,
@@ -133,7 +135,7 @@ fn fill_directory(path: &Path) -> Vec<String> {
             _ if index == 0 => "n".to_owned(),
             "INTEGER" => "1".to_owned(),
             kind => {
-                let value = if kind == "TEXT" { "'täxt ' || n" } else { "x'00ff'" };
+                let value = if kind == "TEXT" { "'täxt ' || n" } else { "CAST(x'00ff' || n AS BLOB)" };
                 if *needed { value.to_owned() } else { format!("CASE WHEN n % 2 THEN {value} END") }
             }
         };
@@ -223,7 +225,7 @@ fn a_copy_that_is_stopped_again_and_again_ends_with_the_same_ledger() {
     }
     let last = "SELECT introduction, owner IS NULL, fields FROM";
     let last = PostgresServer::shared().sql(&format!("{last} {schema}.chat_groups WHERE app_id = {APPS}"));
-    assert_eq!(last, "täxt 2500|t|\\x00ff;");
+    assert_eq!(last, "täxt 2500|t|\\x00ff32353030;");
 
     let target = PgLedger::open(&server(&url)).unwrap();
     let (theirs, ours) = (everything(&target), everything(&ledger));
@@ -239,7 +241,11 @@ fn a_copy_that_is_stopped_again_and_again_ends_with_the_same_ledger() {
     assert_eq!(sent.appended[0].seq, 1);
     let next = Batch { appends: vec![append(50_001)], ..Batch::default() };
     assert_eq!(sent.appended[1].seq, ledger.commit(&next).unwrap().appended[0].seq);
-    PgDirectory::postgres(&server(&url)).unwrap();
+    let directory = PgDirectory::postgres(&server(&url)).unwrap();
+    let event = PendingEvent { id: [1; 16], app: AppId(1), time_ms: 1, body: Bytes::from_static(b"event") };
+    directory.write_people(&mut |tx| tx.add_events(std::slice::from_ref(&event))).unwrap();
+    let number = format!("SELECT max(number) FROM {schema}.pending_events");
+    assert_eq!(PostgresServer::shared().sql(&number), format!("{};", APPS + 1));
 
     let refused = copy(dir.path(), &ledger, &url, usize::MAX).unwrap_err().to_string();
     assert!(refused.contains("complete copy"), "{refused}");

@@ -108,7 +108,8 @@ impl Admin {
         Ok(self.on_desk(move |shared, now_ms, _| {
             let days = u64::from(shared.settings(asker.app).config.roaming_days);
             let (mut changed, mut latest) = (Vec::new(), 0);
-            let mut full = false;
+            let (mut full, mut told) = (false, Vec::new());
+            let wanted = shared.callbacks.wants(asker.app, Command::PairAfterExtension);
             let done = shared.directory.write_people(&mut |tx| {
                 let head = tx.lock_extensions(&conv, seq, now_ms)?;
                 let all = tx.extensions(&conv, seq, 0, u32::MAX)?;
@@ -126,16 +127,18 @@ impl Admin {
                     tx.trim_extensions(now_ms.saturating_sub(days * DAY_MS), TRIMMED_AT_ONCE)?;
                 }
                 (changed, latest) = (rows, head.latest);
+                if wanted {
+                    let event = event(&asker, &named, &conv, &change, (&changed, latest));
+                    told = vec![event.pending(asker.app, now_ms)];
+                    tx.add_events(&told)?;
+                }
                 Ok(())
             });
             done.map_err(|error| internal(&error))?;
             if full {
                 return Err(Failure::new(BAD, "a message has at most 300 pairs"));
             }
-            if shared.callbacks.wants(asker.app, Command::PairAfterExtension) {
-                let event = event(&asker, &named, &conv, &change, (&changed, latest));
-                shared.callbacks.tell(asker.app, &event, now_ms);
-            }
+            shared.callbacks.tell_pending(told);
             Ok(changed)
         }))
     }

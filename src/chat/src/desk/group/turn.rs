@@ -184,13 +184,6 @@ impl<'a> Turn<'a> {
         self.quiet = quiet;
     }
 
-    /// Gives the events collected so far to the outbox.
-    fn send_events(&mut self) {
-        for (app, event) in std::mem::take(&mut self.events) {
-            self.shared.callbacks.tell(app, &event, self.now_ms);
-        }
-    }
-
     /// A new group.
     pub(super) fn add(&mut self, caller: &Caller, group: Group, mut effects: Effects) -> After {
         let (key, changes) = (group.key().clone(), std::mem::take(&mut effects.changes));
@@ -209,9 +202,12 @@ impl<'a> Turn<'a> {
     pub(super) fn commit(&mut self) -> Result<(), DirectoryError> {
         let changes = std::mem::take(&mut self.changes);
         let touched = std::mem::take(&mut self.touched);
-        let written = match changes.is_empty() {
+        let events = std::mem::take(&mut self.events).into_iter();
+        let events: Vec<_> = events.map(|(app, event)| event.pending(app, self.now_ms)).collect();
+        // What is to be told though nothing has changed is to be told all the same.
+        let written = match changes.is_empty() && events.is_empty() {
             true => Ok(()),
-            false => self.shared.directory.change_groups(&changes),
+            false => self.shared.directory.change_groups_and_tell(&changes, &events),
         };
         for (key, group) in &touched {
             match &written {
@@ -225,9 +221,10 @@ impl<'a> Turn<'a> {
                 for (app, count, n) in counted {
                     self.shared.numbers.count(app, count, n, self.now_ms);
                 }
-                self.send_events();
+                self.shared.callbacks.tell_pending(events);
             }
-            Err(_) => self.events.clear(),
+            // They may be there all the same; then they are told after the next start.
+            Err(_) => {}
         }
         written
     }
@@ -290,7 +287,10 @@ impl<'a> Turn<'a> {
         }
         if room {
             super::rooms::tell(self, (caller, &group), &left, tips, out);
-            self.send_events();
+            // A live room has no rows: who comes and goes is in memory alone.
+            for (app, event) in std::mem::take(&mut self.events) {
+                self.shared.callbacks.tell(app, &event, self.now_ms);
+            }
             if group.is_dismissed() {
                 self.shared.rooms.dismiss(key, out);
             }

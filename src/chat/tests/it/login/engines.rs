@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use nearport_chat::audit::{Entry as Act, Mark, Marks, Record};
+use nearport_chat::directory::events::PendingEvent;
 use nearport_chat::directory::numbers::{DayNumbers, NumbersBatch};
 use nearport_chat::directory::people::PeopleWork;
 use nearport_chat::directory::{
@@ -215,13 +216,17 @@ impl GroupStore for Meddler {
     fn count_topics(&self, app: AppId) -> Result<u64, DirectoryError> {
         self.inner.count_topics(app)
     }
-    fn change_groups(&self, changes: &[GroupChange]) -> Result<(), DirectoryError> {
+    fn change_groups_and_tell(
+        &self,
+        changes: &[GroupChange],
+        events: &[PendingEvent],
+    ) -> Result<(), DirectoryError> {
         if self.read_only.load(Ordering::Relaxed) {
             return Err(DirectoryError::Engine("read only".into()));
         }
         let rows: usize = changes.iter().map(|change| change.changes.len()).sum();
         self.rows.fetch_add(rows, Ordering::Relaxed);
-        self.inner.change_groups(changes)
+        self.inner.change_groups_and_tell(changes, events)
     }
     fn count_groups(&self, app: AppId, which: Counted<'_>) -> Result<u64, DirectoryError> {
         self.inner.count_groups(app, which)
