@@ -4,6 +4,7 @@ mod after;
 pub(crate) mod back_end;
 mod before;
 mod commands;
+mod kills;
 mod rest;
 mod settings;
 mod target;
