@@ -216,15 +216,12 @@ impl<'a> Turn<'a> {
             }
         }
         let counted = std::mem::take(&mut self.counted);
-        match written {
-            Ok(()) => {
-                for (app, count, n) in counted {
-                    self.shared.numbers.count(app, count, n, self.now_ms);
-                }
-                self.shared.callbacks.tell_pending(events);
+        // Of what failed something may be there all the same: then its events are told after the next start.
+        if written.is_ok() {
+            for (app, count, n) in counted {
+                self.shared.numbers.count(app, count, n, self.now_ms);
             }
-            // They may be there all the same; then they are told after the next start.
-            Err(_) => {}
+            self.shared.callbacks.tell_pending(events);
         }
         written
     }
