@@ -37,7 +37,7 @@ pub trait MediaSigner: fmt::Debug + Send + Sync {
     /// is none, or it is not kept any more.
     fn url_of(&self, app: AppId, media: &str, until_s: u64, now_ms: u64) -> Option<(String, u64)>;
 
-    /// Serves the file of a URL to nobody any more, or again. Durable when it is done.
+    /// Serves the file of a URL to nobody any more, which is durable when it is done, or again.
     fn ban(&self, app: AppId, url: String, banned: bool) -> Looking<Result<(), NoFile>>;
 
     /// What these URLs lead to, in their order.

@@ -76,7 +76,7 @@ impl Media {
         Ok(())
     }
 
-    /// Serves it again. Durable when it returns.
+    /// Serves it again. A crash of the machine within moments may undo that in a directory: the library does not sync removals.
     ///
     /// # Errors
     /// [`NoFile`].

@@ -1,5 +1,6 @@
 //! Each setting of an App is set on a running node, and what it says happens: [`BY_REST`] by what back ends call, [`BY_CLIENTS`] by
-//! what clients do. Those that need a network to fail are in [`ELSEWHERE`], against the backend itself.
+//! what clients do. Those that need a network to fail, or time to go by, are in [`ELSEWHERE`],
+//! against the backend itself.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -50,12 +51,13 @@ const BY_REST: &[Row] = &[
      r#"{"From_Account":"lister","TimeStamp":0,"StartIndex":0,"TopTimeStamp":0,"TopStartIndex":0,"AssistFlags":7}"#, "/SessionItem", 2, 1),
 ];
 
-/// In the tests of the backend, `src/chat/tests/it/people/presence.rs`: a client has to be lost without a word. And those of back ends, in
-/// `tests/it/callbacks/settings.rs`.
+/// In the tests of the backend, `src/chat/tests/it/people/presence.rs`: a client has to be lost without a word; and
+/// `src/chat/tests/it/history.rs`: an hour has to go by. And those of back ends, in `tests/it/callbacks/settings.rs`.
 const ELSEWHERE: &[&str] = &[
     "presence_native",
     "presence_web",
     "people.push_online",
+    "history_files",
     "callback.url",
     "callback.events",
     "callback.before_failure",

@@ -11,7 +11,7 @@ const BAD: u32 = 60003;
 const INTERNAL: u32 = 60008;
 
 impl Admin {
-    /// Serves the file of a URL to nobody any more, or again. Durable when it is done.
+    /// Serves the file of a URL to nobody any more, which is durable when it is done, or again.
     ///
     /// # Errors
     /// 60003 for what is no URL of a file of the App that is there, 60008.

@@ -237,7 +237,8 @@ fn what_was_taken_back_is_not_in_it_and_an_app_may_want_none() {
     scene.run();
     assert_eq!(scene.file(Talk::Pairs, 0).unwrap(), ["alice>bob#2"]);
 
-    let mut scene = Scene::new(Config { history_files: false, ..Config::default() });
+    let none = vec![("history_files".to_owned(), "false".to_owned())];
+    let mut scene = Scene::new(Config { apps: [(APP, none)].into(), ..Config::default() });
     let alice = scene.world.login("alice", "phone");
     scene.say(alice, to_user("bob"));
     scene.at(HOUR_MS + MINUTE_MS);
