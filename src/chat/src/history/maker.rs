@@ -179,7 +179,8 @@ impl Maker {
             hour = next.unwrap_or(first).max(first);
             Ok(())
         })?;
-        self.numbers.behind.set((over + 1).saturating_sub(hour) as f64);
+        let behind_ms = (over + 1).saturating_sub(hour) * HOUR_MS;
+        self.numbers.behind.set(behind_ms as f64 / 1000.0);
         if hour > over {
             self.todo.pop_front();
             return Ok(Duration::ZERO);
@@ -397,16 +398,16 @@ impl Numbers {
             "history files removed after seven days"
         );
         describe_gauge!(
-            "nearport_history_hours_behind",
-            Unit::Count,
-            "hours that are over and whose history files are not made, of the App that is at work"
+            "nearport_history_behind_seconds",
+            Unit::Seconds,
+            "time that is over and whose history files are not made, of the App that is at work"
         );
         Self {
             files: counter!("nearport_history_files_total"),
             messages: counter!("nearport_history_messages_total"),
             failures: counter!("nearport_history_failures_total"),
             removed: counter!("nearport_history_removed_total"),
-            behind: gauge!("nearport_history_hours_behind"),
+            behind: gauge!("nearport_history_behind_seconds"),
         }
     }
 }
