@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn hours_and_seconds_have_their_texts() {
-        assert_eq!(hour_of("2015120121"), Some(402_429));
-        assert_eq!(time_text(402_429 * 3600 + 61), "2015-12-01 21:01:01");
+        assert_eq!(hour_of("2015120121"), Some(402_501));
+        assert_eq!(time_text(402_501 * 3600 + 61), "2015-12-01 21:01:01");
         for bad in [
             "",
             "201512012",
