@@ -12,6 +12,8 @@ use nearport_media::{Making, Media, MediaId};
 use nearport_rest::sheet;
 use tokio::runtime::Handle;
 
+use crate::import_files::hex;
+
 /// What browsers and back ends are told that it is.
 const CONTENT_TYPE: &str = "application/gzip";
 
@@ -91,9 +93,7 @@ impl<W> Summed<W> {
 
     /// With the length, and the sum in hexadecimal digits.
     fn end(self) -> (W, u64, String) {
-        let sum = self.md5.finalize();
-        let digits = sum.iter().map(|octet| format!("{octet:02x}")).collect();
-        (self.inner, self.bytes, digits)
+        (self.inner, self.bytes, hex(&self.md5.finalize()))
     }
 }
 

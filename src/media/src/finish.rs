@@ -150,8 +150,7 @@ impl Media {
     }
 }
 
-/// The hash of a file from where it stands, and its beginning. Blocks.
-pub(crate) fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
+fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut buffer = vec![0; READ_BYTES];
@@ -169,6 +168,6 @@ pub(crate) fn digest(file: &mut File) -> io::Result<([u8; 32], Vec<u8>)> {
     Ok((hash, head))
 }
 
-pub(crate) fn hex(hash: &[u8; 32]) -> String {
+pub(crate) fn hex(hash: &[u8]) -> String {
     hash.iter().map(|octet| format!("{octet:02x}")).collect()
 }

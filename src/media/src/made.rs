@@ -5,12 +5,15 @@
 //! content without `about`, which goes with its day. Who notes the id before the file is published may remove both at
 //! once ([`Media::remove_made`]).
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+
 use crate::about::About;
-use crate::finish::{digest, hex};
+use crate::finish::hex;
 use crate::id::{DAY_S, MediaId};
 use crate::kind::Kind;
 use crate::objects::{What, blocking};
@@ -26,12 +29,18 @@ const MAKING_MAX_S: u64 = DAY_S;
 /// A file that the server makes itself. Dropping it without [`Media::publish_made`] removes what there is.
 ///
 /// Writing, flushing and dropping block.
-#[derive(Debug)]
 pub struct Making {
     staging: Arc<Staging>,
     app: u32,
     id: MediaId,
     file: BufWriter<File>,
+    hash: digest::Context,
+}
+
+impl fmt::Debug for Making {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Making").field("app", &self.app).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Making {
@@ -45,16 +54,16 @@ impl Making {
     fn sync(&mut self) -> io::Result<(u64, String)> {
         self.file.flush()?;
         let file = self.file.get_mut();
-        file.rewind()?;
-        let (hash, _) = digest(file)?;
         file.sync_all()?;
-        Ok((file.metadata()?.len(), hex(&hash)))
+        Ok((file.metadata()?.len(), hex(self.hash.clone().finish().as_ref())))
     }
 }
 
 impl Write for Making {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.file.write(octets)
+        let written = self.file.write(octets)?;
+        self.hash.update(&octets[..written]);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -94,7 +103,8 @@ impl Media {
         let (user, size) = (String::new(), 0);
         let label = Label { app, user, size, expires_s: now_ms / 1000 + MAKING_MAX_S };
         let file = BufWriter::with_capacity(BUFFER_BYTES, self.staging.create(id, &label)?);
-        Ok(Making { staging: self.staging.clone(), app, id, file })
+        let hash = digest::Context::new(&digest::SHA256);
+        Ok(Making { staging: self.staging.clone(), app, id, file, hash })
     }
 
     /// Makes an object of a file that is whole, which browsers save as `name`. Durable when it returns `Ok`. Gives its size in octets.

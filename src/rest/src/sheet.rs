@@ -35,15 +35,15 @@ pub fn name(key: &HistoryKey) -> String {
 }
 
 #[derive(Serialize)]
-struct Line {
+struct Line<'a> {
     #[serde(rename = "From_Account")]
-    from: String,
+    from: &'a str,
     #[serde(rename = "To_Account", skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
+    to: Option<&'a str>,
     #[serde(rename = "GroupId", skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
+    group: Option<&'a str>,
     #[serde(rename = "TopicId", skip_serializing_if = "Option::is_none")]
-    topic: Option<String>,
+    topic: Option<&'a str>,
     // As the contract spells it here.
     #[serde(rename = "MsgTimestamp")]
     time_s: u64,
@@ -53,8 +53,8 @@ struct Line {
     random: Option<u32>,
     #[serde(rename = "MsgBody")]
     body: MsgBodyOut,
-    #[serde(rename = "CloudCustomData", skip_serializing_if = "String::is_empty")]
-    data: String,
+    #[serde(rename = "CloudCustomData", skip_serializing_if = "str::is_empty")]
+    data: &'a str,
 }
 
 /// A message: a line without its end.
@@ -62,33 +62,36 @@ struct Line {
 pub fn line(said: &Said) -> Vec<u8> {
     let Said { conv, key, message } = said;
     let (mut to, mut group, mut topic, mut random) = (None, None, None, None);
-    match conv.kind() {
+    let kind = conv.kind();
+    let home;
+    match &kind {
         ConvKind::Group(key) => {
-            group = Some(key.home().id().to_owned());
-            topic = key.is_topic().then(|| key.id().to_owned());
+            home = key.home();
+            group = Some(home.id());
+            topic = key.is_topic().then(|| key.id());
         }
         ConvKind::Pair(a, b) => {
             let other = if a.name() == message.from { b } else { a };
-            let named = match &message.to {
-                Some(Target { target: Some(target::Target::User(name)) }) => Some(name.clone()),
-                _ => None,
-            };
-            to = Some(named.unwrap_or_else(|| other.name().to_owned()));
+            to = Some(match &message.to {
+                Some(Target { target: Some(target::Target::User(name)) }) => name,
+                _ => other.name(),
+            });
             random = Some(key.random);
         }
         ConvKind::Notices(_) | ConvKind::Pushes(_) => {}
     }
-    let content = message.content.clone().unwrap_or_default();
+    let (elements, data) =
+        message.content.as_ref().map_or((&[][..], ""), |it| (&it.elements, &it.cloud_custom_data));
     let line = Line {
-        from: message.from.clone(),
+        from: &message.from,
         to,
         group,
         topic,
         time_s: key.time_s,
         seq: key.seq,
         random,
-        body: to_json(&content.elements),
-        data: content.cloud_custom_data,
+        body: to_json(elements),
+        data,
     };
     serde_json::to_vec(&line).unwrap_or_default()
 }
