@@ -51,7 +51,10 @@ impl Writer {
                 if items > 0 {
                     metrics.commit_items.record(items as f64);
                 }
-                self.shared.callbacks.stored(pending.into_iter().flatten());
+                // Most commits have none, and need not take the lock.
+                if pending.iter().any(Option::is_some) {
+                    self.shared.callbacks.stored(pending.into_iter().flatten());
+                }
                 Some(outcome)
             }
             Err(error) => {

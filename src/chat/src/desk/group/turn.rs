@@ -184,6 +184,13 @@ impl<'a> Turn<'a> {
         self.quiet = quiet;
     }
 
+    /// Tells what has changed no row: what was refused, and who comes and goes in live rooms.
+    fn send_events(&mut self) {
+        for (app, event) in std::mem::take(&mut self.events) {
+            self.shared.callbacks.tell(app, &event, self.now_ms);
+        }
+    }
+
     /// A new group.
     pub(super) fn add(&mut self, caller: &Caller, group: Group, mut effects: Effects) -> After {
         let (key, changes) = (group.key().clone(), std::mem::take(&mut effects.changes));
@@ -202,13 +209,13 @@ impl<'a> Turn<'a> {
     pub(super) fn commit(&mut self) -> Result<(), DirectoryError> {
         let changes = std::mem::take(&mut self.changes);
         let touched = std::mem::take(&mut self.touched);
+        if changes.is_empty() {
+            self.send_events();
+            return Ok(());
+        }
         let events = std::mem::take(&mut self.events).into_iter();
         let events: Vec<_> = events.map(|(app, event)| event.pending(app, self.now_ms)).collect();
-        // What is to be told though nothing has changed is to be told all the same.
-        let written = match changes.is_empty() && events.is_empty() {
-            true => Ok(()),
-            false => self.shared.directory.change_groups_and_tell(&changes, &events),
-        };
+        let written = self.shared.directory.change_groups_and_tell(&changes, &events);
         for (key, group) in &touched {
             match &written {
                 Ok(()) => self.shared.groups.settle(key, group),
@@ -284,10 +291,7 @@ impl<'a> Turn<'a> {
         }
         if room {
             super::rooms::tell(self, (caller, &group), &left, tips, out);
-            // A live room has no rows: who comes and goes is in memory alone.
-            for (app, event) in std::mem::take(&mut self.events) {
-                self.shared.callbacks.tell(app, &event, self.now_ms);
-            }
+            self.send_events();
             if group.is_dismissed() {
                 self.shared.rooms.dismiss(key, out);
             }
