@@ -12,18 +12,15 @@ mod maker;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Instant;
 
 use nearport_wire::body::Message;
 
+use crate::Clock;
 pub use crate::directory::history::{HistoryKey, HistoryRow};
 use crate::key::{AppId, ConvKey};
 use crate::msg_key::MsgKey;
+use crate::resting::Resting;
 use crate::shared::Shared;
-use crate::{Clock, retention};
 
 pub use maker::Maker;
 
@@ -95,10 +92,7 @@ pub trait Sheet: Send {
 
 /// The thread. Dropping it ends it, after the step that it is at.
 #[derive(Debug)]
-pub struct Historian {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Historian(#[expect(dead_code, reason = "held for its end")] Resting);
 
 impl Historian {
     /// Starts it.
@@ -106,27 +100,7 @@ impl Historian {
     /// # Errors
     /// If the system has no thread.
     pub fn start(shared: Shared, files: Box<dyn Files>, clock: Clock) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopping = stop.clone();
-        let work = move || {
-            let mut maker = Maker::new(shared, files);
-            while !stopping.load(Ordering::Acquire) {
-                let started = Instant::now();
-                let rest = maker.turn(clock());
-                retention::wait(rest.max(started.elapsed() * REST), &stopping);
-            }
-        };
-        let thread = std::thread::Builder::new().name("historian".to_owned()).spawn(work)?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Historian {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
+        let mut maker = Maker::new(shared, files);
+        Resting::start("historian", REST, move || maker.turn(clock())).map(Self)
     }
 }

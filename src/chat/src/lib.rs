@@ -46,6 +46,7 @@ pub mod posts;
 pub mod pushes;
 mod registry;
 mod reply;
+mod resting;
 pub mod retention;
 mod room;
 pub mod service;

@@ -6,8 +6,6 @@
 //! to what is left.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -15,6 +13,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use crate::Clock;
 use crate::key::ConvKey;
 use crate::ledger::{Ledger, LedgerError, TrimBudget, TrimPlace, Trimmed};
+use crate::resting::Resting;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -83,10 +82,7 @@ const REST: u32 = 10;
 
 /// The thread. Dropping it ends it, after the step that it is at.
 #[derive(Debug)]
-pub struct Trimmer {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Trimmer(#[expect(dead_code, reason = "held for its end")] Option<Resting>);
 
 impl Trimmer {
     /// Starts it; nothing runs if everything is kept for ever.
@@ -106,60 +102,33 @@ impl Trimmer {
         );
         describe_counter!("nearport_trim_failures_total", Unit::Count, "steps of a pass that failed");
         describe_histogram!("nearport_trim_step_seconds", Unit::Seconds, "one step of a pass");
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut thread = None;
-        if retention.days > 0 || retention.group_days > 0 {
-            let stopping = stop.clone();
-            let work = move || run(&*ledger, &clock, retention, &stopping);
-            thread = Some(std::thread::Builder::new().name("trimmer".to_owned()).spawn(work)?);
+        if retention.days == 0 && retention.group_days == 0 {
+            return Ok(Self(None));
         }
-        Ok(Self { stop, thread })
+        let mut place = TrimPlace::default();
+        Resting::start("trimmer", REST, move || step(&*ledger, &clock, retention, &mut place))
+            .map(|it| Self(Some(it)))
     }
 }
 
-impl Drop for Trimmer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+/// One step, and how long to rest at least.
+fn step(ledger: &dyn Ledger, clock: &Clock, retention: Retention, place: &mut TrimPlace) -> Duration {
+    let started = Instant::now();
+    match retention.step(ledger, clock(), place) {
+        Ok(done) => {
+            histogram!("nearport_trim_step_seconds").record(started.elapsed());
+            counter!("nearport_trim_messages_total").increment(done.messages);
+            if done.next.is_some() {
+                return Duration::ZERO;
+            }
+            counter!("nearport_trim_passes_total").increment(1);
+        }
+        Err(error) => {
+            counter!("nearport_trim_failures_total").increment(1);
+            tracing::warn!(%error, "cannot remove old messages; tried again later");
         }
     }
-}
-
-fn run(ledger: &dyn Ledger, clock: &Clock, retention: Retention, stop: &AtomicBool) {
-    let mut place = TrimPlace::default();
-    while !stop.load(Ordering::Acquire) {
-        let started = Instant::now();
-        let rest = match retention.step(ledger, clock(), &mut place) {
-            Ok(done) => {
-                histogram!("nearport_trim_step_seconds").record(started.elapsed());
-                counter!("nearport_trim_messages_total").increment(done.messages);
-                if done.next.is_some() {
-                    started.elapsed() * REST
-                } else {
-                    counter!("nearport_trim_passes_total").increment(1);
-                    retention.pause
-                }
-            }
-            Err(error) => {
-                counter!("nearport_trim_failures_total").increment(1);
-                tracing::warn!(%error, "cannot remove old messages; tried again later");
-                retention.pause
-            }
-        };
-        wait(rest, stop);
-    }
-}
-
-/// Until the time is over or it is to stop: a thread may be woken for nothing.
-pub(crate) fn wait(rest: Duration, stop: &AtomicBool) {
-    let until = Instant::now() + rest;
-    while !stop.load(Ordering::Acquire)
-        && let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-    {
-        std::thread::park_timeout(left);
-    }
+    retention.pause
 }
 
 #[cfg(test)]
