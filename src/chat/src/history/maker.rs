@@ -40,7 +40,7 @@ const LOOK_MS: u64 = 300_000;
 /// When it is looked whether an hour is over.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// After a failure.
+/// After a failure: the stores may be away.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Old files that one step removes.
@@ -124,7 +124,9 @@ impl Maker {
                 let key = self.work.as_ref().map(|work| work.key);
                 tracing::warn!(%error, ?key, "a history file cannot be made; tried again");
                 self.numbers.failures.increment(1);
-                self.let_go();
+                if let Some(work) = self.work.take() {
+                    self.release(&work.key, &work.media, &work.media);
+                }
                 RETRY
             }
         }
@@ -134,11 +136,15 @@ impl Maker {
         let Some(mut work) = self.work.take() else { return self.choose(now_ms) };
         // It is there again whatever happens, so that a failure lets go of it.
         let done = self.step(&mut work, now_ms);
+        let HistoryKey { app, talk, .. } = work.key;
         match done {
             Ok(Step::On) => self.work = Some(work),
-            Ok(Step::Whole) => self.finish(work, now_ms)?,
+            Ok(Step::Whole) => {
+                self.finish(work, now_ms)?;
+                self.todo.push_front((app, talk));
+            }
             // Somebody else has begun it anew.
-            Ok(Step::Lost) => {}
+            Ok(Step::Lost) => self.todo.push_front((app, talk)),
             Err(error) => {
                 self.work = Some(work);
                 return Err(error);
@@ -151,11 +157,13 @@ impl Maker {
     fn choose(&mut self, now_ms: u64) -> Result<Duration, Failed> {
         let over = (now_ms.saturating_sub(DELAY_MS) / HOUR_MS).saturating_sub(1);
         let first = (over + 1).saturating_sub(KEPT_HOURS);
-        if self.old {
+        if std::mem::take(&mut self.old) {
+            // One that cannot be removed now is met again at the next look, and keeps nobody waiting until then.
             self.old = self.remove_old(first)?;
             return Ok(Duration::ZERO);
         }
-        let Some(&(app, talk)) = self.todo.front() else {
+        // It comes back when there may be more of it to do. What fails does not: the others do not wait for it.
+        let Some((app, talk)) = self.todo.pop_front() else {
             let again = self.looked.is_none_or(|(at_ms, hour)| hour < over || now_ms >= at_ms + LOOK_MS);
             if !again {
                 self.numbers.behind.set(0.0);
@@ -168,21 +176,17 @@ impl Maker {
             return Ok(Duration::ZERO);
         };
         if !self.shared.settings(app).config.history_files {
-            self.todo.pop_front();
             return Ok(Duration::ZERO);
         }
         let stale_ms = now_ms.saturating_sub(STALE_MS);
-        let (mut hour, mut is_there) = (0, false);
+        let mut hour = 0;
         self.shared.directory.read_people(&mut |tx| {
-            let next = tx.next_history(app, talk, stale_ms)?;
-            is_there = next.is_some();
-            hour = next.unwrap_or(first).max(first);
+            hour = tx.next_history(app, talk, stale_ms)?.unwrap_or(first).max(first);
             Ok(())
         })?;
         let behind_ms = (over + 1).saturating_sub(hour) * HOUR_MS;
         self.numbers.behind.set(behind_ms as f64 / 1000.0);
         if hour > over {
-            self.todo.pop_front();
             return Ok(Duration::ZERO);
         }
         self.begin(HistoryKey { app, talk, hour }, over, now_ms)
@@ -202,15 +206,32 @@ impl Maker {
             if is_mine { tx.put_history(&key, &row) } else { Ok(()) }
         })?;
         if !is_mine {
+            self.todo.push_front((key.app, key.talk));
             return Ok(Duration::ZERO);
         }
         let walk = Walk::From(None);
         let (next_ms, convs, at) = (u64::MAX, VecDeque::new(), None);
-        self.work =
-            Some(Work { key, last, sheet, media, signed_ms: now_ms, walk, next_ms, convs, at, messages: 0 });
-        if let Some(media) = former {
-            // It may have been whole when its maker died.
-            self.files.remove(key.app, &media)?;
+        let mine = media.clone();
+        self.work = Some(Work {
+            key,
+            last,
+            sheet,
+            media: mine,
+            signed_ms: now_ms,
+            walk,
+            next_ms,
+            convs,
+            at,
+            messages: 0,
+        });
+        // It may have been whole when its maker died.
+        if let Some(former) = former
+            && let Err(error) = self.files.remove(key.app, &former)
+        {
+            // Its name must not get lost.
+            self.work = None;
+            self.release(&key, &media, &former);
+            return Err(error.into());
         }
         Ok(Duration::ZERO)
     }
@@ -289,7 +310,7 @@ impl Maker {
         let Made { bytes, md5, gzip_bytes, gzip_md5 } = match made {
             Ok(made) => made,
             Err(error) => {
-                self.release(&key, &media);
+                self.release(&key, &media, &media);
                 return Err(error.into());
             }
         };
@@ -330,19 +351,13 @@ impl Maker {
         Ok(())
     }
 
-    /// After a failure: whoever comes next begins at once.
-    fn let_go(&mut self) {
-        if let Some(work) = self.work.take() {
-            self.release(&work.key, &work.media);
-        }
-    }
-
-    fn release(&self, key: &HistoryKey, media: &str) {
+    /// After a failure: whoever comes next begins at once, and removes `left`.
+    fn release(&self, key: &HistoryKey, media: &str, left: &str) {
         let released = self.shared.directory.write_people(&mut |tx| match tx
             .history(key)?
             .filter(|row| row.media == media && row.done_ms == 0)
         {
-            Some(row) => tx.put_history(key, &HistoryRow { started_ms: 0, ..row }),
+            Some(row) => tx.put_history(key, &HistoryRow { started_ms: 0, media: left.to_owned(), ..row }),
             None => Ok(()),
         });
         if let Err(error) = released {

@@ -31,6 +31,8 @@ struct Kept {
     fail: usize,
     /// The process is killed when the next one is whole.
     kill: bool,
+    /// None can be removed.
+    stuck: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -51,6 +53,9 @@ impl Files for Store {
     }
 
     fn remove(&self, app: AppId, media: &str) -> io::Result<()> {
+        if self.kept().stuck {
+            return Err(io::Error::other("the store does not answer"));
+        }
         if let Some((key, _)) = self.kept().stored.remove(media) {
             assert_eq!(key.app, app);
         }
@@ -353,15 +358,56 @@ fn who_is_slow_keeps_it_by_signs_of_life_and_who_lost_it_leaves_nothing() {
 }
 
 #[test]
-fn a_file_that_is_not_taken_is_made_again_in_the_next_round() {
+fn a_file_that_is_not_taken_is_made_again_in_the_next_round_and_keeps_nobody_waiting() {
     let mut scene = told();
-    scene.store.kept().fail = 2;
-    for _ in 0..2 {
+    for round in 0..2 {
+        scene.store.kept().fail = 1;
         scene.run();
         assert_eq!((scene.file(Talk::Pairs, 0), scene.store.kept().stored.len()), (None, 0));
+        // Those behind it are dealt with, and it is not before the next look.
+        scene.run();
+        assert!(scene.row(Talk::Groups, 0).is_some_and(|row| row.done_ms > 0), "{round}");
+        scene.run();
+        assert_eq!(scene.file(Talk::Pairs, 0), None);
+        scene.world.now_ms += 5 * MINUTE_MS;
     }
     scene.run();
     assert_eq!(scene.file(Talk::Pairs, 0).unwrap(), ["alice>bob#1"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_met_again_and_keeps_nobody_waiting() {
+    let mut scene = told();
+    scene.run();
+    // An old one: what is next is made all the same.
+    scene.store.kept().stuck = true;
+    scene.at((KEPT_HOURS + 1) * HOUR_MS + MINUTE_MS);
+    for _ in 0..2 {
+        scene.run();
+    }
+    assert!(scene.row(Talk::Pairs, KEPT_HOURS).is_some() && scene.store.kept().stored.len() == 1);
+    scene.store.kept().stuck = false;
+    scene.world.now_ms += 5 * MINUTE_MS;
+    scene.run();
+    assert_eq!((scene.row(Talk::Pairs, 0), scene.store.kept().stored.len()), (None, 0));
+
+    // One that a maker left when it was killed.
+    let mut scene = told();
+    scene.store.kept().kill = true;
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scene.run()));
+    assert!(killed.is_err());
+    scene.maker = scene.other();
+    scene.store.kept().stuck = true;
+    scene.world.now_ms += 11 * MINUTE_MS;
+    scene.run();
+    assert!(scene.row(Talk::Pairs, 0).is_some_and(|row| row.done_ms == 0));
+    scene.store.kept().stuck = false;
+    scene.world.now_ms += 5 * MINUTE_MS;
+    for _ in 0..2 {
+        scene.run();
+    }
+    assert_eq!(scene.file(Talk::Pairs, 0).unwrap(), ["alice>bob#1"]);
+    assert_eq!(scene.store.kept().stored.len(), 1, "its name was not lost");
 }
 
 #[test]
