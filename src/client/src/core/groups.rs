@@ -220,8 +220,7 @@ impl<T> Groups<T> {
         let may_hold = self.held < HELD_MAX;
         let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now, group) };
         if room.discarded {
-            // Topics are sent with their community: what the user does not want of them ends here.
-            return;
+            return room.miss(entry.seq, 0);
         }
         room.arrive(entry.seq, Some(entry), may_hold);
         self.look(now, &group, Duration::ZERO);
@@ -232,7 +231,7 @@ impl<T> Groups<T> {
         let may_hold = self.held < HELD_MAX;
         let Some((group, room)) = self.room(group) else { return self.push_of_stranger(now, group) };
         if room.discarded {
-            return;
+            return room.miss(0, entry.edit);
         }
         room.change(entry, may_hold);
         self.look(now, &group, Duration::ZERO);
@@ -349,6 +348,7 @@ impl<T> Groups<T> {
             return;
         }
         room.know(head.seq, head.edit);
+        room.know_missed();
         if room.untold() {
             // So that the next life of a new device does not begin at a later head.
             self.telling.note_for(Arc::clone(&head.group), now);

@@ -52,6 +52,8 @@ pub(super) struct Room<T> {
     pub(super) failures: u32,
     /// Nothing of it is sent to this user for now, and nothing is asked for.
     pub(super) discarded: bool,
+    /// The newest message and change that came meanwhile.
+    missed: (u64, u64),
     /// When the group is looked at again.
     pub(super) put_off: Option<Instant>,
     /// The cursor when the heads under way were asked for.
@@ -83,6 +85,7 @@ impl<T> Room<T> {
             asking: Asking::Nothing,
             failures: 0,
             discarded: false,
+            missed: (0, 0),
             put_off: None,
             asked_at: None,
             last_message: cursor,
@@ -139,6 +142,18 @@ impl<T> Room<T> {
         }
         self.known = self.known.max(seq);
         self.known_edit = self.known_edit.max(edit);
+    }
+
+    /// Something came that the user does not want. It is not held and not asked for: topics are sent with their community, wanted or
+    /// not. But the heads that say that it is wanted again may be older than it.
+    pub(super) fn miss(&mut self, seq: u64, edit: u64) {
+        self.missed = (self.missed.0.max(seq), self.missed.1.max(edit));
+    }
+
+    /// It is wanted again.
+    pub(super) fn know_missed(&mut self) {
+        let (seq, edit) = std::mem::take(&mut self.missed);
+        self.know(seq, edit);
     }
 
     /// A change was pushed. Without `may_hold` one of a message that was not given yet is only known to exist.

@@ -505,6 +505,29 @@ fn what_is_not_wanted_of_a_topic_ends_here_and_comes_when_it_is_wanted_again() {
 }
 
 #[test]
+fn what_comes_just_before_the_heads_that_say_that_it_is_wanted_again_is_asked_for() {
+    let discarded = |discarded| Head { discarded, ..head("g", 1, 1, 0) };
+    for changed in [false, true] {
+        let (mut core, _) = begun(Begin::Remembered, true, vec![discarded(true)]);
+        let now = Instant::now();
+        core.want_heads();
+        assert_eq!(core.next_pull(now), Some(Pull::Heads));
+        match changed {
+            false => core.push(now, "g", entry(2)),
+            true => core.push_change(now, "g", Entry { edit: 1, ..entry(1) }),
+        }
+        assert_eq!((core.poll_given(), core.next_pull(now)), (None, None));
+        // They are older than it.
+        core.take_heads(now, vec![discarded(false)], true);
+        let want = match changed {
+            false => Pull::Messages { group: "g".into(), after: 1 },
+            true => Pull::Changes { group: "g".into(), after: 0 },
+        };
+        assert_eq!(core.next_pull(now), Some(want));
+    }
+}
+
+#[test]
 fn a_push_of_a_topic_asks_for_nothing_where_the_heads_leave_topics_out() {
     let (mut core, _) = begun(Begin::Remembered, true, vec![head("c", 3, 3, 0)]);
     let now = Instant::now() + RETRY_MIN * 2;
