@@ -4,7 +4,8 @@
 //! no clock: a driver feeds it datagrams and the time and carries its datagrams away. So a whole shard also runs
 //! inside the simulator.
 //!
-//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while:
+//! One turn, after any number of [`Shard::handle_datagram`], the short ones of which may wait a while, and acknowledgements for something else to do with
+//! their connection:
 //! 1. what the backend sent down is applied, and a publish fans out to its members;
 //! 2. timers that are due fire;
 //! 3. each touched connection is read; requests go up to the backend, whose answers may come down at once;
@@ -19,9 +20,11 @@
 //! time, so that a message to a large room does not delay the others. Each connection's step runs under
 //! `catch_unwind`: a panic costs that connection and nobody else.
 
+mod accounts;
 mod aside;
 mod conn;
 mod conns;
+mod deferred;
 mod handshakes;
 mod leaving;
 mod live;
@@ -45,7 +48,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use nearport_session::ServerLimits;
 use nearport_trunk::{Down, Link, SessionId, Up};
-use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent, ServerConfig};
+use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, ServerConfig};
 
 pub use crate::admission::Admission;
 use crate::admission::{Class, Gate, classify};
@@ -55,16 +58,16 @@ use crate::quic::drop_unused_contexts;
 use crate::stats::Stats;
 use crate::wheel::Wheel;
 use aside::Aside;
-use conn::{Conn, Touched, Transport};
+use conn::{Touched, Transport};
 use conns::Conns;
 pub(crate) use conns::STREAM_BIT;
+use deferred::{ACK_BYTES_MAX, Ack, Deferred};
 pub use leaving::Departure;
 use leaving::Leaving;
 use output::Squeezed;
 use quic::QuicTransport;
 pub(crate) use quic::SEND_WINDOW;
 use returning::millis;
-use stream::Carrier;
 pub use stream::SocketFate;
 pub use stream::proxy::{Cidr, CidrError};
 pub use streams::stream_tls;
@@ -133,6 +136,8 @@ pub struct Shard {
     transmits: Transmits,
     /// Short datagrams that wait behind others.
     aside: Aside,
+    /// Acknowledgements that wait for their connection to be touched.
+    deferred: Deferred<Ack>,
     ups: Vec<Up>,
     downs: Vec<Down>,
     due: Vec<(u32, u64)>,
@@ -140,6 +145,8 @@ pub struct Shard {
     turn: Vec<u32>,
     /// Members of live rooms that this turn visits.
     visited: Vec<u32>,
+    /// It does that now.
+    visiting: bool,
     /// Byte streams whose sockets the driver has to look at.
     sockets: VecDeque<u32>,
     /// Where records of byte streams are sealed on their way to the socket.
@@ -203,11 +210,13 @@ impl Shard {
             fan_out: VecDeque::new(),
             transmits: Transmits::default(),
             aside: Aside::default(),
+            deferred: Deferred::default(),
             ups: Vec::new(),
             downs: Vec::new(),
             due: Vec::new(),
             turn: Vec::new(),
             visited: Vec::new(),
+            visiting: false,
             sockets: VecDeque::new(),
             scratch: Vec::new(),
             more_downs: false,
@@ -236,7 +245,15 @@ impl Shard {
     ) {
         self.stats.datagrams_in += 1;
         let class = classify(datagram);
-        if matches!(class, Class::Pass) && self.aside.take(remote, local_ip, datagram) {
+        let pass = matches!(class, Class::Pass);
+        if pass
+            && datagram.len() <= ACK_BYTES_MAX
+            && self.deferred.expects_any()
+            && self.defer(now, remote, local_ip, datagram)
+        {
+            return;
+        }
+        if pass && self.aside.take(remote, local_ip, datagram) {
             self.stats.datagrams_aside += 1;
             return;
         }
@@ -279,6 +296,7 @@ impl Shard {
         self.take_downs();
         self.check_backing(now);
         self.fire_timers(now);
+        self.take_deferred(now);
         self.turn.append(&mut self.prompt);
         self.turn_fan_out();
         self.step_turn(now);
@@ -305,7 +323,7 @@ impl Shard {
         // Answers that came within the turn touched connections outside it too.
         let late = std::mem::take(&mut self.prompt);
         for index in &late {
-            self.write(*index, now);
+            self.write_alone(*index, now);
         }
         self.turn = turn;
         self.turn.clear();
@@ -319,7 +337,10 @@ impl Shard {
     /// When [`Self::turn`] has to run next, if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.wheel.next(), self.retry_ups_at, self.backing_deadline()].into_iter().flatten().min()
+        [self.wheel.next(), self.deferred.next(), self.retry_ups_at, self.backing_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether another turn has work at once.
@@ -327,6 +348,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         self.more_downs
             || !self.aside.is_empty()
+            || self.has_deferred_due()
             || !self.prompt.is_empty()
             || !self.fan_out.is_empty()
             || self.topics.has_rounds()
@@ -354,6 +376,7 @@ impl Shard {
             topics: self.topics.len() as u64,
             draining: self.is_draining(),
             aside: self.aside.len() as u64,
+            deferred: self.deferred.len() as u64,
             gate: self.gate.counts(),
             output_bytes: self.budget.used() as u64,
             handshake_cost_ns: u64::try_from(self.gate.handshake_cost().as_nanos()).unwrap_or(u64::MAX),
@@ -409,6 +432,12 @@ impl Shard {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now, &mut due);
         for (index, tick) in due.drain(..) {
+            if self.deferred.takes_timer(index, tick) {
+                continue;
+            }
+            if self.deferred.waits(index) && self.release(index) {
+                self.touch(index);
+            }
             let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.armed.fired(tick);
             match conn.poll_timeout(now) {
@@ -433,6 +462,7 @@ impl Shard {
 
     /// First half of a step: QUIC events and stream data.
     fn read(&mut self, index: u32, now: Instant) {
+        self.release(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
         self.served_live |= conn.session.is_live();
         let limits = if conn.is_web() { &self.web_limits } else { &self.config.session };
@@ -443,6 +473,14 @@ impl Shard {
         }
     }
 
+    /// The second half of a step whose first half is left out, unless something waits for the connection to be touched.
+    fn write_alone(&mut self, index: u32, now: Instant) {
+        if self.release(index) {
+            self.read(index, now);
+        }
+        self.write(index, now);
+    }
+
     /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
     fn write(&mut self, index: u32, now: Instant) {
         let squeezed = self.is_squeezed();
@@ -450,13 +488,24 @@ impl Shard {
         self.tell_away(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.touched = Touched::No;
+        let rested = conn.is_at_rest(now);
+        let defers = conn.may_defer() && (rested || self.visiting);
         let queued = self.transmits.len();
         let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {
             conn.write(limits, now, squeezed, stats);
             conn.transmit(now, transmits)
         });
-        self.stats.datagrams_out += (self.transmits.len() - queued) as u64;
+        let written = self.transmits.len() - queued;
+        self.stats.datagrams_out += written as u64;
+        if defers
+            && written == 1
+            && stepped == Some(false)
+            && self.transmits.is_last_short()
+            && conn.expects_one_ack(now)
+        {
+            self.deferred.expect(index, rested);
+        }
         let Some(more) = stepped else { return self.remove_panicked(index) };
         self.account(index);
         self.settle(index, now);
@@ -496,81 +545,6 @@ impl Shard {
                 }
                 touched = true;
             }
-        }
-    }
-
-    /// The step of a connection panicked: it is dropped without a word, its client learns by a reset or an end.
-    fn remove_panicked(&mut self, index: u32) {
-        self.stats.panics += 1;
-        tracing::error!(connection = index, "connection dropped after a panic in its step");
-        if index & STREAM_BIT == 0 {
-            self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
-        } else {
-            // Its socket has to go too.
-            self.sockets.push_back(index);
-        }
-        self.remove(index);
-    }
-
-    fn remove(&mut self, index: u32) {
-        let Some(mut conn) = self.conns.remove(index) else { return };
-        self.budget.change(conn.counted_output, 0);
-        if let Some(prefix) = conn.prefix {
-            self.gate.closed(prefix);
-        }
-        // Most have ended before. One whose socket broke has left; one that panicked has done nothing.
-        conn.end(None, &mut self.ups);
-        self.count(&mut conn);
-        if let Some(carrier) = conn.counted.carrier {
-            *self.carriers(carrier) -= 1;
-        }
-    }
-
-    /// Brings counts and topics in step with what a call may have changed.
-    fn account(&mut self, index: u32) {
-        if self.conns.get_mut(index).is_some_and(|conn| conn.phase() != conn.counted)
-            && let Some(mut conn) = self.conns.borrow(index)
-        {
-            self.count(&mut conn);
-            self.conns.put_back(index, conn);
-        }
-    }
-
-    fn count(&mut self, conn: &mut Conn) {
-        let (before, after) = (conn.counted, conn.phase());
-        conn.counted = after;
-        self.handshaking -= usize::from(before.handshaking && !after.handshaking);
-        match (before.live, after.live) {
-            (false, true) => self.stats.sessions += 1,
-            (true, false) => self.stats.sessions -= 1,
-            _ => {}
-        }
-        if let (None, Some(carrier)) = (before.carrier, after.carrier) {
-            *self.carriers(carrier) += 1;
-        }
-        if after.ended && !before.ended {
-            self.stats.closed += 1;
-            self.leave_all(conn);
-        }
-    }
-
-    /// The gauge of open connections of a kind.
-    fn carriers(&mut self, carrier: Carrier) -> &mut u64 {
-        match carrier {
-            Carrier::Tls => &mut self.stats.connections_tls,
-            Carrier::WebSocket => &mut self.stats.connections_websocket,
-            Carrier::WebTransport => &mut self.stats.connections_webtransport,
-        }
-    }
-
-    fn leave_all(&mut self, conn: &mut Conn) {
-        while let Some(topic) = conn.joined.first() {
-            let conns = &mut self.conns;
-            self.topics.leave(&mut conn.joined, &topic, |other, topic, place| {
-                if let Some(other) = conns.get_mut(other) {
-                    other.joined.moved(topic, place);
-                }
-            });
         }
     }
 }

@@ -11,6 +11,10 @@ pub struct Stats {
     pub datagrams_aside: u64,
     /// Datagrams that are laid aside now.
     pub aside: u64,
+    /// Acknowledgements that waited for their connection to be touched.
+    pub datagrams_deferred: u64,
+    /// Acknowledgements that wait now.
+    pub deferred: u64,
     /// Datagrams handed over for sending.
     pub datagrams_out: u64,
     /// Connections accepted.
@@ -163,6 +167,8 @@ impl Exporter {
                 "datagrams_received_total" datagrams_in "Datagrams received.",
                 "datagrams_laid_aside_total" datagrams_aside
                     "Datagrams that were laid aside because many waited and they were short.",
+                "datagrams_deferred_total" datagrams_deferred
+                    "Acknowledgements that waited for their connection to be touched.",
                 "datagrams_sent_total" datagrams_out "Datagrams handed over for sending.",
                 "connections_accepted_total" accepted "Connections accepted.",
                 "connections_refused_total" refused "Connection attempts refused because the shard drains.",
@@ -231,6 +237,7 @@ impl Exporter {
                 "topics" topics "Topics with members.",
                 "output_bytes" output_bytes "Bytes that wait to be read.",
                 "datagrams_aside" aside "Datagrams that are laid aside now.",
+                "datagrams_waiting" deferred "Acknowledgements that wait for their connection to be touched.",
             ),
             times: figures!(
                 gauge, describe_gauge, shard,

@@ -1,5 +1,11 @@
 //! A bounded store of things that can be made again.
 
+/// Places that are kept, however few are in use.
+const KEPT: usize = 512;
+
+/// The room is given back when less than one place of so many is in use.
+const SPARSE: usize = 8;
+
 /// Contexts by key id. A key remembers where its context was last, so a look-up is one comparison.
 ///
 /// At the bound the next one that was not used of late makes room (a clock). What was not used between two calls of
@@ -45,13 +51,18 @@ impl<T> Contexts<T> {
         }
     }
 
-    /// Drops what was not used since the last call.
+    /// Drops what was not used since the last call. Where few are left of many, those too: then the room that they stand in is given
+    /// back, and who is in use is made again.
     pub(super) fn drop_unused(&mut self) {
         for place in 0..self.slots.len() {
             let slot = &mut self.slots[place];
             if !std::mem::take(&mut slot.used) && slot.owner != 0 {
                 self.empty(number(place));
             }
+        }
+        let left = self.slots.len() - self.free.len();
+        if self.slots.len() > KEPT && left < self.slots.len() / SPARSE {
+            *self = Self::new(self.max);
         }
     }
 
@@ -131,5 +142,23 @@ mod tests {
         assert_eq!(get(&mut contexts, 2, places[1]), places[1]);
         assert_eq!(contexts.free.len(), 2);
         assert_eq!(made, 3);
+    }
+
+    #[test]
+    fn the_room_of_a_storm_is_given_back_and_who_is_in_use_goes_on() {
+        let mut contexts = Contexts::new(10_000);
+        let places: Vec<u32> = (1..=5_000).map(|owner| contexts.get(owner, 0, || owner).0).collect();
+        contexts.drop_unused();
+        assert_eq!(contexts.slots.len(), 5_000);
+        for (owner, place) in (1..=600).zip(&places) {
+            contexts.get(owner, *place, || panic!("it is there"));
+        }
+        contexts.drop_unused();
+        assert_eq!(contexts.slots.len(), 0, "fewer than an eighth");
+        let (place, context) = contexts.get(7, places[6], || 70);
+        assert_eq!((place, *context), (0, 70));
+        contexts.remove(7, place);
+        contexts.remove(8, places[7]);
+        assert_eq!(contexts.free, [0]);
     }
 }

@@ -8,6 +8,7 @@ use nearport_session::{Action, Closing, Server, ServerLimits};
 use nearport_trunk::{SessionId, Up};
 use nearport_wire::close::{CloseCode, Return};
 
+use super::deferred::AT_REST;
 use super::quic::QuicTransport;
 use super::returning::Told;
 use super::stream::{Carrier, StreamTransport};
@@ -384,6 +385,31 @@ impl Conn {
                 _ => Duration::ZERO,
             };
             self.break_off(closing, Duration::ZERO, Some(silence), ups);
+        }
+    }
+
+    /// Whether an acknowledgement of what it is about to send may wait.
+    pub(crate) fn may_defer(&self) -> bool {
+        match &self.transport {
+            Transport::Quic(quic) => !self.ended && self.session.is_live() && quic.may_defer(),
+            Transport::Stream(_) => false,
+        }
+    }
+
+    /// Whether nothing is under way to the client that it has not acknowledged.
+    pub(crate) fn is_at_rest(&mut self, now: Instant) -> bool {
+        match &mut self.transport {
+            Transport::Quic(quic) => quic.is_at_rest(now),
+            Transport::Stream(_) => false,
+        }
+    }
+
+    /// Whether a connection that has sent one datagram has nothing to do before its acknowledgement comes.
+    pub(crate) fn expects_one_ack(&mut self, now: Instant) -> bool {
+        let session_rests = self.session.poll_timeout().is_none_or(|at| at > now + AT_REST);
+        match &mut self.transport {
+            Transport::Quic(quic) => session_rests && !self.session.has_output() && quic.expects_one_ack(now),
+            Transport::Stream(_) => false,
         }
     }
 

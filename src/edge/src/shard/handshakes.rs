@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
+use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Incoming};
 
 use super::conn::{Conn, Transport};
 use super::quic::{Arrival, QuicTransport, Unproved};
@@ -113,6 +113,23 @@ impl Shard {
         self.touch(index);
     }
 
+    /// Gives a datagram to its connection. `false`: it is gone, or has panicked and is gone now.
+    pub(super) fn deliver(
+        &mut self,
+        index: u32,
+        remote: std::net::SocketAddr,
+        arrival: Arrival,
+        event: ConnectionEvent,
+    ) -> bool {
+        let Some(quic) = self.quic_mut(index) else { return false };
+        quic.arrived(remote, arrival);
+        let handled = caught(|| quic.quic.handle_event(event)).is_some();
+        if !handled {
+            self.remove_panicked(index);
+        }
+        handled
+    }
+
     /// Gives one datagram to the endpoint; `waiting` if it came from the gate. `false`: it would begin a connection and did
     /// not come from there.
     pub(super) fn feed(
@@ -137,12 +154,9 @@ impl Shard {
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let index = index_of(handle);
-                if let Some(quic) = self.quic_mut(index) {
-                    quic.arrived(remote, arrival);
-                    match caught(|| quic.quic.handle_event(event)) {
-                        Some(()) => self.touch(index),
-                        None => self.remove_panicked(index),
-                    }
+                self.release(index);
+                if self.deliver(index, remote, arrival, event) {
+                    self.touch(index);
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => match waiting {

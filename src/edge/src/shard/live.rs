@@ -68,12 +68,14 @@ impl Shard {
                 visited.push(index);
             }
         });
+        self.visiting = true;
         for index in visited.drain(..) {
             // Who is in the next turn in any case is written there.
             if self.conns.get_mut(index).is_some_and(|conn| conn.touched != Touched::Prompt) {
-                self.write(index, now);
+                self.write_alone(index, now);
             }
         }
+        self.visiting = false;
         self.visited = visited;
     }
 }

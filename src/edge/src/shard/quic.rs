@@ -15,6 +15,7 @@ use nearport_wire::close::CloseCode;
 use quinn_proto::{Connection, ConnectionError, Dir, Event, StreamEvent, VarInt};
 
 use super::conn::{End, Sink};
+use super::deferred::AT_REST;
 use super::transmits::Transmits;
 use crate::quic::Protocol;
 use crate::watchdog::Watch;
@@ -244,6 +245,26 @@ impl QuicTransport {
             web.close(&mut self.quic, &closing);
         }
         self.close = Some(Box::new(closing));
+    }
+
+    /// Whether an acknowledgement may wait. Not that of a stream's end: the client may open another one when it has come.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.lanes.has_main_only()
+    }
+
+    /// Whether nothing is under way that the client has not acknowledged: the loss timer is not set, or far away.
+    pub(crate) fn is_at_rest(&mut self, now: Instant) -> bool {
+        self.quic.poll_timeout().is_none_or(|at| at > now + AT_REST)
+    }
+
+    /// Whether nothing but the loss timer is about to happen.
+    pub(crate) fn expects_one_ack(&mut self, now: Instant) -> bool {
+        !self.is_at_rest(now)
+            && !self.handshaking
+            && self.unproved.is_none()
+            && self.close.is_none()
+            && !self.hedger.is_active()
+            && self.web.as_ref().is_none_or(|web| web.poll_timeout().is_none())
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -454,6 +454,8 @@ fn publish(id: u64, except: Option<SessionId>) -> Down {
 
 #[path = "tests/datagrams.rs"]
 mod datagrams;
+#[path = "tests/deferred.rs"]
+mod deferred;
 #[path = "tests/ends.rs"]
 mod ends;
 #[path = "tests/handshakes.rs"]

@@ -8,6 +8,9 @@ use crate::socket::{BATCH, Outgoing};
 /// Buffers kept for reuse: two batches, 2.5 KB each at most.
 const SPARE_MAX: usize = 2 * BATCH;
 
+/// A datagram below this is not full: the smallest maximum is 1,200 bytes (RFC 9000 §14).
+const SHORT: usize = 1_100;
+
 /// Outgoing datagrams in order. quinn-proto writes each from offset 0 of a `Vec` of its own, so there is one `Vec`
 /// per datagram, and they are reused.
 #[derive(Debug, Default)]
@@ -57,6 +60,11 @@ impl Transmits {
     /// Takes the next datagram: its destination and its bytes.
     pub fn pop(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.queue.pop_front().map(|outgoing| (outgoing.to, outgoing.bytes))
+    }
+
+    /// Whether the last datagram has room left: its connection had no more to say.
+    pub(crate) fn is_last_short(&self) -> bool {
+        self.queue.back().is_some_and(|outgoing| outgoing.bytes.len() < SHORT)
     }
 
     /// Datagrams that wait.

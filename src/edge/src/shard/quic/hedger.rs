@@ -55,6 +55,11 @@ impl Hedger {
         self.datagrams = self.datagrams.saturating_add(1);
     }
 
+    /// Whether the path has lost packets of late.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.loss.is_high)
+    }
+
     fn is_sample_due(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.sampled_at);
         age >= SAMPLE

@@ -91,6 +91,11 @@ impl Lanes {
         self.main.is_some()
     }
 
+    /// Whether no lane has a stream of its own.
+    pub(super) fn has_main_only(&self) -> bool {
+        self.main.is_some() && self.sides.is_empty()
+    }
+
     /// Whether a stream is the session's.
     pub(super) fn has(&self, id: StreamId) -> bool {
         self.main == Some(id) || self.sides.iter().any(|side| side.id == id)
