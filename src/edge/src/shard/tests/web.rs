@@ -277,6 +277,8 @@ fn what_breaks_http_ends_the_connection_with_its_code() {
         let mut world = World::new(ServerLimits::default());
         let connect = world.login_web(1);
         breaks(&mut world, connect);
+        // As short as an acknowledgement, some of these wait until that comes.
+        world.pass(Duration::from_millis(60));
         assert_eq!(world.quic_code(1), Some(code), "{name}");
         assert_eq!(world.script.closed().len(), 1, "{name}");
     }
