@@ -20,7 +20,7 @@ use rustls::{ConnectionTrafficSecrets, SupportedCipherSuite, Tls13CipherSuite};
 use super::contexts::Contexts;
 
 /// Contexts of each kind that a thread keeps at most: 20 and 16 MB, those of 16,000 connections that send and get something in each
-/// second. With 8,192 and a live room of 10,000 members a thread made four for each delivery, a sixth of what it took (decision 0008).
+/// second. With 8,192 and a live room of 10,000 members a thread made some anew for each delivery (decision 0008).
 const CONTEXTS_MAX: usize = 32 * 1024;
 
 /// The longest key: AES-256 and ChaCha20.
