@@ -487,9 +487,11 @@ impl Shard {
         self.tell_return_window(index);
         self.tell_away(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
+        // A reply is followed by a request, which brings its acknowledgement along; a push by nothing.
+        let pushes = self.visiting || conn.touched == Touched::FanOut;
         conn.touched = Touched::No;
-        let rested = conn.is_at_rest(now);
-        let defers = conn.may_defer() && (rested || self.visiting);
+        let rested = pushes && conn.is_at_rest(now);
+        let defers = pushes && conn.may_defer() && (rested || self.visiting);
         let queued = self.transmits.len();
         let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {

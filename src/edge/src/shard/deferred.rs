@@ -4,7 +4,7 @@
 //! waits to be sent. Worked on at once it costs as much as the message did, since with more connections than the cache holds the price is the first touch of
 //! the connection's state, and that is paid twice for each message. Paid once, a delivery to 5,000 members takes 0.56 of what it takes default quinn, instead of 0.65 (decision 0008).
 //!
-//! So when a connection has sent one datagram and has nothing else to say, the first short datagram that comes back is kept beside the
+//! So when a connection has sent one datagram with what was published and has nothing else to say, the first short datagram that comes back is kept beside the
 //! connection until the connection is touched for another reason, and is worked on in front of that, with the time at which it came: round trips are measured as ever.
 //! Another datagram of the client, whatever it is, is such a reason; so is a second of time.
 //!
