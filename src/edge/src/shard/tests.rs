@@ -452,6 +452,11 @@ fn publish(id: u64, except: Option<SessionId>) -> Down {
     Down::Publish { topic, lane: Lane::Chat, kind: Kind::PUSH, id, body: vec![7; 100].into(), except }
 }
 
+fn live(class: u64, len: usize) -> Down {
+    let (topic, body) = (Topic::from(&b"all"[..]), vec![7; len].into());
+    Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: class, body, except: None }
+}
+
 #[path = "tests/datagrams.rs"]
 mod datagrams;
 #[path = "tests/deferred.rs"]

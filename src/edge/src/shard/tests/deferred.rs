@@ -4,9 +4,7 @@ use super::*;
 
 /// One message of 100 bytes to all, which each gets at once.
 fn publish_live(world: &mut World) {
-    let (topic, body) = (Topic::from(&b"all"[..]), vec![7; 100].into());
-    let down = Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: 2, body, except: None };
-    world.script.state().downs.push(down);
+    world.script.state().downs.push(live(2, 100));
     world.run();
 }
 
@@ -79,9 +77,7 @@ fn two_under_way(lost: usize) -> (World, u64) {
     publish_live(&mut world);
     world.pass(Duration::from_millis(100));
     for left in (0..2).rev() {
-        let (topic, body) = (Topic::from(&b"all"[..]), vec![7; 100].into());
-        let down = Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: 2, body, except: None };
-        world.script.state().downs.push(down);
+        world.script.state().downs.push(live(2, 100));
         while world.shard.has_work() || !world.script.state().downs.is_empty() {
             turn(&mut world.shard, world.now);
         }
@@ -122,9 +118,7 @@ fn what_is_no_acknowledgement_waits_for_it_and_no_longer() {
     world.pass(Duration::from_millis(100));
     // A ping, while a message is on its way to the client.
     let away = world.peers.remove(&1).unwrap();
-    let (topic, body) = (Topic::from(&b"all"[..]), vec![7; 100].into());
-    let down = Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: 2, body, except: None };
-    world.script.state().downs.push(down);
+    world.script.state().downs.push(live(2, 100));
     turn(&mut world.shard, world.now);
     world.peers.insert(1, away);
     let (from, mut ping) = (SocketAddr::from(([127, 0, 0, 1], 1)), Vec::new());

@@ -2,11 +2,6 @@
 
 use super::*;
 
-fn live(class: u64, len: usize) -> Down {
-    let (topic, body) = (Topic::from(&b"all"[..]), vec![7; len].into());
-    Down::Publish { topic, lane: Lane::Live, kind: Kind::LIVE, id: class, body, except: None }
-}
-
 /// Whom the datagrams that wait are for, in order.
 fn told(world: &mut World) -> Vec<u16> {
     let datagrams = std::iter::from_fn(|| world.shard.transmits().pop());
