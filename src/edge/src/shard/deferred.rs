@@ -21,7 +21,7 @@ use bytes::BytesMut;
 use quinn_proto::{ConnectionEvent, DatagramEvent};
 
 use super::quic::Arrival;
-use super::{Shard, caught, index_of};
+use super::{Shard, index_of};
 
 /// The longest datagram that is taken for an acknowledgement and nothing else: flags, our connection id, three octets of packet number, a frame of ten and
 /// the tag. One that a request rides with is longer.
@@ -198,10 +198,8 @@ impl Shard {
     ) -> bool {
         let mut response = self.transmits.buffer();
         let arrival = Arrival::of(datagram);
-        let (endpoint, data) = (&mut self.endpoint, BytesMut::from(datagram));
-        let Some(event) = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response)) else {
-            self.stats.panics += 1;
-            tracing::error!("datagram dropped after a panic in the endpoint");
+        let data = BytesMut::from(datagram);
+        let Some(event) = self.show_endpoint(now, (remote, local_ip), data, &mut response) else {
             return true;
         };
         match event {

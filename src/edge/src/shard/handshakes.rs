@@ -113,6 +113,24 @@ impl Shard {
         self.touch(index);
     }
 
+    /// What the endpoint makes of a datagram. `None`: it panicked, and the datagram is dropped, for one must not take the shard down, whatever is in
+    /// it.
+    pub(super) fn show_endpoint(
+        &mut self,
+        now: Instant,
+        (remote, local_ip): (std::net::SocketAddr, Option<std::net::IpAddr>),
+        data: bytes::BytesMut,
+        response: &mut Vec<u8>,
+    ) -> Option<Option<DatagramEvent>> {
+        let endpoint = &mut self.endpoint;
+        let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, response));
+        if handled.is_none() {
+            self.stats.panics += 1;
+            tracing::error!("datagram dropped after a panic in the endpoint");
+        }
+        handled
+    }
+
     /// Gives a datagram to its connection. `false`: it is gone, or has panicked and is gone now.
     pub(super) fn deliver(
         &mut self,
@@ -142,12 +160,7 @@ impl Shard {
     ) -> bool {
         let mut response = self.transmits.buffer();
         let arrival = Arrival::of(&data);
-        // One datagram must not take the shard down, whatever is in it.
-        let endpoint = &mut self.endpoint;
-        let handled = caught(|| endpoint.handle(now, remote, local_ip, None, data, &mut response));
-        let Some(event) = handled else {
-            self.stats.panics += 1;
-            tracing::error!("datagram dropped after a panic in the endpoint");
+        let Some(event) = self.show_endpoint(now, (remote, local_ip), data, &mut response) else {
             return true;
         };
         let mut expected = true;
