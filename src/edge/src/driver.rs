@@ -275,7 +275,9 @@ impl Driver<'_> {
             self.tell_attached();
             self.publish(now);
             if self.shard.gives_way(now) {
+                let given = Instant::now();
                 rustix::thread::sched_yield();
+                self.shard.gave_way(now, given.elapsed());
             }
             if self.stopping {
                 // What close_all queued is out. Peers that miss it see a reset from the next process.

@@ -17,7 +17,8 @@ use crate::Error;
 use crate::cid::{Owner, ShardCids};
 use crate::keys::Keys;
 use crate::shard::SEND_WINDOW;
-pub(crate) use keys::{SmallPacketKey, drop_unused_contexts};
+pub(crate) use contexts::PARTS as CONTEXT_PARTS;
+pub(crate) use keys::{SmallPacketKey, sweep_contexts};
 pub use tls::Protocol;
 use tls::{QUIC_V1, ServerCrypto};
 

@@ -29,6 +29,7 @@ mod handshakes;
 mod leaving;
 mod live;
 mod output;
+mod pace;
 mod quic;
 mod returning;
 mod seam;
@@ -54,7 +55,7 @@ pub use crate::admission::Admission;
 use crate::admission::{Class, Gate, classify};
 use crate::budget::Budget;
 use crate::cid::{Owner, ShardCids};
-use crate::quic::drop_unused_contexts;
+use crate::quic::{CONTEXT_PARTS, sweep_contexts};
 use crate::stats::Stats;
 use crate::wheel::Wheel;
 use aside::Aside;
@@ -65,6 +66,7 @@ use deferred::{ACK_BYTES_MAX, Ack, Deferred};
 pub use leaving::Departure;
 use leaving::Leaving;
 use output::Squeezed;
+use pace::Pace;
 use quic::QuicTransport;
 pub(crate) use quic::SEND_WINDOW;
 use returning::millis;
@@ -90,6 +92,9 @@ const UPS_RETRY: Duration = Duration::from_millis(5);
 /// A key's context that nobody used for this long is dropped, and a client's window for coming back compared with what it
 /// should be. Making a context again costs half a microsecond, which is nothing once a second.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Of what a second sweeps of contexts, a turn takes so much at most: a millisecond's work with as many as there may be.
+const SWEPT_PER_TURN: usize = CONTEXT_PARTS / 32;
 
 /// What a shard is made of.
 #[derive(Debug, Clone)]
@@ -154,8 +159,10 @@ pub struct Shard {
     more_downs: bool,
     /// The backend was full: what waits in `ups` is offered again then.
     retry_ups_at: Option<Instant>,
-    /// When key contexts that nobody used of late are dropped, and windows compared.
+    /// When windows are compared.
     second_at: Instant,
+    /// When it last looked for key contexts that nobody used of late.
+    swept_at: Instant,
     /// See [`returning`].
     returns_tick: u8,
     next_session: u64,
@@ -167,8 +174,7 @@ pub struct Shard {
     web_limits: ServerLimits,
     squeezed: Squeezed,
     handshaking: usize,
-    /// When it last gave something to the backend, or got something from there that is not for a room.
-    handed_on_at: Option<Instant>,
+    pace: Pace,
     /// The last turn served a live session.
     served_live: bool,
     /// No new connection is taken.
@@ -222,10 +228,11 @@ impl Shard {
             more_downs: false,
             retry_ups_at: None,
             second_at: now + SECOND,
+            swept_at: now,
             returns_tick: 0,
             next_session: 0,
             handshaking: 0,
-            handed_on_at: None,
+            pace: Pace::default(),
             served_live: false,
             draining: false,
             leaving: None,
@@ -302,8 +309,18 @@ impl Shard {
         self.step_turn(now);
         if now >= self.second_at {
             self.second_at = now + SECOND;
-            drop_unused_contexts();
             self.tick_return_windows();
+        }
+        self.sweep_contexts(now);
+    }
+
+    /// Drops some of the contexts that were not used for a second. Who has no turn for long goes through them in half a minute.
+    fn sweep_contexts(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.swept_at);
+        let parts = passed.as_millis() * CONTEXT_PARTS as u128 / SECOND.as_millis();
+        if parts > 0 {
+            self.swept_at = now;
+            sweep_contexts(usize::try_from(parts).map_or(SWEPT_PER_TURN, |parts| parts.min(SWEPT_PER_TURN)));
         }
     }
 
@@ -337,10 +354,16 @@ impl Shard {
     /// When [`Self::turn`] has to run next, if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.wheel.next(), self.deferred.next(), self.retry_ups_at, self.backing_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.wheel.next(),
+            self.deferred.next(),
+            self.retry_ups_at,
+            self.backing_deadline(),
+            self.next_visit(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether another turn has work at once.
@@ -351,7 +374,7 @@ impl Shard {
             || self.has_deferred_due()
             || !self.prompt.is_empty()
             || !self.fan_out.is_empty()
-            || self.topics.has_rounds()
+            || self.has_visits()
             || self.has_new_ups()
             || self.gate.has_work()
     }
@@ -491,7 +514,7 @@ impl Shard {
         let pushes = self.visiting || conn.touched == Touched::FanOut;
         conn.touched = Touched::No;
         let rested = pushes && conn.is_at_rest(now);
-        let defers = pushes && conn.may_defer() && (rested || self.visiting);
+        let defers = pushes && conn.may_defer(now) && (rested || self.visiting);
         let queued = self.transmits.len();
         let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {

@@ -33,10 +33,10 @@ thread_local! {
     static HEADER: RefCell<Contexts<HeaderProtectionKey>> = const { RefCell::new(Contexts::new(CONTEXTS_MAX)) };
 }
 
-/// Drops this thread's contexts that were not used since the last call.
-pub(crate) fn drop_unused_contexts() {
-    PACKET.with_borrow_mut(Contexts::drop_unused);
-    HEADER.with_borrow_mut(Contexts::drop_unused);
+/// Goes so many [`PARTS`](super::contexts::PARTS) further among this thread's contexts and drops those that were not used since it last came by.
+pub(crate) fn sweep_contexts(parts: usize) {
+    PACKET.with_borrow_mut(|contexts| contexts.sweep(parts));
+    HEADER.with_borrow_mut(|contexts| contexts.sweep(parts));
 }
 
 /// Replaces how the TLS 1.3 cipher suites of aws-lc make their QUIC keys.

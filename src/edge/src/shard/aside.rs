@@ -79,10 +79,10 @@ impl Aside {
         self.crowded && self.prompt < BATCH && self.waiting.len() < WAITING_MAX
     }
 
-    /// How many of those that wait the turn works on. A turn begins anew with it.
-    pub(super) fn share(&mut self) -> usize {
+    /// How many of those that wait the turn works on, if it works on `batch` in all. A turn begins anew with it.
+    pub(super) fn share(&mut self, batch: usize) -> usize {
         let prompt = std::mem::take(&mut self.prompt);
-        BATCH.saturating_sub(prompt).max(PER_TURN_MIN).min(self.waiting.len())
+        batch.saturating_sub(prompt).max(PER_TURN_MIN).min(self.waiting.len())
     }
 
     pub(super) fn pop(&mut self) -> Option<Short> {
@@ -122,7 +122,7 @@ impl Shard {
 
     /// Works on short datagrams that wait, as many as the turn has left. Call it after the datagrams of [`Self::turn`] were sent, and send what it adds.
     pub fn take_aside(&mut self, now: Instant) {
-        let share = self.aside.share();
+        let share = self.aside.share(self.pace.batch(now));
         if share == 0 {
             return;
         }
@@ -148,12 +148,12 @@ mod tests {
         let mut aside = Aside::default();
         assert!(!aside.take(remote(), None, &[1; 40]));
         assert!(!aside.reads_on());
-        assert_eq!(aside.share(), 0);
+        assert_eq!(aside.share(BATCH), 0);
         assert!(aside.settle(true));
         assert!(aside.take(remote(), None, &[2; SHORT_BYTES_MAX]));
         assert!(!aside.take(remote(), None, &[3; SHORT_BYTES_MAX + 1]));
         assert!(aside.reads_on());
-        assert_eq!(aside.share(), 1);
+        assert_eq!(aside.share(BATCH), 1);
         assert_eq!(aside.pop().map(|short| short.bytes().to_vec()), Some(vec![2; SHORT_BYTES_MAX]));
         assert!(!aside.settle(false));
         assert!(!aside.take(remote(), None, &[1; 40]), "the crowd is gone");
@@ -165,10 +165,10 @@ mod tests {
         aside.settle(true);
         (0..200).for_each(|_| assert!(aside.take(remote(), None, &[1; 40])));
         (0..20).for_each(|_| aside.note_prompt());
-        assert_eq!(aside.share(), BATCH - 20);
+        assert_eq!(aside.share(BATCH), BATCH - 20);
         (0..BATCH).for_each(|_| aside.note_prompt());
         assert!(!aside.reads_on(), "a turn's work is there");
-        assert_eq!(aside.share(), PER_TURN_MIN);
+        assert_eq!(aside.share(BATCH), PER_TURN_MIN);
         assert!(aside.reads_on(), "the next turn begins with nothing");
     }
 

@@ -389,9 +389,9 @@ impl Conn {
     }
 
     /// Whether an acknowledgement of what it is about to send may wait.
-    pub(crate) fn may_defer(&self) -> bool {
-        match &self.transport {
-            Transport::Quic(quic) => !self.ended && self.session.is_live() && quic.may_defer(),
+    pub(crate) fn may_defer(&mut self, now: Instant) -> bool {
+        match &mut self.transport {
+            Transport::Quic(quic) => !self.ended && self.session.is_live() && quic.may_defer(now),
             Transport::Stream(_) => false,
         }
     }

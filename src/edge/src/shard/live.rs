@@ -17,24 +17,27 @@ use nearport_wire::Class;
 use super::Shard;
 use super::conn::Touched;
 
-/// Members of live rooms that are visited in one turn, about half a millisecond of work: so long a message of somebody else waits at most
-/// for a room of any size.
-const VISITS_PER_TURN: usize = 64;
-
-/// The same while more datagrams wait in the socket than the turn has read: an eighth of what it read, so that the socket empties.
-const VISITS_IN_BACKLOG: usize = crate::socket::BATCH / 8;
-
-/// After it handed something to the backend, or got something from there that is not for a room, a shard that is busy with one gives its core away
-/// between turns for so long. A request is a chain of threads (backend, disk, client) that each want a core for a moment, and the system lets
-/// who computes finish its slice before each of them (Linux's EEVDF); where the disk's threads wait too, a commit takes many such slices.
-const GIVES_WAY: Duration = Duration::from_millis(50);
-
 impl Shard {
     /// Whether others are to have the core before the next turn.
     #[must_use]
     pub fn gives_way(&self, now: Instant) -> bool {
         let busy = self.topics.has_rounds() || !self.aside.is_empty();
-        busy && self.handed_on_at.is_some_and(|at| now < at + GIVES_WAY)
+        busy && self.pace.is_beside_requests(now)
+    }
+
+    /// Others had the core, since [`Self::gives_way`], for `took`.
+    pub fn gave_way(&mut self, now: Instant, took: Duration) {
+        self.pace.gave_way(now, took);
+    }
+
+    /// Whether members of rooms are to be visited at once.
+    pub(super) fn has_visits(&self) -> bool {
+        self.topics.has_rounds() && self.pace.is_due(self.now)
+    }
+
+    /// When members of rooms are to be visited.
+    pub(super) fn next_visit(&self) -> Option<Instant> {
+        self.pace.next().filter(|_| self.topics.has_rounds())
     }
 
     /// Encoded once, shared by every member on this shard.
@@ -50,7 +53,7 @@ impl Shard {
         if !self.topics.has_rounds() {
             return;
         }
-        let count = if backlog { VISITS_IN_BACKLOG } else { VISITS_PER_TURN };
+        let count = self.pace.visits(now, self.topics.visits_left(), backlog);
         let mut visited = std::mem::take(&mut self.visited);
         let limits = self.squeezed.at(self.budget.level(), &self.config.session);
         let (conns, stats) = (&mut self.conns, &mut self.stats);

@@ -248,8 +248,11 @@ impl QuicTransport {
     }
 
     /// Whether an acknowledgement may wait. Not that of a stream's end: the client may open another one when it has come.
-    pub(crate) fn may_defer(&self) -> bool {
-        self.lanes.has_main_only()
+    pub(crate) fn may_defer(&mut self, now: Instant) -> bool {
+        if self.lanes.is_ending() && self.is_at_rest(now) {
+            self.lanes.all_known();
+        }
+        self.lanes.has_main() && !self.lanes.is_ending()
     }
 
     /// Whether nothing is under way that the client has not acknowledged: the loss timer is not set, or far away.
@@ -263,6 +266,7 @@ impl QuicTransport {
             && !self.handshaking
             && self.unproved.is_none()
             && self.close.is_none()
+            && !self.lanes.is_ending()
             && !self.hedger.is_active()
             && self.web.as_ref().is_none_or(|web| web.poll_timeout().is_none())
     }

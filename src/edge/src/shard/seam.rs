@@ -33,7 +33,7 @@ impl Shard {
             }
         }
         self.stats.ups += self.ups.len() as u64;
-        self.handed_on_at = Some(now);
+        self.pace.handed_on(now);
         self.link.send(&mut self.ups);
         let refused = std::mem::take(&mut self.ups);
         self.refuse(refused);
@@ -74,7 +74,7 @@ impl Shard {
         self.more_downs = received.more;
         self.stats.downs += downs.len() as u64;
         if downs.iter().any(|down| !matches!(down, Down::Publish { lane: Lane::Live, .. })) {
-            self.handed_on_at = Some(self.now);
+            self.pace.handed_on(self.now);
         }
         if received.ended {
             self.note_interrupted(&downs);

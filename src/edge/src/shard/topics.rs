@@ -26,6 +26,8 @@ pub(crate) struct Topics {
     rounds: VecDeque<Topic>,
     /// Bytes of the frames that wait in them.
     pending: usize,
+    /// Members who are to be visited in the rounds under way.
+    left: usize,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +83,8 @@ impl Topics {
         members.conns.swap_remove(place as usize);
         if let Some(round) = &mut members.round {
             round.got.swap_remove(place as usize);
-            round.at = round.at.min(members.conns.len());
+            let at = round.at.min(members.conns.len());
+            self.left -= std::mem::replace(&mut round.at, at) - at;
         }
         match members.conns.get(place as usize) {
             Some(other) => moved(*other, &topic, place),
@@ -118,6 +121,7 @@ impl Topics {
         }
         let round = members.round.get_or_insert_with(|| {
             self.rounds.push_back(topic.clone());
+            self.left += members.conns.len();
             Box::new(Round::new(members.conns.len()))
         });
         round.frames.push_back((class, frame));
@@ -135,6 +139,11 @@ impl Topics {
         !self.rounds.is_empty()
     }
 
+    /// How many visits the rounds under way still take.
+    pub(crate) fn visits_left(&self) -> usize {
+        self.left
+    }
+
     /// Visits up to `count` members, of one topic after the other, and gives each the frames that it has not got.
     pub(crate) fn visit(&mut self, mut count: usize, mut give: impl FnMut(u32, &Class, &Bytes)) {
         let mut topics = self.rounds.len();
@@ -148,14 +157,17 @@ impl Topics {
             let Some(round) = &mut members.round else { continue };
             for _ in 0..share.min(count).min(round.at) {
                 count -= 1;
+                self.left -= 1;
                 round.visit(&members.conns, &mut give);
             }
-            if round.at == 0 {
+            let begins = round.at == 0;
+            if begins {
                 self.pending -= round.end(members.conns.len());
             }
             if round.frames.is_empty() {
                 members.round = None;
             } else {
+                self.left += if begins { round.at } else { 0 };
                 self.rounds.push_back(topic);
             }
         }

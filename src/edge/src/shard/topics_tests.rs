@@ -100,12 +100,14 @@ proptest! {
                 4 | 5 => room.send(),
                 _ => prop_assert!(room.visit(n) <= n),
             }
+            let rounds = room.topics.members.values().filter_map(|members| members.round.as_ref());
+            prop_assert_eq!(room.topics.visits_left(), rounds.map(|round| round.at).sum::<usize>());
         }
         while room.topics.has_rounds() {
             room.visit(2);
         }
         prop_assert_eq!(&room.got, &room.want);
-        prop_assert_eq!(room.topics.pending, 0);
+        prop_assert_eq!((room.topics.pending, room.topics.visits_left()), (0, 0));
         prop_assert!(room.topics.members.values().all(|members| members.round.is_none()), "nothing is kept");
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Lanes {
     /// QUIC holds more, and will say when it does not: its send window is at that mark between writes.
     watching: bool,
     sides: Vec<Side>,
+    /// One of those has ended, and the client may not know it yet.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -91,9 +93,14 @@ impl Lanes {
         self.main.is_some()
     }
 
-    /// Whether no lane has a stream of its own.
-    pub(super) fn has_main_only(&self) -> bool {
-        self.main.is_some() && self.sides.is_empty()
+    /// Whether the client may not know yet that a stream has ended. It opens another one when it does.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// The client has acknowledged all that was sent.
+    pub(super) fn all_known(&mut self) {
+        self.ending = false;
     }
 
     /// Whether a stream is the session's.
@@ -175,6 +182,7 @@ impl Lanes {
         }
         if let Some(at) = self.sides.iter().position(|side| side.id == id) {
             let side = self.sides.remove(at);
+            self.ending = true;
             // Both fail only if that half is closed already.
             let _ = quic.send_stream(id).reset(VarInt::from_u32(0));
             let _ = quic.recv_stream(id).stop(VarInt::from_u32(0));
@@ -265,10 +273,12 @@ impl Lanes {
             });
             quic.set_send_window(window);
         }
+        let ending = &mut self.ending;
         self.sides.retain(|side| {
             let done = session.is_side_done(side.number);
             if done {
                 let _ = quic.send_stream(side.id).finish();
+                *ending = true;
                 session.close_side(side.number);
             }
             !done

@@ -136,6 +136,42 @@ fn what_is_no_acknowledgement_waits_for_it_and_no_longer() {
 }
 
 #[test]
+fn a_lane_may_have_a_stream_of_its_own_whose_end_does_not_wait() {
+    let mut world = World::new(ServerLimits::default());
+    world.login(1);
+    let side = world.open_stream(1);
+    world.send_on(1, side, &Frame::new(Lane::Bulk, Kind::SYNC, 5, Bytes::new()).encode());
+    world.pass(Duration::from_secs(5));
+    publish_live(&mut world);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.shard.stats().deferred, 1, "the stream is open");
+    world.pass(Duration::from_secs(5));
+    // It ends. A message goes out while the client does not know yet that the server has ended it too.
+    let (from, mut end) = (SocketAddr::from(([127, 0, 0, 1], 1)), Vec::new());
+    let peer = world.peers.get_mut(&1).unwrap();
+    peer.quic.send_stream(side).finish().unwrap();
+    assert!(peer.quic.poll_transmit(world.now, 1, &mut end).is_some());
+    world.shard.handle_datagram(world.now, from, None, &end);
+    turn(&mut world.shard, world.now);
+    world.script.state().downs.push(live(2, 100));
+    while world.shard.has_work() || !world.script.state().downs.is_empty() {
+        turn(&mut world.shard, world.now);
+    }
+    while let Some((_, datagram)) = world.shard.transmits().pop() {
+        world.peers.get_mut(&1).unwrap().receive(world.now, &datagram);
+    }
+    let came = world.shard.stats().datagrams_in;
+    world.run();
+    let stats = world.shard.stats();
+    assert_eq!((stats.datagrams_in - came, stats.deferred), (1, 0), "the client may open another one");
+    world.pass(Duration::from_secs(5));
+    publish_live(&mut world);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.shard.stats().deferred, 1);
+    assert_eq!(world.take(1), [Kind::LIVE; 3]);
+}
+
+#[test]
 fn a_connection_that_ends_leaves_nothing_behind() {
     let mut world = room(1);
     // It goes without a word, with a message on its way to it.
