@@ -57,6 +57,8 @@ pub struct Stats {
     pub pushes_folded: u64,
     /// Live pushes left out for all members of a room at once, because too many went round.
     pub rounds_dropped: u64,
+    /// Pauses between visits of live rooms, because others wanted the core.
+    pub room_pauses: u64,
     /// Sessions closed because nothing that waited was read for too long.
     pub slow_closes: u64,
     /// Sessions closed because too much waited for them.
@@ -190,6 +192,7 @@ impl Exporter {
                 "requests_limited_total" requests_limited "Requests refused for the rate of their session.",
                 "pushes_folded_total" pushes_folded "Live pushes left out for want of speed; their clients are told how many.",
                 "rounds_dropped_total" rounds_dropped "Live pushes left out for all members of a room at once, because too many went round.",
+                "room_pauses_total" room_pauses "Pauses between visits of live rooms, because others wanted the core.",
                 "slow_closes_total" slow_closes "Sessions closed because nothing that waited was read for too long.",
                 "output_overflow_closes_total" output_overflows "Sessions closed because too much waited for them.",
                 "output_shed_closes_total" output_sheds "Sessions closed because too much waited for all of them, and most for these.",

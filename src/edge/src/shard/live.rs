@@ -54,6 +54,10 @@ impl Shard {
             return;
         }
         let count = self.pace.visits(now, self.topics.visits_left(), backlog);
+        if count == 0 {
+            return;
+        }
+        self.stats.room_pauses += u64::from(self.pace.next().is_some());
         let mut visited = std::mem::take(&mut self.visited);
         let limits = self.squeezed.at(self.budget.level(), &self.config.session);
         let (conns, stats) = (&mut self.conns, &mut self.stats);

@@ -134,7 +134,7 @@ fn where_others_want_the_core_too_a_room_beside_requests_has_pauses() {
     assert_eq!(told(&mut world).len(), 16);
     assert!(!world.shard.has_work(), "there is time for others");
     let due = world.now + Duration::from_micros(500);
-    assert_eq!(world.shard.poll_timeout(), Some(due));
+    assert_eq!((world.shard.poll_timeout(), world.shard.stats().room_pauses), (Some(due), 1));
     world.now = due - Duration::from_nanos(1);
     turn(&mut world.shard, world.now);
     assert_eq!(told(&mut world).len(), 0);
