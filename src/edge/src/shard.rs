@@ -122,6 +122,15 @@ pub struct ShardConfig {
     pub resume: ResumeConfig,
 }
 
+/// Why a connection is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It was touched.
+    Turn,
+    /// It is a member of a live room.
+    Visit,
+}
+
 /// One shard. See the module documentation for the order of calls.
 #[derive(Debug)]
 pub struct Shard {
@@ -150,8 +159,6 @@ pub struct Shard {
     turn: Vec<u32>,
     /// Members of live rooms that this turn visits.
     visited: Vec<u32>,
-    /// It does that now.
-    visiting: bool,
     /// Byte streams whose sockets the driver has to look at.
     sockets: VecDeque<u32>,
     /// Where records of byte streams are sealed on their way to the socket.
@@ -222,7 +229,6 @@ impl Shard {
             due: Vec::new(),
             turn: Vec::new(),
             visited: Vec::new(),
-            visiting: false,
             sockets: VecDeque::new(),
             scratch: Vec::new(),
             more_downs: false,
@@ -335,12 +341,12 @@ impl Shard {
             self.take_downs();
         }
         for index in &turn {
-            self.write(*index, now);
+            self.write(*index, now, Step::Turn);
         }
         // Answers that came within the turn touched connections outside it too.
         let late = std::mem::take(&mut self.prompt);
         for index in &late {
-            self.write_alone(*index, now);
+            self.write_alone(*index, now, Step::Turn);
         }
         self.turn = turn;
         self.turn.clear();
@@ -497,24 +503,25 @@ impl Shard {
     }
 
     /// The second half of a step whose first half is left out, unless something waits for the connection to be touched.
-    fn write_alone(&mut self, index: u32, now: Instant) {
+    fn write_alone(&mut self, index: u32, now: Instant, step: Step) {
         if self.release(index) {
             self.read(index, now);
         }
-        self.write(index, now);
+        self.write(index, now, step);
     }
 
     /// Second half of a step: session output, datagrams, endpoint events, the next deadline.
-    fn write(&mut self, index: u32, now: Instant) {
+    fn write(&mut self, index: u32, now: Instant, step: Step) {
         let squeezed = self.is_squeezed();
         self.tell_return_window(index);
         self.tell_away(index);
         let Some(conn) = self.conns.get_mut(index) else { return };
         // A reply is followed by a request, which brings its acknowledgement along; a push by nothing.
-        let pushes = self.visiting || conn.touched == Touched::FanOut;
+        let visit = step == Step::Visit;
+        let pushes = visit || conn.touched == Touched::FanOut;
         conn.touched = Touched::No;
         let rested = pushes && conn.is_at_rest(now);
-        let defers = pushes && conn.may_defer(now) && (rested || self.visiting);
+        let defers = pushes && conn.may_defer(now) && (rested || visit);
         let queued = self.transmits.len();
         let (transmits, limits, stats) = (&mut self.transmits, &self.config.session, &mut self.stats);
         let stepped = caught(|| {

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use nearport_trunk::Topic;
 use nearport_wire::Class;
 
-use super::Shard;
 use super::conn::Touched;
+use super::{Shard, Step};
 
 impl Shard {
     /// Whether others are to have the core before the next turn.
@@ -75,14 +75,12 @@ impl Shard {
                 visited.push(index);
             }
         });
-        self.visiting = true;
         for index in visited.drain(..) {
             // Who is in the next turn in any case is written there.
             if self.conns.get_mut(index).is_some_and(|conn| conn.touched != Touched::Prompt) {
-                self.write_alone(index, now);
+                self.write_alone(index, now, Step::Visit);
             }
         }
-        self.visiting = false;
         self.visited = visited;
     }
 }
