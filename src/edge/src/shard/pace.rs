@@ -1,7 +1,7 @@
 //! How fast rooms are visited while somebody else waits for an answer.
 //!
 //! A message for one passes two shards, the backend's thread and the disk, and meets on each shard the turn that is under way. With a room of 10,000 members on
-//! each of two shards, and as many clients of theirs on the same two cores, 85 % of what was beyond the quiet time at p99 passed in front of those turns and
+//! each of two shards, and as many clients of theirs on the same two cores, four fifths of the time of the slowest 2 % of those messages passed in front of those turns and
 //! within them (decision 0008). Shorter turns do away with a part of it. The rest is that a burst of 10,000 visits takes every core for as long as it lasts, and
 //! the others get theirs in slices of the system's: 4 ms each.
 //!
