@@ -95,7 +95,7 @@ impl Pace {
         if backlog { visits / 2 } else { visits }
     }
 
-    /// How many datagrams a turn works on at least, if acknowledgements wait.
+    /// How many datagrams a turn works on in all, as far as acknowledgements can wait.
     pub(super) fn batch(&self, now: Instant) -> usize {
         if self.is_beside_requests(now) { VISITS_BESIDE } else { BATCH }
     }
