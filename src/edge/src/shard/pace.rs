@@ -6,7 +6,8 @@
 //! the others get theirs in slices of the system's: 4 ms each.
 //!
 //! So beside requests a turn visits few, and where others want the core too, a pause follows. The burst is stretched into the time that there is until the
-//! next one, as a rule; what comes meanwhile goes along. Nobody's total grows: where cores were short the room had its messages sooner, not later.
+//! next one, as a rule; what comes meanwhile goes along. Where cores were short the room's last members had their messages sooner
+//! than in a burst, 0.7 instead of 1.1 s, and those in the middle a tenth later.
 
 use std::time::{Duration, Instant};
 
