@@ -18,6 +18,8 @@ use crate::cid::{Owner, ShardCids};
 use crate::keys::Keys;
 use crate::shard::SEND_WINDOW;
 pub(crate) use contexts::PARTS as CONTEXT_PARTS;
+#[cfg(test)]
+pub(crate) use keys::drop_all_contexts;
 pub(crate) use keys::{SmallPacketKey, sweep_contexts};
 pub use tls::Protocol;
 use tls::{QUIC_V1, ServerCrypto};

@@ -89,7 +89,7 @@ const PROBES_WAITING_MAX: usize = 64;
 /// How long closes that the backend had no room for wait before they are offered again.
 const UPS_RETRY: Duration = Duration::from_millis(5);
 
-/// A key's context that nobody used for this long is dropped, and a client's window for coming back compared with what it
+/// A key's context that nobody used for this long is dropped soon, and a client's window for coming back compared with what it
 /// should be. Making a context again costs half a microsecond, which is nothing once a second.
 const SECOND: Duration = Duration::from_secs(1);
 

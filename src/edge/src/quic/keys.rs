@@ -39,6 +39,12 @@ pub(crate) fn sweep_contexts(parts: usize) {
     HEADER.with_borrow_mut(|contexts| contexts.sweep(parts));
 }
 
+/// Drops this thread's contexts, in use or not.
+#[cfg(test)]
+pub(crate) fn drop_all_contexts() {
+    (0..2).for_each(|_| sweep_contexts(super::contexts::PARTS));
+}
+
 /// Replaces how the TLS 1.3 cipher suites of aws-lc make their QUIC keys.
 pub(super) fn with_small_keys(provider: &CryptoProvider) -> CryptoProvider {
     let mut provider = provider.clone();

@@ -158,16 +158,12 @@ fn every_cipher_suite_agrees_with_keys_of_rustls_over_key_updates() {
         for _ in 0..3 {
             let server = pair.server.next_1rtt_keys().unwrap();
             let client = pair.client_secrets.as_mut().unwrap().next_packet_keys();
-            drop_all_contexts();
+            crate::quic::drop_all_contexts();
             assert_same(&server, (&*client.local, &*client.remote));
             assert_eq!(server.local.confidentiality_limit(), client.local.confidentiality_limit());
             assert_eq!(server.remote.integrity_limit(), client.remote.integrity_limit());
         }
     }
-}
-
-fn drop_all_contexts() {
-    (0..2).for_each(|_| crate::quic::sweep_contexts(crate::quic::CONTEXT_PARTS));
 }
 
 #[test]
